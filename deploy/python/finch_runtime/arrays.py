@@ -1,0 +1,49 @@
+"""The ``.npy`` files that carry images in and logits out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finch_runtime.errors import RuntimeProblem, said_by
+
+
+def read_images(path: Path) -> np.ndarray[Any, Any]:
+    """Memory-map images: uint8 [n, height, width, 3], RGB.
+
+    Raises:
+        RuntimeProblem: The file is missing, damaged, or holds something else.
+    """
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise RuntimeProblem(path, "there is no such file", "check the path") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise RuntimeProblem(
+            path, f"is not a whole .npy file: {said_by(error)}", "make it again"
+        ) from error
+    if not isinstance(images, np.ndarray):
+        raise RuntimeProblem(path, "holds several arrays", "save the images alone as .npy")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
+        raise RuntimeProblem(
+            path,
+            f"holds {images.dtype} {list(images.shape)}",
+            "save images as uint8 [n, height, width, 3], n at least 1",
+        )
+    return images
+
+
+def write_logits(path: Path, logits: np.ndarray[Any, Any]) -> None:
+    """Write float32 [n, classes]; the file appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, logits, allow_pickle=False)
+        partial.replace(path)
+    except OSError as error:
+        raise RuntimeProblem(path, f"cannot be written: {error}", "choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""Which photograph goes to which split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.data.sources.photos import SPLITS, Source, SplitName
+from pipeline.errors import DataError
+from pipeline.params import Prepare
+
+
+def split_photos(source: Source, prepare: Prepare) -> dict[SplitName, list[int]]:
+    """Splits a source's photographs.
+
+    ``blocks`` keeps runs of ``prepare.block`` neighbours in one split, because neighbours are
+    often cells of one module or shots of one object and would leak; ``random`` does not.
+    ``published`` takes the source's own splits and carves validation from train if it has none.
+
+    Returns:
+        Indices into ``source.photos`` per split, rising.
+
+    Raises:
+        DataError: A class would be missing from a split, or there are no published splits.
+    """
+    labels = np.array([photo.label for photo in source.photos])
+    fractions = [getattr(prepare.fractions, name) for name in SPLITS]
+    run_length = {"random": 1, "blocks": prepare.block, "published": 1}[prepare.split]
+    if prepare.split == "published":
+        published = np.array([photo.split or "" for photo in source.photos])
+        for needed in ("train", "test"):
+            if needed not in published:
+                raise DataError(
+                    f"source {source.name!r}",
+                    f"publishes no {needed} split",
+                    "set prepare.split to blocks or random",
+                )
+        chosen = {name: np.flatnonzero(published == name).tolist() for name in SPLITS}
+        if not chosen["val"]:
+            pool = np.array(chosen["train"])
+            keep, carve = fractions[0], fractions[1]
+            parts = _stratify(labels[pool], [keep, carve], prepare.block, prepare.seed)
+            chosen["train"], chosen["val"] = (pool[part].tolist() for part in parts)
+    else:
+        parts = _stratify(labels, fractions, run_length, prepare.seed)
+        chosen = {name: part.tolist() for name, part in zip(SPLITS, parts, strict=True)}
+    _refuse_missing_classes(source, labels, chosen, prepare)
+    return chosen
+
+
+def _stratify(
+    labels: np.ndarray, shares: Sequence[float], run_length: int, seed: int
+) -> list[np.ndarray]:
+    """Deals runs of neighbours to parts so that every class comes near its share in every part.
+
+    Greedy, rarest-class-heavy runs first: each run goes where it leaves the summed squared
+    deviation from the wanted class counts, relative to the class's size, smallest.
+    """
+    counts_all = np.bincount(labels)
+    present = np.flatnonzero(counts_all)
+    column = np.zeros(len(counts_all), dtype=int)
+    column[present] = np.arange(len(present))
+    blocks = np.arange(len(labels)) // run_length
+    counts = np.zeros((blocks[-1] + 1, len(present)))
+    np.add.at(counts, (blocks, column[labels]), 1)
+    weights = counts / counts_all[present]
+    targets = np.outer(shares, np.ones(len(present))) / sum(shares)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-weights[order].max(axis=1), kind="stable")]
+    filled = np.zeros_like(targets)
+    part_of_block = np.zeros(len(counts), dtype=int)
+    for block in order:
+        gap = targets - filled
+        # Growth of the squared deviation, all other parts staying as they are.
+        growth = ((weights[block] - 2 * gap) * weights[block]).sum(axis=1)
+        part = int(np.argmin(growth))
+        filled[part] += weights[block]
+        part_of_block[block] = part
+    part_of_image = part_of_block[blocks]
+    return [np.flatnonzero(part_of_image == part) for part in range(len(shares))]
+
+
+def _refuse_missing_classes(
+    source: Source, labels: np.ndarray, chosen: dict[SplitName, list[int]], prepare: Prepare
+) -> None:
+    totals = np.bincount(labels, minlength=len(source.classes))
+    for name in SPLITS:
+        counts = np.bincount(labels[chosen[name]], minlength=len(source.classes))
+        for label in np.flatnonzero(counts == 0):
+            # Published splits are taken as they are; only training cannot do without a class.
+            if prepare.split == "published" and name != "train":
+                continue
+            if totals[label] < len(SPLITS):
+                remedy = f"it has {totals[label]} images for {len(SPLITS)} splits: add some"
+            elif prepare.split == "blocks":
+                remedy = "lower prepare.block, or set prepare.split to random"
+            else:
+                remedy = "add images of it, or change prepare.fractions"
+            raise DataError(
+                f"class {source.classes[label]!r}", f"is missing from split {name!r}", remedy
+            )

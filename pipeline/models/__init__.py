@@ -1,0 +1,1 @@
+"""Networks: where they come from and how they are stored."""

@@ -1,0 +1,139 @@
+"""A network with what it needs to be used: its class names, image size and normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.errors import ArtefactError, ParameterError
+from pipeline.files import read_json, whole_folder, write_json
+from pipeline.hashing import hash_file
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that is needed to rebuild a classifier around its weights.
+
+    Attributes:
+        architecture: timm model name.
+        classes: Class names, in the order of the logits.
+        image_size: Side of the square images in pixels.
+        mean: Per RGB channel, in 0…1, taken off an image first.
+        std: Per RGB channel, in 0…1, what the image is then divided by.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Classifier(nn.Module):
+    """Takes images float32 [n, 3, size, size] in 0…1 and returns logits [n, classes]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, spec: Spec) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.spec = spec
+        # Not saved with the weights: the spec has them.
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalises the images and classifies them."""
+        logits: Tensor = self.backbone((images - self.mean) / self.std)
+        return logits
+
+
+def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:
+    """A classifier with fresh weights, drawn from torch's current random state.
+
+    Raises:
+        ParameterError: timm has no model of that name.
+    """
+    backbone = _create(architecture, len(classes), pretrained=False)
+    config: dict[str, Any] = vars(backbone)["pretrained_cfg"]
+    spec = Spec(architecture, classes, image_size, tuple(config["mean"]), tuple(config["std"]))
+    return Classifier(backbone, spec)
+
+
+def _create(architecture: str, num_classes: int, *, pretrained: bool) -> nn.Module:
+    if architecture.rpartition(".")[0] not in ("", *timm.list_models()) or not timm.is_model(
+        architecture
+    ):
+        near = timm.list_models(f"*{architecture.split('_')[0]}*")[:4]
+        hint = f"some that it has: {', '.join(near)}" if near else "see timm.list_models()"
+        raise ParameterError(f"model {architecture!r}", "is not known to timm", hint)
+    model: nn.Module = timm.create_model(
+        architecture, num_classes=num_classes, pretrained=pretrained
+    )
+    return model
+
+
+def save_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> str:
+    """Writes the weights as safetensors and a JSON that rebuilds the network around them.
+
+    Args:
+        folder: Replaced as a whole.
+        model: What to save.
+        record: What else to keep in ``model.json``: how it was trained, and from what.
+
+    Returns:
+        SHA-256 of the weights' file.
+    """
+    with whole_folder(folder) as temporary:
+        state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+        save_file(state, temporary / WEIGHTS)
+        digest = hash_file(temporary / WEIGHTS)
+        write_json(
+            temporary / "model.json",
+            {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record},
+        )
+    return digest
+
+
+def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
+    """Rebuilds a classifier that ``save_classifier`` wrote, in evaluation mode.
+
+    Returns:
+        The classifier, and its ``model.json``.
+
+    Raises:
+        ArtefactError: A file is missing or truncated, or the weights are not the ones that the
+            JSON names.
+    """
+    info = read_json(folder / "model.json")
+    path = folder / WEIGHTS
+    try:
+        if hash_file(path) != info["weights_sha256"]:
+            raise ArtefactError(path, "is truncated or is not the file that model.json describes")
+        state = load_file(path)
+    except FileNotFoundError:
+        raise ArtefactError(path, "is missing") from None
+    except SafetensorError as error:
+        raise ArtefactError(path, f"is not a safetensors file ({error})") from None
+    spec = Spec(
+        info["architecture"],
+        tuple(info["classes"]),
+        info["image_size"],
+        tuple(info["mean"]),
+        tuple(info["std"]),
+    )
+    model = Classifier(_create(spec.architecture, len(spec.classes), pretrained=False), spec)
+    model.load_state_dict(state)
+    model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return model, info

@@ -1,0 +1,203 @@
+"""What the report tells: the files of the stages before it, held to belong together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import ArtefactError
+from pipeline.files import read_json
+from pipeline.hashing import hash_file
+from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
+from pipeline.measure.host import Host
+from pipeline.measure.latency import Ratio, paired_ratio
+from pipeline.verify import Verified
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one network was trained.
+
+    Attributes:
+        figures: Validation figures of the best epoch, ``multiply_adds`` and ``parameters``.
+        history: A row an epoch: ``epoch``, ``loss``, its parts by name, ``val_accuracy``.
+        recipe: The parameters of its stage.
+    """
+
+    figures: Mapping[str, float]
+    history: list[dict[str, float]]
+    recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the page shows.
+
+    Attributes:
+        dataset: ``dataset.json`` of the prepared data.
+        teacher: How the teacher was trained.
+        student: How the student was trained.
+        class_order: ``order``, the class at each place of the transform's axis, and its ``sha256``.
+        parity: Per exported file the number of ``images`` and the ``differences`` from PyTorch.
+        evaluation: All measurements on the validation images.
+        host: The machine that they were taken on.
+        manifest: That of the bundle.
+        verified: The bundle, the fp32 student and the teacher on the test images.
+    """
+
+    dataset: Mapping[str, Any]
+    teacher: Training
+    student: Training
+    class_order: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    evaluation: Evaluation
+    host: Host
+    manifest: Mapping[str, Any]
+    verified: Verified
+
+    @property
+    def shipped(self) -> Measured:
+        """Measurements of the candidate that ships."""
+        return self._measured(self.manifest["chosen"]["name"])
+
+    @property
+    def fp32(self) -> Measured:
+        """Measurements of the fp32 student, to which the candidates are held."""
+        return self._measured(self.evaluation.reference)
+
+    @property
+    def speed_up(self) -> Ratio:
+        """The teacher's latency as a multiple of the shipped model's, paired by rounds."""
+        teacher, shipped = self.evaluation.teacher.latency, self.shipped.latency
+        return paired_ratio(teacher.round_p50s_ms, shipped.round_p50s_ms)
+
+    @property
+    def times_smaller(self) -> float:
+        """Size of the teacher's file as a multiple of the shipped model's."""
+        return self.evaluation.teacher.bytes / self.shipped.bytes
+
+    @property
+    def multiply_add_ratio(self) -> float:
+        """The teacher's multiply-adds as a multiple of the student's."""
+        return self.teacher.figures["multiply_adds"] / self.student.figures["multiply_adds"]
+
+    def verdict(self, name: str) -> Mapping[str, Any]:
+        """``status`` and ``reason`` of a candidate."""
+        verdict: Mapping[str, Any] = next(
+            candidate for candidate in self.manifest["candidates"] if candidate["name"] == name
+        )
+        return verdict
+
+    def _measured(self, name: str) -> Measured:
+        return next(m for m in self.evaluation.candidates if m.name == name)
+
+
+def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) -> Facts:
+    """Reads what the stages before left behind.
+
+    Args:
+        prepared: Folder of the prepared data.
+        student: Folder of the student.
+        reports: Folder of the reports.
+        manifest: That of the bundle.
+
+    Raises:
+        ArtefactError: A file is missing or broken, or was made from other files than those that
+            lie here now: the page would mix two runs.
+    """
+    dataset = read_json(prepared / "dataset.json")
+    student_info = read_json(student / "model.json")
+    shipped = read_json(manifest)
+    verified = _read(Verified, read_json(reports / "verify.json"), reports / "verify.json")
+    made_from = shipped["made_from"]
+    evaluation_path = reports / "evaluation.json"
+    evaluation = read_evaluation(evaluation_path)
+    for part, present, other in (
+        ("data", dataset["fingerprint"], "other data"),
+        ("student", student_info["weights_sha256"], "another student"),
+        ("evaluation", hash_file(evaluation_path), "another evaluation"),
+    ):
+        if made_from[part] != present:
+            raise ArtefactError(manifest, f"is of a bundle made from {other} than what is here")
+    if verified.candidate != shipped["chosen"]["name"]:
+        raise ArtefactError(
+            reports / "verify.json",
+            f"is of {verified.candidate}, but {shipped['chosen']['name']} is in the bundle",
+        )
+    return Facts(
+        dataset=dataset,
+        teacher=Training(
+            read_json(reports / "teacher.json"),
+            _read_history(reports / "teacher_history.csv"),
+            shipped["params"]["finetune"],
+        ),
+        student=Training(
+            read_json(reports / "student.json"),
+            _read_history(reports / "student_history.csv"),
+            student_info["recipe"],
+        ),
+        class_order=student_info["class_order"],
+        parity=read_json(reports / "parity.json"),
+        evaluation=evaluation,
+        host=_read(Host, read_json(evaluation_path).get("host"), evaluation_path),
+        manifest=shipped,
+        verified=verified,
+    )
+
+
+def summary(facts: Facts) -> dict[str, float]:
+    """The figures that matter, for ``dvc metrics``.
+
+    Accuracies are shares in 0 ... 1, drops percentage points, latencies milliseconds. What begins
+    with ``test`` is of the test images; latency was measured on the validation images.
+    """
+    verified, shipped, teacher = facts.verified, facts.shipped, facts.evaluation.teacher
+    return {
+        "test_accuracy": verified.shipped.accuracy,
+        "test_balanced_accuracy": verified.shipped.balanced_accuracy,
+        "test_accuracy_student": verified.student.accuracy,
+        "test_accuracy_teacher": verified.teacher.accuracy,
+        "test_drop_to_student_points": verified.drop_to_student.points,
+        "test_drop_to_teacher_points": verified.drop_to_teacher.points,
+        "val_accuracy": shipped.accuracy,
+        "val_accuracy_teacher": teacher.accuracy,
+        "p50_ms": shipped.latency.p50_ms,
+        "p50_ms_teacher": teacher.latency.p50_ms,
+        "speed_up": facts.speed_up.value,
+        "model_bytes": shipped.bytes,
+        "model_bytes_teacher": teacher.bytes,
+        "times_smaller": facts.times_smaller,
+        "bundle_bytes": verified.bundle_bytes,
+        "multiply_adds": facts.student.figures["multiply_adds"],
+        "multiply_adds_teacher": facts.teacher.figures["multiply_adds"],
+        "multiply_add_ratio": facts.multiply_add_ratio,
+    }
+
+
+def _read(kind: type[T], value: Any, path: Path) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ArtefactError(path, f"is not as written ({place}: {first['msg']})") from None
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise ArtefactError(path, "is missing") from None
+    except (OSError, TypeError, ValueError) as error:
+        raise ArtefactError(path, f"cannot be read ({error})") from None
+    if not rows:
+        raise ArtefactError(path, "has no epochs")
+    return rows

@@ -1,0 +1,1 @@
+"""One loop for fine-tuning and for distillation."""

@@ -1,0 +1,101 @@
+"""One candidate ships."""
+
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.params import Params
+from stages.command import Context, stage
+
+
+@stage(
+    reads="models/candidates/, models/onnx/student.onnx, reports/evaluation.json, data/prepared/ "
+    "(class names), deploy/python/finch_runtime/",
+    writes="dist/<name>.tar.gz, dist/manifest.json",
+)
+def bundle(context: Context) -> None:
+    """Choose the candidate that ships and pack it with all that a device needs."""
+    from pipeline.bundle import Record, Winner, build_bundle
+    from pipeline.data.prepared import open_prepared
+    from pipeline.files import read_json, whole_folder, write_json
+    from pipeline.hashing import hash_file
+    from pipeline.measure.evaluation import read_evaluation
+    from pipeline.select import Measurement, select
+
+    params, place = context.params, context.place
+    evaluation = read_evaluation(place.reports / "evaluation.json")
+    selection = select(
+        [
+            Measurement(m.name, m.bytes, m.latency.p50_ms, m.ratio, m.drop)
+            for m in evaluation.candidates
+        ],
+        reference=evaluation.reference,
+        max_drop=params.bundle.max_drop,
+        latency_tolerance=params.bundle.latency_tolerance,
+    )
+    for verdict in selection.verdicts:
+        context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
+
+    data = open_prepared(place.prepared)
+    student = read_json(place.student / "model.json")
+    listed = read_json(place.candidates / "candidates.json")["candidates"]
+    chosen = next(c for c in listed if c["name"] == selection.chosen)
+    model = place.candidates / chosen["model"]
+    record = Record(
+        params=_public(params),
+        candidates=[
+            {**asdict(m), **asdict(v)}
+            for m, v in zip(evaluation.candidates, selection.verdicts, strict=True)
+        ],
+        chosen={"name": selection.chosen, "reason": selection.reason},
+        made_from={
+            "data": data.fingerprint,
+            "teacher": student["teacher_logits"]["teacher"],
+            "views": student["teacher_logits"]["views"],
+            "student": student["weights_sha256"],
+            "onnx": hash_file(place.onnx / "student.onnx"),
+            "model": chosen["files"],
+            "evaluation": hash_file(place.reports / "evaluation.json"),
+        },
+        data={key: data.info[key] for key in ("source", "origin", "licence")},
+    )
+    with whole_folder(place.dist) as folder:
+        built = build_bundle(
+            name=params.bundle.name,
+            created_by=f"finch {metadata.version('finch-edge')}",
+            winner=Winner(model, chosen["runtime"], chosen["precision"], chosen["batch"]),
+            portable=None if chosen["runtime"] == "onnxruntime" else place.onnx / "student.onnx",
+            labels=data.classes,
+            image_size=data.image_size,
+            fit=data.info["fit"],
+            threads=evaluation.threads,
+            record=record,
+            data_licence=(
+                f"The model was trained on photographs of {data.info['source']} "
+                f"({data.info['origin']}).\nTheir licence: {data.info['licence']}\n"
+            ),
+            runtime_folder=place.runtime,
+            out=folder / f"{params.bundle.name}.tar.gz",
+        )
+        write_json(folder / "manifest.json", built.manifest)
+    context.log.info(
+        "wrote dist/%s.tar.gz (%.2f MB, model %.2f MB): %s, %s",
+        params.bundle.name,
+        built.bytes / 1e6,
+        built.model_bytes / 1e6,
+        selection.chosen,
+        selection.reason,
+    )
+
+
+def _public(params: Params) -> dict[str, Any]:
+    """The parameters without the folder of one machine, which is nobody else's business."""
+    values = params.model_dump()
+    if params.prepare.path:
+        values["prepare"]["path"] = Path(params.prepare.path).name
+    return values
+
+
+if __name__ == "__main__":
+    bundle()

@@ -1,0 +1,137 @@
+"""What all stages have in common: options, lock, signals, and errors as one line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+import filelock
+from finch_runtime.telemetry import turn_off
+
+from pipeline.errors import ArtefactError, FinchError
+from pipeline.params import Params, load_params
+from stages.console import open_log
+from stages.workspace import Workspace
+
+# Here, because every stage imports this file before it imports a runtime that would report home.
+turn_off()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage gets: parameters, places, and a log."""
+
+    params: Params
+    place: Workspace
+    log: logging.Logger
+
+
+class _Interrupted(BaseException):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def stage(*, reads: str, writes: str) -> Callable[[Callable[[Context], None]], click.Command]:
+    """Turns a function into a stage's command.
+
+    A stage that fails or is interrupted exits with a non-zero code, so that DVC does not take
+    what is there for a result: 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Args:
+        reads: What the stage reads, for ``--help``.
+        writes: What it writes, for ``--help``.
+    """
+
+    def decorate(function: Callable[[Context], None]) -> click.Command:
+        name = function.__name__
+
+        @functools.wraps(function)
+        def run(params_path: Path, overrides: tuple[str, ...], debug: bool) -> None:
+            _run(name, function, params_path, overrides, debug)
+
+        run.__doc__ = f"{function.__doc__}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
+        command = click.command(name=name.replace("_", "-"))(run)
+        command.params = [
+            click.Option(
+                ["--params", "params_path"],
+                type=click.Path(path_type=Path),
+                default=Path("params.yaml"),
+                show_default=True,
+                help="Parameter file.",
+            ),
+            click.Option(
+                ["--set", "overrides"],
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Override one parameter, such as distill.figkd.weight=2; repeatable.",
+            ),
+            click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
+        ]
+        return command
+
+    return decorate
+
+
+def _run(
+    name: str,
+    function: Callable[[Context], None],
+    params_path: Path,
+    overrides: tuple[str, ...],
+    debug: bool,
+) -> None:
+    log = open_log(name)
+    place = Workspace(Path.cwd())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        params = load_params(params_path, overrides)
+        with _lock(place, name):
+            function(Context(params, place, log))
+    except _Interrupted as stop:
+        _leave(name, "interrupted; nothing was written, run it again", 128 + stop.number, debug)
+    except FinchError as error:
+        message = str(error)
+        maker = place.maker(error.path) if isinstance(error, ArtefactError) else None
+        if maker and not error.remedy:
+            message += f"; run `finch {maker.replace('_', '-')}` (or `dvc repro`)"
+        _leave(name, message, 1, debug)
+    except Exception as error:  # the edge of the program: whatever it is, one line and a code
+        detail = " ".join(str(error).split())
+        _leave(name, f"{type(error).__name__}: {detail}; --debug shows where", 1, debug)
+
+
+def _lock(place: Workspace, name: str) -> filelock.FileLock:
+    """Two runs of one stage would write the same files: killing ``dvc`` leaves a stage alive."""
+    place.locks.mkdir(parents=True, exist_ok=True)
+    path = place.locks / f"{name}.lock"
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise FinchError(
+            name, "is already running in this folder", f"wait for it, or end it ({path})"
+        ) from None
+    return lock
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted(number)
+
+
+def _leave(name: str, message: str, code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    print(f"finch {name.replace('_', '-')}: {message}", file=sys.stderr)
+    sys.stderr.flush()
+    # Interpreter shutdown of the native runtimes must not turn the code into another one.
+    os._exit(code) if code > 128 else sys.exit(code)

@@ -1,0 +1,46 @@
+"""What a person sees on the terminal: log lines with the stage's name, and progress bars."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pipeline.progress import Item
+
+
+def open_log(stage: str) -> logging.Logger:
+    """The stage's logger; its lines go to stderr and begin with the stage's name."""
+    log = logging.getLogger(f"finch.{stage}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"[{stage}] %(message)s"))
+    log.handlers = [handler]
+    return log
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Passes items through and shows a bar with the time left; quiet when not on a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield from bar.track(items, description=description, total=total)

@@ -1,0 +1,74 @@
+"""The student."""
+
+from stages.command import Context, stage
+from stages.console import track
+
+
+@stage(
+    reads="data/teacher_logits/, data/prepared/, models/teacher/model.json",
+    writes="models/student/ (safetensors, model.json), reports/student.json, "
+    "reports/student_history.csv",
+)
+def distill(context: Context) -> None:
+    """Train the student on the labels and on the teacher's cached logits."""
+    import torch
+
+    from pipeline import losses
+    from pipeline.class_order import order_classes
+    from pipeline.data.prepared import open_prepared
+    from pipeline.files import read_json
+    from pipeline.hashing import hash_value
+    from pipeline.logit_cache import cache_key, open_logit_cache
+    from pipeline.models.classifier import build_classifier, save_classifier
+    from pipeline.training.device import prepare_torch
+    from pipeline.training.loop import TeacherAnswers, train
+    from stages.training_record import log_epoch, write_figures, write_history
+
+    run, params, place = context.params.run, context.params.distill, context.place
+    views = context.params.views
+    data = open_prepared(place.prepared)
+    train_split, val = data.split("train"), data.split("val")
+    teacher_sha256 = read_json(place.teacher / "model.json")["weights_sha256"]
+    key = cache_key(teacher_sha256, data, views)
+    logits = open_logit_cache(place.teacher_logits, key)
+    order = order_classes(params.class_order, train_split.labels, logits)
+    device = prepare_torch(run)
+    objective = losses.build(params, len(data.classes), order)
+    trained = train(
+        build_classifier(params.model, data.classes, data.image_size),
+        objective,
+        params,
+        train_split,
+        val,
+        views,
+        device=device,
+        seed=run.seed,
+        teacher=TeacherAnswers(logits),
+        track=track,
+        on_epoch=lambda done: log_epoch(context.log, params.epochs, done),
+    )
+    figures = write_figures(place.reports / "student.json", trained, val, device)
+    write_history(place.reports / "student_history.csv", trained.history)
+    save_classifier(
+        place.student,
+        trained.model,
+        {
+            "data": data.fingerprint,
+            "teacher_logits": vars(key),
+            "class_order": {"order": order, "sha256": hash_value(order)},
+            "recipe": params.model_dump(),
+            "torch": torch.__version__,
+        },
+    )
+    context.log.info(
+        "wrote models/student: %s by %s, validation accuracy %.1f %% (balanced %.1f %%), epoch %d",
+        params.model,
+        params.method,
+        100 * figures["val_accuracy"],
+        100 * figures["val_balanced_accuracy"],
+        trained.best.epoch,
+    )
+
+
+if __name__ == "__main__":
+    distill()

@@ -1,0 +1,64 @@
+"""The teacher."""
+
+from pathlib import Path
+
+from stages.command import Context, stage
+from stages.console import track
+
+
+@stage(
+    reads="data/prepared/, pretrained weights",
+    writes="models/teacher/ (safetensors, model.json), reports/teacher.json, "
+    "reports/teacher_history.csv",
+)
+def finetune(context: Context) -> None:
+    """Fine-tune the teacher on the prepared photographs."""
+    import torch
+
+    from pipeline.data.prepared import open_prepared
+    from pipeline.losses import CrossEntropy
+    from pipeline.models.classifier import build_classifier, save_classifier
+    from pipeline.models.pretrained import load_pretrained
+    from pipeline.training.device import prepare_torch
+    from pipeline.training.loop import train
+    from stages.training_record import log_epoch, write_figures, write_history
+
+    run, params, place = context.params.run, context.params.finetune, context.place
+    data = open_prepared(place.prepared)
+    device = prepare_torch(run)
+    teacher = build_classifier(params.model, data.classes, data.image_size)
+    if params.pretrained != "none":
+        load_pretrained(teacher, params.pretrained, Path(params.weights or ""))
+    val = data.split("val")
+    trained = train(
+        teacher,
+        CrossEntropy(params.label_smoothing),
+        params,
+        data.split("train"),
+        val,
+        context.params.views,
+        device=device,
+        seed=run.seed,
+        track=track,
+        on_epoch=lambda done: log_epoch(context.log, params.epochs, done),
+    )
+    figures = write_figures(place.reports / "teacher.json", trained, val, device)
+    write_history(place.reports / "teacher_history.csv", trained.history)
+    save_classifier(
+        place.teacher,
+        trained.model,
+        {"data": data.fingerprint, "recipe": params.model_dump(), "torch": torch.__version__},
+    )
+    context.log.info(
+        "wrote models/teacher: %s, validation accuracy %.1f %% (balanced %.1f %%, largest class "
+        "%.1f %%), epoch %d",
+        params.model,
+        100 * figures["val_accuracy"],
+        100 * figures["val_balanced_accuracy"],
+        100 * figures["val_majority_share"],
+        trained.best.epoch,
+    )
+
+
+if __name__ == "__main__":
+    finetune()

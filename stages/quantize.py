@@ -1,0 +1,34 @@
+"""The candidates."""
+
+from stages.command import Context, stage
+from stages.console import track
+
+
+@stage(
+    reads="models/onnx/, data/prepared/ (training images, to calibrate)",
+    writes="models/candidates/ (a folder a candidate, candidates.json)",
+)
+def quantize(context: Context) -> None:
+    """Make the candidates: the student for each runtime and precision."""
+    import numpy as np
+
+    from pipeline.data.prepared import open_prepared
+    from pipeline.quantize import make_candidates
+
+    params, place = context.params, context.place
+    train = open_prepared(place.prepared).split("train")
+    count = min(params.quantize.calibration_images, len(train))
+    drawn = np.random.default_rng(params.run.seed).choice(len(train), count, replace=False)
+    made = make_candidates(
+        {"dynamic": place.onnx / "student.onnx", 1: place.onnx / "student-b1.onnx"},
+        params.quantize.candidates,
+        np.array(train.images[np.sort(drawn)]),
+        place.candidates,
+        track=track,
+    )
+    sizes = ", ".join(f"{made.name} {made.bytes / 1e6:.2f} MB" for made in made.candidates)
+    context.log.info("wrote models/candidates: %s", sizes)
+
+
+if __name__ == "__main__":
+    quantize()

@@ -1,0 +1,142 @@
+"""A bundle is believed only after its manifest and every file have been checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finch_runtime.bundle import open_bundle
+from finch_runtime.errors import RuntimeProblem
+
+Make = Callable[..., Path]
+
+
+def change(folder: Path, key: str, value: Any) -> None:
+    """Set one value of the manifest; ``None`` takes it away."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    *parents, last = key.split(".")
+    place = manifest
+    for parent in parents:
+        place = place[parent]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    path.write_text(json.dumps(manifest))
+
+
+def add_file(folder: Path, name: str, digest: str) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][name] = digest
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_whole_bundle_is_read(make_bundle: Make, runtime: str) -> None:
+    folder = make_bundle(runtime)
+    bundle = open_bundle(folder)
+    assert bundle.model.parent == folder and bundle.model.is_file()
+    assert (bundle.runtime, bundle.size, bundle.fit, bundle.threads) == (runtime, 8, "crop", 1)
+    assert bundle.labels == ("apple", "pear", "crème brûlée", "plum", "fig")
+
+
+@pytest.mark.parametrize("name", ["model.bin", "labels.txt", "finch_runtime/images.py"])
+def test_a_changed_or_missing_file_is_named(make_bundle: Make, name: str) -> None:
+    folder = make_bundle("openvino")
+    file = folder / name
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RuntimeProblem, match="not the file that was bundled") as caught:
+        open_bundle(folder)
+    assert caught.value.thing == file
+    file.unlink()
+    with pytest.raises(RuntimeProblem, match="cannot be read") as caught:
+        open_bundle(folder)
+    assert caught.value.thing == file
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret", "finch_runtime/../../secret", "..\\secret", "C:\\secret", "C:secret", "", "a\0b"],
+)
+def test_a_path_out_of_the_bundle_is_refused_even_with_the_right_hash(
+    make_bundle: Make, name: str
+) -> None:
+    folder = make_bundle()
+    (folder.parent / "secret").write_bytes(b"secret")
+    add_file(folder, name, hashlib.sha256(b"secret").hexdigest())
+    with pytest.raises(RuntimeProblem, match="outside of the bundle"):
+        open_bundle(folder)
+
+
+def test_an_absolute_path_and_a_link_out_of_the_bundle_are_refused(make_bundle: Make) -> None:
+    folder = make_bundle()
+    secret = folder.parent / "secret"
+    secret.write_bytes(b"secret")
+    manifest = (folder / "manifest.json").read_text()
+    (folder / "link").symlink_to(secret)
+    for name in (str(secret), "link"):
+        (folder / "manifest.json").write_text(manifest)
+        add_file(folder, name, hashlib.sha256(b"secret").hexdigest())
+        with pytest.raises(RuntimeProblem, match="outside of the bundle"):
+            open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_a_model_without_a_hash_is_refused(make_bundle: Make, name: str) -> None:
+    folder = make_bundle("openvino")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RuntimeProblem, match=f"no hash of '{name}'"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("format", 2, "this runtime reads format 1"),
+        ("format", True, "not a int"),
+        ("name", None, "no `name`"),
+        ("labels", [], "labels"),
+        ("labels", ["a", 3], "labels"),
+        ("model.runtime", "tflite", "onnxruntime or openvino"),
+        ("input.fit", "squash", "crop or stretch"),
+        ("input.layout", "NCHW", "NHWC"),
+        ("input.dtype", "float32", "uint8"),
+        ("input.width", 9, "8 x 9"),
+        ("input.height", 0, "1 or more"),
+        ("input", [], "input.dtype"),
+        ("threads", "1", "threads"),
+        ("threads", 0, "threads"),
+        ("files", ["model.onnx"], "files"),
+    ],
+)
+def test_a_manifest_with_an_impossible_value_names_it(
+    make_bundle: Make, key: str, value: Any, says: str
+) -> None:
+    folder = make_bundle()
+    change(folder, key, value)
+    with pytest.raises(RuntimeProblem, match=says) as caught:
+        open_bundle(folder)
+    assert caught.value.thing == folder / "manifest.json"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_manifest_is_refused(make_bundle: Make, content: bytes) -> None:
+    folder = make_bundle()
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(RuntimeProblem, match=r"manifest\.json"):
+        open_bundle(folder)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeProblem, match="unpacked bundle"):
+        open_bundle(tmp_path)

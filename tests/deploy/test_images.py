@@ -1,0 +1,255 @@
+"""Pixels against closed forms: what a photograph looks like to the model."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from finch_runtime.errors import RuntimeProblem
+from finch_runtime.images import load_image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+
+# EXIF 2.32, tag 0x0112: what has to be done to the stored pixels to see the scene upright.
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored.transpose(1, 0, 2), 2),
+    8: lambda stored: np.rot90(stored, 1),
+}
+
+
+def noise(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def triangle(length: int, start: float, stop: float, size: int) -> Array:
+    """Weights [size, length] that scale start ... stop, antialiased bilinear by its definition."""
+    scale = (stop - start) / size
+    centres = start + (np.arange(size) + 0.5) * scale
+    places = np.arange(length) + 0.5
+    weights = np.maximum(0, 1 - np.abs(places - centres[:, None]) / max(scale, 1))
+    result: Array = weights / weights.sum(axis=1, keepdims=True)
+    return result
+
+
+def scaled(image: Array, size: int, fit: str) -> Array:
+    sides = image.shape[:2]
+    rows, columns = (
+        triangle(side, (side - kept) // 2, (side - kept) // 2 + kept, size)
+        for side, kept in ((side, min(sides) if fit == "crop" else side) for side in sides)
+    )
+    result: Array = np.einsum("ih,hwc,jw->ijc", rows, image.astype(np.float64), columns)
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 50),
+    width=st.integers(1, 50),
+    size=st.integers(1, 30),
+    fit=st.sampled_from(["crop", "stretch"]),
+)
+def test_scaling_is_the_antialiased_bilinear_filter(
+    height: int, width: int, size: int, fit: str
+) -> None:
+    image = noise(height, width, 3)
+    result = load_image(encoded(Image.fromarray(image)), size, fit)
+    assert result.dtype == np.uint8 and result.shape == (size, size, 3)
+    # Pillow rounds to 8 bits after each of its two passes.
+    assert np.abs(result - scaled(image, size, fit)).max() <= 1.01
+
+
+def test_an_image_of_the_right_size_keeps_every_pixel() -> None:
+    image = noise(24, 24, 3)
+    assert np.array_equal(load_image(encoded(Image.fromarray(image)), 24, "crop"), image)
+    wide = noise(24, 31, 3)
+    assert np.array_equal(load_image(encoded(Image.fromarray(wide)), 24, "crop"), wide[:, 3:27])
+
+
+def test_only_the_middle_of_a_thin_strip_is_blown_up() -> None:
+    strip = np.zeros((1, 200_001, 3), np.uint8)
+    strip[0, 99_999:100_002] = (10, 20, 30)
+    result = load_image(encoded(Image.fromarray(strip)), 224, "crop")
+    assert (result == (10, 20, 30)).all()
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_exif_orientation_is_applied(orientation: int, fit: str) -> None:
+    stored = noise(20, 31, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = load_image(encoded(Image.fromarray(stored), exif=exif), 13, fit)
+    upright = np.ascontiguousarray(UPRIGHT[orientation](stored))
+    assert np.array_equal(turned, load_image(encoded(Image.fromarray(upright)), 13, fit))
+
+
+def test_a_jpeg_from_a_phone_held_upright() -> None:
+    stored = np.zeros((32, 64, 3), np.uint8)
+    stored[:, :32, 0] = 255  # red on the left of the sensor: on top of the upright picture
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    result = load_image(encoded(Image.fromarray(stored), "JPEG", exif=exif), 32, "stretch")
+    assert result[:12, :, 0].min() > 240 and result[20:, :, 0].max() < 15
+
+
+def test_a_damaged_exif_entry_does_not_cost_the_orientation() -> None:
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHIi", 0x8769, 9, 1, -5)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+    stored = noise(16, 16, 3)
+    file = encoded(Image.fromarray(stored), exif=exif)
+    assert np.array_equal(load_image(file, 16, "crop"), np.rot90(stored, -1))
+
+
+def test_transparency_is_laid_on_white() -> None:
+    pixels = noise(16, 16, 4)
+    alpha = pixels[..., 3:] / 255
+    expected = alpha * pixels[..., :3] + (1 - alpha) * 255
+    result = load_image(encoded(Image.fromarray(pixels, "RGBA")), 16, "crop")
+    assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_a_transparent_colour_becomes_white(mode: str) -> None:
+    image = Image.new("RGB", (8, 8), (0, 0, 0))
+    image.paste((200, 200, 200), (0, 0, 8, 4))
+    image = image.quantize(2) if mode == "P" else image.convert(mode)
+    black = image.getpixel((0, 7))
+    result = load_image(encoded(image, transparency=black), 8, "crop")
+    assert (result[:4] == 200).all() and (result[4:] == 255).all()
+
+
+def test_a_palette_gives_its_colours() -> None:
+    colours = noise(5, 3)
+    indices = noise(16, 16) % 5
+    image = Image.fromarray(indices, "P")
+    image.putpalette(colours.tobytes())
+    assert np.array_equal(load_image(encoded(image), 16, "crop"), colours[indices])
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    wide = np.random.default_rng(0).integers(0, 65536, (32, 32)).astype(np.uint16)
+    wide[0, :2] = (0, 65535)
+    for kind in ("PNG", "TIFF"):
+        result = load_image(encoded(Image.fromarray(wide), kind), 32, "crop")
+        assert np.array_equal(result[..., 1], np.rint(wide / 257))
+        assert (result == result[..., :1]).all()
+
+
+def test_cmyk_is_mixed_to_rgb() -> None:
+    cyan, magenta, yellow, black = 200, 30, 90, 60
+    file = encoded(Image.new("CMYK", (16, 16), (cyan, magenta, yellow, black)), "JPEG", quality=100)
+    expected = [(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)]
+    assert np.abs(load_image(file, 8, "crop") - np.array(expected)).max() <= 3
+
+
+def test_one_bit_images_are_black_and_white() -> None:
+    bits = noise(16, 16) > 127
+    result = load_image(encoded(Image.fromarray(bits)), 16, "crop")
+    assert np.array_equal(result, np.repeat(bits[..., None] * np.uint8(255), 3, axis=2))
+
+
+def test_the_first_frame_of_an_animation_is_taken() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    file = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (load_image(file, 8, "crop") == (255, 0, 0)).all()
+
+
+def test_an_open_file_stays_open() -> None:
+    file = encoded(Image.fromarray(noise(8, 8, 3)))
+    first = load_image(file, 8, "crop")
+    assert not file.closed
+    assert np.array_equal(load_image(file, 8, "crop"), first)
+
+
+def png_that_declares(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
+
+
+JPEG = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG").getvalue()
+PNG = encoded(Image.fromarray(noise(64, 64, 3))).getvalue()
+FLOAT_TIFF = encoded(Image.fromarray(np.full((8, 8), 0.5, np.float32)), "TIFF").getvalue()
+EPS = encoded(Image.fromarray(noise(8, 8, 3)), "EPS").getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(JPEG[: len(JPEG) // 2], "truncated", id="half a jpeg"),
+        pytest.param(PNG[: len(PNG) // 2], "cannot be decoded", id="half a png"),
+        pytest.param(b"<!DOCTYPE html><html>404</html>", "not an image", id="a web page"),
+        pytest.param(b"", "not an image", id="nothing"),
+        pytest.param(EPS, "not an image", id="a program for Ghostscript"),
+        pytest.param(png_that_declares(10_000, 10_000), "10000 x 10000", id="a bomb"),
+        pytest.param(png_that_declares(60_000, 60_000), "too many pixels", id="a larger bomb"),
+        pytest.param(FLOAT_TIFF, "floating-point", id="floating point"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_photograph_is_refused_by_name(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(RuntimeProblem) as caught:
+        load_image(path, 32, "crop")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and says in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeProblem, match="no such file"):
+        load_image(tmp_path / "missing.jpg", 8, "crop")
+    with pytest.raises(RuntimeProblem, match="is a folder"):
+        load_image(tmp_path, 8, "crop")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    whole=st.sampled_from([JPEG, PNG]),
+    cut=st.floats(0, 1),
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_damage_never_gives_anything_but_pixels_or_the_one_error(
+    whole: bytes, cut: float, damage: list[tuple[float, int]]
+) -> None:
+    content = bytearray(whole)
+    for place, value in damage:
+        content[int(place * (len(content) - 1))] = value
+    file = io.BytesIO(bytes(content[: int(cut * len(content)) + 1]))
+    with contextlib.suppress(RuntimeProblem):
+        assert load_image(file, 16, "crop").shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(("size", "fit"), [(0, "crop"), (8, "squash")])
+def test_an_impossible_size_or_fit_is_refused(size: int, fit: str) -> None:
+    with pytest.raises(RuntimeProblem):
+        load_image(io.BytesIO(PNG), size, fit)

@@ -1,0 +1,62 @@
+"""Logits of many images, and the labels of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from finch_runtime.errors import RuntimeProblem
+from finch_runtime.prediction import best_guesses, predict
+from finch_runtime.session import open_session
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+if TYPE_CHECKING:
+    from conftest import TinyModel
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("batch", ["dynamic", "fixed"])
+@pytest.mark.parametrize("count", [1, 32, 70])
+def test_every_image_gets_its_own_logits(
+    tiny: TinyModel, runtime: str, batch: str, count: int
+) -> None:
+    images = np.random.default_rng(count).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    logits = predict(open_session(tiny.path(runtime, batch), runtime), images)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, tiny.logits(images), rtol=1e-4, atol=1e-5)
+
+
+def test_no_images_are_refused(tiny: TinyModel) -> None:
+    session = open_session(tiny.path("onnxruntime", "dynamic"), "onnxruntime")
+    with pytest.raises(RuntimeProblem, match="there are none"):
+        predict(session, np.zeros((0, 8, 8, 3), np.uint8))
+
+
+@given(
+    probabilities=hnp.arrays(np.float32, st.integers(1, 12), elements=st.floats(0, 1, width=32)),
+    top=st.integers(1, 15),
+)
+def test_no_label_left_out_is_more_probable_than_one_shown(probabilities: Array, top: int) -> None:
+    labels = [f"class {index}" for index in range(len(probabilities))]
+    guesses = best_guesses(probabilities, labels, top)
+    shown = [guess.probability for guess in guesses]
+    assert shown == sorted(shown, reverse=True)
+    assert len({guess.label for guess in guesses}) == min(top, len(labels))
+    for guess in guesses:
+        assert guess.probability == probabilities[labels.index(guess.label)]
+    left_out = [
+        p
+        for p, label in zip(probabilities, labels, strict=True)
+        if label not in {guess.label for guess in guesses}
+    ]
+    assert max(left_out, default=0) <= min(shown)
+
+
+def test_labels_of_another_model_are_refused() -> None:
+    with pytest.raises(RuntimeProblem, match="3, but the model tells 2"):
+        best_guesses(np.array([0.5, 0.5], np.float32), ["a", "b", "c"], 1)

@@ -1,0 +1,30 @@
+"""A device that classifies photographs tells nobody about it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_nothing_is_recorded_in_the_home_folder(
+    make_bundle: Callable[..., Path], photographs: list[Path], tmp_path: Path, runtime: str
+) -> None:
+    # Left to themselves both runtimes leave an identity there: a device id, a client id.
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # not CI, which alone silences them
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    subprocess.run(
+        [sys.executable, "-m", "finch_runtime", "classify", str(photographs[0])],
+        cwd=make_bundle(runtime),
+        env={**environment, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        capture_output=True,
+    )
+    assert list(home.rglob("*")) == []

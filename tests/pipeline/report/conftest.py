@@ -1,0 +1,310 @@
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.export import Difference, Parity
+from pipeline.files import write_json
+from pipeline.hashing import hash_file, hash_value
+from pipeline.measure.accuracy import agreement, correct, paired_drop, score
+from pipeline.measure.evaluation import Evaluation, Measured
+from pipeline.measure.host import Host
+from pipeline.measure.latency import Latency, paired_ratio
+from pipeline.params import Params
+from pipeline.report.facts import read_facts
+from pipeline.select import Measurement, select
+from pipeline.verify import Figures, Verified
+
+CLASSES = (
+    "mono 0 %",
+    "mono 33 %",
+    "<b>mono</b> & \"67\" 'x'",
+    "poly 0 %",
+    "poly 33 %",
+    "poly 67 %",
+)
+PER_CLASS = {
+    "train": [420, 90, 60, 300, 80, 50],
+    "val": [140, 30, 20, 100, 27, 17],
+    "test": [140, 31, 19, 100, 0, 16],
+}
+REFERENCE = "onnxruntime-fp32"
+
+# Name, runtime, precision, batch, bytes, typical p50 in ms, right answers lost and gained.
+CANDIDATES = (
+    (REFERENCE, "onnxruntime", "fp32", "dynamic", 1_652_311, 0.712, 0, 0),
+    ("onnxruntime-int8", "onnxruntime", "int8", "dynamic", 643_212, 0.951, 4, 3),
+    ("openvino-fp16", "openvino", "fp16", "dynamic", 921_004, 1.010, 0, 0),
+    ("openvino-int8", "openvino", "int8", "dynamic", 702_118, 1.004, 9, 2),
+    ("openvino-fp16-b1", "openvino", "fp16", 1, 918_771, 0.705, 1, 0),
+    ("openvino-int8-b1", "openvino", "int8", 1, 701_640, 0.681, 5, 3),
+)
+TEACHER = ("teacher", "onnxruntime", "fp32", "dynamic", 13_531_207, 2.754, 0, 0)
+
+PARAMS = Params.model_validate(
+    {
+        "finetune": {"epochs": 6, "batch_size": 32, "lr": 0.01, "weight_decay": 0.0001},
+        "distill": {"epochs": 30, "batch_size": 32, "lr": 0.05, "weight_decay": 0.0005},
+        "quantize": {
+            "candidates": [
+                {"name": name, "runtime": runtime, "precision": precision, "batch": batch}
+                for name, runtime, precision, batch, *_ in CANDIDATES
+            ]
+        },
+    }
+)
+
+
+def _logits(labels, accuracy, rng):
+    """Logits float32 [n, classes] that are right on about this share of the labels."""
+    logits = rng.normal(size=(len(labels), len(CLASSES)))
+    right = rng.random(len(labels)) < accuracy
+    wrong = (labels + rng.integers(1, len(CLASSES), len(labels))) % len(CLASSES)
+    logits[np.arange(len(labels)), np.where(right, labels, wrong)] = 9
+    return logits.astype(np.float32)
+
+
+def _quantised(logits, labels, lost, gained):
+    """Logits that lose and gain this many right answers."""
+    right = logits.argmax(1) == labels
+    changed = logits.copy()
+    for rows, moved in ((np.flatnonzero(right)[:lost], 1), (np.flatnonzero(~right)[:gained], 0)):
+        changed[rows, (labels[rows] + moved) % len(CLASSES)] = 99
+    return changed
+
+
+def _latency(runtime, p50, rng):
+    seconds = p50 * rng.lognormal(0, 0.05, size=(7, 150)) * rng.lognormal(0, 0.01, size=(7, 1))
+    p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
+    return Latency(
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99),
+        max_ms=float(seconds.max()),
+        round_p50s_ms=np.median(seconds, axis=1).tolist(),
+        load_ms=31.25,
+        first_ms=4.5,
+        runs=seconds.size,
+        threads=1,
+        runtime=runtime,
+        runtime_version={"onnxruntime": "1.22.0", "openvino": "2025.2.0"}[runtime],
+        settings={"threads_of": runtime},
+    )
+
+
+def _evaluation(rng):
+    labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["val"])
+    student, teacher = _logits(labels, 0.69, rng), _logits(labels, 0.72, rng)
+    logits = {
+        name: _quantised(student, labels, lost, gained) for name, *_, lost, gained in CANDIDATES
+    }
+    logits["teacher"] = teacher
+    latencies = {
+        name: _latency(runtime, p50, rng) for name, runtime, *_, p50, _, _ in (*CANDIDATES, TEACHER)
+    }
+
+    def measured(name, runtime, precision, batch, size, *_):
+        scored = score(logits[name], labels)
+        return Measured(
+            name=name,
+            runtime=runtime,
+            precision=precision,
+            batch=batch,
+            bytes=size,
+            accuracy=scored.accuracy,
+            balanced_accuracy=scored.balanced_accuracy,
+            recalls=scored.recalls,
+            agreement=agreement(logits[name], student),
+            drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
+            latency=latencies[name],
+            ratio=paired_ratio(latencies[name].round_p50s_ms, latencies[REFERENCE].round_p50s_ms),
+        )
+
+    return Evaluation(
+        images=len(labels),
+        rounds=7,
+        threads=1,
+        reference=REFERENCE,
+        candidates=[measured(*about) for about in CANDIDATES],
+        teacher=measured(*TEACHER),
+    )
+
+
+def _verified(candidate, rng):
+    labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["test"])
+    student, teacher = _logits(labels, 0.6, rng), _logits(labels, 0.63, rng)
+    logits = {"student": student, "teacher": teacher}
+    logits["shipped"] = _quantised(student, labels, 6, 3)
+
+    def figures(name):
+        scored = score(logits[name], labels)
+        return Figures(
+            scored.accuracy,
+            scored.balanced_accuracy,
+            scored.recalls,
+            agreement(logits[name], student),
+        )
+
+    def drop_to(name):
+        return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
+
+    return Verified(
+        bundle_sha256="bd" * 32,
+        bundle_bytes=1_931_002,
+        candidate=candidate,
+        images=len(labels),
+        shipped=figures("shipped"),
+        student=figures("student"),
+        teacher=figures("teacher"),
+        drop_to_student=drop_to("student"),
+        drop_to_teacher=drop_to("teacher"),
+    )
+
+
+def _write_training(reports, who, epochs, best, figures, parts):
+    rows = [
+        {
+            "epoch": epoch,
+            "loss": 2.0 / epoch + 0.3,
+            **{name: share * (2.0 / epoch + 0.3) for name, share in parts.items()},
+            "val_accuracy": 0.7 - 0.3 / epoch - 0.01 * (epoch != best),
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    with (reports / f"{who}_history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    write_json(
+        reports / f"{who}.json",
+        {
+            "val_accuracy": rows[best - 1]["val_accuracy"],
+            "val_balanced_accuracy": 0.512,
+            "val_majority_share": 0.419,
+            "best_epoch": best,
+            **figures,
+        },
+    )
+
+
+class Run:
+    """The files of a whole run, in a folder, small but complete."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.reports = root / "reports"
+        rng = np.random.default_rng(5)
+        for folder in ("data/prepared", "models/student", "reports", "dist"):
+            (root / folder).mkdir(parents=True)
+
+        dataset = {
+            "format": 1,
+            "source": "drawn",
+            "origin": "https://photographs.example/set",
+            "licence": "CC BY 4.0",
+            "classes": list(CLASSES),
+            "image_size": 96,
+            "fit": "crop",
+            "splits": {
+                name: {"images": sum(counts), "per_class": counts}
+                for name, counts in PER_CLASS.items()
+            },
+            "fingerprint": "da" * 32,
+        }
+        write_json(root / "data/prepared/dataset.json", dataset)
+
+        order = [3, 0, 4, 1, 5, 2]
+        student = {
+            "weights_sha256": "57" * 32,
+            "teacher_logits": {"teacher": "7e" * 32, "data": "da" * 32, "views": "8e" * 32},
+            "class_order": {"order": order, "sha256": hash_value(order)},
+            "recipe": PARAMS.distill.model_dump(),
+        }
+        write_json(root / "models/student/model.json", student)
+
+        teacher_cost = {"multiply_adds": 71_234_567, "parameters": 3_381_254}
+        student_cost = {"multiply_adds": 10_812_345, "parameters": 406_280}
+        parts = {"cross_entropy": 0.7, "detail": 0.3}
+        _write_training(self.reports, "teacher", 6, 5, teacher_cost, {"cross_entropy": 1})
+        _write_training(self.reports, "student", 30, 27, student_cost, parts)
+        write_json(
+            self.reports / "parity.json",
+            {
+                name: asdict(
+                    Parity(64, tuple(Difference(b, 3.4e-5, 2.6e-6, 1.2e-6, 1.0) for b in batches))
+                )
+                for name, batches in (
+                    ("teacher", (1, 2, 7)),
+                    ("student", (1, 2, 7)),
+                    ("student-b1", (1,)),
+                )
+            },
+        )
+
+        host = Host(
+            cpu="Model <X> 9000",
+            architecture="x86_64",
+            flags=["avx2", "fma"],
+            physical_cores=2,
+            logical_cores=4,
+            affinity="0-1",
+            memory_gib=8,
+            system="Linux 6.1",
+            python="3.11.9",
+            runtimes={"onnxruntime": "1.22.0", "openvino": "2025.2.0"},
+        )
+        evaluation = _evaluation(rng)
+        write_json(self.reports / "evaluation.json", {"host": asdict(host), **asdict(evaluation)})
+
+        selection = select(
+            [
+                Measurement(m.name, m.bytes, m.latency.p50_ms, m.ratio, m.drop)
+                for m in evaluation.candidates
+            ],
+            reference=REFERENCE,
+            max_drop=PARAMS.bundle.max_drop,
+            latency_tolerance=PARAMS.bundle.latency_tolerance,
+        )
+        manifest = {
+            "format": 1,
+            "name": "finch-student",
+            "created_by": "finch 0.1.0",
+            "params": PARAMS.model_dump(),
+            "candidates": [
+                {**asdict(m), **asdict(v)}
+                for m, v in zip(evaluation.candidates, selection.verdicts, strict=True)
+            ],
+            "chosen": {"name": selection.chosen, "reason": selection.reason},
+            "made_from": {
+                "data": "da" * 32,
+                "teacher": "7e" * 32,
+                "views": "8e" * 32,
+                "student": "57" * 32,
+                "onnx": "00" * 32,
+                "model": {"x/model.xml": "0a" * 32, "x/model.bin": "0b" * 32},
+                "evaluation": hash_file(self.reports / "evaluation.json"),
+            },
+        }
+        write_json(root / "dist/manifest.json", manifest)
+        verified = _verified(selection.chosen, rng)
+        write_json(self.reports / "verify.json", asdict(verified))
+
+    def read(self):
+        return read_facts(
+            prepared=self.root / "data/prepared",
+            student=self.root / "models/student",
+            reports=self.reports,
+            manifest=self.root / "dist/manifest.json",
+        )
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def facts(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("facts") / "run").read()
