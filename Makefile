@@ -45,12 +45,14 @@ types: $(STAMP) ## Check types
 
 check: lint types test slow ## Everything: lint, types, tests, slow tests
 
-# torch pins its own CUDA packages, which only Linux has; the lock leaves them to it.
+# torch is pinned by hand; it pins its own CUDA packages, which only Linux has and the lock leaves
+# to it, as it leaves pip to the virtual environment.
 lock: ## Pin again all that pyproject.toml asks for
 	pip-compile --quiet --upgrade --extra demo --extra dev --allow-unsafe --strip-extras \
+	  --upgrade-package torch==2.14.1 --upgrade-package torchvision==0.29.1 \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	  --output-file requirements.lock pyproject.toml
-	sed -i -E '/^(nvidia-|cuda-|triton==)/d' requirements.lock
+	sed -i -E '/^(nvidia-|cuda-|triton==|pip==|#|$$)/d' requirements.lock
 
 schema: $(STAMP) ## Write docs/params.schema.json from pipeline/params.py
 	python -m pipeline.params > docs/params.schema.json

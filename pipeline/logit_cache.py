@@ -118,6 +118,10 @@ def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
         ArtefactError: It is missing or truncated, or was made from something else.
     """
     info = read_json(folder / "cache.json")
+    if info.get("format") != FORMAT:
+        raise ArtefactError(
+            folder / "cache.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
+        )
     stale = [name for name, value in vars(key).items() if info["key"].get(name) != value]
     if stale:
         made_from = {"teacher": "another teacher", "data": "other data", "views": "other views"}

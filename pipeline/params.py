@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -339,10 +340,12 @@ def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
         ParameterError: The file cannot be read, or a key or value is not allowed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ParameterError(path, f"cannot be read ({error.strerror})", "name it with --params")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(
+            path, f"cannot be read ({error.strerror})", "name it with --params"
+        ) from None
+    except _NOT_YAML as error:
         raise ParameterError(path, f"is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
         raise ParameterError(path, "holds no sections", "start from the params.yaml of the project")
@@ -355,13 +358,30 @@ def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
         raise ParameterError(path, "; ".join(problems)) from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 and DVC do; PyYAML alone takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+# PyYAML also lets out the ValueError of a date such as 2024-99-01, and deep nesting.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
 def _set(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not (equals and key):
         raise ParameterError(f"--set {override}", "is not key=value", "try --set run.seed=1")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _parse(text)
+    except _NOT_YAML:
         raise ParameterError(f"--set {key}", f"the value {text!r} is not valid YAML") from None
     *sections, last = key.split(".")
     place: Any = raw

@@ -13,7 +13,9 @@ class Track(Protocol):
 
     def __call__(
         self, items: Iterable[Item], description: str, total: int | None = None
-    ) -> Iterator[Item]: ...
+    ) -> Iterator[Item]:
+        """Yields every item, and tells ``total`` of them where ``items`` has no length."""
+        ...
 
 
 def silent(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:

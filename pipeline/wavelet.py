@@ -73,8 +73,9 @@ class ClassAxisDWT(nn.Module):
         )
         matrix = np.empty_like(rows)
         matrix[_checked_order(order, num_classes)] = rows
-        # float64, so that float64 logits lose nothing; forward casts to what it needs.
-        self.register_buffer("matrix", torch.from_numpy(matrix), persistent=False)
+        # Kept aside: a float64 buffer could not move to MPS, and a cast one would lose its digits.
+        self._exact = torch.from_numpy(matrix)
+        self.register_buffer("matrix", self._exact.float(), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
         """The kept coefficients, coarsest band first.
@@ -86,11 +87,10 @@ class ClassAxisDWT(nn.Module):
             [..., sum(band_sizes)], float64 for float64 logits and float32 for all others, since
             half precision would lose the differences that the detail consists of.
         """
-        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        if self.matrix.dtype != dtype:
-            self.matrix = self.matrix.to(dtype)
+        wide = logits.dtype == torch.float64
+        matrix = self._exact.to(logits.device) if wide else self.matrix
         with torch.autocast(logits.device.type, enabled=False):
-            return logits.to(dtype) @ self.matrix
+            return logits.to(matrix.dtype) @ matrix
 
     def split(self, coefficients: Tensor) -> dict[str, Tensor]:
         """Cuts what ``forward`` returned into its bands, by name (``content``, ``detail3``, …)."""

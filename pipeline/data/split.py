@@ -26,7 +26,7 @@ def split_photos(source: Source, prepare: Prepare) -> dict[SplitName, list[int]]
     """
     labels = np.array([photo.label for photo in source.photos])
     fractions = [getattr(prepare.fractions, name) for name in SPLITS]
-    run_length = {"random": 1, "blocks": prepare.block, "published": 1}[prepare.split]
+    as_published: set[SplitName] = set()
     if prepare.split == "published":
         published = np.array([photo.split or "" for photo in source.photos])
         for needed in ("train", "test"):
@@ -37,15 +37,18 @@ def split_photos(source: Source, prepare: Prepare) -> dict[SplitName, list[int]]
                     "set prepare.split to blocks or random",
                 )
         chosen = {name: np.flatnonzero(published == name).tolist() for name in SPLITS}
+        # These are taken as they are, even when they lack a class; training cannot do without one.
+        as_published = {name for name in SPLITS if name != "train" and chosen[name]}
         if not chosen["val"]:
             pool = np.array(chosen["train"])
             keep, carve = fractions[0], fractions[1]
             parts = _stratify(labels[pool], [keep, carve], prepare.block, prepare.seed)
             chosen["train"], chosen["val"] = (pool[part].tolist() for part in parts)
     else:
+        run_length = prepare.block if prepare.split == "blocks" else 1
         parts = _stratify(labels, fractions, run_length, prepare.seed)
         chosen = {name: part.tolist() for name, part in zip(SPLITS, parts, strict=True)}
-    _refuse_missing_classes(source, labels, chosen, prepare)
+    _refuse_missing_classes(source, labels, chosen, prepare, as_published)
     return chosen
 
 
@@ -55,7 +58,7 @@ def _stratify(
     """Deals runs of neighbours to parts so that every class comes near its share in every part.
 
     Greedy, rarest-class-heavy runs first: each run goes where it leaves the summed squared
-    deviation from the wanted class counts, relative to the class's size, smallest.
+    deviation from the wanted counts, of each class and of all images, relative to them, smallest.
     """
     counts_all = np.bincount(labels)
     present = np.flatnonzero(counts_all)
@@ -64,8 +67,9 @@ def _stratify(
     blocks = np.arange(len(labels)) // run_length
     counts = np.zeros((blocks[-1] + 1, len(present)))
     np.add.at(counts, (blocks, column[labels]), 1)
-    weights = counts / counts_all[present]
-    targets = np.outer(shares, np.ones(len(present))) / sum(shares)
+    # The last column, a run's share of all images, settles what the classes leave open.
+    weights = np.column_stack([counts / counts_all[present], counts.sum(axis=1) / len(labels)])
+    targets = np.outer(shares, np.ones(weights.shape[1])) / sum(shares)
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-weights[order].max(axis=1), kind="stable")]
     filled = np.zeros_like(targets)
@@ -82,18 +86,20 @@ def _stratify(
 
 
 def _refuse_missing_classes(
-    source: Source, labels: np.ndarray, chosen: dict[SplitName, list[int]], prepare: Prepare
+    source: Source,
+    labels: np.ndarray,
+    chosen: dict[SplitName, list[int]],
+    prepare: Prepare,
+    as_published: set[SplitName],
 ) -> None:
+    dealt_by_block = prepare.split != "random" and "val" not in as_published
     totals = np.bincount(labels, minlength=len(source.classes))
-    for name in SPLITS:
+    for name in (name for name in SPLITS if name not in as_published):
         counts = np.bincount(labels[chosen[name]], minlength=len(source.classes))
         for label in np.flatnonzero(counts == 0):
-            # Published splits are taken as they are; only training cannot do without a class.
-            if prepare.split == "published" and name != "train":
-                continue
             if totals[label] < len(SPLITS):
                 remedy = f"it has {totals[label]} images for {len(SPLITS)} splits: add some"
-            elif prepare.split == "blocks":
+            elif dealt_by_block:
                 remedy = "lower prepare.block, or set prepare.split to random"
             else:
                 remedy = "add images of it, or change prepare.fractions"

@@ -172,7 +172,7 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def write_table(path: Path, evaluation: Evaluation) -> None:
-    """Writes a row a model, for ``dvc plots``: latency in ms, size in bytes, accuracy in percent."""
+    """Writes a row a model, for ``dvc plots``: latency in ms, accuracy in percent."""
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"])

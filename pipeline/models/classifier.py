@@ -72,9 +72,7 @@ def build_classifier(architecture: str, classes: tuple[str, ...], image_size: in
 
 
 def _create(architecture: str, num_classes: int, *, pretrained: bool) -> nn.Module:
-    if architecture.rpartition(".")[0] not in ("", *timm.list_models()) or not timm.is_model(
-        architecture
-    ):
+    if architecture not in (*timm.list_models(), *timm.list_pretrained()):
         near = timm.list_models(f"*{architecture.split('_')[0]}*")[:4]
         hint = f"some that it has: {', '.join(near)}" if near else "see timm.list_models()"
         raise ParameterError(f"model {architecture!r}", "is not known to timm", hint)
@@ -117,6 +115,10 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
             JSON names.
     """
     info = read_json(folder / "model.json")
+    if info.get("format") != FORMAT:
+        raise ArtefactError(
+            folder / "model.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
+        )
     path = folder / WEIGHTS
     try:
         if hash_file(path) != info["weights_sha256"]:

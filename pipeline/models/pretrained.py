@@ -120,8 +120,10 @@ def _timm_state(architecture: str) -> dict[str, Tensor]:
 
 def _file_state(weights: Path) -> dict[str, Tensor]:
     try:
-        return load_file(weights)
+        state = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ParameterError(
             weights, f"cannot be read as safetensors ({error})", "set finetune.weights"
         ) from None
+    # The weights of a Classifier name its backbone first; timm's own do not.
+    return {name.removeprefix("backbone."): tensor for name, tensor in state.items()}

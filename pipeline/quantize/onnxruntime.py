@@ -6,8 +6,9 @@ that any calibration image gives.
 
 Weights use 7 of their 8 bits (``reduce_range``). x86 processors without VNNI add pairs of products
 in 16 bits, where full weights overflow without a word; with 7 bits a file gives the same answers on
-every device. Measured with mobilenetv2_035 on such a processor: 8 bits agree with fp32 on 95 % of
-the images (99 % where nothing overflows), 7 bits on 97 % everywhere, and neither is faster.
+every device. Depthwise convolutions have kernels of their own that do not, and keep all 8. Measured
+with mobilenetv2_035 on such a processor: 8 bits agree with fp32 on 95 % of the images (99 % where
+nothing overflows), 7 bits on 97 % and this mixture on 98 % everywhere, and none is faster.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def _quantize(source: Path, target: Path, calibration: NDArray[np.uint8], batch:
         prepared = Path(folder) / "prepared.onnx"
         # The exporter has written the shapes; inferring them again needs sympy and seconds.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        model = onnx.load(prepared)
+        eight_bits = {"quant_type": QuantType.QInt8, "axis": 0, "reduce_range": False}
         quantize_static(
             prepared,
             target,
@@ -92,9 +95,12 @@ def _quantize(source: Path, target: Path, calibration: NDArray[np.uint8], batch:
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            nodes_to_exclude=_kept_in_float(onnx.load(prepared)),
-            # Logits in steps of 1/255 of their range would tie.
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+            nodes_to_exclude=_kept_in_float(model),
+            extra_options={
+                # Logits in steps of 1/255 of their range would tie.
+                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+                "TensorQuantOverrides": {name: [eight_bits] for name in _depthwise_weights(model)},
+            },
         )
 
 
@@ -103,3 +109,16 @@ def _kept_in_float(model: ModelProto) -> list[str]:
     nodes = model.graph.node
     before = itertools.takewhile(lambda n: n.op_type not in ("Conv", "Gemm", "MatMul"), nodes)
     return [*(n.name for n in before), *(n.name for n in nodes if n.op_type == "Softmax")]
+
+
+def _depthwise_weights(model: ModelProto) -> list[str]:
+    """Names of the weights of convolutions in which each channel sees itself alone."""
+    shapes = {weights.name: tuple(weights.dims) for weights in model.graph.initializer}
+    groups = {
+        node.input[1]: attribute.i
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        for attribute in node.attribute
+        if attribute.name == "group"
+    }
+    return [name for name, group in groups.items() if shapes.get(name, ())[:2] == (group, 1)]

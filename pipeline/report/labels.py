@@ -16,10 +16,17 @@ _GAP = 5.0  # between a point and its label
 _MARGIN = 2.0  # around a label
 _REACHES = (0.0, 10.0, 20.0, 32.0, 46.0, 62.0, 80.0, 100.0, 124.0, 150.0, 180.0, 215.0)
 _DIRECTIONS = 16
-_ATTEMPTS = 20
+_ATTEMPTS = 12
 
-# What a place may cost; within a class the shorter way to the point wins.
-_COVERS, _CROSSES, _DOUBTFUL = 10_000, 1_000, 15
+_DOUBT = 25.0  # what it costs, in pixels of way, to stand as near to another point
+
+
+class _Cost(NamedTuple):
+    """How bad a place is: covering things is worst, then crossing them, then distance."""
+
+    covers: int
+    crosses: int
+    way: float
 
 
 class Box(NamedTuple):
@@ -73,6 +80,17 @@ class Line(NamedTuple):
             first, last = max(first, ends[0]), min(last, ends[1])
         return first <= last
 
+    def cuts(self, other: Line) -> bool:
+        """Whether the two have one place in common, and go on beyond it on both sides."""
+        return self._parts(other) and other._parts(self)
+
+    def _parts(self, other: Line) -> bool:
+        """Whether the ends of the other are on different sides of this one."""
+        dx, dy = self.x1 - self.x0, self.y1 - self.y0
+        first = dx * (other.y0 - self.y0) - dy * (other.x0 - self.x0)
+        last = dx * (other.y1 - self.y0) - dy * (other.x1 - self.x0)
+        return first * last < 0
+
 
 @dataclass(frozen=True)
 class Label:
@@ -123,27 +141,28 @@ def arrange(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = ()) -> l
     Args:
         labels: The most important one first.
         frame: Labels stay in it.
-        taken: Rectangles that are in use.
+        taken: Rectangles that are in use; one without height is a line.
 
     Returns:
         A place per label, in their order.
     """
+    choices = [list(_places(label)) for label in labels]
     order = list(range(len(labels)))
     best: dict[int, Place] = {}
-    lowest = math.inf
+    lowest: tuple[float, ...] = (math.inf,)
     for _ in range(_ATTEMPTS):
         places: dict[int, Place] = {}
-        costs: dict[int, float] = {}
+        costs: dict[int, _Cost] = {}
         for index in order:
             others = [label for i, label in enumerate(labels) if i != index]
             places[index], costs[index] = _best_place(
-                labels[index], others, list(places.values()), frame, taken
+                choices[index], labels[index], others, list(places.values()), frame, taken
             )
-        total = sum(costs.values())
+        total = tuple(map(sum, zip(*costs.values(), strict=True)))
         if total < lowest:
             best, lowest = places, total
         worst = max(order, key=lambda index: costs[index])
-        if costs[worst] < _CROSSES:
+        if not costs[worst].covers and not costs[worst].crosses:
             break
         order.remove(worst)
         order.insert(0, worst)
@@ -151,24 +170,43 @@ def arrange(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = ()) -> l
 
 
 def _best_place(
+    choices: Sequence[tuple[Place, float]],
     label: Label,
     others: Sequence[Label],
     standing: Sequence[Place],
     frame: Box,
     taken: Sequence[Box],
-) -> tuple[Place, float]:
-    best, lowest = None, math.inf
-    for place, cost in _places(label):
-        if cost < lowest:
-            cost += _cost(place, label, others, standing, frame, taken)
-        if cost < lowest:
-            best, lowest = place, cost
-    assert best is not None  # every cost is finite
+) -> tuple[Place, _Cost]:
+    points = [other.point.grown(_MARGIN) for other in others]
+    boxes = [*taken, *(place.box for place in standing)]
+    obstacles = [label.point, *points, *boxes]
+    leaders = [place.leader for place in standing if place.leader]
+
+    def cost(place: Place, way: float) -> _Cost:
+        box = place.box.grown(_MARGIN)
+        covers = sum(map(box.overlaps, obstacles)) + (not frame.holds(box))
+        if covers > lowest.covers:
+            return _Cost(covers, 0, way)  # out already
+        crosses = sum(leader.meets(box) for leader in leaders)
+        if place.leader:
+            crosses += sum(map(place.leader.meets, obstacles[1:]))
+            crosses += sum(map(place.leader.cuts, leaders))
+        elif any(_distance(other, box) < 2 * _GAP for other in others):
+            way += _DOUBT  # it could be taken for the name of the other point
+        return _Cost(covers, crosses, way)
+
+    best, lowest = None, _Cost(len(obstacles) + 2, 0, 0)  # more than can be covered
+    for place, way in choices:
+        if (0, 0, way) < lowest:
+            found = cost(place, way)
+            if found < lowest:
+                best, lowest = place, found
+    assert best is not None
     return best, lowest
 
 
 def _places(label: Label) -> Iterator[tuple[Place, float]]:
-    """The places around a point, the nearest first, each with what its way to the point costs."""
+    """The places around a point, the nearest first, each with its way to the point, in pixels."""
     for reach in _REACHES:
         for step in range(_DIRECTIONS):
             angle = 2 * math.pi * step / _DIRECTIONS
@@ -182,30 +220,8 @@ def _places(label: Label) -> Iterator[tuple[Place, float]]:
             y = label.y + away * sine + label.height / 2 * (sine - 1)
             box = Box(x, y, x + label.width, y + label.height)
             # The right is where a reader looks first; then the left, above and below.
-            cost = reach + 2 * (1 - cosine) + 4 * (step % (_DIRECTIONS // 4) != 0)
-            yield Place(box, side, _leader(label, box) if reach else None), cost
-
-
-def _cost(
-    place: Place,
-    label: Label,
-    others: Sequence[Label],
-    standing: Sequence[Place],
-    frame: Box,
-    taken: Sequence[Box],
-) -> float:
-    box = place.box.grown(_MARGIN)
-    boxes = [*taken, *(other.box for other in standing)]
-    points = [other.point.grown(_MARGIN) for other in others]
-    covers = sum(map(box.overlaps, (label.point, *points, *boxes))) + (not frame.holds(box))
-    crosses = sum(other.leader.meets(box) for other in standing if other.leader)
-    doubtful = False
-    if place.leader:
-        crosses += sum(map(place.leader.meets, (*points, *boxes)))
-    else:
-        # A text that is as near to another point could be taken for that one's.
-        doubtful = any(_distance(other, box) < _GAP for other in others)
-    return _COVERS * covers + _CROSSES * crosses + _DOUBTFUL * doubtful
+            way = reach + 2 * (1 - cosine) + 4 * (step % (_DIRECTIONS // 4) != 0)
+            yield Place(box, side, _leader(label, box) if reach else None), way
 
 
 def _nearest(label: Label, box: Box) -> tuple[float, float]:

@@ -87,7 +87,7 @@ def _draw_tradeoff(facts: Facts, name: str, width: int, height: int) -> Markup:
     figure = plot_tradeoff(
         points,
         floor=100 * facts.fp32.accuracy - max_drop,
-        floor_label=f"lowest accepted: {max_drop:g} below the fp32 student",
+        floor_label=f"accepted drop: {max_drop:g} below the fp32 student",
         width=width,
         # Many labels need room.
         height=height + 16 * max(0, len(points) - 8),

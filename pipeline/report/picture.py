@@ -106,8 +106,10 @@ def plot_tradeoff(
             _draw_point(axes, point, diameter, depth)
             x, y = axes.transData.transform((point.p50_ms, point.accuracy))
             labels.append(Label(x, y, diameter / 2, *_text_size(axes, *_wording(point))))
-        taken = _label_floor(axes, floor, floor_label, [label.point for label in labels])
-        places = arrange(labels, Box(*axes.get_window_extent().extents), [taken])
+        floor_text = _label_floor(axes, floor, floor_label, [label.point for label in labels])
+        frame = Box(*axes.get_window_extent().extents)
+        y = axes.transData.transform((1, floor))[1]
+        places = arrange(labels, frame, [floor_text, Box(frame.x0, y, frame.x1, y)])
         for point, place in zip(points, places, strict=True):
             text, weight, size = _wording(point)
             _write(axes, place, text, _ACCENT if weight == "bold" else _INK, weight, size)
@@ -201,7 +203,7 @@ def _set_latency_axis(axes: Axes, latencies: Sequence[float]) -> None:
     low, high = min(latencies), max(latencies)
     if high / low >= _LOG_FROM:
         axes.set_xscale("log")
-        pad = (high / low) ** 0.14
+        pad = (high / low) ** 0.2
         axes.set_xlim(low / pad, high * pad)
         decades = math.log10(high / low)
         subs = (1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.5 else (1,)

@@ -34,10 +34,17 @@ def read_elpv() -> Source:
     folder = Path(spec.origin).parent / "data"
     classes = tuple(f"{kind}-{grade}" for kind in _CELL_TYPES for grade in _GRADES.values())
     photos = []
-    for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
-        name, probability, kind = line.split()
-        grade = min(_GRADES, key=lambda p: abs(p - float(probability)))
-        label = _CELL_TYPES.index(kind) * len(_GRADES) + list(_GRADES).index(grade)
+    for line in _table(folder / "labels.csv"):
+        try:
+            name, probability, kind = line.split()
+            grade = next(p for p in _GRADES if abs(p - float(probability)) < 0.01)
+            label = _CELL_TYPES.index(kind) * len(_GRADES) + list(_GRADES).index(grade)
+        except (ValueError, StopIteration):
+            raise DataError(
+                folder / "labels.csv",
+                f"{line!r} is not `file, defect probability, cell type` as published",
+                "install the version that requirements.lock pins",
+            ) from None
         photos.append(Photo(folder / name, name, label))
     return Source(
         name="elpv",
@@ -46,3 +53,12 @@ def read_elpv() -> Source:
         licence="CC BY-NC-SA 4.0 (non-commercial)",
         origin="https://github.com/zae-bayern/elpv-dataset",
     )
+
+
+def _table(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(
+            path, f"cannot be read ({error.strerror})", "install elpv-dataset again"
+        ) from None

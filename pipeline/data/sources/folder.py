@@ -28,7 +28,7 @@ def read_folder(folder: Path) -> Source:
 
     Raises:
         DataError: There are no class folders; a split lacks a class; two classes differ only in
-            case.
+            case; a name is not UTF-8.
     """
     tops = _subfolders(folder)
     split_of = {top: _SPLIT_NAMES.get(top.name.lower()) for top in tops}
@@ -49,7 +49,9 @@ def read_folder(folder: Path) -> Source:
     for split, tree in sorted(trees, key=lambda t: SPLITS.index(t[0]) if t[0] else 0):
         for label, name in enumerate(classes):
             for path in _images_below(tree / name):
-                photos.append(Photo(path, path.relative_to(folder).as_posix(), label, split))
+                within = path.relative_to(folder).as_posix()
+                _refuse_undecodable(folder, within)
+                photos.append(Photo(path, within, label, split))
     return Source("folder", classes, tuple(photos), licence="not stated", origin=folder.name)
 
 
@@ -78,3 +80,11 @@ def _refuse_case_twins(folder: Path, classes: tuple[str, ...]) -> None:
             raise DataError(
                 folder, f"classes {twin!r} and {name!r} differ only in case", "rename one of them"
             )
+
+
+def _refuse_undecodable(folder: Path, name: str) -> None:
+    # Python reads such names all the same, but they cannot be written to names.txt.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(folder, f"the name {name!r} is not UTF-8", "rename it") from None

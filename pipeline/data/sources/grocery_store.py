@@ -25,7 +25,7 @@ def read_grocery_store(folder: Path) -> Source:
     photos = []
     for split in SPLITS:
         table = folder / f"{split}.txt"
-        for number, line in enumerate(_lines(table), start=1):
+        for number, line in _lines(table):
             where = f"{table}, line {number}"
             fields = [field.strip() for field in line.split(",")]
             if len(fields) != 3 or not fields[1].isdecimal():
@@ -49,23 +49,27 @@ def read_grocery_store(folder: Path) -> Source:
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    rows = list(csv.reader(_lines(path)))[1:]
-    names = {}
-    for number, row in enumerate(rows, start=2):
+    names: dict[int, str] = {}
+    for number, line in _lines(path)[1:]:
+        row = next(csv.reader([line]))
         if len(row) < 2 or not row[1].strip().isdecimal():
             raise DataError(f"{path}, line {number}", f"{row!r} is not `class name, class id, …`")
+        if int(row[1]) in names:
+            raise DataError(f"{path}, line {number}", f"class id {int(row[1])} occurs twice")
         names[int(row[1])] = row[0].strip()
     if sorted(names) != list(range(len(names))):
         raise DataError(path, "the class ids do not run from 0 without a gap")
     return tuple(names[i] for i in range(len(names)))
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, each with its number."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise DataError(
             path, f"cannot be read ({error.strerror})", "prepare.path must hold the published files"
         ) from None
     except UnicodeDecodeError:
         raise DataError(path, "is not UTF-8 text", "fetch the data set again") from None
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -1,0 +1,94 @@
+import importlib.util
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.sources import read_source
+from pipeline.data.sources.elpv import read_elpv
+from pipeline.errors import DataError
+from pipeline.params import Prepare
+
+GRADES = {"functional": 0, "slight": 1 / 3, "moderate": 2 / 3, "defective": 1}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Puts a package of the same layout in the place of the real one."""
+    (tmp_path / "data").mkdir()
+    spec = ModuleSpec("elpv_dataset", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    return tmp_path / "data" / "labels.csv"
+
+
+def test_the_cells_are_those_that_the_package_itself_loads(tmp_path):
+    loader = pytest.importorskip(
+        "elpv_dataset.utils", reason="the photographs come with the extra `demo`"
+    )
+    data = Path(loader.__file__).parent / "data"
+    # Its loader decodes all it lists, so it is given every 41st row.
+    rows = (data / "labels.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "labels.csv").write_text("".join(rows[::41]))
+    (tmp_path / "images").symlink_to(data / "images")
+    images, probabilities, types = loader.load_dataset(str(tmp_path / "labels.csv"))
+    source = read_source(Prepare())
+    photos = source.photos[::41]
+    assert len(photos) == len(images) == 64
+    for photo, image, probability, kind in zip(photos, images, probabilities, types, strict=True):
+        cell, grade = source.classes[photo.label].split("-")
+        assert cell == kind
+        assert GRADES[grade] == pytest.approx(probability)
+        with Image.open(photo.path) as opened:
+            assert np.array_equal(np.asarray(opened), image)
+
+
+def test_the_classes_have_the_published_numbers_of_cells():
+    pytest.importorskip("elpv_dataset", reason="the photographs come with the extra `demo`")
+    source = read_elpv()
+    counts = np.bincount([photo.label for photo in source.photos])
+    # Mono and poly, each from functional to defective; 2,624 in all.
+    assert counts.tolist() == [588, 117, 56, 313, 920, 178, 50, 402]
+    assert all(photo.path.is_file() for photo in source.photos)
+
+
+def test_classes_stand_by_cell_type_and_then_by_grade(package):
+    package.write_text("images/cell0001.png  1.0  mono\nimages/cell0002.png  0.3333333333  poly\n")
+    source = read_elpv()
+    assert source.classes == tuple(
+        f"{kind}-{grade}" for kind in ("mono", "poly") for grade in GRADES
+    )
+    assert [source.classes[photo.label] for photo in source.photos] == [
+        "mono-defective",
+        "poly-slight",
+    ]
+    assert source.photos[1].path == package.parent / "images/cell0002.png"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "images/a.png 1.0 thin-film",
+        "images/a.png 0.5 mono",
+        "images/a.png nan mono",
+        "images/a.png high mono",
+        "images/a.png 1.0",
+        "",
+    ],
+)
+def test_an_unknown_type_or_grade_is_refused(package, row):
+    package.write_text(f"images/b.png 1.0 mono\n{row}\n")
+    with pytest.raises(DataError, match="is not `file, defect probability, cell type`"):
+        read_elpv()
+
+
+def test_a_package_without_its_table_is_refused(package):
+    with pytest.raises(DataError, match=r"labels\.csv: cannot be read .*install"):
+        read_elpv()
+
+
+def test_a_missing_package_is_refused_with_what_to_install_and_its_licence(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"pip install elpv-dataset.*BY-NC-SA"):
+        read_elpv()

@@ -1,0 +1,154 @@
+import os
+
+import pytest
+from PIL import Image
+
+from pipeline.data.sources import read_source
+from pipeline.data.sources.folder import read_folder
+from pipeline.errors import DataError
+from pipeline.params import Prepare
+
+
+def put(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".txt":
+            path.write_text("not a photograph")
+        else:
+            Image.new("RGB", (4, 4)).save(path, format="PNG")
+
+
+def listed(source):
+    return [(photo.name, source.classes[photo.label], photo.split) for photo in source.photos]
+
+
+def read(folder):
+    return read_source(Prepare(source="folder", path=str(folder)))
+
+
+def test_class_folders_become_classes_by_name_and_files_by_path(tmp_path):
+    put(tmp_path, "pear/2.png", "apple/b/1.JPG", "apple/a.jpeg", "pear/10.webp")
+    source = read(tmp_path)
+    assert source.classes == ("apple", "pear")
+    assert listed(source) == [
+        ("apple/a.jpeg", "apple", None),
+        ("apple/b/1.JPG", "apple", None),
+        ("pear/10.webp", "pear", None),
+        ("pear/2.png", "pear", None),
+    ]
+    assert all(photo.path == tmp_path / photo.name for photo in source.photos)
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "validation", "TEST"), ("train", "valid")]
+)
+def test_split_folders_above_the_classes_are_the_published_splits(tmp_path, names):
+    meaning = {"tr": "train", "va": "val", "te": "test"}
+    for name in names:
+        put(tmp_path, f"{name}/a/1.png", f"{name}/b/2.png")
+    source = read(tmp_path)
+    assert source.classes == ("a", "b")
+    assert listed(source) == [
+        (f"{name}/{label}/{number}.png", label, meaning[name[:2].lower()])
+        for name in names
+        for label, number in (("a", 1), ("b", 2))
+    ]
+
+
+def test_a_class_may_be_called_like_a_split_beside_other_classes(tmp_path):
+    put(tmp_path, "train/1.png", "tram/1.png")
+    assert listed(read(tmp_path)) == [("train/1.png", "train", None), ("tram/1.png", "tram", None)]
+
+
+def test_hidden_files_and_files_that_are_no_photographs_are_passed_over(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png")
+    put(tmp_path, "a/notes.txt", "readme.txt", "5.png", "b/Thumbs.db")
+    assert [name for name, _, _ in listed(read(tmp_path))] == ["a/1.png", "b/1.png"]
+
+
+def test_a_loop_of_links_traps_nobody(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "me.png").symlink_to("me.png")
+    (tmp_path / "round").symlink_to("round")
+    source = read_folder(tmp_path)
+    assert source.classes == ("a", "b")
+    assert [name for name, _, _ in listed(source) if name != "a/me.png"] == ["a/1.png", "b/1.png"]
+
+
+def test_a_class_folder_may_be_a_link_to_another_disk(tmp_path):
+    put(tmp_path / "disk", "1.png")
+    put(tmp_path / "photos", "b/1.png")
+    (tmp_path / "photos" / "a").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert [name for name, _, _ in listed(read(tmp_path / "photos"))] == ["a/1.png", "b/1.png"]
+
+
+@pytest.mark.parametrize("trees", [("",), ("train/", "test/")])
+def test_class_names_that_differ_only_in_case_are_refused(tmp_path, trees):
+    put(tmp_path, *(f"{tree}{twin}/1.png" for tree in trees for twin in ("Apple", "apple")))
+    with pytest.raises(DataError, match="'Apple' and 'apple' differ only in case"):
+        read(tmp_path)
+
+
+def test_case_twins_across_splits_are_told_as_such_and_not_as_a_missing_class(tmp_path):
+    put(tmp_path, "train/Straße/1.png", "test/STRASSE/1.png")
+    with pytest.raises(DataError, match="differ only in case"):
+        read(tmp_path)
+
+
+def test_a_split_that_lacks_a_class_is_refused_naming_both(tmp_path):
+    put(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
+    with pytest.raises(DataError, match=r"/test: split 'test' lacks class 'b'"):
+        read(tmp_path)
+
+
+def test_a_class_without_photographs_is_refused_by_name(tmp_path):
+    put(tmp_path, "full/1.png", "hollow/notes.txt")
+    with pytest.raises(DataError, match="class 'hollow': has no photographs"):
+        read(tmp_path)
+
+
+def test_one_class_is_refused(tmp_path):
+    put(tmp_path, "only/1.png", "only/2.png")
+    with pytest.raises(DataError, match="has 1 class, a classifier needs two"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("names", [(), ("1.png", "2.png"), (".hidden/1.png",)])
+def test_a_folder_without_class_folders_is_refused(tmp_path, names):
+    put(tmp_path, *names)
+    with pytest.raises(DataError, match="holds no class folders"):
+        read(tmp_path)
+
+
+def test_split_folders_without_class_folders_are_refused(tmp_path):
+    put(tmp_path, "train/1.png", "test/1.png")
+    with pytest.raises(DataError, match="holds no class folders"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["none", "file.png"])
+def test_a_path_that_is_no_folder_is_refused(tmp_path, name):
+    put(tmp_path, "file.png")
+    with pytest.raises(DataError, match=r"is not a folder; set prepare\.path"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [b"a/caf\xe9.png", b"caf\xe9/1.png"])
+def test_a_name_that_is_not_utf8_is_refused_in_a_message_that_can_be_printed(tmp_path, name):
+    put(tmp_path, "a/1.png", "b/1.png")
+    path = os.fsencode(tmp_path) + b"/" + name
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        os.link(tmp_path / "a" / "1.png", path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(DataError, match="is not UTF-8") as caught:
+        read(tmp_path)
+    str(caught.value).encode()  # does not raise
+
+
+def test_names_in_other_scripts_are_kept(tmp_path):
+    put(tmp_path, "яблоко/один два.png", "梨/一.png")
+    assert [name for name, _, _ in listed(read(tmp_path))] == ["яблоко/один два.png", "梨/一.png"]

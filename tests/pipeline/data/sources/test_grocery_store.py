@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.data.sources import read_source
+from pipeline.errors import DataError
+from pipeline.params import Prepare
+
+CLASSES = "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int)\n"
+PUBLISHED = Path(__file__).parents[5] / "shared/data/grocery_store"
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """Two classes in the published layout: a photograph of each in every split."""
+    (tmp_path / "classes.csv").write_text(f"{CLASSES}Golden-Delicious,0,Apple,0\nAnjou,1,Pear,1\n")
+    for split in ("train", "val", "test"):
+        rows = []
+        for name, label in (("Apple/Golden-Delicious", 0), ("Pear/Anjou", 1)):
+            path = f"{split}/Fruit/{name}/{split}_001.jpg"
+            (tmp_path / path).parent.mkdir(parents=True)
+            Image.new("RGB", (6, 8), (80 * label, 90, 20)).save(tmp_path / path)
+            rows.append(f"{path}, {label}, {label}\n")
+        (tmp_path / f"{split}.txt").write_text("".join(rows))
+    return tmp_path
+
+
+def read(folder):
+    return read_source(Prepare(source="grocery_store", path=str(folder), split="published"))
+
+
+def refusal(folder):
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    return str(caught.value)
+
+
+def append(path, text):
+    path.write_text(path.read_text() + text)
+
+
+def test_the_published_layout_gives_fine_labels_and_splits(layout):
+    source = read(layout)
+    assert source.classes == ("Golden-Delicious", "Anjou")
+    assert [(photo.name, photo.label, photo.split) for photo in source.photos] == [
+        (f"{split}/Fruit/{name}/{split}_001.jpg", label, split)
+        for split in ("train", "val", "test")
+        for name, label in (("Apple/Golden-Delicious", 0), ("Pear/Anjou", 1))
+    ]
+    assert all(photo.path == layout / photo.name for photo in source.photos)
+
+
+def test_ids_and_not_the_order_of_rows_number_the_classes(layout):
+    (layout / "classes.csv").write_bytes(
+        (CLASSES + "Anjou,1,Pear,1\n\nGolden-Delicious,0,Apple,0\n").replace("\n", "\r\n").encode()
+    )
+    assert read(layout).classes == ("Golden-Delicious", "Anjou")
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.jpg", "train/../../outside.jpg", "/outside.jpg", "{root}/outside.jpg"]
+)
+def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
+    Image.new("RGB", (4, 4)).save(layout.parent / "outside.jpg")
+    name = name.format(root=layout.parent)
+    append(layout / "val.txt", f"\n{name}, 0, 0\n")
+    said = refusal(layout)
+    # Line 4, with the blank one counted as an editor does.
+    assert said.startswith(f"{layout / 'val.txt'}, line 4: ")
+    assert "leads out of the data set's folder" in said
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("train/none.jpg, 0, 0", "'train/none.jpg' is not there"),
+        (", 0, 0", "'' is not there"),
+        ("train, 0, 0", "'train' is not there"),
+        ("{photo}, 2, 0", "label 2 is not in classes.csv"),
+        ("{photo}, -1, 0", "is not `path, fine label, coarse label`"),
+        ("{photo}, one, 0", "is not `path, fine label, coarse label`"),
+        ("{photo}, ², 0", "is not `path, fine label, coarse label`"),
+        ("{photo}", "is not `path, fine label, coarse label`"),
+        ("{photo}, 0", "is not `path, fine label, coarse label`"),
+        ("{photo}, 0, 0, 0", "is not `path, fine label, coarse label`"),
+    ],
+)
+def test_a_malformed_row_is_refused_with_its_line(layout, row, said):
+    row = row.format(photo="train/Fruit/Pear/Anjou/train_001.jpg")
+    append(layout / "train.txt", f"{row}\n")
+    message = refusal(layout)
+    assert message.startswith(f"{layout / 'train.txt'}, line 3: ")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("A,0\nB,2\n", "do not run from 0 without a gap"),
+        ("A,1\nB,2\n", "do not run from 0 without a gap"),
+        ("A,0\nB,1\nC,1\n", "line 4: class id 1 occurs twice"),
+        ("A,0\nB,b\n", "line 3: "),
+        ("A,0\nB\n", "line 3: "),
+        ("A,0\n\nB,-1\n", "line 4: "),
+        ("", "label 0 is not in classes.csv"),
+        ("A,0\n", "label 1 is not in classes.csv"),
+    ],
+)
+def test_malformed_class_names_are_refused(layout, rows, said):
+    (layout / "classes.csv").write_text(CLASSES + rows)
+    assert said in refusal(layout)
+
+
+def test_a_class_without_photographs_is_refused_by_name(layout):
+    append(layout / "classes.csv", "Conference,2,Pear,1\n")
+    assert "class 'Conference': has no photographs" in refusal(layout)
+
+
+@pytest.mark.parametrize("name", ["classes.csv", "train.txt", "val.txt", "test.txt"])
+def test_a_file_of_the_layout_that_is_missing_or_no_text_is_refused_by_name(layout, name):
+    text = (layout / name).read_bytes()
+    (layout / name).write_bytes(b"\xff\xfe" + text)
+    assert refusal(layout).startswith(f"{layout / name}: is not UTF-8 text")
+    (layout / name).unlink()
+    assert refusal(layout).startswith(f"{layout / name}: cannot be read (No such file")
+    (layout / name).mkdir()
+    assert refusal(layout).startswith(f"{layout / name}: cannot be read")
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the data set does not lie beside the project")
+def test_the_published_files_are_read():
+    source = read(PUBLISHED)
+    assert len(source.classes) == 81
+    for photo in source.photos:
+        # The folder that holds a photograph is named after its class, or after its coarse class.
+        split, *_, folder, _file = photo.name.split("/")
+        assert split == photo.split
+        assert folder == source.classes[photo.label]
+    assert {photo.label for photo in source.photos if photo.split == "train"} == set(range(81))

@@ -1,0 +1,209 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from pipeline.data.sources.photos import SPLITS, Photo, Source
+from pipeline.data.split import split_photos
+from pipeline.errors import DataError
+from pipeline.params import Fractions, Prepare
+
+
+def source_of(labels, splits=None):
+    splits = splits or [None] * len(labels)
+    photos = [
+        Photo(Path(f"{i}.jpg"), f"{i}.jpg", int(label), split)
+        for i, (label, split) in enumerate(zip(labels, splits, strict=True))
+    ]
+    classes = tuple(f"class-{label}" for label in range(max(labels) + 1))
+    return Source("drawn", classes, tuple(photos), licence="none", origin="here")
+
+
+def published(**options):
+    return Prepare(source="folder", path="anywhere", split="published", **options)
+
+
+def shares(labels, parts):
+    """[3, classes]: the share of every class that lies in every part."""
+    labels = np.asarray(labels)
+    totals = np.bincount(labels)
+    return np.array([np.bincount(labels[part], minlength=len(totals)) / totals for part in parts])
+
+
+def spread(labels, parts):
+    """Root mean square of what the class shares of 60/20/20 miss."""
+    return np.sqrt(np.mean((shares(labels, parts) - np.array([[0.6], [0.2], [0.2]])) ** 2))
+
+
+def stratified_group_folds(labels, groups, seed):
+    """60/20/20 by scikit-learn: five folds, of which three are for training."""
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    tests = [test for _, test in folds.split(labels, labels, groups)]
+    return [np.concatenate(tests[:3]), *tests[3:]]
+
+
+@st.composite
+def fractions(draw):
+    weights = draw(st.tuples(*[st.integers(1, 8)] * 3))
+    return Fractions(**{n: w / sum(weights) for n, w in zip(SPLITS, weights, strict=True)})
+
+
+@given(
+    st.integers(60, 150),
+    st.integers(2, 3),
+    st.sampled_from(["blocks", "random"]),
+    st.integers(1, 7),
+    st.integers(0, 99),
+)
+def test_every_image_is_in_one_split_and_blocks_stay_whole(images, classes, split, block, seed):
+    labels = np.random.default_rng(seed).integers(0, classes, images).tolist()
+    prepare = Prepare(split=split, block=block, seed=seed)
+    chosen = split_photos(source_of(labels), prepare)
+    assert sorted(itertools.chain(*chosen.values())) == list(range(images))
+    assert all(indices == sorted(indices) for indices in chosen.values())
+    assert all({labels[i] for i in chosen[name]} == set(labels) for name in SPLITS)
+    if split == "blocks":
+        homes = [{i // block for i in indices} for indices in chosen.values()]
+        assert sum(map(len, homes)) == len(set.union(*homes))
+
+
+@given(
+    st.lists(st.integers(6, 40), min_size=2, max_size=5),
+    fractions(),
+    st.integers(0, 9),
+    st.randoms(use_true_random=False),
+)
+def test_a_random_split_misses_no_share_by_a_whole_image(sizes, wanted, seed, random):
+    # Dealing each image to the neediest part cannot miss by one: overshooting takes a part that
+    # lacks something, and a part that lacks a whole image is served first.
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    random.shuffle(labels)
+    prepare = Prepare(split="random", fractions=wanted, seed=seed)
+    try:
+        chosen = split_photos(source_of(labels), prepare)
+    except DataError:
+        # A share below one image may be rounded down to none.
+        assert min(getattr(wanted, name) for name in SPLITS) * min(sizes) < 1
+        return
+    for name in SPLITS:
+        counts = np.bincount(np.array(labels)[chosen[name]], minlength=len(sizes))
+        assert np.all(np.abs(counts - np.array(sizes) * getattr(wanted, name)) < 1 + 1e-9)
+
+
+def test_blocks_come_about_as_near_to_the_shares_as_scikit_learn_does():
+    ours, theirs, blind = [], [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        kinds = rng.choice(6, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04], size=90)
+        labels = np.repeat(np.r_[kinds, np.arange(6)], rng.integers(5, 15, 96))
+        blocks = np.arange(len(labels)) // 8
+        chosen = split_photos(source_of(labels), Prepare(block=8, seed=seed))
+        ours.append(spread(labels, [chosen[name] for name in SPLITS]))
+        theirs.append(spread(labels, stratified_group_folds(labels, blocks, seed)))
+        home = rng.choice(3, p=[0.6, 0.2, 0.2], size=blocks[-1] + 1)[blocks]
+        blind.append(spread(labels, [np.flatnonzero(home == part) for part in range(3)]))
+    assert np.mean(ours) < 2 * np.mean(theirs)
+    assert np.mean(ours) < 0.5 * np.mean(blind)
+
+
+def test_on_real_cells_blocks_keep_every_class_near_its_share():
+    pytest.importorskip("elpv_dataset", reason="the photographs come with the extra `demo`")
+    from pipeline.data.sources.elpv import read_elpv
+
+    source = read_elpv()
+    labels = np.array([photo.label for photo in source.photos])
+    chosen = split_photos(source, Prepare())
+    parts = [chosen[name] for name in SPLITS]
+    sizes = np.array([len(part) for part in parts]) / len(labels)
+    assert np.abs(sizes - [0.6, 0.2, 0.2]).max() < 0.03
+    theirs = stratified_group_folds(labels, np.arange(len(labels)) // 30, seed=0)
+    assert spread(labels, parts) < 1.5 * spread(labels, theirs)
+
+
+def test_blocks_part_fewer_neighbours_than_a_random_split():
+    labels = np.random.default_rng(0).integers(0, 3, 900)
+
+    def parted(split):
+        home = np.empty(len(labels), dtype=int)
+        for part, indices in enumerate(split_photos(source_of(labels), split).values()):
+            home[indices] = part
+        return int((home[1:] != home[:-1]).sum())
+
+    assert parted(Prepare(split="blocks", block=30)) <= 29
+    assert parted(Prepare(split="random")) > 300
+
+
+@pytest.mark.parametrize("split", ["blocks", "random"])
+def test_a_seed_gives_the_same_split_again_and_another_seed_another_one(split):
+    labels = np.random.default_rng(1).integers(0, 4, 400)
+    splits = [
+        split_photos(source_of(labels), Prepare(split=split, block=10, seed=seed))
+        for seed in (0, 0, 1, 2)
+    ]
+    assert splits[0] == splits[1]
+    assert splits[0] != splits[2] != splits[3] != splits[0]
+
+
+@pytest.mark.parametrize("split", ["blocks", "random"])
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_class_with_fewer_images_than_splits_is_refused_by_name(split, images):
+    labels = [0] * 40 + [1] * 40 + [2] * images
+    with pytest.raises(DataError) as caught:
+        split_photos(source_of(labels), Prepare(split=split, block=5))
+    assert str(caught.value).startswith("class 'class-2': is missing from split ")
+    assert f"{images} images for 3 splits" in str(caught.value)
+
+
+def test_a_class_that_fills_fewer_blocks_than_splits_is_refused_with_what_to_lower():
+    labels = [0] * 60 + [1] * 60
+    with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
+        split_photos(source_of(labels), Prepare(block=30))
+    split_photos(source_of(labels), Prepare(block=5))
+
+
+def test_published_splits_are_kept_even_when_one_lacks_a_class():
+    labels = [0, 1, 2, 0, 1, 0, 2]
+    names = ["train", "train", "train", "val", "test", "test", "train"]
+    chosen = split_photos(source_of(labels, names), published())
+    assert chosen == {"train": [0, 1, 2, 6], "val": [3], "test": [4, 5]}
+
+
+def test_training_cannot_do_without_a_class_of_the_other_published_splits():
+    names = ["train", "train", "val", "test"]
+    with pytest.raises(DataError, match="class 'class-2': is missing from split 'train'"):
+        split_photos(source_of([0, 1, 2, 0], names), published())
+
+
+def test_validation_is_carved_from_training_by_blocks_when_none_is_published():
+    labels = np.tile(np.repeat([0, 1], 6), 30)
+    names = ["train"] * 300 + ["test"] * 60
+    wanted = Fractions(train=0.6, val=0.2, test=0.2)
+    chosen = split_photos(source_of(labels, names), published(block=6, fractions=wanted))
+    assert chosen["test"] == list(range(300, 360))
+    assert sorted(chosen["train"] + chosen["val"]) == list(range(300))
+    # 0.2 of 0.6 + 0.2: a quarter, to within a block of each class.
+    assert abs(len(chosen["val"]) - 75) <= 12
+    assert not {i // 6 for i in chosen["val"]} & {i // 6 for i in chosen["train"]}
+    again = split_photos(source_of(labels, names), published(block=6, seed=1))
+    assert again["val"] != chosen["val"]
+
+
+@pytest.mark.parametrize("labels", [[0, 1] * 10, [0] * 30 + [1] * 30])
+def test_a_carved_validation_without_a_class_is_refused(labels):
+    # One block takes all of the first case; each of two takes a whole class in the second.
+    names = ["train"] * len(labels) + ["test", "test"]
+    with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
+        split_photos(source_of([*labels, 0, 1], names), published(block=30))
+
+
+@pytest.mark.parametrize("lacking", ["train", "test"])
+def test_a_source_that_publishes_no_such_split_is_refused(lacking):
+    names = [name for name in SPLITS if name != lacking] * 2
+    with pytest.raises(DataError, match=f"publishes no {lacking} split"):
+        split_photos(source_of([0, 0, 1, 1], names), published())
+    with pytest.raises(DataError, match="publishes no"):
+        split_photos(source_of([0, 0, 1, 1]), published())

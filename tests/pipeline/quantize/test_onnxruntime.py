@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from pipeline.params import Candidate
+from pipeline.quantize.onnxruntime import make_model
+
+Images = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+
+MEAN = np.array((0.485, 0.456, 0.406))
+STD = np.array((0.229, 0.224, 0.225))
+
+
+def describe(precision: Literal["fp32", "int8"], batch: Literal["dynamic", 1]) -> Candidate:
+    return Candidate(name="candidate", runtime="onnxruntime", precision=precision, batch=batch)
+
+
+def run(path: Path, images: Images, *, in_float: bool = False) -> list[NDArray[np.float32]]:
+    """Logits and probabilities, one image at a time."""
+    options = ort.SessionOptions()
+    if in_float:  # the quantised values, computed without any integer kernel
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    outputs = ["logits", "probabilities"]
+    parts = [session.run(outputs, {"images": images[i : i + 1]}) for i in range(len(images))]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def int8(
+    exported: dict[Any, Path], calibration: Images, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Any, Path]:
+    return {
+        batch: make_model(
+            describe("int8", batch), source, calibration, tmp_path_factory.mktemp("int8")
+        )
+        for batch, source in exported.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def fp32_logits(exported: dict[Any, Path], images: Images) -> Logits:
+    return run(exported["dynamic"], images)[0]
+
+
+def graph_of(path: Path) -> tuple[onnx.GraphProto, dict[str, NDArray[Any]]]:
+    graph = onnx.load(path).graph
+    return graph, {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+
+
+def test_fp32_is_the_exported_student(exported: dict[Any, Path], tmp_path: Path) -> None:
+    nothing = np.empty((0, 32, 32, 3), np.uint8)
+    path = make_model(describe("fp32", 1), exported[1], nothing, tmp_path)
+    assert path.read_bytes() == exported[1].read_bytes()
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 1])
+def test_int8_keeps_the_answers(
+    int8: dict[Any, Path], images: Images, fp32_logits: Logits, batch: Literal["dynamic", 1]
+) -> None:
+    logits, probabilities = run(int8[batch], images)
+    error = np.sqrt(np.mean((logits - fp32_logits) ** 2)) / fp32_logits.std()
+    assert error < 0.1
+    assert np.mean(logits.argmax(axis=1) == fp32_logits.argmax(axis=1)) > 0.9
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_weights_are_stored_as_int8_a_scale_a_channel(
+    int8: dict[Any, Path], exported: dict[Any, Path]
+) -> None:
+    graph, values = graph_of(int8["dynamic"])
+    made_by = {name: node for node in graph.node for name in node.output}
+    weighted = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(weighted) == 7
+    for node in weighted:
+        dequantise = made_by[node.input[1]]
+        weights, scales = (values[name] for name in dequantise.input[:2])
+        assert dequantise.op_type == "DequantizeLinear"
+        assert weights.dtype == np.int8
+        assert scales.shape == weights.shape[:1]
+    assert int8["dynamic"].stat().st_size < 0.6 * exported["dynamic"].stat().st_size
+
+
+def test_two_products_never_overflow_16_bits(int8: dict[Any, Path]) -> None:
+    # vpmaddubsw, on x86 without VNNI, adds two products of uint8 and int8 in int16. Depthwise
+    # kernels do without it: there is nothing to add over channels.
+    _, values = graph_of(int8["dynamic"])
+    weights = [v.astype(int) for v in values.values() if v.dtype == np.int8 and v.ndim > 1]
+    depthwise = [w for w in weights if w.ndim == 4 and w.shape[1] == 1]
+    dense = [w for w in weights if w.ndim == 2 or w.shape[1] > 1]
+    assert (len(depthwise), len(dense)) == (1, 6)
+    assert 2 * 255 * max(np.abs(w).max() for w in dense) <= np.iinfo(np.int16).max
+    assert np.abs(depthwise[0]).max() == 127
+
+
+def test_integer_kernels_compute_what_the_file_says(int8: dict[Any, Path], images: Images) -> None:
+    integers, floats = run(int8["dynamic"], images)[0], run(int8["dynamic"], images, in_float=True)
+    assert np.abs(integers - floats[0]).max() < 0.03 * floats[0].std()
+
+
+def test_preprocessing_and_softmax_stay_in_float(int8: dict[Any, Path]) -> None:
+    graph, _ = graph_of(int8["dynamic"])
+    made_by = {name: node for node in graph.node for name in node.output}
+    name, before = next(n for n in graph.node if n.op_type == "QuantizeLinear").input[0], []
+    while name in made_by:
+        before.append(made_by[name].op_type)
+        name = made_by[name].input[0]
+    assert name == "images"
+    assert sorted(before) == ["Add", "Cast", "Mul", "Transpose"]
+    softmax = next(n for n in graph.node if n.op_type == "Softmax")
+    assert list(softmax.input) == ["logits"]
+    assert made_by["logits"].op_type == "Gemm"  # not rounded to 256 levels either
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 1])
+def test_every_calibration_image_counts(
+    exported: dict[Any, Path], calibration: Images, tmp_path: Path, batch: Literal["dynamic", 1]
+) -> None:
+    # The darkest and the brightest pixel are in the last image, which is left over from batches.
+    calibration = calibration[:19].clip(60, 200)
+    calibration[-1, 0, 0], calibration[-1, 0, 1] = 0, 255
+    path = make_model(describe("int8", batch), exported[batch], calibration, tmp_path)
+    graph, values = graph_of(path)
+    first = next(n for n in graph.node if n.op_type == "QuantizeLinear")
+    scale, zero = (values[name] for name in first.input[1:3])
+    lowest, highest = ((0 - MEAN) / STD).min(), ((1 - MEAN) / STD).max()
+    assert scale == pytest.approx((highest - lowest) / 255, rel=1e-4)
+    assert zero == pytest.approx(-lowest / scale, abs=1)
+
+
+def test_a_fixed_batch_stays_fixed(int8: dict[Any, Path]) -> None:
+    session = ort.InferenceSession(int8[1], providers=["CPUExecutionProvider"])
+    shapes = [value.shape for value in (*session.get_inputs(), *session.get_outputs())]
+    assert shapes == [[1, 32, 32, 3], [1, 5], [1, 5]]
+
+
+def test_nothing_is_printed_or_left_behind(
+    exported: dict[Any, Path],
+    calibration: Images,
+    int8: dict[Any, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    scratch, folder = tmp_path / "scratch", tmp_path / "model"
+    scratch.mkdir()
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    path = make_model(describe("int8", "dynamic"), exported["dynamic"], calibration, folder)
+    assert list(scratch.iterdir()) == []
+    assert list(folder.iterdir()) == [path]
+    assert capfd.readouterr() == ("", "")
+    assert path.read_bytes() == int8["dynamic"].read_bytes()

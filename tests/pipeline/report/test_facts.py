@@ -1,0 +1,108 @@
+import json
+import math
+
+import pytest
+
+from pipeline.errors import ArtefactError
+from pipeline.files import read_json, write_json
+from pipeline.report.facts import summary
+
+FILES = (
+    "data/prepared/dataset.json",
+    "models/student/model.json",
+    "reports/teacher.json",
+    "reports/student.json",
+    "reports/teacher_history.csv",
+    "reports/student_history.csv",
+    "reports/parity.json",
+    "reports/evaluation.json",
+    "reports/verify.json",
+    "dist/manifest.json",
+)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_named(run, file):
+    (run.root / file).unlink()
+    with pytest.raises(ArtefactError, match="is missing") as caught:
+        run.read()
+    assert caught.value.path == run.root / file
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_truncated_file_is_named(run, file):
+    text = (run.root / file).read_text()
+    cut = text.rindex(",") if file.endswith(".csv") else len(text) // 2
+    (run.root / file).write_text(text[:cut])
+    with pytest.raises(ArtefactError) as caught:
+        run.read()
+    assert caught.value.path == run.root / file
+
+
+def test_a_history_without_epochs_is_refused(run):
+    (run.reports / "student_history.csv").write_text("epoch,loss,val_accuracy\n")
+    with pytest.raises(ArtefactError, match=r"student_history.csv: has no epochs"):
+        run.read()
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "said"),
+    [
+        ("data/prepared/dataset.json", "fingerprint", "other data"),
+        ("models/student/model.json", "weights_sha256", "another student"),
+    ],
+)
+def test_a_bundle_made_from_something_else_is_refused(run, file, key, said):
+    changed = read_json(run.root / file) | {key: "ff" * 32}
+    write_json(run.root / file, changed)
+    with pytest.raises(ArtefactError, match=f"manifest.json: .*made from {said}"):
+        run.read()
+
+
+def test_an_evaluation_that_the_choice_was_not_made_by_is_refused(run):
+    evaluation = read_json(run.reports / "evaluation.json")
+    evaluation["candidates"][0]["accuracy"] += 0.01
+    write_json(run.reports / "evaluation.json", evaluation)
+    with pytest.raises(ArtefactError, match="made from another evaluation"):
+        run.read()
+
+
+def test_a_verification_of_another_candidate_is_refused(run):
+    verified = read_json(run.reports / "verify.json") | {"candidate": "onnxruntime-fp32"}
+    write_json(run.reports / "verify.json", verified)
+    with pytest.raises(ArtefactError, match=r"verify.json: is of onnxruntime-fp32"):
+        run.read()
+
+
+def test_a_verification_of_another_form_is_refused(run):
+    verified = read_json(run.reports / "verify.json")
+    del verified["shipped"]["recalls"]
+    write_json(run.reports / "verify.json", verified)
+    with pytest.raises(ArtefactError, match=r"verify.json: .*shipped.recalls"):
+        run.read()
+
+
+def test_the_summary_is_flat_and_says_what_the_files_say(run):
+    figures = summary(run.read())
+    assert json.loads(json.dumps(figures)) == figures
+    assert all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
+
+    verified = read_json(run.reports / "verify.json")
+    evaluation = read_json(run.reports / "evaluation.json")
+    shipped = next(m for m in evaluation["candidates"] if m["name"] == "openvino-int8-b1")
+    rounds = zip(
+        evaluation["teacher"]["latency"]["round_p50s_ms"],
+        shipped["latency"]["round_p50s_ms"],
+        strict=True,
+    )
+    assert figures["test_accuracy"] == verified["shipped"]["accuracy"]
+    assert figures["test_accuracy_student"] == verified["student"]["accuracy"]
+    assert figures["test_accuracy_teacher"] == verified["teacher"]["accuracy"]
+    assert figures["test_drop_to_student_points"] == pytest.approx(100 * 3 / 306)
+    assert figures["val_accuracy"] == shipped["accuracy"]
+    assert figures["p50_ms"] == shipped["latency"]["p50_ms"]
+    assert figures["model_bytes"] == 701_640
+    assert figures["times_smaller"] == pytest.approx(13_531_207 / 701_640)
+    assert figures["multiply_add_ratio"] == pytest.approx(71_234_567 / 10_812_345)
+    geometric_mean = math.prod(teacher / own for teacher, own in rounds) ** (1 / 7)
+    assert figures["speed_up"] == pytest.approx(geometric_mean)

@@ -1,0 +1,300 @@
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+
+import pytest
+
+from pipeline.report.page import render
+
+MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+VOID = {"meta", "br", "hr", "img", "input", "link", "col", "wbr", "source"}
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict = field(default_factory=dict)
+    children: list = field(default_factory=list)
+    parent: "Element | None" = None
+
+    def all(self, *tags):
+        """The elements below this one with one of the tags; without tags, all of them."""
+        for child in self.children:
+            if isinstance(child, Element):
+                if child.tag in tags or not tags:
+                    yield child
+                yield from child.all(*tags)
+
+    @property
+    def classes(self):
+        return (self.attributes.get("class") or "").split()
+
+    @property
+    def text(self):
+        parts = [c if isinstance(c, str) else c.text for c in self.children]
+        return " ".join(" ".join(parts).split())
+
+
+class Tree(HTMLParser):
+    """Refuses a page in which an element is not closed where it must be."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.root = self.here = Element("")
+        self.feed(page)
+        self.close()
+        assert self.here is self.root, f"<{self.here.tag}> is not closed"
+
+    def handle_starttag(self, tag, attributes):
+        names = [name for name, _ in attributes]
+        assert len(names) == len(set(names)), f"<{tag}> has an attribute twice"
+        element = Element(tag, dict(attributes), parent=self.here)
+        self.here.children.append(element)
+        if tag not in VOID:
+            self.here = element
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.here.tag == tag, f"</{tag}> closes <{self.here.tag}>"
+        self.here = self.here.parent
+
+    def handle_data(self, data):
+        self.here.children.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(facts):
+    return render(facts)
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return Tree(page).root
+
+
+def table(tree, label):
+    (found,) = [
+        next(region.all("table"))
+        for region in tree.all("div")
+        if region.attributes.get("aria-label") == label
+    ]
+    return found
+
+
+def rows(table):
+    return [[cell.text for cell in row.all("th", "td")] for row in table.all("tr")]
+
+
+def test_the_page_loads_nothing(page, tree):
+    assert page.startswith("<!DOCTYPE html>")
+    assert not list(tree.all("script", "link", "img", "iframe", "object", "embed", "base", "form"))
+    for element in tree.all():
+        for name in ("href", "xlink:href", "src", "srcset", "style", "background"):
+            if element.tag != "a":
+                assert "//" not in element.attributes.get(name, "")
+    assert not re.search(r"@import|@font-face|url\((?!#)", page)
+    links = [a.attributes["href"] for a in tree.all("a")]
+    assert [link for link in links if not link.startswith("#")] == [
+        "https://photographs.example/set"
+    ]
+
+
+def test_links_and_labels_lead_somewhere_and_ids_are_unique(tree):
+    attributes = [(name, value) for e in tree.all() for name, value in e.attributes.items()]
+    ids = [value for name, value in attributes if name == "id"]
+    assert max(Counter(ids).values()) == 1
+    for name, value in attributes:
+        if name == "aria-labelledby":
+            assert value in ids
+        if name in ("href", "xlink:href") and value.startswith("#"):
+            assert value[1:] in ids
+
+
+def test_class_names_are_text_and_not_markup(page, tree):
+    assert "<b>mono" not in page and "Model <X>" not in page
+    for label in ("Recall per class", "Images per class and split"):
+        assert "<b>mono</b> & \"67\" 'x'" in [row[0] for row in rows(table(tree, label))]
+
+
+def test_every_table_has_headers_for_its_rows_and_columns(tree):
+    tables = list(tree.all("table"))
+    assert len(tables) == 8
+    for each in tables:
+        head = next(each.all("thead"))
+        columns = len(list(head.all("th")))
+        assert all(th.attributes["scope"] == "col" for th in head.all("th"))
+        for row in each.all("tr"):
+            cells = list(row.all("th", "td"))
+            assert sum(int(cell.attributes.get("colspan", 1)) for cell in cells) == columns
+            if row.classes != ["reason"]:
+                assert cells[0].tag == "th" and "scope" in cells[0].attributes
+
+
+def test_figures_are_right_aligned_under_a_unit(tree):
+    measurements = table(tree, "Measurements of the candidates")
+    numeric = [th for th in measurements.all("th") if "number" in th.classes]
+    units = [next(th.all("span")).text for th in numeric]
+    assert units == ["%", "%", "%", "points", "ms", "ms", "ms", f"{TIMES} fp32", "MB"]
+    body = [td for tbody in measurements.all("tbody") for td in tbody.all("td")]
+    assert all("number" in td.classes for td in body if "colspan" not in td.attributes)
+
+
+def test_pictures_have_a_title_and_take_defined_colours(page, tree):
+    pictures = list(tree.all("svg"))
+    assert len(pictures) == 4
+    for picture in pictures:
+        title = next(picture.all("title"))
+        assert picture.attributes["role"] == "img" and len(title.text) > 40
+        assert picture.attributes["aria-labelledby"] == title.attributes["id"]
+    defined = set(re.findall(r"(--\w+):", page))
+    assert set(re.findall(r"var\((--\w+)\)", page)) <= defined
+
+
+def test_the_headline_tells_what_shipped_and_what_was_lost_and_won(tree, facts):
+    header = next(tree.all("header"))
+    assert next(header.all("h1")).text == "openvino-int8-b1 ships"
+    text = header.text.replace("\N{NO-BREAK SPACE}", " ")
+    verified = facts.verified
+    assert "It is the smallest file (701.6 kB) of the 3 accepted candidates" in text
+    assert f"it is right on {100 * verified.shipped.accuracy:.1f} %" in text
+    assert f"the fp32 student on {100 * verified.student.accuracy:.1f} %" in text
+    assert f"the teacher on {100 * verified.teacher.accuracy:.1f} %" in text
+    # 6 answers lost and 3 gained of 306; the interval is what `paired_drop` gives.
+    assert f"it loses 0.98 points (95 % interval of the loss {MINUS}1.27 to 3.38)" in text
+    # 2.76 / 0.68 ms, 13.53 / 0.70 MB, 71.2 / 10.8 million
+    assert "4.1 times faster than the teacher" in text
+    assert "19.3 times smaller than the teacher" in text
+    assert "6.6 times fewer than the teacher's" in text
+
+
+def test_the_candidates_are_told_in_full(tree, facts):
+    found = rows(table(tree, "Measurements of the candidates"))
+    told = {row[0].split()[0]: row[1:] for row in found if len(row) == 10}
+    assert list(told)[1:] == [m.name for m in facts.evaluation.candidates] + ["teacher"]
+    m = facts.shipped
+    assert told["openvino-int8-b1"] == [
+        f"{100 * m.accuracy:.1f}",
+        f"{100 * m.balanced_accuracy:.1f}",
+        f"{100 * m.agreement:.1f}",
+        f"0.60 {MINUS}1.39 to 2.69",  # 5 lost, 3 gained, of 334
+        f"{m.latency.p50_ms:.3f}",
+        f"{m.latency.p90_ms:.3f}",
+        f"{m.latency.p99_ms:.3f}",
+        f"{m.ratio.value:.2f} {m.ratio.low:.2f} to {m.ratio.high:.2f}",
+        "0.70",
+    ]
+    reasons = [row[0] for row in found if len(row) == 1]
+    assert len(reasons) == len(facts.evaluation.candidates)
+    assert reasons[0].startswith("Accepted: its file is larger than that of openvino-int8-b1")
+    assert reasons[3].startswith(
+        f"Rejected: loses 2.10 points of accuracy (95 % interval {MINUS}0.04 to 4.52), 1 allowed;"
+    )
+    assert reasons[5].startswith("Ships: the smallest file")
+
+
+def test_the_shipped_row_is_marked(tree):
+    measurements = table(tree, "Measurements of the candidates")
+    marked = [tbody for tbody in measurements.all("tbody") if "shipped" in tbody.classes]
+    assert [next(tbody.all("th")).text.split()[0] for tbody in marked] == ["openvino-int8-b1"]
+
+
+def test_recall_is_told_class_by_class(tree, facts):
+    found = rows(table(tree, "Recall per class"))
+    for index, name in enumerate(facts.dataset["classes"]):
+        models = (facts.verified.shipped, facts.verified.student, facts.verified.teacher)
+        recalls = [model.recalls[index] for model in models]
+        told = [DASH if recall is None else f"{100 * recall:.1f}" for recall in recalls]
+        count = facts.dataset["splits"]["test"]["per_class"][index]
+        assert found[1 + index] == [name, str(count), *told]
+    assert ["poly 33 %", "0", DASH, DASH, DASH] in found
+
+
+def test_images_are_counted_per_class_and_split(tree):
+    found = rows(table(tree, "Images per class and split"))
+    assert found[0] == ["Class", "Training", "Validation", "Test", "All"]
+    assert found[1] == ["mono 0 %", "420", "140", "140", "700"]
+    assert found[-1] == ["All classes", "1,000", "334", "306", "1,640"]
+
+
+def test_the_classes_stand_in_the_order_of_the_transform(tree, facts):
+    (order,) = [element for element in tree.all("ol") if "order" in element.classes]
+    assert [item.text for item in order.all("li")] == [
+        facts.dataset["classes"][index] for index in (3, 0, 4, 1, 5, 2)
+    ]
+    assert facts.class_order["sha256"] in tree.text
+
+
+def test_the_method_says_what_it_is(facts):
+    def with_method(**changes):
+        recipe = {**facts.student.recipe, **changes}
+        return Tree(render(replace(facts, student=replace(facts.student, recipe=recipe)))).root
+
+    figkd = with_method()
+    assert "reconstructed here from the abstract of arXiv 2505.11897" in figkd.text
+    options = dict(row[:2] for row in rows(table(figkd, "Options of the method")))
+    assert options["wavelet"] == "haar" and options["weight"] == "1"
+
+    kd = with_method(method="kd")
+    assert "arXiv" not in kd.text
+    options = dict(row[:2] for row in rows(table(kd, "Options of the method")))
+    assert options["temperature"] == "4" and options["standardised"] == "no"
+
+    labels_alone = with_method(method="cross_entropy")
+    assert "learned from the labels alone" in labels_alone.text
+    assert "arXiv" not in labels_alone.text
+
+
+def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster(facts):
+    swapped = replace(
+        facts.evaluation.teacher,
+        bytes=100_000,
+        latency=replace(facts.evaluation.teacher.latency, round_p50s_ms=[0.1] * 7),
+    )
+    tree = Tree(render(replace(facts, evaluation=replace(facts.evaluation, teacher=swapped)))).root
+    assert "6.8 times slower than the teacher" in tree.text
+    assert "7.0 times larger than the teacher" in tree.text
+
+
+def test_a_gain_is_not_called_a_loss(facts):
+    drop = replace(facts.verified.drop_to_student, points=-1.5, low=-3.0, high=0.004)
+    tree = Tree(render(replace(facts, verified=replace(facts.verified, drop_to_student=drop)))).root
+    assert "it gains 1.50 points" in tree.text
+    assert f"interval of the loss {MINUS}3.00 to 0.00" in tree.text
+
+
+def test_an_origin_that_is_no_web_address_is_no_link(facts):
+    dataset = {**facts.dataset, "origin": "javascript:alert(1)"}
+    tree = Tree(render(replace(facts, dataset=dataset))).root
+    assert "javascript:alert(1)" in tree.text
+    assert not [a for a in tree.all("a") if not a.attributes["href"].startswith("#")]
+
+
+def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.report.facts import read_facts\n"
+        "from pipeline.report.page import render\n"
+        "root = Path(sys.argv[1])\n"
+        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
+        "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
+        "sys.stdout.buffer.write(render(facts).encode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(run.root)],
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": "7",
+            "TZ": "Asia/Tokyo",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == page

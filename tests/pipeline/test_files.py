@@ -1,0 +1,127 @@
+import json
+import stat
+import threading
+
+import pytest
+
+from pipeline.errors import ArtefactError
+from pipeline.files import read_json, whole_file, whole_folder, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_shows_its_old_content_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "deep" / "down" / "model.onnx"
+    with whole_file(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # a rename across file systems is no rename
+    assert path.read_text() == "half"
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "half"
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["model.onnx"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("before", ["old", None])
+def test_a_file_stays_as_it_was_when_the_writing_fails(tmp_path, error, before):
+    path = tmp_path / "report.json"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(error), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert (path.read_text() if path.exists() else None) == before
+    assert names(tmp_path) == ([] if before is None else ["report.json"])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path, error):
+    path = tmp_path / "deep" / "prepared"
+    with whole_folder(path) as temporary:
+        (temporary / "a").write_text("1")
+        (temporary / "b").write_text("1")
+        assert not path.exists()
+    with pytest.raises(error), whole_folder(path) as temporary:
+        (temporary / "a").write_text("2")
+        raise error
+    assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "1", "b": "1"}
+    with whole_folder(path) as temporary:
+        assert names(temporary) == []
+        (temporary / "a").write_text("3")
+        assert (path / "a").read_text() == "1"
+    assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "3"}
+    assert names(path.parent) == ["prepared"]
+
+
+def test_other_users_may_read_what_was_written(tmp_path):
+    write_json(tmp_path / "a.json", {})
+    with whole_folder(tmp_path / "folder") as temporary:
+        (temporary / "x").write_text("")
+    assert mode(tmp_path / "a.json") == 0o644
+    assert mode(tmp_path / "folder") == 0o755
+
+
+def test_a_link_is_replaced_and_what_it_pointed_to_is_left_alone(tmp_path):
+    # DVC may link an output to its cache, which must never be written through.
+    cached = tmp_path / "cached"
+    cached.write_text("cached")
+    cached.chmod(0o444)
+    (tmp_path / "out").symlink_to(cached)
+    with whole_file(tmp_path / "out") as temporary:
+        temporary.write_text("new")
+    assert cached.read_text() == "cached"
+    assert mode(cached) == 0o444
+    assert (tmp_path / "out").read_text() == "new"
+
+
+def test_two_writers_of_one_file_leave_one_whole_file(tmp_path):
+    path = tmp_path / "shared.json"
+    values = [[writer] * 20_000 for writer in range(4)]
+    writers = [threading.Thread(target=write_json, args=(path, value)) for value in values]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert read_json(path) in values
+    assert names(tmp_path) == ["shared.json"]
+
+
+def test_json_comes_back_as_it_went(tmp_path):
+    value = {"ä": [1, 2.5, None, True], "nested": {"x": "\n"}, "a": "日本"}
+    write_json(tmp_path / "value.json", value)
+    assert read_json(tmp_path / "value.json") == value
+    assert (tmp_path / "value.json").read_text("utf-8").endswith("}\n")
+
+
+def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "value.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "value.json", {"a": object()})
+    assert read_json(tmp_path / "value.json") == 1
+    assert names(tmp_path) == ["value.json"]
+
+
+def test_every_truncation_of_a_json_file_is_refused_by_name(tmp_path):
+    whole = json.dumps({"classes": ["a", "ä"], "n": [1, 2]}, ensure_ascii=False).encode()
+    path = tmp_path / "dataset.json"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ArtefactError, match="truncated or not JSON") as caught:
+            read_json(path)
+        assert caught.value.path == path
+
+
+def test_a_missing_or_unreadable_json_file_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match=r"none\.json: is missing"):
+        read_json(tmp_path / "none.json")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_json(tmp_path)

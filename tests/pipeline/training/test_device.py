@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from pipeline.errors import ParameterError
+from pipeline.params import Run
+from pipeline.training.device import prepare_torch, resolve_device
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """Tells torch which accelerators it sees."""
+
+    def tell(cuda=False, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return tell
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(there, name):
+    there()
+    with pytest.raises(ParameterError, match=rf"run\.device = {name}: .*set run\.device to auto"):
+        resolve_device(name)
+    with pytest.raises(ParameterError):
+        prepare_torch(Run(device=name))
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "best"),
+    [
+        ({}, "cpu"),
+        ({"mps": True}, "mps"),
+        ({"cuda": True}, "cuda"),
+        ({"cuda": True, "mps": True}, "cuda"),
+    ],
+)
+def test_auto_takes_the_best_that_is_there(there, accelerators, best):
+    there(**accelerators)
+    assert resolve_device("auto") == torch.device(best)
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+def test_the_seed_fixes_the_weights_to_come():
+    def first_weights(seed):
+        assert prepare_torch(Run(device="cpu", seed=seed)) == torch.device("cpu")
+        return torch.nn.Linear(3, 3).weight
+
+    assert torch.equal(first_weights(4), first_weights(4))
+    assert not torch.equal(first_weights(4), first_weights(5))
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(2, 2), (0, 1)])
+def test_threads_are_set_only_when_asked_for(asked, expected):
+    assert torch.get_num_threads() == 1
+    prepare_torch(Run(device="cpu", threads=asked))
+    assert torch.get_num_threads() == expected

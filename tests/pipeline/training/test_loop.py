@@ -1,0 +1,355 @@
+import math
+from itertools import chain, pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.data.prepared import Split
+from pipeline.errors import TrainingError
+from pipeline.losses import CrossEntropy, FiGKDLoss, KDLoss, Loss, Objective
+from pipeline.models.classifier import Classifier, Spec
+from pipeline.params import KD, FiGKD, Recipe, Views
+from pipeline.training.loop import TeacherAnswers, predict, train
+from pipeline.views import make_views, to_unit_range
+
+CPU = torch.device("cpu")
+SIZE = 16
+VIEWS = Views(crop_scale=0.8)
+
+
+def classifier(backbone, num_classes):
+    names = tuple(f"class {c}" for c in range(num_classes))
+    return Classifier(backbone, Spec("tiny", names, SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+
+
+def small_net(num_classes, seed=0):
+    torch.manual_seed(seed)
+    return classifier(
+        nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, num_classes),
+        ),
+        num_classes,
+    )
+
+
+def coloured(count, seed):
+    """Noisy images whose label is their strongest colour."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    images = random.integers(0, 160, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    images[np.arange(count), :, :, labels] += 60
+    return Split(images, labels)
+
+
+def recipe(**changes):
+    return Recipe(**{"epochs": 3, "batch_size": 8, "lr": 0.05, "weight_decay": 1e-4, **changes})
+
+
+def run(model, objective, settings, train_split, val_split, views=VIEWS, **options):
+    options = {"device": CPU, "seed": 0, **options}
+    return train(model, objective, settings, train_split, val_split, views, **options)
+
+
+def teacher_of(split, views, answer):
+    """What ``answer`` says of the pixels of each view of each image."""
+    ids = np.arange(len(split))
+    logits = [answer(make_views(split.images, ids, k, VIEWS, CPU)).numpy() for k in range(views)]
+    return TeacherAnswers(np.stack(logits))
+
+
+@pytest.mark.parametrize("optimizer", [{"lr": 0.05}, {"optimizer": "adamw", "lr": 0.01}])
+def test_a_learnable_problem_is_learned(optimizer):
+    model, val = small_net(3), coloured(30, seed=2)
+    trained = run(model, CrossEntropy(), recipe(epochs=12, **optimizer), coloured(60, seed=1), val)
+    assert not trained.model.training
+    losses = [epoch.loss for epoch in trained.history]
+    assert [epoch.epoch for epoch in trained.history] == list(range(1, 13))
+    assert losses[-1] < 0.5 * losses[0]
+    assert trained.best.val_accuracy > 0.9
+    right = predict(trained.model, val, CPU).argmax(1) == val.labels
+    assert right.mean() == trained.best.val_accuracy
+
+
+@pytest.mark.parametrize(
+    "objective", [FiGKDLoss(FiGKD(bands="all"), 3), KDLoss(KD(weight=1.0, label_weight=0.0))]
+)
+def test_a_student_comes_nearer_to_its_teacher(objective):
+    def strongest_colour(pixels):
+        return 20 * (pixels.mean(dim=(2, 3)) - 0.4)
+
+    split, val = coloured(60, seed=1), coloured(30, seed=2)
+    trained = run(
+        small_net(3),
+        objective,
+        recipe(epochs=10),
+        split,
+        val,
+        teacher=teacher_of(split, 4, strongest_colour),
+    )
+    name = "detail" if isinstance(objective, FiGKDLoss) else "divergence"
+    distances = [epoch.parts[name] for epoch in trained.history]
+    assert distances[-1] < 0.5 * distances[0]
+
+
+def weights_after(seed=0, **changes):
+    split = coloured(20, seed=1)
+    trained = run(
+        small_net(3), CrossEntropy(), recipe(**changes), split, coloured(9, seed=2), seed=seed
+    )
+    return trained.model.state_dict()
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"ema_decay": 0.9}])
+def test_two_runs_give_the_same_weights_to_the_bit(changes):
+    first, second = weights_after(**changes), weights_after(**changes)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_seed_gives_other_weights():
+    first, second = weights_after(seed=0), weights_after(seed=1)
+    assert not torch.equal(first["backbone.0.weight"], second["backbone.0.weight"])
+
+
+class Fixed(nn.Module):
+    """Answers a fixed function of the pixels; its one parameter changes nothing."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        torch.manual_seed(5)
+        self.register_buffer("weight", torch.randn(3 * SIZE * SIZE, outputs) / SIZE)
+        self.idle = nn.Parameter(torch.zeros(()))
+
+    def forward(self, pixels):
+        return pixels.flatten(1) @ self.weight + 0 * self.idle
+
+
+class Spy(Objective):
+    """Keeps what every step was given."""
+
+    def __init__(self, needs_teacher=False):
+        super().__init__()
+        self.needs_teacher = needs_teacher
+        self.steps = []
+
+    def forward(self, student, labels, teacher, epoch):
+        self.steps.append((student.detach(), labels, teacher, epoch))
+        loss = student.sum() * 0 + labels.float().mean()
+        return Loss(loss, {"doubled": 2 * loss.detach()})
+
+
+def numbered(count):
+    """Images whose labels are their places, so that a spy can tell them."""
+    random = np.random.default_rng(4)
+    images = random.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    return Split(images, np.arange(count))
+
+
+def test_teacher_and_student_answer_the_same_pixels():
+    """The teacher's logits are the student's own function of the views, so they must agree."""
+    split, model, spy = numbered(11), classifier(Fixed(11), 11), Spy(needs_teacher=True)
+    with torch.no_grad():
+        teacher = teacher_of(split, 3, model)
+    run(model, spy, recipe(epochs=5, batch_size=4), split, split, teacher=teacher)
+    assert len(spy.steps) == 5 * 3
+    for student, labels, answers, epoch in spy.steps:
+        torch.testing.assert_close(answers, student, rtol=0, atol=1e-4)
+        view = int(epoch) % 3
+        np.testing.assert_array_equal(answers.numpy(), teacher.logits[view, labels.numpy()])
+    # Only the right view agrees: another one says something else.
+    assert np.abs(teacher.logits[0] - teacher.logits[1]).max(axis=1).min() > 0.01
+
+
+def test_half_precision_answers_reach_the_objective_in_single_precision():
+    split, spy = numbered(4), Spy(needs_teacher=True)
+    teacher = TeacherAnswers(np.full((1, 4, 4), 65504, np.float16))
+    run(classifier(Fixed(4), 4), spy, recipe(epochs=1), split, split, teacher=teacher)
+    answers = spy.steps[0][2]
+    assert answers.dtype == torch.float32
+    assert (answers == 65504).all()
+
+
+@pytest.mark.parametrize(("images", "batch_size", "steps"), [(11, 4, 3), (9, 4, 3), (5, 8, 1)])
+def test_every_image_is_seen_once_an_epoch(images, batch_size, steps):
+    split, spy = numbered(images), Spy()
+    history = run(
+        classifier(Fixed(images), images),
+        spy,
+        recipe(epochs=3, batch_size=batch_size),
+        split,
+        split,
+    ).history
+    orders = []
+    for epoch in range(3):
+        batches = [labels.tolist() for _, labels, _, _ in spy.steps[epoch * steps :][:steps]]
+        orders.append(batches)
+        assert sorted(chain.from_iterable(batches)) == list(range(images))
+        sizes = [len(batch) for batch in batches]
+        assert max(sizes) - min(sizes) <= 1
+    assert steps == 1 or orders[0] != orders[1]
+    moments = [moment for _, _, _, moment in spy.steps]
+    assert moments == pytest.approx([k / steps for k in range(3 * steps)])
+    # The mean over images, though batches have different sizes.
+    assert [done.loss for done in history] == pytest.approx([(images - 1) / 2] * 3)
+    assert [done.parts["doubled"] for done in history] == pytest.approx([images - 1] * 3)
+
+
+def test_without_a_teacher_every_epoch_shows_a_new_view():
+    split, spy = numbered(4), Spy()
+    run(classifier(Fixed(4), 4), spy, recipe(epochs=6), split, split)
+    shown = [student for student, *_ in spy.steps]
+    assert min((a - b).abs().max() for a, b in pairwise(shown)) > 0.01
+    assert all(teacher is None for _, _, teacher, _ in spy.steps)
+
+
+class Threshold(nn.Module):
+    """Says class 0 of images darker than its one weight, and class 1 of the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, 1))
+
+    def forward(self, pixels):
+        darker = self.weight[0] - (pixels.mean(dim=(1, 2, 3)) * 0.25 + 0.5)
+        return torch.stack([darker, torch.zeros_like(darker)], dim=1)
+
+
+class Push(Objective):
+    """Has a gradient of -1 with respect to the weight of ``Threshold``."""
+
+    def forward(self, student, labels, teacher, epoch):
+        return Loss(-student[:, 0].mean(), {})
+
+
+def grey(values, labels):
+    images = np.broadcast_to(
+        np.array(values, np.uint8)[:, None, None, None], (len(values), SIZE, SIZE, 3)
+    )
+    return Split(np.array(images), np.array(labels))
+
+
+def pushed(val, **changes):
+    """One step an epoch moves the weight up by the learning rate, 0.1."""
+    plain = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0}
+    settings = recipe(**{**plain, "schedule": "constant", "batch_size": 99, **changes})
+    return run(classifier(Threshold(), 2), Push(), settings, grey([9, 9], [0, 0]), val)
+
+
+def test_the_best_epoch_by_validation_is_what_is_returned():
+    # Thresholds 0.1 … 0.8; brightness 0.25 and 0.35 are class 0, 0.65 and 0.75 are class 1.
+    val = grey([64, 89, 166, 191], [0, 0, 1, 1])
+    trained = pushed(val, epochs=8)
+    accuracies = [done.val_accuracy for done in trained.history]
+    assert accuracies == [0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5]
+    # The first of the three best.
+    assert trained.best == trained.history[3]
+    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
+    assert predict(trained.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
+
+
+def weight_after_one_epoch(**changes):
+    trained = pushed(grey([255], [1]), epochs=1, **changes)
+    return trained.model.state_dict()["backbone.weight"].item()
+
+
+def test_averaged_weights_are_the_average_by_hand():
+    """The average starts at the weights of the first step: 0.1, then 0.2, 0.3, …"""
+    epochs, decay = 5, 0.7
+    average, by_hand = 0.1, [0.1]
+    for step in range(2, epochs + 1):
+        average = decay * average + (1 - decay) * 0.1 * step
+        by_hand.append(average)
+    # Right once the threshold has passed 0.2: by the average in epoch 4, by the weight in epoch 3.
+    val = grey([51], [0])
+    trained = pushed(val, epochs=epochs, ema_decay=decay)
+    assert [done.val_accuracy for done in trained.history] == [float(w > 0.2) for w in by_hand]
+    best = trained.best.epoch - 1
+    found = trained.model.state_dict()["backbone.weight"].item()
+    assert found == pytest.approx(by_hand[best])
+
+
+def test_averaging_averages_running_statistics_too():
+    split = coloured(16, seed=1)
+    settings = {"epochs": 1, "batch_size": 4}
+    plain = run(small_net(3), CrossEntropy(), recipe(**settings), split, split).model.backbone[1]
+    slow = recipe(**settings, ema_decay=0.99)
+    averaged = run(small_net(3), CrossEntropy(), slow, split, split).model.backbone[1]
+    assert averaged.num_batches_tracked.dtype == torch.int64
+    # 99 % of the statistics are those of the first of four steps.
+    assert averaged.running_mean.norm() < 0.6 * plain.running_mean.norm()
+
+
+def test_the_rate_follows_the_schedule():
+    """The pushes add up to lr times the sum of the cosine."""
+    moved = 0.1 * sum((1 + math.cos(math.pi * step / 2)) / 2 for step in range(2))
+    assert weight_after_one_epoch(schedule="cosine", batch_size=1) == pytest.approx(moved)
+
+
+def test_gradients_are_clipped():
+    assert weight_after_one_epoch(clip_norm=0.25) == pytest.approx(0.025, rel=1e-4)
+    assert weight_after_one_epoch(clip_norm=4.0) == pytest.approx(0.1)
+
+
+class NanAt(Objective):
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def forward(self, student, labels, teacher, epoch):
+        self.left -= 1
+        return Loss(student.mean() * (1.0 if self.left else float("nan")), {})
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_says_where():
+    split = numbered(6)
+    with pytest.raises(TrainingError, match="epoch 2, step 5: the loss is nan; lower"):
+        run(classifier(Fixed(6), 6), NanAt(5), recipe(batch_size=2), split, split)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6), (2, 6, 5), (2, 7, 6)])
+def test_answers_for_other_images_or_classes_are_refused(shape):
+    split, teacher = numbered(6), TeacherAnswers(np.zeros(shape, np.float32))
+    expected = rf"\({shape[1]}, {shape[2]}\), training has \(6, 6\)"
+    with pytest.raises(TrainingError, match=expected):
+        run(classifier(Fixed(6), 6), Spy(True), recipe(), split, split, teacher=teacher)
+
+
+def test_an_objective_that_needs_a_teacher_gets_one():
+    split = numbered(6)
+    with pytest.raises(TrainingError, match="KDLoss: needs the teacher's logits; run cache_logits"):
+        run(classifier(Fixed(6), 6), KDLoss(KD()), recipe(), split, split)
+
+
+def test_progress_tells_every_step_and_every_epoch():
+    seen, epochs = [], []
+
+    def track(items, description, total=None):
+        for item in items:
+            yield item
+            seen.append((item, total))
+
+    split = numbered(6)
+    settings = recipe(epochs=2, batch_size=2)
+    trained = run(
+        classifier(Fixed(6), 6), Spy(), settings, split, split, track=track, on_epoch=epochs.append
+    )
+    assert seen == [(step, 6) for step in range(6)]
+    assert epochs == trained.history
+
+
+def test_predictions_do_not_depend_on_the_batch_size():
+    split, model = coloured(13, seed=1), small_net(3).train()
+    found = predict(model, split, CPU, batch_size=4)
+    assert found.shape == (13, 3)
+    assert found.dtype == np.float32
+    with torch.inference_mode():
+        expected = model.eval()(to_unit_range(split.images, CPU)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,64 @@
+"""A small project: the real stages on a few drawn photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw
+
+PROJECT = Path(__file__).parents[1]
+CLASSES = ("disc", "ring", "square", "frame")
+
+
+def draw_photo(kind: str, rng: np.random.Generator) -> Image.Image:
+    """A light shape on noise; ring and frame are the hollow twins of disc and square."""
+    image = Image.fromarray(rng.integers(0, 90, (40, 48, 3), dtype=np.uint8))
+    x, y = rng.integers(4, 16, 2).tolist()
+    size = int(rng.integers(16, 22))
+    box = (x, y, x + size, y + size)
+    colour = tuple(rng.integers(150, 256, 3).tolist())
+    draw = ImageDraw.Draw(image)
+    shape = draw.ellipse if kind in ("disc", "ring") else draw.rectangle
+    if kind in ("disc", "square"):
+        shape(box, fill=colour)
+    else:
+        shape(box, outline=colour, width=3)
+    return image
+
+
+def write_photos(folder: Path, per_class: int) -> None:
+    rng = np.random.default_rng(0)
+    for kind in CLASSES:
+        (folder / kind).mkdir(parents=True)
+        for number in range(per_class):
+            draw_photo(kind, rng).save(folder / kind / f"{number:03}.png")
+
+
+def small_params(photos: Path) -> dict[str, Any]:
+    """The project's own parameters, made small."""
+    params: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["run"] |= {"device": "cpu", "threads": 1}
+    params["prepare"] |= {"source": "folder", "path": str(photos), "image_size": 32, "block": 3}
+    training = {"epochs": 2, "batch_size": 16}
+    params["finetune"] |= {"model": "test_efficientnet", "pretrained": "none", **training}
+    params["cache_logits"]["views"] = 2
+    params["distill"] |= {"model": "test_efficientnet", **training}
+    params["quantize"]["calibration_images"] = 24
+    params["evaluate"] |= {"rounds": 3, "runs": 10, "warmup": 2}
+    # What ships must not hang on the accuracy of a network that has hardly learned.
+    params["bundle"]["max_drop"] = 100.0
+    return params
+
+
+def set_param(project: Path, key: str, value: Any) -> None:
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    *sections, last = key.split(".")
+    place = params
+    for section in sections:
+        place = place[section]
+    place[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))

@@ -1,0 +1,128 @@
+"""The whole chain through `dvc repro`, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small_project import CLASSES, set_param
+
+BIN = Path(sys.executable).parent
+ORDER = [
+    "prepare",
+    "finetune",
+    "cache_logits",
+    "distill",
+    "export",
+    "quantize",
+    "probe",
+    "evaluate",
+    "bundle",
+    "verify",
+    "report",
+]
+
+# Runs at the start of every Python process: whoever reaches for the network is written down.
+GUARD = """
+import os, socket
+_connect, _lookup = socket.socket.connect, socket.getaddrinfo
+def _note(what):
+    with open(os.environ["NETWORK_TRIES"], "a") as file:
+        file.write(f"{what}\\n")
+    raise OSError("the network is switched off in this test")
+def connect(self, address):
+    return _connect(self, address) if self.family == socket.AF_UNIX else _note(address)
+socket.socket.connect = socket.socket.connect_ex = connect
+socket.getaddrinfo = lambda *a, **k: _note(a)
+"""
+
+
+class Repro:
+    """`dvc repro` in a project, with the network guarded and an empty home."""
+
+    def __init__(self, project: Path, tmp_path: Path) -> None:
+        self.project = project
+        self.tries = tmp_path / "network_tries"
+        self.home = tmp_path / "home"
+        guard = tmp_path / "guard"
+        self.home.mkdir()
+        guard.mkdir()
+        (guard / "sitecustomize.py").write_text(GUARD)
+        self.env = {
+            key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))
+        } | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(guard),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NETWORK_TRIES": str(self.tries),
+            "HOME": str(self.home),
+            "DVC_SITE_CACHE_DIR": str(tmp_path / "site_cache"),
+        }
+
+    def __call__(self, *arguments: str) -> list[str]:
+        """Runs it and returns the stages that ran, in order."""
+        done = subprocess.run(
+            [BIN / "dvc", "repro", *arguments],
+            cwd=self.project,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+def test_chain(project: Path, tmp_path: Path) -> None:
+    repro = Repro(project, tmp_path)
+    ran = repro()
+    assert sorted(ran) == sorted(ORDER)
+
+    archive = project / "dist/finch-student.tar.gz"
+    manifest = json.loads((project / "dist/manifest.json").read_text())
+    verified = json.loads((project / "reports/verify.json").read_text())
+    assert archive.stat().st_size == verified["bundle_bytes"]
+    assert manifest["labels"] == sorted(CLASSES)
+    assert str(tmp_path) not in json.dumps(manifest)
+    assert {c["status"] for c in manifest["candidates"]} <= {"shipped", "accepted", "rejected"}
+    page = (project / "reports/index.html").read_text()
+    assert manifest["chosen"]["name"] in page
+
+    for show in ("metrics", "plots"):
+        shown = subprocess.run(
+            [BIN / "dvc", show, "show"], cwd=project, env=repro.env, capture_output=True, text=True
+        )
+        assert shown.returncode == 0, shown.stderr
+    with (project / "reports/candidates.csv").open() as file:
+        assert "teacher" in [row["model"] for row in csv.DictReader(file)]
+
+    assert repro() == ["probe"], "a second run measures nothing and trains nothing"
+
+    set_param(project, "distill.figkd.weight", 2.0)
+    again = repro()
+    assert "distill" in again
+    assert not {"prepare", "finetune", "cache_logits"} & set(again)
+
+    set_param(project, "evaluate.rounds", 4)
+    again = repro()
+    assert "evaluate" in again
+    assert not {"finetune", "cache_logits", "distill", "export", "quantize"} & set(again)
+
+    assert not repro.tries.exists(), repro.tries.read_text()
+    left = [p.relative_to(repro.home) for p in repro.home.rglob("*") if p.is_file()]
+    assert not [p for p in left if "intel" in str(p) or "onnxruntime" in str(p)], left
+
+
+@pytest.mark.slow
+def test_two_runs_give_the_same_student(project: Path, tmp_path: Path) -> None:
+    repro = Repro(project, tmp_path)
+    repro("distill")
+    first = (project / "models/student/model.safetensors").read_bytes()
+    repro("-f", "--no-run-cache", "distill")
+    assert (project / "models/student/model.safetensors").read_bytes() == first
