@@ -57,8 +57,9 @@ def _stratify(
 ) -> list[np.ndarray]:
     """Deals runs of neighbours to parts so that every class comes near its share in every part.
 
-    Greedy, rarest-class-heavy runs first: each run goes where it leaves the summed squared
-    deviation from the wanted counts, of each class and of all images, relative to them, smallest.
+    First greedily, runs heavy in a class first; then single runs move for as long as a move helps.
+    What is kept small is the summed squared deviation from the wanted counts, of each class and of
+    all images, relative to them.
     """
     counts_all = np.bincount(labels)
     present = np.flatnonzero(counts_all)
@@ -69,18 +70,31 @@ def _stratify(
     np.add.at(counts, (blocks, column[labels]), 1)
     # The last column, a run's share of all images, settles what the classes leave open.
     weights = np.column_stack([counts / counts_all[present], counts.sum(axis=1) / len(labels)])
-    targets = np.outer(shares, np.ones(weights.shape[1])) / sum(shares)
-    order = np.random.default_rng(seed).permutation(len(counts))
-    order = order[np.argsort(-weights[order].max(axis=1), kind="stable")]
-    filled = np.zeros_like(targets)
-    part_of_block = np.zeros(len(counts), dtype=int)
-    for block in order:
-        gap = targets - filled
-        # Growth of the squared deviation, all other parts staying as they are.
-        growth = ((weights[block] - 2 * gap) * weights[block]).sum(axis=1)
-        part = int(np.argmin(growth))
-        filled[part] += weights[block]
-        part_of_block[block] = part
+    gap = np.outer(shares, np.ones(weights.shape[1])) / sum(shares)
+
+    def growth(weight: np.ndarray) -> np.ndarray:
+        """Growth of the deviation if a run of this weight came to each part."""
+        return np.asarray(((weight - 2 * gap) * weight).sum(axis=1))
+
+    part_of_block = np.zeros(len(weights), dtype=int)
+    order = np.random.default_rng(seed).permutation(len(weights))
+    for block in order[np.argsort(-weights[order].max(axis=1), kind="stable")]:
+        part_of_block[block] = np.argmin(growth(weights[block]))
+        gap[part_of_block[block]] -= weights[block]
+    moved = True
+    while moved:
+        moved = False
+        for block, weight in enumerate(weights):
+            old = part_of_block[block]
+            gap[old] += weight
+            change = growth(weight)
+            new = int(np.argmin(change))
+            # Rounding must not move a run to and fro for ever.
+            if change[new] > change[old] - 1e-12:
+                new = old
+            gap[new] -= weight
+            part_of_block[block] = new
+            moved |= bool(new != old)
     part_of_image = part_of_block[blocks]
     return [np.flatnonzero(part_of_image == part) for part in range(len(shares))]
 
