@@ -90,7 +90,7 @@ class Prepare(Section):
 class Views(Section):
     """The recipe that makes a view from (image, view seed)."""
 
-    seed: int = Field(0, ge=0, description="Seed all view seeds are derived from.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed all view seeds are derived from.")
     crop_scale: AboveZero = Field(
         0.7, le=1, description="Smallest share of the image's area that a crop keeps."
     )

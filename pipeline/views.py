@@ -65,6 +65,8 @@ def _warp(pixels: Tensor, draws: Tensor, recipe: Views) -> Tensor:
     """Crop, flips and quarter turns as one resampling, so that pixels are blurred only once."""
     area = recipe.crop_scale + (1 - recipe.crop_scale) * draws[:, 0]
     ratio = torch.exp((2 * draws[:, 1] - 1) * float(np.log(recipe.crop_ratio)))
+    # No longer than fits: a crop of the whole area is square.
+    ratio = torch.clamp(ratio, area, 1 / area)
     width = (area * ratio).sqrt().clamp(max=1)
     height = (area / ratio).sqrt().clamp(max=1)
     # Grid coordinates run from -1 to 1, so a crop of this width can move by 1 - width.
