@@ -92,6 +92,12 @@ def test_the_file_computes_what_the_model_computes(
     assert logits.dtype == probabilities.dtype == np.float32
 
 
+def test_the_graph_holds_what_the_network_holds_and_no_more(dynamic: Path) -> None:
+    kinds = [node.op_type for node in onnx.load(dynamic).graph.node]
+    assert len(kinds) <= 11
+    assert not {"BatchNormalization", "Dropout", "Gather", "Shape"} & set(kinds)
+
+
 def test_newest_operator_set(model: torch.nn.Module, images: Images, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(model, MEAN, STD, SIZE, path, batch="dynamic", opset=23)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,27 @@ def test_two_runs_give_the_same_student(project: Path, tmp_path: Path) -> None:
     first = (project / "models/student/model.safetensors").read_bytes()
     repro("-f", "--no-run-cache", "distill")
     assert (project / "models/student/model.safetensors").read_bytes() == first
+
+
+@pytest.mark.slow
+def test_bundle_runs_in_a_fresh_environment_without_torch(project: Path, tmp_path: Path) -> None:
+    Repro(project, tmp_path)("bundle")
+    with tarfile.open(project / "dist/finch-student.tar.gz") as archive:
+        archive.extractall(tmp_path / "device", filter="data")
+    device = tmp_path / "device/finch-student"
+    subprocess.run([sys.executable, "-m", "venv", device / "env"], check=True)
+    python = device / "env/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", "requirements.txt"], cwd=device)
+    absent = subprocess.run([python, "-c", "import torch"], cwd=device, capture_output=True)
+    assert absent.returncode, "torch must not be there"
+
+    photo = next((tmp_path / "photos/ring").iterdir())
+    for command in ("classify", "bench"):
+        done = subprocess.run(
+            [python, "-m", "finch_runtime", command, photo],
+            cwd=device,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("p50" if command == "bench" else "ring") in done.stdout

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +8,8 @@ import numpy as np
 import onnxruntime
 import openvino
 import pytest
+import rich
+import rich.console
 from numpy.typing import NDArray
 
 from pipeline.params import Candidate
@@ -178,3 +181,18 @@ def test_again_in_the_same_process_gives_the_same_bytes_and_prints_nothing(
         again, before = path.with_suffix(suffix), int8["dynamic"].with_suffix(suffix)
         assert again.read_bytes() == before.read_bytes()
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_progress_bar_of_another_library_is_shown(
+    exported: dict[Any, Path],
+    calibration: Images,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = io.StringIO()
+    console = rich.console.Console(file=terminal, force_terminal=True)
+    monkeypatch.setattr(rich, "_console", console)
+    make_model(describe("int8", 1), exported[1], calibration, tmp_path)
+    assert terminal.getvalue() == ""
+    console.print("afterwards")
+    assert "afterwards" in terminal.getvalue()
