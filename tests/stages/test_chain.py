@@ -13,22 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.app import STAGES
 from tests.small_project import CLASSES, set_param
 
 BIN = Path(sys.executable).parent
-ORDER = [
-    "prepare",
-    "finetune",
-    "cache_logits",
-    "distill",
-    "export",
-    "quantize",
-    "probe",
-    "evaluate",
-    "bundle",
-    "verify",
-    "report",
-]
 
 # Runs at the start of every Python process: whoever reaches for the network is written down.
 GUARD = """
@@ -83,7 +71,7 @@ class Repro:
 def test_chain(project: Path, tmp_path: Path) -> None:
     repro = Repro(project, tmp_path)
     ran = repro()
-    assert sorted(ran) == sorted(ORDER)
+    assert sorted(ran) == sorted(STAGES)
 
     archive = project / "dist/finch-student.tar.gz"
     manifest = json.loads((project / "dist/manifest.json").read_text())
