@@ -13,6 +13,7 @@ import argparse
 import platform
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from pipeline.files import read_json
 from pipeline.logit_cache import cache_key, open_logit_cache
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import build_classifier
+from pipeline.models.head import read_head_weights
 from pipeline.params import load_params
 from pipeline.training.device import prepare_torch
 from pipeline.training.loop import TeacherAnswers, predict, train
@@ -54,7 +56,13 @@ def main() -> None:
             )
             key = cache_key(teacher["weights_sha256"], data, params.views)
             logits = open_logit_cache(Path("data/teacher_logits"), key)
-            order = order_classes(params.distill.class_order, train_split.labels, logits)
+            order = order_classes(
+                params.distill.class_order,
+                train_split.labels,
+                logits,
+                classes=data.classes,
+                head=partial(read_head_weights, Path("models/teacher")),
+            )
             device = prepare_torch(params.run)
             started = time.perf_counter()
             trained = train(

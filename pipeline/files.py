@@ -56,17 +56,20 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of an earlier stage.
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file of an earlier stage; all of them hold an object.
 
     Raises:
-        ArtefactError: The file is missing, cannot be read, or is not whole JSON.
+        ArtefactError: The file is missing, cannot be read, is not whole JSON, or no object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtefactError(path, "is missing") from None
     except OSError as error:
         raise ArtefactError(path, f"cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise ArtefactError(path, f"is truncated or not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ArtefactError(path, f"holds a {type(value).__name__}, not an object")
+    return value

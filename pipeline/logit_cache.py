@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,16 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.prepared import PreparedData
+from pipeline.data.prepared import PreparedData, Split
 from pipeline.errors import ArtefactError, TrainingError
 from pipeline.files import read_json, whole_folder, write_json
 from pipeline.hashing import hash_file, hash_value
 from pipeline.models.classifier import Classifier
 from pipeline.params import Views
 from pipeline.progress import Track, silent
-from pipeline.views import make_views
+from pipeline.views import make_views, to_bytes, to_unit_range
 
-FORMAT = 1
+FORMAT = 2
+VIEWS = "views.npy"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,27 @@ def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views) -> CacheKe
     return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()))
 
 
+def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
+    """Holds a teacher to the classes that a student is to learn.
+
+    Args:
+        teacher: Class names in the order of the teacher's logits.
+        student: Class names in the order of the data's labels.
+
+    Raises:
+        TrainingError: They differ in number, name or order.
+    """
+    if len(teacher) != len(student):
+        problem = f"knows {len(teacher)} classes, the student is to learn {len(student)}"
+    else:
+        pairs = zip(teacher, student, strict=True)
+        differ = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
+        if differ is None:
+            return
+        problem = "knows class {} as {!r}, the student is to learn {!r}".format(*differ)
+    raise TrainingError("the teacher", problem, "fine-tune the teacher on this data")
+
+
 def write_logit_cache(
     folder: Path,
     teacher: Classifier,
@@ -53,6 +76,7 @@ def write_logit_cache(
     dtype: Literal["float16", "float32"],
     batch_size: int,
     device: torch.device,
+    pack_views: bool = False,
     track: Track = silent,
 ) -> dict[str, Any]:
     """Runs the teacher on every view and packs its logits in one file, [K, n, classes].
@@ -67,14 +91,18 @@ def write_logit_cache(
         dtype: Type of the stored logits.
         batch_size: Views the teacher sees at once.
         device: Where the teacher runs.
+        pack_views: Keep the views too, as uint8 ``views.npy`` [K, n, size, size, 3]. The teacher
+            then sees the rounded pixels, just as the student will.
         track: Shows progress.
 
     Returns:
         What ``cache.json`` holds.
 
     Raises:
-        TrainingError: The teacher's logits are not finite, or do not fit the type.
+        TrainingError: The teacher knows other classes, or its logits are not finite or do not fit
+            the type.
     """
+    check_classes(teacher.spec.classes, data.classes)
     split = data.split("train")
     shape = (views, len(split), len(data.classes))
     steps = [(k, s) for k in range(views) for s in range(0, len(split), batch_size)]
@@ -82,11 +110,16 @@ def write_logit_cache(
     with whole_folder(folder) as temporary:
         path = temporary / "logits.npy"
         packed = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        seen = _new_views(temporary / VIEWS, views, split) if pack_views else None
         with torch.inference_mode():
             for view, start in track(steps, "asking the teacher", len(steps)):
                 places = np.arange(start, min(start + batch_size, len(split)))
                 pixels = make_views(split.images[places], places, view, recipe, device)
-                packed[view, places] = teacher(pixels).float().cpu().numpy()
+                if seen is not None:
+                    seen[view, places] = to_bytes(pixels)
+                    pixels = to_unit_range(seen[view, places], device)
+                with np.errstate(over="ignore"):  # told below, with the images
+                    packed[view, places] = teacher(pixels).float().cpu().numpy()
                 answers = packed[view, places]
                 if not np.isfinite(answers).all():
                     raise TrainingError(
@@ -96,12 +129,15 @@ def write_logit_cache(
                     )
                 right += int((answers.argmax(1) == split.labels[places]).sum())
         packed.flush()
+        if seen is not None:
+            seen.flush()
         info = {
             "format": FORMAT,
             "key": vars(key),
             "shape": list(shape),
             "dtype": dtype,
             "sha256": hash_file(path),
+            "views_sha256": hash_file(temporary / VIEWS) if pack_views else None,
             "train_accuracy": right / (shape[0] * shape[1]),
         }
         write_json(temporary / "cache.json", info)
@@ -129,12 +165,41 @@ def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
             folder / "cache.json", f"was made from {' and '.join(made_from[n] for n in stale)}"
         )
     path = folder / "logits.npy"
+    logits: NDArray[np.floating] = _open_array(path)
+    if list(logits.shape) != info["shape"] or str(logits.dtype) != info["dtype"]:
+        raise ArtefactError(path, f"holds {logits.dtype} {logits.shape}, not what cache.json says")
+    return logits
+
+
+def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
+    """The views of a cache that ``open_logit_cache`` has accepted.
+
+    Returns:
+        uint8 [K, n, size, size, 3], memory-mapped; None when they were not packed.
+
+    Raises:
+        ArtefactError: The file is missing or truncated.
+    """
+    info = read_json(folder / "cache.json")
+    if info["views_sha256"] is None:
+        return None
+    pixels: NDArray[np.uint8] = _open_array(folder / VIEWS)
+    if list(pixels.shape[:2]) != info["shape"][:2] or pixels.dtype != np.uint8:
+        raise ArtefactError(
+            folder / VIEWS, f"holds {pixels.dtype} {pixels.shape}, not what cache.json says"
+        )
+    return pixels
+
+
+def _new_views(path: Path, views: int, split: Split) -> np.memmap[Any, np.dtype[np.uint8]]:
+    shape = (views, *split.images.shape)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _open_array(path: Path) -> NDArray[Any]:
     try:
-        logits: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise ArtefactError(path, "is missing") from None
     except (ValueError, EOFError, OSError) as error:
         raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None
-    if list(logits.shape) != info["shape"] or str(logits.dtype) != info["dtype"]:
-        raise ArtefactError(path, f"holds {logits.dtype} {logits.shape}, not what cache.json says")
-    return logits

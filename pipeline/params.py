@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -12,8 +13,10 @@ from typing import Annotated, Any, Literal
 import pywt
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.errors import ParameterError
+from pipeline.known_names import one_of
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -52,16 +55,57 @@ class Fractions(Section):
         return self
 
 
+class Typefaces(Section):
+    """The photographs of print that `source: typefaces` draws."""
+
+    classes: int = Field(60, ge=2, description="Typefaces to tell apart, family by family.")
+    images_per_class: Positive = Field(100, description="Photographs of every typeface.")
+    seed: int = Field(0, ge=0, description="Seed of words, colours and camera.")
+
+
 class Prepare(Section):
     """Where the photographs come from, how they are split and packed."""
 
-    source: Literal["elpv", "folder", "grocery_store"] = Field(
+    source: Literal[
         "elpv",
-        description="`elpv`: solar cells from the PyPI package; `folder`: one folder per class; "
-        "`grocery_store`: the published layout of the Grocery Store Dataset.",
+        "typefaces",
+        "folder",
+        "csv",
+        "grocery_store",
+        "tiny_imagenet",
+        "cub200",
+        "stanford_dogs",
+        "cifar100",
+        "fgvc_aircraft",
+        "stanford_cars",
+        "flowers102",
+        "oxford_iiit_pet",
+        "food101",
+        "gtsrb",
+        "eurosat",
+    ] = Field(
+        "elpv",
+        description="`elpv`: solar cells from the PyPI package; `typefaces`: drawn here; `folder`: "
+        "one folder per class; `csv`: a table of path, label and optionally split and group; "
+        "the others: published sets in their published layout.",
     )
     path: str | None = Field(
-        None, description="Folder of the source, absolute or from here; `elpv` needs none."
+        None,
+        description="Folder of the source, or the table of `csv`, absolute or from here; "
+        "`elpv` and `typefaces` need none.",
+    )
+    download: bool = Field(
+        False,
+        description="Let torchvision fetch its sets (cifar100 to eurosat) into `path` when they "
+        "are not there.",
+    )
+    group_by: str | None = Field(
+        None,
+        description="Regular expression, searched in each photograph's name; photographs with the "
+        "same match (its groups, where it has any) stay in one split.",
+    )
+    typefaces: Typefaces = Field(
+        default_factory=Typefaces, description="Options of `source: typefaces`."
     )
     image_size: int = Field(96, ge=16, le=1024, description="Side of the packed images, in pixels.")
     fit: Literal["crop", "stretch"] = Field(
@@ -77,13 +121,43 @@ class Prepare(Section):
     fractions: Fractions = Field(default_factory=Fractions, description="Shares per split.")
     block: Positive = Field(30, description="Neighbouring images that stay in one split (blocks).")
     seed: int = Field(0, ge=0, description="Seed of the split.")
+    on_bad: Literal["fail", "skip"] = Field(
+        "fail",
+        description="What to do about photographs that cannot be used: stop, or leave them out. "
+        "Both list them in reports/audit.json.",
+    )
+    allow_leakage: bool = Field(
+        False, description="Go on although copies of one photograph lie in more than one split."
+    )
+    near_duplicate_distance: int = Field(
+        16,
+        ge=0,
+        le=64,
+        description="Bits, of 256, in which the perceptual hashes of near-duplicates may differ; "
+        "0 does not look for them.",
+    )
+    workers: int = Field(
+        0, ge=0, description="Processes that decode; 0 is one per core. The result is the same."
+    )
+
+    @field_validator("group_by")
+    @classmethod
+    def _is_an_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        return pattern
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Prepare:
-        if self.source != "elpv" and not self.path:
-            raise ValueError(f"source {self.source!r} needs `path`, the folder of the photographs")
-        if self.source == "elpv" and self.split == "published":
-            raise ValueError("`split: published` does not go with elpv, which publishes no splits")
+        if self.source not in ("elpv", "typefaces") and not self.path:
+            what = "table" if self.source == "csv" else "folder"
+            raise ValueError(f"source {self.source!r} needs `path`, the {what} of the photographs")
+        if self.source in ("elpv", "typefaces", "eurosat") and self.split == "published":
+            raise ValueError(
+                f"`split: published` does not go with {self.source}, which publishes no splits"
+            )
         return self
 
 
@@ -128,6 +202,11 @@ class Recipe(Section):
         0.0, ge=0, lt=1, description="Decay per step of averaged weights; 0 switches them off."
     )
     clip_norm: NotNegative = Field(0.0, description="Largest norm of the gradients; 0 is no limit.")
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="Weights that are kept: of the epoch with the best validation accuracy, or of "
+        "the last one (steadier where few images validate).",
+    )
 
 
 class Finetune(Recipe):
@@ -154,14 +233,33 @@ class CacheLogits(Section):
     views: Positive = Field(8, description="K: seeded views per training image.")
     dtype: Literal["float16", "float32"] = Field("float16", description="Type of stored logits.")
     batch_size: Positive = Field(128, description="Views the teacher sees at once.")
+    pack_views: bool = Field(
+        False,
+        description="Also keep the views' pixels (K times the training images in size), so that "
+        "no student's training makes them again.",
+    )
 
 
-class FiGKD(Section):
+class Transfer(Section):
+    """How much the teacher counts beside the labels; the same for every method."""
+
+    weight: NotNegative = Field(1.0, description="Weight of the comparison with the teacher.")
+    label_weight: NotNegative = Field(1.0, description="Weight of the cross-entropy.")
+    warmup_epochs: NotNegative = Field(
+        0.0, description="Epochs over which the weight rises from 0."
+    )
+
+
+class FiGKD(Transfer):
     """The FiGKD loss: transfer of the detail bands (reconstructed from the paper's abstract)."""
 
     weight: NotNegative = Field(1.0, description="Weight of the detail distance beside the labels.")
     wavelet: str = Field("haar", description="Any discrete wavelet that PyWavelets knows.")
-    level: Positive = Field(1, description="Levels of the transform, 1 to what the classes allow.")
+    level: Positive | Literal["max"] = Field(
+        1,
+        description="Levels of the transform, from 1 to what PyWavelets allows for the class "
+        "count; `max` is just that.",
+    )
     mode: str = Field("symmetric", description="Padding mode of the transform (PyWavelets).")
     bands: Literal["detail", "content", "all"] = Field(
         "detail",
@@ -175,61 +273,141 @@ class FiGKD(Section):
     distance: Literal["mse", "l1", "kl"] = Field(
         "mse", description="Distance between the bands of student and teacher."
     )
-    warmup_epochs: NotNegative = Field(
-        0.0, description="Epochs over which the weight rises from 0."
+    redraw: bool = Field(
+        False,
+        description="Shuffle the classes anew at every step, so that in the course of training "
+        "all pairs of classes are contrasted; `class_order` does not matter then.",
     )
+    kd_share: NotNegative = Field(
+        0.0,
+        description="Share of the divergence between standardised logits (as in `kd`) that is "
+        "added to the distance.",
+    )
+    kd_temperature: AboveZero = Field(2.0, description="Temperature of that divergence.")
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _a_level(cls, level: object) -> object:
+        if level != "max" and not (type(level) is int and level >= 1):
+            # One message, where the union would give one for each of its members.
+            raise PydanticCustomError("level", "Input should be a whole number from 1, or max")
+        return level
 
     @field_validator("wavelet")
     @classmethod
     def _known_wavelet(cls, name: str) -> str:
-        return _one_of(name, pywt.wavelist(kind="discrete"), "discrete wavelet of PyWavelets")
+        return one_of(name, pywt.wavelist(kind="discrete"), "discrete wavelet of PyWavelets")
 
     @field_validator("mode")
     @classmethod
     def _known_mode(cls, name: str) -> str:
-        return _one_of(name, pywt.Modes.modes, "padding mode of PyWavelets")
+        return one_of(name, pywt.Modes.modes, "padding mode of PyWavelets")
 
 
-class KD(Section):
+class KD(Transfer):
     """Hinton's distillation (arXiv 1503.02531), also on standardised logits (CVPR 2024)."""
 
     weight: NotNegative = Field(0.9, description="Weight of the divergence from the teacher.")
     label_weight: NotNegative = Field(0.1, description="Weight of the cross-entropy.")
     temperature: AboveZero = Field(4.0, description="Temperature of both softmaxes.")
-    standardised: bool = Field(False, description="Standardise each image's logits first.")
+    standardised: bool = Field(
+        False,
+        description="Standardise each image's logits first; the paper has temperature 2, "
+        "weight 9 and label_weight 1 then.",
+    )
 
 
-class LogitMSE(Section):
+class DKD(Transfer):
+    """Decoupled distillation (CVPR 2022)."""
+
+    warmup_epochs: NotNegative = Field(
+        20.0, description="Epochs over which the weight rises from 0; 20 of 240 in the paper."
+    )
+    alpha: NotNegative = Field(
+        1.0, description="Share of the divergence between the label and all other classes."
+    )
+    beta: NotNegative = Field(8.0, description="Share of the divergence among the other classes.")
+    temperature: AboveZero = Field(4.0, description="Temperature of all softmaxes.")
+
+
+class DIST(Transfer):
+    """Distillation by correlation (NeurIPS 2022); the defaults are those of the authors' code."""
+
+    beta: NotNegative = Field(
+        1.0, description="Share of the correlation over the classes of each image."
+    )
+    gamma: NotNegative = Field(
+        1.0, description="Share of the correlation over the images of a batch for each class."
+    )
+    temperature: AboveZero = Field(1.0, description="Temperature of both softmaxes.")
+
+
+class LogitMSE(Transfer):
     """Mean squared error of the whole logits."""
 
-    weight: NotNegative = Field(0.1, description="Weight beside the labels.")
+    weight: NotNegative = Field(0.1, description="Weight of the squared distance.")
     centred: bool = Field(False, description="Take each image's mean logit away first.")
 
 
 class ClassOrder(Section):
     """The order in which the classes stand along the transform's axis."""
 
-    kind: Literal["index", "similarity", "random"] = Field(
+    kind: Literal["index", "similarity", "random", "file"] = Field(
         "index",
         description="As in the data set; look-alikes next to each other (optimal leaf ordering of "
-        "the teacher's mean logits); or shuffled.",
+        "what the teacher finds alike); shuffled; or as written in `file`.",
+    )
+    similarity: Literal["logits", "weights"] = Field(
+        "logits",
+        description="What tells look-alikes: the teacher's mean logits of the training images of "
+        "each class, or the weights of its classifier layer.",
     )
     seed: int = Field(0, ge=0, description="Seed of the random order.")
+    file: str | None = Field(
+        None,
+        description="Path of a UTF-8 text file with one class name a line, for `kind: file`. DVC "
+        "does not watch it: after a change run `dvc repro --force distill`.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_file(self) -> ClassOrder:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("`file` and `kind: file` go together")
+        return self
 
 
 class Distill(Recipe):
     """The student."""
 
     model: str = Field("mobilenetv2_035", description="Any timm model name.")
-    method: Literal["figkd", "kd", "logit_mse", "cross_entropy"] = Field(
+    method: Literal["figkd", "kd", "dkd", "dist", "logit_mse", "cross_entropy"] = Field(
         "figkd", description="What the student learns from besides the labels."
     )
     class_order: ClassOrder = Field(default_factory=ClassOrder, description="Order of the classes.")
     figkd: FiGKD = Field(default_factory=FiGKD, description="Options of `method: figkd`.")
     kd: KD = Field(default_factory=KD, description="Options of `method: kd`.")
+    dkd: DKD = Field(default_factory=DKD, description="Options of `method: dkd`.")
+    dist: DIST = Field(default_factory=DIST, description="Options of `method: dist`.")
     logit_mse: LogitMSE = Field(
         default_factory=LogitMSE, description="Options of `method: logit_mse`."
     )
+
+    def changed(self, changes: Mapping[str, Any]) -> Distill:
+        """A copy with other values, by key below ``distill`` such as ``figkd.level``.
+
+        Raises:
+            ValidationError: A key or value is not allowed.
+        """
+        raw = self.model_dump()
+        for key, value in changes.items():
+            *sections, last = key.split(".")
+            place = raw
+            for name in sections:
+                if not isinstance(place.get(name), dict):
+                    place[name] = {}
+                place = place[name]
+            place[last] = value
+        return Distill.model_validate(raw)
 
 
 class Export(Section):
@@ -312,6 +490,62 @@ class Bundle(Section):
     )
 
 
+class Entry(Section):
+    """A method in the comparison."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name in the tables.")
+    set: dict[str, Any] = Field(
+        default_factory=dict, description="What it changes below `distill`, such as `kd.weight: 2`."
+    )
+    tune: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        description="Values to try, by key below `distill`; all combinations are its trials.",
+    )
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The combinations to try, in the order of the lists."""
+        return [
+            dict(zip(self.tune, values, strict=True))
+            for values in itertools.product(*self.tune.values())
+        ]
+
+
+class Compare(Section):
+    """Methods on equal terms: one student, one logit cache, one budget of trials."""
+
+    entries: list[Entry] = Field(default_factory=list, description="The methods.")
+    against: list[str] = Field(
+        default_factory=list, description="Entries that all others are tested against."
+    )
+    seeds: Positive = Field(3, description="Runs of each entry, with seeds 0, 1, … .")
+    trials: Positive = Field(4, description="Settings that every entry tries, no more, no fewer.")
+    folds: int = Field(
+        4, ge=2, description="A trial learns from all but one of these parts of the training split."
+    )
+    fold_block: Positive = Field(5, description="Neighbouring images that stay in one fold.")
+    trial_epochs: Positive | None = Field(
+        None, description="Epochs of a trial; those of `distill` when null."
+    )
+    confused_pairs: Positive = Field(
+        10, description="Pairs of classes, the teacher's most confused, judged on their own."
+    )
+
+    @model_validator(mode="after")
+    def _equal_terms(self) -> Compare:
+        names = [entry.name for entry in self.entries]
+        if len(set(names)) != len(names):
+            raise ValueError(f"entries have the same name: {', '.join(sorted(names))}")
+        for entry in self.entries:
+            if len(entry.settings()) != self.trials:
+                raise ValueError(
+                    f"entry {entry.name!r} tries {len(entry.settings())} settings, "
+                    f"`trials` gives every entry {self.trials}"
+                )
+        for name in self.against:
+            one_of(name, names, "entry")
+        return self
+
+
 class Params(Section):
     """All of ``params.yaml``."""
 
@@ -327,6 +561,20 @@ class Params(Section):
     quantize: Quantize = Field(description="The candidates.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
     bundle: Bundle = Field(default_factory=Bundle, description="What ships.")
+    compare: Compare = Field(default_factory=Compare, description="Methods on equal terms.")
+
+    @model_validator(mode="after")
+    def _entries_can_run(self) -> Params:
+        for entry in self.compare.entries:
+            for setting in entry.settings():
+                try:
+                    self.distill.changed({**entry.set, **setting})
+                except ValidationError as error:
+                    said = "; ".join(
+                        f"distill.{_explain(dict(e), Distill)}" for e in error.errors()
+                    )
+                    raise ValueError(f"entry {entry.name!r}: {said}") from None
+        return self
 
 
 def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
@@ -354,7 +602,7 @@ def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(dict(e), raw) for e in error.errors()]
+        problems = [_explain(dict(e)) for e in error.errors()]
         raise ParameterError(path, "; ".join(problems)) from None
 
 
@@ -394,11 +642,11 @@ def _set(raw: dict[str, Any], override: str) -> None:
     place[last] = value
 
 
-def _explain(error: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
+def _explain(error: Mapping[str, Any], root: type[Section] = Params) -> str:
     key = ".".join(str(part) for part in error["loc"])
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1])
+        known = _known_keys(error["loc"][:-1], root)
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
         prefix = key.rpartition(".")[0]
         right = f"{prefix}.{near[0]}" if near and prefix else "".join(near)
@@ -412,8 +660,8 @@ def _explain(error: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     return f"{key} = {error['input']!r}: {said}"
 
 
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    model: Any = Params
+def _known_keys(location: tuple[str | int, ...], root: type[Section]) -> list[str]:
+    model: Any = root
     for part in location:
         if isinstance(part, int):
             continue
@@ -421,15 +669,6 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         inner = getattr(annotation, "__args__", None)
         model = inner[0] if inner else annotation
     return sorted(model.model_fields)
-
-
-def _one_of(name: str, known: Iterable[str], what: str) -> str:
-    known = list(known)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"close names: {', '.join(near)}" if near else f"known: {', '.join(known)}"
-        raise ValueError(f"{name!r} is no {what} ({hint})")
-    return name
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ def to_unit_range(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
+def to_bytes(pixels: Tensor) -> NDArray[np.uint8]:
+    """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, 3]."""
+    rounded = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
+    return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
 def make_views(
     images: NDArray[np.uint8],
     image_ids: NDArray[np.int64],

@@ -21,15 +21,25 @@ STAGES = (
 )
 
 
+# Not of the chain: they look at what it made, or learn from it.
+ASIDE = ("inspect", "compare")
+
+
 class _Stages(click.Group):
-    """Imports a stage only when it is called, so that ``finch --help`` answers at once."""
+    """Imports a stage only when it is called, so that ``finch prepare`` does not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name.replace("_", "-") for name in STAGES]
+        return [name.replace("_", "-") for name in (*STAGES, *ASIDE)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in (("The chain, in order", STAGES), ("Beside the chain", ASIDE)):
+            with formatter.section(title):
+                commands = [(n.replace("_", "-"), self.get_command(ctx, n)) for n in names]
+                formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in commands if c])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = cmd_name.replace("-", "_")
-        if name not in STAGES:
+        if name not in (*STAGES, *ASIDE):
             return None
         command: click.Command = getattr(importlib.import_module(f"stages.{name}"), name)
         return command

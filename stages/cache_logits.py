@@ -29,6 +29,7 @@ def cache_logits(context: Context) -> None:
         dtype=params.cache_logits.dtype,
         batch_size=params.cache_logits.batch_size,
         device=device,
+        pack_views=params.cache_logits.pack_views,
         track=track,
     )
     views, images, classes = written["shape"]

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -41,7 +42,9 @@ class _Interrupted(BaseException):
         self.number = number
 
 
-def stage(*, reads: str, writes: str) -> Callable[[Callable[[Context], None]], click.Command]:
+def stage(
+    *, reads: str, writes: str, resumable: bool = False, options: Sequence[click.Option] = ()
+) -> Callable[[Callable[..., None]], click.Command]:
     """Turns a function into a stage's command.
 
     A stage that fails or is interrupted exits with a non-zero code, so that DVC does not take
@@ -50,18 +53,25 @@ def stage(*, reads: str, writes: str) -> Callable[[Callable[[Context], None]], c
     Args:
         reads: What the stage reads, for ``--help``.
         writes: What it writes, for ``--help``.
+        resumable: It keeps what is done, goes on from there, and may run several times side by
+            side; any other stage refuses a second process in the same folder.
+        options: What can be said besides; the function gets them by name, after the context.
     """
 
-    def decorate(function: Callable[[Context], None]) -> click.Command:
+    def decorate(function: Callable[..., None]) -> click.Command:
         name = function.__name__
 
         @functools.wraps(function)
-        def run(params_path: Path, overrides: tuple[str, ...], debug: bool) -> None:
-            _run(name, function, params_path, overrides, debug)
+        def run(
+            params_path: Path, overrides: tuple[str, ...], debug: bool, **chosen: object
+        ) -> None:
+            call = functools.partial(function, **chosen)
+            _run(name, call, params_path, overrides, debug, resumable)
 
         run.__doc__ = f"{function.__doc__}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
         command = click.command(name=name.replace("_", "-"))(run)
         command.params = [
+            *options,
             click.Option(
                 ["--params", "params_path"],
                 type=click.Path(path_type=Path),
@@ -88,6 +98,7 @@ def _run(
     params_path: Path,
     overrides: tuple[str, ...],
     debug: bool,
+    resumable: bool,
 ) -> None:
     log = open_log(name)
     place = Workspace(Path.cwd())
@@ -95,10 +106,11 @@ def _run(
         signal.signal(number, _interrupt)
     try:
         params = load_params(params_path, overrides)
-        with _lock(place, name):
+        with nullcontext() if resumable else _lock(place, name):
             function(Context(params, place, log))
     except _Interrupted as stop:
-        _leave(name, "interrupted; nothing was written, run it again", 128 + stop.number, debug)
+        kept = "what is done is kept" if resumable else "nothing was written"
+        _leave(name, f"interrupted; {kept}, run it again", 128 + stop.number, debug)
     except FinchError as error:
         message = str(error)
         maker = place.maker(error.path) if isinstance(error, ArtefactError) else None

@@ -5,21 +5,23 @@ from stages.console import track
 
 
 @stage(
-    reads="data/teacher_logits/, data/prepared/, models/teacher/model.json",
-    writes="models/student/ (safetensors, model.json), reports/student.json, "
+    reads="data/teacher_logits/, data/prepared/, models/teacher/",
+    writes="models/student/ (safetensors, model.json, class_order.json), reports/student.json, "
     "reports/student_history.csv",
 )
 def distill(context: Context) -> None:
     """Train the student on the labels and on the teacher's cached logits."""
+    from functools import partial
+
     import torch
 
     from pipeline import losses
-    from pipeline.class_order import order_classes
+    from pipeline.class_order import describe_order, order_classes
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json
-    from pipeline.hashing import hash_value
-    from pipeline.logit_cache import cache_key, open_logit_cache
+    from pipeline.logit_cache import cache_key, check_classes, open_logit_cache, open_packed_views
     from pipeline.models.classifier import build_classifier, save_classifier
+    from pipeline.models.head import read_head_weights
     from pipeline.training.device import prepare_torch
     from pipeline.training.loop import TeacherAnswers, train
     from stages.training_record import log_epoch, write_figures, write_history
@@ -28,10 +30,18 @@ def distill(context: Context) -> None:
     views = context.params.views
     data = open_prepared(place.prepared)
     train_split, val = data.split("train"), data.split("val")
-    teacher_sha256 = read_json(place.teacher / "model.json")["weights_sha256"]
-    key = cache_key(teacher_sha256, data, views)
+    teacher = read_json(place.teacher / "model.json")
+    check_classes(teacher["classes"], data.classes)
+    key = cache_key(teacher["weights_sha256"], data, views)
     logits = open_logit_cache(place.teacher_logits, key)
-    order = order_classes(params.class_order, train_split.labels, logits)
+    order = order_classes(
+        params.class_order,
+        train_split.labels,
+        logits,
+        classes=data.classes,
+        head=partial(read_head_weights, place.teacher),
+    )
+    described = describe_order(params.class_order, order, data.classes)
     device = prepare_torch(run)
     objective = losses.build(params, len(data.classes), order)
     trained = train(
@@ -43,7 +53,7 @@ def distill(context: Context) -> None:
         views,
         device=device,
         seed=run.seed,
-        teacher=TeacherAnswers(logits),
+        teacher=TeacherAnswers(logits, open_packed_views(place.teacher_logits)),
         track=track,
         on_epoch=lambda done: log_epoch(context.log, params.epochs, done),
     )
@@ -55,10 +65,11 @@ def distill(context: Context) -> None:
         {
             "data": data.fingerprint,
             "teacher_logits": vars(key),
-            "class_order": {"order": order, "sha256": hash_value(order)},
+            "class_order": {"order": order, "sha256": described["sha256"]},
             "recipe": params.model_dump(),
             "torch": torch.__version__,
         },
+        beside={"class_order.json": described},
     )
     context.log.info(
         "wrote models/student: %s by %s, validation accuracy %.1f %% (balanced %.1f %%), epoch %d",

@@ -1,4 +1,6 @@
-"""Photographs to packed, split, named images."""
+"""Photographs to packed, split, named images, and an audit of them."""
+
+from dataclasses import replace
 
 from stages.command import Context, stage
 from stages.console import track
@@ -6,33 +8,73 @@ from stages.console import track
 
 @stage(
     reads="the source that prepare.source names",
-    writes="data/prepared/ (a uint8 file per split, dataset.json)",
+    writes="data/prepared/ (a uint8 file per split, dataset.json), reports/audit.json, "
+    "reports/audit.html",
 )
 def prepare(context: Context) -> None:
-    """Split and pack the photographs."""
-    from pipeline.data.prepared import pack
+    """Audit, split and pack the photographs.
+
+    May be ended at any moment: the next run goes on from what was decoded.
+    """
+    from pipeline.data.audit import count_findings, examine, refuse_bad, refuse_leaks, report
+    from pipeline.data.decoded import decode
+    from pipeline.data.packing import pack
     from pipeline.data.sources import read_source
     from pipeline.data.split import split_photos
+    from pipeline.files import whole_file, write_json
+    from pipeline.report.audit_page import render_audit
 
-    params = context.params.prepare
+    params, place = context.params.prepare, context.place
     source = read_source(params)
-    splits = split_photos(source, params)
-    data = pack(
-        source,
-        splits,
-        context.place.prepared,
+    decoded = decode(
+        source.photos,
+        place.decoding,
         image_size=params.image_size,
         fit=params.fit,
+        workers=params.workers,
         track=track,
     )
-    counts = ", ".join(f"{name} {info['images']}" for name, info in data.info["splits"].items())
+    audit = examine(source, decoded, near_distance=params.near_duplicate_distance, track=track)
+    usable = replace(source, photos=audit.usable.photos)
+    try:
+        refuse_bad(audit, skip=params.on_bad == "skip")
+        splits = split_photos(usable, params)
+        audit = audit.with_splits(splits)
+    finally:
+        # Also when it stops here: the audit is what says why.
+        write_json(place.reports / "audit.json", report(audit))
+        with whole_file(place.reports / "audit.html") as temporary:
+            temporary.write_text(render_audit(audit), encoding="utf-8")
+    counts = count_findings(audit)
+    _warn(context, counts)
+    refuse_leaks(audit, allow=params.allow_leakage)
+    data = pack(usable, audit.usable, splits, place.prepared, audit=counts, track=track)
+    decoded.discard()
     context.log.info(
         "wrote data/prepared: %d classes, %s images of %d px (licence: %s)",
         len(data.classes),
-        counts,
+        ", ".join(f"{name} {info['images']}" for name, info in data.info["splits"].items()),
         data.image_size,
         source.licence,
     )
+
+
+def _warn(context: Context, counts: dict[str, object]) -> None:
+    """One line per kind of finding that a person should look at."""
+    warn = context.log.warning
+    if counts["bad"]:
+        warn("%d of %d photographs cannot be used", counts["bad"], counts["photographs"])
+    for key, what in (("exact_duplicates", "groups of copies"), ("near_duplicates", "pairs")):
+        found = counts[key]
+        if isinstance(found, dict) and found["found"]:
+            warn(
+                "%s: %d %s, %d across splits, %d under two labels; see reports/audit.html",
+                key.replace("_", " "),
+                found["found"],
+                what,
+                found["across_splits"],
+                found["across_labels"],
+            )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 # Every path below is made by one stage; an error about a file names the stage to run.
 _MAKERS = {
     "data/prepared": "prepare",
+    "reports/audit": "prepare",
     "models/teacher": "finetune",
     "reports/teacher": "finetune",
     "data/teacher_logits": "cache_logits",
@@ -73,6 +74,16 @@ class Workspace:
     def runtime(self) -> Path:
         """The folder that holds the device runtime's package."""
         return self.root / "deploy/python"
+
+    @property
+    def compared(self) -> Path:
+        """Finished runs of the comparison; outside of DVC's outputs too, since they take hours."""
+        return self.root / ".finch/compare"
+
+    @property
+    def decoding(self) -> Path:
+        """What ``prepare`` has decoded so far; outside of DVC's outputs too."""
+        return self.root / ".finch/prepare"
 
     @property
     def locks(self) -> Path:

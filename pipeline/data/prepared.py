@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from finch_runtime.errors import RuntimeProblem
-from finch_runtime.images import load_image
 from numpy.typing import NDArray
 
-from pipeline.data.sources.photos import SPLITS, Photo, Source, SplitName
-from pipeline.errors import ArtefactError, DataError
-from pipeline.files import read_json, whole_folder, write_json
-from pipeline.hashing import hash_file, hash_value
-from pipeline.progress import Track, silent
+from pipeline.data.sources.photos import SplitName
+from pipeline.errors import ArtefactError
+from pipeline.files import read_json
 
 FORMAT = 1
 
@@ -37,10 +31,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def only(self, places: NDArray[np.int64]) -> Split:
+        """The images at some places, int64 [m], copied into memory."""
+        return Split(self.images[places], self.labels[places])
+
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A folder that ``prepare`` wrote."""
+    """A folder that ``pipeline.data.packing`` wrote."""
 
     folder: Path
     info: dict[str, Any]
@@ -97,88 +95,6 @@ def open_prepared(folder: Path) -> PreparedData:
             folder / "dataset.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
         )
     return PreparedData(folder, info)
-
-
-def pack(
-    source: Source,
-    splits: dict[SplitName, list[int]],
-    folder: Path,
-    *,
-    image_size: int,
-    fit: str,
-    workers: int = 2,
-    track: Track = silent,
-) -> PreparedData:
-    """Decodes every photograph once and writes the packed splits.
-
-    The pixels are made by the device runtime's own ``load_image``, so that a student is trained
-    on just what a device will show it.
-
-    Args:
-        source: Photographs and class names.
-        splits: Indices into ``source.photos`` per split.
-        folder: Where to write; replaced as a whole.
-        image_size: Side of the packed images in pixels.
-        fit: ``crop`` or ``stretch`` (see ``Prepare.fit``).
-        workers: Threads that decode; they do not change the result.
-        track: Shows progress.
-
-    Raises:
-        DataError: A photograph cannot be decoded; the message names it.
-    """
-    with whole_folder(folder) as temporary:
-        summary = {}
-        for name in SPLITS:
-            photos = [source.photos[i] for i in splits[name]]
-            (temporary / name).mkdir()
-            _pack_images(photos, temporary / name / "images.npy", image_size, fit, workers, track)
-            labels = np.array([photo.label for photo in photos], dtype=np.int64)
-            np.save(temporary / name / "labels.npy", labels)
-            names = "".join(f"{photo.name}\n" for photo in photos)
-            (temporary / name / "names.txt").write_text(names, encoding="utf-8")
-            summary[name] = {
-                "images": len(photos),
-                "per_class": np.bincount(labels, minlength=len(source.classes)).tolist(),
-                "files": {
-                    file: hash_file(temporary / name / file)
-                    for file in ("images.npy", "labels.npy", "names.txt")
-                },
-            }
-        info = {
-            "format": FORMAT,
-            "source": source.name,
-            "origin": source.origin,
-            "licence": source.licence,
-            "classes": list(source.classes),
-            "image_size": image_size,
-            "fit": fit,
-            "splits": summary,
-        }
-        info["fingerprint"] = hash_value(info)
-        write_json(temporary / "dataset.json", info)
-    return PreparedData(folder, info)
-
-
-def _pack_images(
-    photos: Sequence[Photo], path: Path, size: int, fit: str, workers: int, track: Track
-) -> None:
-    packed = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(photos), size, size, 3)
-    )
-
-    def decode(position: int) -> None:
-        photo = photos[position]
-        try:
-            packed[position] = load_image(photo.path, size, fit)
-        except RuntimeProblem as problem:
-            raise DataError(problem.thing, problem.problem, problem.remedy) from None
-
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in track(
-            pool.map(decode, range(len(photos))), f"packing {path.parent.name}", len(photos)
-        ):
-            pass
-    packed.flush()
 
 
 def _open_array(path: Path) -> NDArray[Any]:

@@ -14,20 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.losses.distillation import Distillation
+from pipeline.losses.divergence import softened_divergence
 from pipeline.losses.normalisation import normalise
-from pipeline.losses.objective import Loss, Objective
+from pipeline.losses.objective import Loss
 from pipeline.params import FiGKD
 from pipeline.wavelet import ClassAxisDWT
 
 
-class FiGKDLoss(Objective):
+class FiGKDLoss(Distillation):
     """Cross-entropy plus the weighted distance between wavelet bands.
 
     Args:
-        options: Wavelet, level, bands, distance, weight and the rest.
+        options: Wavelet, level, bands, distance, weights and the rest.
         num_classes: Classes of teacher and student.
         class_order: The class at each place of the transform's axis; as they are when None.
         label_smoothing: Of the cross-entropy.
@@ -36,8 +39,6 @@ class FiGKDLoss(Objective):
         ParameterError: The wavelet, level or order does not go with the class count.
     """
 
-    needs_teacher = True
-
     def __init__(
         self,
         options: FiGKD,
@@ -45,36 +46,45 @@ class FiGKDLoss(Objective):
         class_order: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(options, label_smoothing)
         self.options = options
-        self.label_smoothing = label_smoothing
         self.transform = ClassAxisDWT(
             num_classes, options.wavelet, options.level, options.mode, options.bands, class_order
         )
 
-    def forward(
-        self, student: Tensor, labels: Tensor, teacher: Tensor | None, epoch: float
-    ) -> Loss:
-        """See ``Objective.forward``."""
-        assert teacher is not None  # needs_teacher
-        cross_entropy = F.cross_entropy(student, labels, label_smoothing=self.label_smoothing)
-        detail = self._distance(student, teacher)
-        warmup = self.options.warmup_epochs
-        weight = self.options.weight * (min(1.0, epoch / warmup) if warmup else 1.0)
-        parts = {"cross_entropy": cross_entropy.detach(), "detail": detail.detach()}
-        return Loss(cross_entropy + weight * detail, parts)
+    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
+        """See ``Distillation.compare``."""
+        options = self.options
+        kind = options.normalisation
+        ours, theirs = normalise(student, kind), normalise(teacher, kind)
+        if options.redraw:
+            order = torch.randperm(student.shape[-1], device=student.device)
+            ours, theirs = ours[:, order], theirs[:, order]
+        total = distance = self._distance(ours, theirs)
+        parts = {"detail": distance.detach()}
+        if options.kd_share:
+            divergence = softened_divergence(
+                normalise(student, "standardised"),
+                normalise(teacher, "standardised"),
+                options.kd_temperature,
+            )
+            total = distance + options.kd_share * divergence
+            parts["divergence"] = divergence.detach()
+        return Loss(total, parts)
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        options = self.options
-        student = normalise(student, options.normalisation) / options.temperature
-        teacher = normalise(teacher.to(student.dtype), options.normalisation) / options.temperature
-        if options.distance == "kl":
+        temperature = self.options.temperature
+        if self.options.distance == "kl":
             return F.kl_div(
-                F.log_softmax(self.transform(student), dim=-1),
-                F.log_softmax(self.transform(teacher), dim=-1),
+                F.log_softmax(self.transform(student) / temperature, dim=-1),
+                F.log_softmax(self.transform(teacher) / temperature, dim=-1),
                 log_target=True,
                 reduction="batchmean",
             )
         # The transform is linear: the detail of the difference is the difference of the details.
-        difference: Tensor = self.transform(student - teacher)
-        return difference.square().mean() if options.distance == "mse" else difference.abs().mean()
+        difference = student - teacher
+        if self.options.distance == "mse":
+            distance = self.transform.mean_square(difference)
+            return distance if temperature == 1 else distance / temperature**2
+        detail: Tensor = self.transform(difference)
+        return detail.abs().mean() / temperature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Normalisation = Literal["none", "centred", "standardised"]
@@ -17,7 +18,13 @@ def normalise(logits: Tensor, kind: Normalisation) -> Tensor:
     Args:
         logits: [n, classes].
         kind: What to take away.
+
+    Returns:
+        [n, classes], of the logits' dtype, but float32 for half precision: their squares would
+        overflow, and the small number below would vanish.
     """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     if kind == "none":
         return logits
     centred = logits - logits.mean(dim=-1, keepdim=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import timm
@@ -82,13 +84,19 @@ def _create(architecture: str, num_classes: int, *, pretrained: bool) -> nn.Modu
     return model
 
 
-def save_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> str:
+def save_classifier(
+    folder: Path,
+    model: Classifier,
+    record: dict[str, Any],
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Writes the weights as safetensors and a JSON that rebuilds the network around them.
 
     Args:
         folder: Replaced as a whole.
         model: What to save.
         record: What else to keep in ``model.json``: how it was trained, and from what.
+        beside: JSON values to write into files of their own, by file name.
 
     Returns:
         SHA-256 of the weights' file.
@@ -101,6 +109,8 @@ def save_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> 
             temporary / "model.json",
             {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record},
         )
+        for name, value in beside.items():
+            write_json(temporary / name, value)
     return digest
 
 

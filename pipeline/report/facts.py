@@ -44,7 +44,8 @@ class Facts:
         dataset: ``dataset.json`` of the prepared data.
         teacher: How the teacher was trained.
         student: How the student was trained.
-        class_order: ``order``, the class at each place of the transform's axis, and its ``sha256``.
+        class_order: ``order``, the class at each place of the transform's axis, and the ``sha256``
+            of their names.
         parity: Per exported file the number of ``images`` and the ``differences`` from PyTorch.
         evaluation: All measurements on the validation images.
         host: The machine that they were taken on.
@@ -61,6 +62,11 @@ class Facts:
     host: Host
     manifest: Mapping[str, Any]
     verified: Verified
+
+    @property
+    def class_order_names(self) -> list[str]:
+        """Class names as they stand along the transform's axis."""
+        return [self.dataset["classes"][index] for index in self.class_order["order"]]
 
     @property
     def shipped(self) -> Measured:

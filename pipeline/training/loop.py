@@ -20,6 +20,9 @@ from pipeline.progress import Track, silent
 from pipeline.training.optimisation import build_average, build_optimizer, rate_factor
 from pipeline.views import make_views, to_unit_range
 
+_CALM_DOWN = "lower the learning rate or the weight of the distillation"
+_IMAGES_SHOWN = 8
+
 
 @dataclass(frozen=True)
 class TeacherAnswers:
@@ -27,9 +30,12 @@ class TeacherAnswers:
 
     Attributes:
         logits: [K, n, classes], on view k of image i.
+        pixels: uint8 [K, n, size, size, 3], the views themselves where they have been packed;
+            training makes them again where they have not.
     """
 
     logits: NDArray[np.floating]
+    pixels: NDArray[np.uint8] | None = None
 
     @property
     def views(self) -> int:
@@ -49,7 +55,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trained:
-    """The best weights, by validation accuracy (the earlier epoch on a tie), and the way there."""
+    """The kept weights, and the way there.
+
+    Attributes:
+        model: With the kept weights, in evaluation mode.
+        best: The epoch they are of: the best by validation accuracy (the earlier on a tie), or
+            the last (see ``Recipe.keep``).
+        history: All epochs.
+    """
 
     model: Classifier
     best: Epoch
@@ -67,6 +80,7 @@ def train(
     device: torch.device,
     seed: int,
     teacher: TeacherAnswers | None = None,
+    places: NDArray[np.int64] | None = None,
     track: Track = silent,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
@@ -83,6 +97,7 @@ def train(
         seed: Of the batches' order.
         teacher: The teacher's logits on the views; epoch e shows view e modulo K. Without it
             every epoch shows a new view.
+        places: Images of ``train_split`` to learn from, int64; all of them when None.
         track: Shows progress.
         on_epoch: Called after each epoch.
 
@@ -94,7 +109,9 @@ def train(
     objective.to(device)
     optimizer = build_optimizer(model, recipe)
     average = build_average(model, recipe.ema_decay)
-    steps_per_epoch = -(-len(train_split) // recipe.batch_size)
+    if places is None:
+        places = np.arange(len(train_split))
+    steps_per_epoch = -(-len(places) // recipe.batch_size)
     total_steps = recipe.epochs * steps_per_epoch
     factor = rate_factor(recipe, total_steps)
     history: list[Epoch] = []
@@ -105,20 +122,22 @@ def train(
         model.train()
         view = epoch % teacher.views if teacher else epoch
         sums: dict[str, float] = {}
-        for batch in _batches(len(train_split), steps_per_epoch, seed, epoch):
+        for batch in _batches(places, steps_per_epoch, seed, epoch):
             step = next(steps)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * factor(step)
-            pixels = make_views(train_split.images[batch], batch, view, views, device)
+            if teacher is not None and teacher.pixels is not None:
+                pixels = to_unit_range(teacher.pixels[view, batch], device)
+            else:
+                pixels = make_views(train_split.images[batch], batch, view, views, device)
             labels = torch.from_numpy(train_split.labels[batch]).to(device)
             answers = _answers(teacher, view, batch, device)
-            loss = objective(model(pixels), labels, answers, step / steps_per_epoch)
+            logits = model(pixels)
+            loss = objective(logits, labels, answers, step / steps_per_epoch)
             if not torch.isfinite(loss.total):
-                raise TrainingError(
-                    f"epoch {epoch + 1}, step {step + 1}",
-                    f"the loss is {loss.total.item()}",
-                    "lower the learning rate or the weight of the distillation",
-                )
+                nth = f"batch {step % steps_per_epoch + 1} of {steps_per_epoch}"
+                moment = f"epoch {epoch + 1}, step {step + 1} ({nth})"
+                raise _not_finite(moment, loss.total, logits, answers, view, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()
             if recipe.clip_norm:
@@ -128,13 +147,18 @@ def train(
                 average.update_parameters(model)
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
-        means = {name: value / len(train_split) for name, value in sums.items()}
+        means = {name: value / len(places) for name, value in sums.items()}
         judged = average.module if average is not None else model
-        right = predict(judged, val_split, device).argmax(1) == val_split.labels
+        answered = predict(judged, val_split, device)
+        if not np.isfinite(answered).all():
+            moment = f"epoch {epoch + 1}, after its last step"
+            problem = "the network's logits on the validation images are not finite"
+            raise TrainingError(moment, problem, _CALM_DOWN)
+        right = answered.argmax(1) == val_split.labels
         done = Epoch(epoch + 1, means.pop("loss"), means, float(right.mean()))
         history.append(done)
         on_epoch(done)
-        if best is None or done.val_accuracy > best.val_accuracy:
+        if best is None or recipe.keep == "last" or done.val_accuracy > best.val_accuracy:
             best, best_state = done, copy.deepcopy(judged.state_dict())
     for _ in steps:  # lets the progress bar end
         pass
@@ -157,9 +181,11 @@ def predict(
     return torch.cat(parts).numpy()
 
 
-def _batches(count: int, steps: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
-    """Places of the images of each step; sizes differ by one at most, so none is too small."""
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+def _batches(
+    places: NDArray[np.int64], steps: int, seed: int, epoch: int
+) -> Iterator[NDArray[np.int64]]:
+    """The images of each step; sizes differ by one at most, so none is too small."""
+    order = np.random.default_rng([seed, epoch]).permutation(places)
     for batch in np.array_split(order, steps):
         # Sorted, because packed images are read from disk in order faster.
         yield np.sort(batch)
@@ -171,6 +197,37 @@ def _answers(
     if teacher is None:
         return None
     return torch.from_numpy(np.asarray(teacher.logits[view, batch], np.float32)).to(device)
+
+
+def _not_finite(
+    moment: str,
+    loss: Tensor,
+    logits: Tensor,
+    answers: Tensor | None,
+    view: int,
+    batch: NDArray[np.int64],
+) -> TrainingError:
+    """Says whose logits went bad first, and on which images; looked for only once it happened."""
+    problem = f"the loss is {loss.item()}"
+    # The teacher comes first: its answers were there before, and no student can spoil them.
+    for who, said, remedy in (
+        ("teacher", answers, "run cache_logits again"),
+        ("network" if answers is None else "student", logits, _CALM_DOWN),
+    ):
+        if said is None:
+            continue
+        bad = batch[~torch.isfinite(said).all(dim=1).cpu().numpy()]
+        if len(bad):
+            problem += f": the {who}'s logits on view {view} of images {_some(bad)} are not finite"
+            return TrainingError(moment, problem, remedy)
+    problem += f", though all logits are finite; images {_some(batch)}"
+    return TrainingError(moment, problem, _CALM_DOWN)
+
+
+def _some(places: NDArray[np.int64]) -> str:
+    more = len(places) - _IMAGES_SHOWN
+    shown = ", ".join(map(str, places[:_IMAGES_SHOWN]))
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _check_teacher(

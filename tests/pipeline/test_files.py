@@ -85,7 +85,7 @@ def test_a_link_is_replaced_and_what_it_pointed_to_is_left_alone(tmp_path):
 
 def test_two_writers_of_one_file_leave_one_whole_file(tmp_path):
     path = tmp_path / "shared.json"
-    values = [[writer] * 20_000 for writer in range(4)]
+    values = [{"writer": [writer] * 20_000} for writer in range(4)]
     writers = [threading.Thread(target=write_json, args=(path, value)) for value in values]
     for writer in writers:
         writer.start()
@@ -103,10 +103,10 @@ def test_json_comes_back_as_it_went(tmp_path):
 
 
 def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path):
-    write_json(tmp_path / "value.json", 1)
+    write_json(tmp_path / "value.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "value.json", {"a": object()})
-    assert read_json(tmp_path / "value.json") == 1
+    assert read_json(tmp_path / "value.json") == {"a": 1}
     assert names(tmp_path) == ["value.json"]
 
 
@@ -125,3 +125,12 @@ def test_a_missing_or_unreadable_json_file_is_refused(tmp_path):
         read_json(tmp_path / "none.json")
     with pytest.raises(ArtefactError, match="cannot be read"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '[{"format": 1}]', "1", "null", '"format"', "true"])
+def test_a_json_file_that_holds_no_object_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "dataset.json"
+    path.write_text(text)
+    with pytest.raises(ArtefactError, match="not an object") as caught:
+        read_json(path)
+    assert caught.value.path == path

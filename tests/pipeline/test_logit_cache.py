@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,13 @@ from torch import nn
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, TrainingError
-from pipeline.logit_cache import cache_key, open_logit_cache, write_logit_cache
+from pipeline.logit_cache import (
+    cache_key,
+    check_classes,
+    open_logit_cache,
+    open_packed_views,
+    write_logit_cache,
+)
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import Views
 from pipeline.views import make_views
@@ -30,14 +37,14 @@ def data(tmp_path_factory):
     return PreparedData(folder, {**info, "splits": {"train": {"images": IMAGES}}})
 
 
-def teacher(scale=1.0):
+def teacher(scale=1.0, classes=CLASSES):
     torch.manual_seed(0)
     backbone = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, len(CLASSES))
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(784, len(classes))
     )
     with torch.no_grad():
         backbone[-1].weight.mul_(scale)
-    spec = Spec("tiny", CLASSES, SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    spec = Spec("tiny", classes, SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     return Classifier(backbone, spec).eval()
 
 
@@ -65,6 +72,39 @@ def test_cached_logits_are_what_the_live_teacher_says_of_the_same_views(
                 live[view, i] = model(pixels)[0].numpy()
     np.testing.assert_allclose(cached, live, rtol=precision, atol=1e-5)
     assert info["train_accuracy"] == np.mean(live.argmax(2) == split.labels)
+
+
+def test_packed_views_are_the_views_and_the_logits_are_of_just_those_pixels(data, tmp_path):
+    key, _ = write(tmp_path / "logits", data, pack_views=True, dtype="float32")
+    cached = open_logit_cache(tmp_path / "logits", key)
+    pixels = open_packed_views(tmp_path / "logits")
+    split, places = data.split("train"), np.arange(IMAGES)
+    assert pixels.shape == (3, IMAGES, SIZE, SIZE, 3)
+    for view in range(3):
+        exact = make_views(split.images, places, view, RECIPE, CPU)
+        seen = torch.from_numpy(pixels[view].astype(np.float32) / 255).permute(0, 3, 1, 2)
+        assert (seen - exact).abs().max() <= 0.5 / 255 + 1e-6
+        with torch.inference_mode():
+            said = teacher()(seen)
+        np.testing.assert_allclose(cached[view], said.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_views_that_are_not_packed_are_none_and_packed_ones_that_are_lost_are_refused(
+    data, tmp_path
+):
+    write(tmp_path / "plain", data)
+    assert open_packed_views(tmp_path / "plain") is None
+    write(tmp_path / "packed", data, pack_views=True)
+    for harm, message in (
+        (cut, "is truncated"),
+        (other_shape, "not what"),
+        (Path.unlink, "missing"),
+    ):
+        harm(tmp_path / "packed" / "views.npy")
+        with pytest.raises(ArtefactError, match=message) as caught:
+            open_packed_views(tmp_path / "packed")
+        assert caught.value.path == tmp_path / "packed" / "views.npy"
+        write(tmp_path / "packed", data, pack_views=True)
 
 
 def test_the_batch_size_does_not_matter(data, tmp_path):
@@ -144,11 +184,11 @@ def test_a_missing_cache_and_one_of_another_format_are_refused(data, tmp_path):
     with pytest.raises(ArtefactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
     (tmp_path / "cache.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ArtefactError, match=r"cache\.json: has format 99, this Finch reads 1"):
+    with pytest.raises(ArtefactError, match=r"cache\.json: has format 99, this Finch reads 2"):
         open_logit_cache(tmp_path, key)
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, tmp_path):
     folder = tmp_path / "logits"
     key, _ = write(folder, data)
@@ -164,4 +204,19 @@ def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, 
 def test_a_teacher_that_says_nan_is_refused(data, tmp_path):
     with pytest.raises(TrainingError, match="not finite as float32"):
         write(tmp_path / "logits", data, teacher(scale=float("nan")), dtype="float32")
+    assert not (tmp_path / "logits").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("ant", "bee"), "the teacher: knows 2 classes, the student is to learn 3; fine-tune"),
+        (("ant", "wasp", "bee"), "knows class 1 as 'wasp', the student is to learn 'bee'"),
+    ],
+)
+def test_a_teacher_of_other_classes_is_refused(data, tmp_path, classes, said):
+    with pytest.raises(TrainingError, match=said):
+        check_classes(classes, data.classes)
+    with pytest.raises(TrainingError, match=said):
+        write(tmp_path / "logits", data, teacher(classes=classes))
     assert not (tmp_path / "logits").exists()

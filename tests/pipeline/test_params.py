@@ -142,6 +142,16 @@ def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, said):
         "distill.figkd.level=0",
         "distill.figkd.temperature=0",
         "distill.method=fgkd",
+        "distill.figkd.weight=-0.1",
+        "distill.kd.weight=-0.1",
+        "distill.kd.label_weight=-0.1",
+        "distill.dkd.alpha=-0.1",
+        "distill.dkd.beta=-0.1",
+        "distill.dist.gamma=-0.1",
+        "distill.dist.temperature=0",
+        "distill.logit_mse.weight=-0.1",
+        "distill.class_order.kind=alphabet",
+        "distill.class_order.similarity=colour",
         "export.opset=17",
         "evaluate.rounds=2",
         "bundle.max_drop=-1",
@@ -186,8 +196,13 @@ ORT = "name: a, runtime: onnxruntime, precision"
         (["prepare.source=folder"], "needs `path`"),
         (["prepare.source=grocery_store", "prepare.path=''"], "needs `path`"),
         (["prepare.split=published"], "elpv"),
+        (["prepare.split=published", "prepare.source=typefaces"], "publishes no splits"),
+        (["prepare.source=csv"], "needs `path`, the table"),
+        (["prepare.group_by=("], "prepare.group_by: '(' is no regular expression"),
         (["finetune.pretrained=file"], "go together"),
         (["finetune.weights=w.safetensors"], "go together"),
+        (["distill.class_order.kind=file"], "distill.class_order: `file` and `kind: file`"),
+        (["distill.class_order.file=order.txt"], "distill.class_order: `file` and `kind: file`"),
         ([f"quantize.candidates=[{{{ORT}: int8}}]"], "must be onnxruntime fp32"),
         ([f"quantize.candidates=[{{{ORT}: fp32}}, {{{ORT}: int8}}]"], "same name: a"),
         ([f"quantize.candidates=[{{{ORT}: fp16}}]"], "use openvino"),
@@ -320,3 +335,63 @@ def test_the_reference_is_the_fp32_student_wherever_it_stands():
     )
     params = load_params(FILE, [f"quantize.candidates={candidates}"])
     assert params.quantize.reference.name == "a"
+
+
+def comparison(tmp_path, **changes):
+    """A file whose comparison has two entries, and something changed."""
+    raw = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    entries = [
+        {"name": "labels", "set": {"method": "cross_entropy"}, "tune": {"lr": [0.1, 0.2]}},
+        {"name": "mse", "set": {"method": "logit_mse"}, "tune": {"logit_mse.weight": [0.1, 1.0]}},
+    ]
+    raw["compare"] = {"entries": entries, "trials": 2, "against": ["labels"], **changes}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return path
+
+
+def test_an_entrys_settings_are_all_combinations_of_what_it_tunes(tmp_path):
+    entry = {"name": "kd", "set": {"method": "kd"}}
+    entry["tune"] = {"kd.weight": [1.0, 3.0], "kd.temperature": [2.0, 4.0]}
+    path = comparison(tmp_path, entries=[entry], trials=4, against=[])
+    (found,) = load_params(path).compare.entries
+    assert found.settings() == [
+        {"kd.weight": 1.0, "kd.temperature": 2.0},
+        {"kd.weight": 1.0, "kd.temperature": 4.0},
+        {"kd.weight": 3.0, "kd.temperature": 2.0},
+        {"kd.weight": 3.0, "kd.temperature": 4.0},
+    ]
+
+
+def test_changed_leaves_the_rest_as_it_was():
+    distill = load_params(FILE).distill
+    changed = distill.changed({"figkd.level": 3, "lr": 0.5})
+    assert (changed.figkd.level, changed.lr) == (3, 0.5)
+    assert changed.changed({"figkd.level": distill.figkd.level, "lr": distill.lr}) == distill
+
+
+LABELS = {"name": "labels", "set": {}, "tune": {"lr": [0.1, 0.2]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trials": 3}, "entry 'labels' tries 2 settings, `trials` gives every entry 3"),
+        ({"against": ["lables"]}, "'lables' is no entry (close names: labels)"),
+        ({"entries": [LABELS, LABELS]}, "entries have the same name: labels, labels"),
+        (
+            {"entries": [{**LABELS, "set": {"figkd.wieght": 1.0}}]},
+            "entry 'labels': distill.figkd.wieght is not a parameter (did you mean figkd.weight?)",
+        ),
+        (
+            {"entries": [{**LABELS, "set": {"figkd.weight": -1.0}}]},
+            "entry 'labels': distill.figkd.weight = -1.0: must be greater than or equal to 0",
+        ),
+        (
+            {"entries": [{**LABELS, "tune": {"lr.of": [1, 2]}}]},
+            "entry 'labels': distill.lr = {'of': 1}: must be a valid number",
+        ),
+    ],
+)
+def test_a_comparison_that_cannot_run_is_refused_before_any_training(tmp_path, changes, said):
+    assert said in refusal(comparison(tmp_path, **changes))

@@ -80,7 +80,10 @@ def test_chain(project: Path, tmp_path: Path) -> None:
     assert manifest["labels"] == sorted(CLASSES)
     assert str(tmp_path) not in json.dumps(manifest)
     assert {c["status"] for c in manifest["candidates"]} <= {"shipped", "accepted", "rejected"}
+    order = json.loads((project / "models/student/class_order.json").read_text())
+    assert (order["kind"], order["classes"]) == ("index", sorted(CLASSES))
     page = (project / "reports/index.html").read_text()
+    assert order["sha256"] in page
     assert manifest["chosen"]["name"] in page
 
     for show in ("metrics", "plots"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.app import STAGES
+from stages.app import ASIDE, STAGES
 from tests.small_project import set_param
 
 BIN = Path(sys.executable).parent
@@ -31,7 +31,7 @@ def assert_one_clear_line(done: subprocess.CompletedProcess[str], *says: str) ->
         assert words in lines[0]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", (*STAGES, *ASIDE))
 def test_every_stage_says_what_it_reads_and_writes(stage: str) -> None:
     finch = subprocess.run(
         [BIN / "finch", stage.replace("_", "-"), "--help"], capture_output=True, text=True

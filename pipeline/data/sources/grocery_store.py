@@ -8,9 +8,11 @@ Labels", WACV 2019; MIT licence. ``classes.csv`` names the classes; rows of ``tr
 from __future__ import annotations
 
 import csv
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from pipeline.data.sources.checks import is_file
 from pipeline.data.sources.photos import SPLITS, Photo, Source
+from pipeline.data.sources.published import inside, read_lines
 from pipeline.errors import DataError
 
 
@@ -25,7 +27,7 @@ def read_grocery_store(folder: Path) -> Source:
     photos = []
     for split in SPLITS:
         table = folder / f"{split}.txt"
-        for number, line in _lines(table):
+        for number, line in read_lines(table):
             where = f"{table}, line {number}"
             fields = [field.strip() for field in line.split(",")]
             if len(fields) != 3 or not fields[1].isdecimal():
@@ -33,10 +35,7 @@ def read_grocery_store(folder: Path) -> Source:
             name, label = fields[0], int(fields[1])
             if label >= len(classes):
                 raise DataError(where, f"label {label} is not in classes.csv")
-            inside = PurePosixPath(name)
-            if inside.is_absolute() or ".." in inside.parts:
-                raise DataError(where, f"{name!r} leads out of the data set's folder")
-            if not (folder / name).is_file():
+            if not is_file(folder / inside(name, where)):
                 raise DataError(where, f"{name!r} is not there", "fetch the data set again")
             photos.append(Photo(folder / name, name, label, split))
     return Source(
@@ -50,7 +49,7 @@ def read_grocery_store(folder: Path) -> Source:
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     names: dict[int, str] = {}
-    for number, line in _lines(path)[1:]:
+    for number, line in read_lines(path)[1:]:
         row = next(csv.reader([line]))
         if len(row) < 2 or not row[1].strip().isdecimal():
             raise DataError(f"{path}, line {number}", f"{row!r} is not `class name, class id, …`")
@@ -60,16 +59,3 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     if sorted(names) != list(range(len(names))):
         raise DataError(path, "the class ids do not run from 0 without a gap")
     return tuple(names[i] for i in range(len(names)))
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, each with its number."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(
-            path, f"cannot be read ({error.strerror})", "prepare.path must hold the published files"
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(path, "is not UTF-8 text", "fetch the data set again") from None
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

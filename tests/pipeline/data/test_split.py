@@ -1,14 +1,15 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.data.sources.photos import SPLITS, Photo, Source
-from pipeline.data.split import split_photos
+from pipeline.data.split import parted_groups, split_photos
 from pipeline.errors import DataError
 from pipeline.params import Fractions, Prepare
 
@@ -83,12 +84,7 @@ def test_a_random_split_misses_no_share_by_a_whole_image(sizes, wanted, seed, ra
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
     random.shuffle(labels)
     prepare = Prepare(split="random", fractions=wanted, seed=seed)
-    try:
-        chosen = split_photos(source_of(labels), prepare)
-    except DataError:
-        # A share below one image may be rounded down to none.
-        assert min(getattr(wanted, name) for name in SPLITS) * min(sizes) < 1
-        return
+    chosen = split_photos(source_of(labels), prepare)
     for name in SPLITS:
         counts = np.bincount(np.array(labels)[chosen[name]], minlength=len(sizes))
         assert np.all(np.abs(counts - np.array(sizes) * getattr(wanted, name)) < 1 + 1e-9)
@@ -207,3 +203,97 @@ def test_a_source_that_publishes_no_such_split_is_refused(lacking):
         split_photos(source_of([0, 0, 1, 1], names), published())
     with pytest.raises(DataError, match="publishes no"):
         split_photos(source_of([0, 0, 1, 1]), published())
+
+
+@st.composite
+def grouped(draw):
+    """Labels and groups of photographs: groups of one class, apart from each other or not."""
+    classes = draw(st.integers(2, 3))
+    sizes = draw(st.lists(st.integers(1, 6), min_size=8 * classes, max_size=12 * classes))
+    labels, groups = [], []
+    for number, size in enumerate(sizes):
+        labels += [number % classes] * size
+        groups += [None if draw(st.booleans()) and size == 1 else f"group {number}"] * size
+    order = draw(st.permutations(range(len(labels))))
+    return [labels[i] for i in order], [groups[i] for i in order]
+
+
+def with_groups(labels, groups, splits=None):
+    source = source_of(labels, splits)
+    photos = (
+        replace(photo, group=group) for photo, group in zip(source.photos, groups, strict=True)
+    )
+    return replace(source, photos=tuple(photos))
+
+
+@settings(max_examples=30)
+@given(grouped(), st.sampled_from(["blocks", "random"]), st.integers(1, 4))
+def test_a_group_stays_in_one_split_wherever_its_photographs_stand(drawn, split, block):
+    source = with_groups(*drawn)
+    chosen = split_photos(source, Prepare(split=split, block=block))
+    assert parted_groups(source, chosen) == {}
+    homes = {}
+    for name, indices in chosen.items():
+        for index in indices:
+            homes.setdefault(source.photos[index].group or index, set()).add(name)
+    assert all(len(home) == 1 for home in homes.values())
+    assert sorted(itertools.chain(*chosen.values())) == list(range(len(source.photos)))
+
+
+def test_groups_that_are_runs_of_neighbours_split_like_blocks_of_that_length():
+    labels = np.repeat(np.random.default_rng(0).integers(0, 3, 60), 10).tolist()
+    runs = with_groups(labels, [f"burst {i // 10}" for i in range(600)])
+    by_group = split_photos(runs, Prepare(split="random"))
+    assert by_group == split_photos(source_of(labels), Prepare(split="blocks", block=10))
+    # A block of 10 neighbours may take one burst, a block of 11 takes two whole ones.
+    longer = split_photos(runs, Prepare(split="blocks", block=11))
+    assert longer == split_photos(source_of(labels), Prepare(split="blocks", block=20))
+
+
+def test_groups_come_about_as_near_to_the_shares_as_scikit_learn_does():
+    ours, theirs = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        groups = rng.integers(0, 90, 900)
+        kinds = rng.choice(6, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04], size=72)
+        labels = np.r_[kinds, np.repeat(np.arange(6), 3)][groups]
+        source = with_groups(labels.tolist(), [str(group) for group in groups])
+        chosen = split_photos(source, Prepare(split="random", seed=seed))
+        ours.append(spread(labels, [chosen[name] for name in SPLITS]))
+        theirs.append(spread(labels, stratified_group_folds(labels, groups, seed)))
+    assert np.mean(ours) < 1.5 * np.mean(theirs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_published_splits_may_part_a_group_but_carving_validation_does_not(seed):
+    labels = [0, 1] * 40
+    groups = [f"track {i // 4 % 19}" for i in range(80)]
+    source = with_groups(labels, groups, ["train"] * 60 + ["test"] * 20)
+    chosen = split_photos(source, published(block=1, seed=seed))
+    parted = parted_groups(source, chosen)
+    assert parted
+    assert all("test" in home and len(home) == 2 for home in parted.values())
+    for name, home in parted.items():
+        members = {i for i, group in enumerate(groups) if group == name}
+        assert set(home) == {split for split in SPLITS if members & set(chosen[split])}
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.integers(3, 9), min_size=2, max_size=6),
+    fractions(),
+    st.sampled_from(["blocks", "random"]),
+    st.integers(0, 9),
+)
+def test_a_class_with_as_many_images_as_splits_is_in_all_of_them(sizes, wanted, split, seed):
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    prepare = Prepare(split=split, block=1, fractions=wanted, seed=seed)
+    chosen = split_photos(source_of(labels), prepare)
+    assert all({labels[i] for i in chosen[name]} == set(labels) for name in SPLITS)
+
+
+def test_a_class_in_too_few_groups_is_refused_saying_so():
+    labels = [0] * 40 + [1] * 40
+    groups = [str(i) for i in range(40)] + ["left"] * 20 + ["right"] * 20
+    with pytest.raises(DataError, match=r"class 'class-1': is missing .*too few groups"):
+        split_photos(with_groups(labels, groups), Prepare(split="random"))

@@ -68,13 +68,67 @@ def test_the_loss_is_the_one_written_out(distance, normalisation, bands):
             normalisation=normalisation,
             temperature=2.5,
             distance=distance,
+            label_weight=0.4,
         )
         loss = FiGKDLoss(options, CLASSES, order, 0.1)(student, LABELS, teacher, 3.0)
         cross_entropy, expected = written_out(student, LABELS, teacher, options, order, 0.1)
         # Standardisation adds 1e-7 to a variance of about 16.
         assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-7)
         assert loss.parts["cross_entropy"].item() == pytest.approx(cross_entropy, rel=1e-12)
-        assert loss.total.item() == pytest.approx(cross_entropy + 0.7 * expected, rel=1e-7)
+        assert loss.total.item() == pytest.approx(0.4 * cross_entropy + 0.7 * expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
+def test_many_classes_have_the_loss_written_out(distance):
+    order = np.random.default_rng(5).permutation(300).tolist()
+    student, teacher = batch(1, 300), batch(2, 300)
+    options = FiGKD(wavelet="db2", level=3, mode="smooth", distance=distance, temperature=2.0)
+    loss = FiGKDLoss(options, 300, order)(student, LABELS, teacher, 0.0)
+    cross_entropy, expected = written_out(student, LABELS, teacher, options, order)
+    assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-9)
+    assert loss.total.item() == pytest.approx(cross_entropy + expected, rel=1e-9)
+
+
+def test_level_max_is_the_loss_of_the_deepest_level():
+    student, teacher = batch(1, 37), batch(2, 37)
+    deepest = pywt.dwt_max_level(37, 4)
+    totals = [
+        FiGKDLoss(FiGKD(wavelet="db2", level=level), 37)(student, LABELS, teacher, 0.0).total.item()
+        for level in ("max", deepest, deepest - 1)
+    ]
+    assert totals[0] == totals[1] != totals[2]
+
+
+@pytest.mark.parametrize("num_classes", [11, 300])
+@pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
+@pytest.mark.parametrize("normalisation", ["none", "standardised"])
+def test_gradients_are_those_of_finite_differences(num_classes, distance, normalisation):
+    options = FiGKD(wavelet="db2", distance=distance, normalisation=normalisation, temperature=2.0)
+    objective = FiGKDLoss(options, num_classes, list(reversed(range(num_classes))))
+    student = batch(1, num_classes)[:2].requires_grad_()
+    teacher = batch(2, num_classes)[:2]
+
+    def loss(inputs):
+        return objective(inputs, LABELS[:2], teacher, 0.0).total
+
+    assert torch.autograd.gradcheck(loss, (student,))
+    if num_classes == CLASSES:
+        assert torch.autograd.gradgradcheck(loss, (student,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
+@pytest.mark.parametrize("normalisation", ["none", "centred", "standardised"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_logits_lose_nothing_in_the_loss(dtype, distance, normalisation, autocast):
+    # Their squares are beyond float16, and bfloat16 has 8 bits: too few for the contrasts.
+    student, teacher = (100 * batch(1)).to(dtype), 100 * batch(2).float()
+    options = FiGKD(distance=distance, normalisation=normalisation, temperature=9.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        loss = FiGKDLoss(options, CLASSES)(student, LABELS, teacher, 0.0)
+    _, expected = written_out(student.double(), LABELS, teacher.double(), options, range(CLASSES))
+    assert loss.total.dtype == torch.float32
+    assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_mse_is_that_of_the_students_detail_and_the_teachers():

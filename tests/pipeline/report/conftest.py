@@ -219,7 +219,7 @@ class Run:
         student = {
             "weights_sha256": "57" * 32,
             "teacher_logits": {"teacher": "7e" * 32, "data": "da" * 32, "views": "8e" * 32},
-            "class_order": {"order": order, "sha256": hash_value(order)},
+            "class_order": {"order": order, "sha256": hash_value([CLASSES[c] for c in order])},
             "recipe": PARAMS.distill.model_dump(),
         }
         write_json(root / "models/student/model.json", student)

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipeline.params import ClassOrder
 from pipeline.report.page import render
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
@@ -229,6 +230,25 @@ def test_the_classes_stand_in_the_order_of_the_transform(tree, facts):
         facts.dataset["classes"][index] for index in (3, 0, 4, 1, 5, 2)
     ]
     assert facts.class_order["sha256"] in tree.text
+    assert order.parent.tag == "details"
+    summary = next(order.parent.all("summary"))
+    assert summary.text == "poly 0 %, mono 0 %, poly 33 %, … (6 classes)"
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"kind": "index"}, "Order of the classes: index"),
+        ({"kind": "similarity"}, "What the teacher's mean logits have in common"),
+        ({"kind": "similarity", "similarity": "weights"}, "the teacher's classifier weights have"),
+        ({"kind": "random", "seed": 7}, "The seed is 7."),
+        ({"kind": "file", "file": "<b>.txt"}, "It was read from <b>.txt"),
+    ],
+)
+def test_the_order_says_what_it_was_made_from(facts, choice, said):
+    order = ClassOrder(**choice).model_dump()
+    student = replace(facts.student, recipe={**facts.student.recipe, "class_order": order})
+    assert said in Tree(render(replace(facts, student=student))).root.text
 
 
 def test_the_method_says_what_it_is(facts):

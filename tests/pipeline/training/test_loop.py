@@ -8,9 +8,18 @@ from torch import nn
 
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
-from pipeline.losses import CrossEntropy, FiGKDLoss, KDLoss, Loss, Objective
+from pipeline.losses import (
+    CrossEntropy,
+    DISTLoss,
+    DKDLoss,
+    FiGKDLoss,
+    KDLoss,
+    LogitMSELoss,
+    Loss,
+    Objective,
+)
 from pipeline.models.classifier import Classifier, Spec
-from pipeline.params import KD, FiGKD, Recipe, Views
+from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE, Recipe, Views
 from pipeline.training.loop import TeacherAnswers, predict, train
 from pipeline.views import make_views, to_unit_range
 
@@ -80,9 +89,17 @@ def test_a_learnable_problem_is_learned(optimizer):
 
 
 @pytest.mark.parametrize(
-    "objective", [FiGKDLoss(FiGKD(bands="all"), 3), KDLoss(KD(weight=1.0, label_weight=0.0))]
+    ("objective", "part"),
+    [
+        (FiGKDLoss(FiGKD(bands="all"), 3), "detail"),
+        (KDLoss(KD(weight=1.0, label_weight=0.0)), "divergence"),
+        (DKDLoss(DKD(warmup_epochs=2.0)), "target"),
+        (DISTLoss(DIST()), "intra"),
+        (LogitMSELoss(LogitMSE(weight=1.0)), "mse"),
+    ],
+    ids=["figkd", "kd", "dkd", "dist", "mse"],
 )
-def test_a_student_comes_nearer_to_its_teacher(objective):
+def test_a_student_comes_nearer_to_its_teacher(objective, part):
     def strongest_colour(pixels):
         return 20 * (pixels.mean(dim=(2, 3)) - 0.4)
 
@@ -95,8 +112,7 @@ def test_a_student_comes_nearer_to_its_teacher(objective):
         val,
         teacher=teacher_of(split, 4, strongest_colour),
     )
-    name = "detail" if isinstance(objective, FiGKDLoss) else "divergence"
-    distances = [epoch.parts[name] for epoch in trained.history]
+    distances = [epoch.parts[part] for epoch in trained.history]
     assert distances[-1] < 0.5 * distances[0]
 
 
@@ -255,6 +271,13 @@ def test_the_best_epoch_by_validation_is_what_is_returned():
     assert predict(trained.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
 
 
+def test_the_last_weights_are_kept_where_that_is_asked_for():
+    trained = pushed(grey([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
+    assert trained.best == trained.history[-1]
+    assert trained.best.val_accuracy == 0.5
+    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.8)
+
+
 def weight_after_one_epoch(**changes):
     trained = pushed(grey([255], [1]), epochs=1, **changes)
     return trained.model.state_dict()["backbone.weight"].item()
@@ -310,8 +333,106 @@ class NanAt(Objective):
 
 def test_a_loss_that_is_not_finite_stops_training_and_says_where():
     split = numbered(6)
-    with pytest.raises(TrainingError, match="epoch 2, step 5: the loss is nan; lower"):
+    said = (
+        r"epoch 2, step 5 \(batch 2 of 3\): the loss is nan, though all logits are finite; images"
+    )
+    with pytest.raises(TrainingError, match=said):
         run(classifier(Fixed(6), 6), NanAt(5), recipe(batch_size=2), split, split)
+
+
+class Brittle(nn.Module):
+    """Answers 0, but not a number to the white images once it was asked often enough."""
+
+    def __init__(self, outputs, answers=0):
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(outputs))
+        self.left = answers
+
+    def forward(self, pixels):
+        self.left -= 1
+        white = pixels.mean(dim=(1, 2, 3), keepdim=False) > 1.9
+        bad = torch.where(white, torch.nan if self.left < 0 else 0.0, 0.0)
+        return self.idle + bad[:, None]
+
+
+def spotted(whites, count=6):
+    """Black images, some white; their labels are their places."""
+    images = np.zeros((count, SIZE, SIZE, 3), np.uint8)
+    images[whites] = 255
+    return Split(images, np.arange(count))
+
+
+PLAIN = Views(crop_scale=1.0, crop_ratio=1.0, brightness=0.0, contrast=0.0)
+
+
+def seen_in(split, step, batch_size):
+    """The images of a step, in the order in which an objective gets their labels."""
+    spy = Spy()
+    settings = recipe(batch_size=batch_size)
+    run(classifier(Fixed(len(split)), len(split)), spy, settings, split, split)
+    return [labels.tolist() for _, labels, _, _ in spy.steps][step]
+
+
+def test_a_student_that_goes_bad_is_named_with_step_and_images():
+    split = spotted([1, 4])
+    answers = TeacherAnswers(np.zeros((2, 6, 6), np.float32))
+    # Three batches in the first epoch, then one of validation images, then the fifth answer.
+    model = classifier(Brittle(6, answers=4), 6)
+    with pytest.raises(TrainingError) as caught:
+        run(model, KDLoss(KD()), recipe(batch_size=2), split, spotted([]), PLAIN, teacher=answers)
+    step = next(s for s in (3, 4, 5) if {1, 4} & set(seen_in(split, s, 2)))
+    bad = ", ".join(str(i) for i in seen_in(split, step, 2) if i in (1, 4))
+    assert str(caught.value).startswith(
+        f"epoch 2, step {step + 1} (batch {step - 2} of 3): the loss is nan: the student's logits "
+        f"on view 1 of images {bad} are not finite; lower the learning rate"
+    )
+
+
+@pytest.mark.parametrize("student", [Fixed, Brittle])
+def test_a_teacher_that_goes_bad_is_named_even_if_the_student_does_too(student):
+    split = spotted([1, 4])
+    logits = np.zeros((2, 6, 6), np.float32)
+    logits[0, 3, 2] = np.nan
+    with pytest.raises(TrainingError) as caught:
+        run(
+            classifier(student(6), 6),
+            KDLoss(KD()),
+            recipe(batch_size=6),
+            split,
+            spotted([]),
+            PLAIN,
+            teacher=TeacherAnswers(logits),
+        )
+    assert str(caught.value) == (
+        "epoch 1, step 1 (batch 1 of 1): the loss is nan: the teacher's logits on view 0 of images "
+        "3 are not finite; run cache_logits again"
+    )
+
+
+def test_without_a_teacher_the_network_in_training_is_no_student():
+    with pytest.raises(TrainingError, match="the network's logits on view 0 of images 1, 4 are"):
+        run(
+            classifier(Brittle(6), 6),
+            CrossEntropy(),
+            recipe(batch_size=6),
+            spotted([1, 4]),
+            spotted([]),
+            PLAIN,
+        )
+
+
+def test_a_long_list_of_images_is_cut():
+    split = spotted(list(range(20)), count=20)
+    with pytest.raises(TrainingError, match=r"images 0, 1, 2, 3, 4, 5, 6, 7 and 12 more are not"):
+        run(classifier(Brittle(20), 20), CrossEntropy(), recipe(batch_size=20), split, split, PLAIN)
+
+
+def test_weights_spoilt_by_the_last_step_are_not_returned():
+    """Nothing is trained on them any more, so only the validation images can tell."""
+    model = classifier(Brittle(6, answers=1), 6)
+    with pytest.raises(TrainingError, match=r"epoch 1, after its last step: .* validation images"):
+        settings = recipe(epochs=1, batch_size=6)
+        run(model, CrossEntropy(), settings, spotted([]), spotted([2]), PLAIN)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6), (2, 6, 5), (2, 7, 6)])
@@ -353,3 +474,53 @@ def test_predictions_do_not_depend_on_the_batch_size():
     with torch.inference_mode():
         expected = model.eval()(to_unit_range(split.images, CPU)).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_only_the_images_at_the_places_are_shown():
+    split, spy = numbered(11), Spy()
+    places = np.array([1, 4, 5, 9, 10])
+    run(
+        classifier(Fixed(11), 11),
+        spy,
+        recipe(epochs=2, batch_size=2),
+        split,
+        coloured(4, seed=2),
+        places=places,
+    )
+    shown = torch.cat([labels for _, labels, _, _ in spy.steps]).tolist()
+    assert len(spy.steps) == 2 * 3
+    assert sorted(shown[:5]) == sorted(shown[5:]) == places.tolist()
+
+
+def test_an_image_at_a_place_has_the_views_and_answers_it_has_among_all():
+    split, model, spy = numbered(11), classifier(Fixed(11), 11), Spy(needs_teacher=True)
+    with torch.no_grad():
+        teacher = teacher_of(split, 2, model)
+    places = np.array([2, 3, 7])
+    run(model, spy, recipe(epochs=2), split, split, teacher=teacher, places=places)
+    for student, _, answers, _ in spy.steps:
+        torch.testing.assert_close(student, answers, rtol=0, atol=1e-4)
+
+
+def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
+    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    ids = np.arange(len(split))
+    plain = Views(crop_scale=1.0, crop_ratio=1.0, horizontal_flip=True, brightness=0, contrast=0)
+    # Without resampling or colour a view's pixels are whole numbers, so packing rounds nothing.
+    views = [make_views(split.images, ids, k, plain, CPU) for k in range(2)]
+    pixels = np.stack([(255 * v).round().to(torch.uint8).permute(0, 2, 3, 1) for v in views])
+    logits = np.zeros((2, len(split), 3), np.float32)
+    after = [
+        run(
+            small_net(3),
+            LogitMSELoss(LogitMSE()),
+            recipe(),
+            split,
+            val,
+            plain,
+            teacher=TeacherAnswers(logits, packed),
+        ).model.state_dict()
+        for packed in (None, pixels)
+    ]
+    for name, tensor in after[0].items():
+        torch.testing.assert_close(tensor, after[1][name], rtol=1e-4, atol=1e-5)

@@ -1,10 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pipeline.data.sources import read_source
-from pipeline.data.sources.folder import read_folder
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -67,14 +67,53 @@ def test_hidden_files_and_files_that_are_no_photographs_are_passed_over(tmp_path
     assert [name for name, _, _ in listed(read(tmp_path))] == ["a/1.png", "b/1.png"]
 
 
-def test_a_loop_of_links_traps_nobody(tmp_path):
-    put(tmp_path, "a/1.png", "b/1.png")
-    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "a" / "me.png").symlink_to("me.png")
-    (tmp_path / "round").symlink_to("round")
-    source = read_folder(tmp_path)
-    assert source.classes == ("a", "b")
-    assert [name for name, _, _ in listed(source) if name != "a/me.png"] == ["a/1.png", "b/1.png"]
+@pytest.mark.parametrize("link", ["a/up", "up", "a/deep/up", "a/self"])
+def test_a_link_back_to_a_folder_that_it_lies_in_is_refused_by_name(tmp_path, link):
+    put(tmp_path, "a/deep/1.png", "b/1.png")
+    target = tmp_path / "a" if link.endswith("self") else tmp_path
+    (tmp_path / link).symlink_to(target, target_is_directory=True)
+    with pytest.raises(DataError, match=f"/{link}: is a link back to a folder that it lies in"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("link", ["round", "a/round.png", "a/b/round"])
+def test_a_link_that_leads_nowhere_is_refused_by_name(tmp_path, link):
+    put(tmp_path, "a/b/1.png", "b/1.png")
+    (tmp_path / link).symlink_to(Path(link).name)
+    with pytest.raises(DataError, match=f"/{link}: is a link that leads nowhere"):
+        read(tmp_path)
+    (tmp_path / link).unlink()
+    (tmp_path / link).symlink_to("gone")
+    with pytest.raises(DataError, match=f"/{link}: is a link that leads nowhere"):
+        read(tmp_path)
+
+
+def test_a_folder_inside_a_class_may_be_a_link(tmp_path):
+    put(tmp_path / "disk", "1.png")
+    put(tmp_path / "photos", "a/0.png", "b/1.png")
+    (tmp_path / "photos/a/more").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert [n for n, _, _ in listed(read(tmp_path / "photos"))] == [
+        "a/0.png",
+        "a/more/1.png",
+        "b/1.png",
+    ]
+
+
+@pytest.mark.parametrize("locked", ["", "a", "a/deep"])
+def test_a_folder_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch, locked):
+    # Simulated, because to the superuser no folder is locked.
+    put(tmp_path, "a/deep/1.png", "b/1.png")
+    real = Path.iterdir
+
+    def iterdir(folder):
+        if folder == tmp_path / locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / locked}: cannot be read (Permission denied)")
 
 
 def test_a_class_folder_may_be_a_link_to_another_disk(tmp_path):
@@ -99,7 +138,7 @@ def test_case_twins_across_splits_are_told_as_such_and_not_as_a_missing_class(tm
 
 def test_a_split_that_lacks_a_class_is_refused_naming_both(tmp_path):
     put(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
-    with pytest.raises(DataError, match=r"/test: split 'test' lacks class 'b'"):
+    with pytest.raises(DataError, match=r": split 'test' lacks class 'b'"):
         read(tmp_path)
 
 

@@ -1,0 +1,1 @@
+"""Distillation methods on equal terms."""

@@ -1,0 +1,180 @@
+"""Files that lie among photographs and are none: 20 kinds, each as it comes about in real life."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF"}
+
+
+def draw(rng: np.random.Generator, width: int = 60, height: int = 44) -> Image.Image:
+    """Colours that change smoothly, under a little noise: no encoder makes it tiny."""
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    noisy = smooth + rng.integers(-12, 13, smooth.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def _truncated(form: str) -> Callable[[np.random.Generator], Iterator[tuple[str, bytes]]]:
+    suffix = next(suffix for suffix, name in _FORMATS.items() if name == form)
+
+    def make(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+        for _ in range(20):
+            whole = encode(draw(rng), form)
+            # Whatever is cut off holds pixels: a GIF is whole without its last two bytes.
+            yield suffix, whole[: int(rng.integers(1, len(whole) - 12))]
+
+    return make
+
+
+def _empty(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for suffix in _FORMATS:
+        yield suffix, b""
+
+
+def _saved_error_page(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for status in (403, 404, 429, 500, 503):
+        yield "jpg", f"<!DOCTYPE html><html><title>{status}</title></html>".encode()
+
+
+def _other_suffix(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for suffix, form in _FORMATS.items():
+        for other in _FORMATS:
+            if other != suffix:
+                yield other, encode(draw(rng), form)
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _bomb(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for side in (10_000, 65_000, 2**31 - 1):
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        parts = [_png_chunk(b"IHDR", header), _png_chunk(b"IDAT", zlib.compress(bytes(1000)))]
+        yield "png", b"\x89PNG\r\n\x1a\n" + b"".join(parts) + _png_chunk(b"IEND", b"")
+    jpeg = bytearray(encode(draw(rng), "JPEG"))
+    start = jpeg.index(b"\xff\xc0")
+    jpeg[start + 5 : start + 9] = struct.pack(">HH", 65_500, 65_500)
+    yield "jpg", bytes(jpeg)
+    gif = bytearray(encode(draw(rng), "GIF"))
+    gif[6:10] = struct.pack("<HH", 65_535, 65_535)
+    yield "gif", bytes(gif)
+    bmp = bytearray(encode(draw(rng), "BMP"))
+    bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
+    yield "bmp", bytes(bmp)
+
+
+def _moving(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for suffix in ("gif", "png", "webp", "tif"):
+        frames = [draw(rng) for _ in range(3)]
+        yield suffix, encode(frames[0], _FORMATS[suffix], save_all=True, append_images=frames[1:])
+
+
+def _hardly_a_pixel(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for width, height in ((1, 1), (1, 500), (500, 1), (7, 7), (7, 300)):
+        yield "png", encode(draw(rng, width, height), "PNG")
+        yield "jpg", encode(draw(rng, width, height), "JPEG")
+
+
+def _tiff_of(width: float, height: float) -> bytes:
+    """A TIFF whose sides are given as floating-point numbers."""
+    entries = [(256, 11, struct.pack("<f", width)), (257, 11, struct.pack("<f", height))]
+    entries += [
+        (tag, 3, struct.pack("<HH", value, 0))
+        for tag, value in ((258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64))
+    ]
+    packed = b"".join(struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4) + bytes(64)
+
+
+def _impossible_sides(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for width, height in ((math.nan, 8), (8, math.nan), (math.inf, 8), (-8, 8), (0, 0), (1e30, 1)):
+        yield "tif", _tiff_of(width, height)
+
+
+def _noise_behind_a_magic_number(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for suffix, form in _FORMATS.items():
+        for _ in range(3):
+            yield suffix, encode(draw(rng), form)[:12] + rng.bytes(4000)
+
+
+def _other_files(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("photo.jpg", encode(draw(rng), "JPEG"))
+    yield "png", archive.getvalue()
+    yield "jpg", pickle.dumps({"pixels": [1, 2, 3]})
+    yield "png", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    yield "jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
+    yield "jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    yield "jpg", "кошка\n".encode()
+    yield "jpg", b"\xff\xd8\xff\xd9"
+    yield "png", b"\x89PNG\r\n\x1a\n"
+
+
+def _zeros_at_the_end(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """As a download leaves them that reserved its space first."""
+    for suffix in ("jpg", "png"):
+        for _ in range(8):
+            whole = encode(draw(rng), _FORMATS[suffix])
+            kept = int(rng.integers(200, len(whole) - 20))
+            yield suffix, whole[:kept] + bytes(len(whole) - kept)
+
+
+def _flipped_bits(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    for _ in range(8):
+        whole = bytearray(encode(draw(rng), "PNG"))
+        whole[int(rng.integers(60, len(whole) - 30))] ^= 1 << int(rng.integers(8))
+        yield "png", bytes(whole)
+
+
+def _numbers(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """A map of floating-point numbers, of which nobody knows which is white."""
+    for scale in (1.0, 1e6, math.nan):
+        field = (rng.random((20, 30)) * scale).astype(np.float32)
+        yield "tif", encode(Image.fromarray(field), "TIFF")
+
+
+KINDS: dict[str, Callable[[np.random.Generator], Iterator[tuple[str, bytes]]]] = {
+    **{f"truncated {form}": _truncated(form) for form in _FORMATS.values()},
+    "empty": _empty,
+    "saved error page": _saved_error_page,
+    "other suffix": _other_suffix,
+    "bomb": _bomb,
+    "moving": _moving,
+    "hardly a pixel": _hardly_a_pixel,
+    "impossible sides": _impossible_sides,
+    "noise behind a magic number": _noise_behind_a_magic_number,
+    "other files": _other_files,
+    "zeros at the end": _zeros_at_the_end,
+    "flipped bits": _flipped_bits,
+    "numbers": _numbers,
+}
+
+
+def write_damaged(folder: Path, kind: str) -> list[Path]:
+    """Writes the files of one kind and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, (suffix, content) in enumerate(KINDS[kind](np.random.default_rng(0))):
+        path = folder / f"{kind.replace(' ', '_')}_{number:02}.{suffix}"
+        path.write_bytes(content)
+        paths.append(path)
+    return paths

@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.sources.published import index_of, inside, read_columns, read_lines
+from pipeline.errors import DataError
+
+
+@given(st.integers(-5, 30), st.integers(0, 3), st.integers(1, 20))
+def test_a_published_number_becomes_an_index_or_is_refused(number, first, count):
+    if first <= number < first + count:
+        assert index_of(str(number), first, count, "here") == number - first
+    else:
+        with pytest.raises(DataError, match=f"here: '{number}' is not a number from {first} to"):
+            index_of(str(number), first, count, "here")
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", " 1", "1e0"])
+def test_what_is_no_whole_number_is_refused(text):
+    with pytest.raises(DataError, match="is not a number from 0 to 8"):
+        index_of(text, 0, 9, "here")
+
+
+@given(st.lists(st.sampled_from(["a", "b c", ".", "..", ""]), min_size=1, max_size=6))
+def test_no_name_that_is_let_through_leads_out_of_the_folder(tmp_path_factory, parts):
+    folder = tmp_path_factory.getbasetemp().resolve()
+    try:
+        name = inside("/".join(parts), "here")
+    except DataError:
+        assert ".." in parts or parts[0] == ""
+        return
+    assert (folder / name).resolve().is_relative_to(folder)
+
+
+def test_the_last_column_takes_the_rest_and_blank_lines_are_no_rows(tmp_path):
+    table = tmp_path / "t.txt"
+    table.write_bytes("1  a b\r\n\r\n 2\té\n".encode())
+    assert read_lines(table) == [(1, "1  a b"), (3, "2\té")]
+    assert read_columns(table, 2) == [["1", "a b"], ["2", "é"]]
+    table.write_bytes(b"1 \xe9\n")
+    with pytest.raises(DataError, match=r"t\.txt: is not UTF-8 text"):
+        read_columns(table, 2)

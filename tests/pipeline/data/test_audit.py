@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.audit import count_findings, examine, refuse_bad, refuse_leaks, report
+from pipeline.data.decoded import decode
+from pipeline.data.sources.photos import Photo, Source
+from pipeline.errors import DataError
+from pipeline.report.audit_page import render_audit
+from tests.damaged_photos import encode
+
+SPLITS = {"train": [0, 1, 4, 5, 6, 7], "val": [2], "test": [3]}
+
+
+def picture(seed, width=100, height=80):
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (20, 25, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """0 = 2 by the file; 1 = 3 by the pixels, under two labels; 4 near 5; 6 blank; 7 elongated.
+
+    The ninth and the tenth are bad: an empty file, and all that class `newt` has.
+    """
+    contents = {
+        "0.png": encode(picture(0), "PNG"),
+        "1.png": encode(picture(1), "PNG"),
+        "2.png": encode(picture(0), "PNG"),
+        "3.bmp": encode(picture(1), "BMP"),
+        "4.png": encode(picture(4), "PNG"),
+        "5.jpg": encode(picture(4), "JPEG", quality=70),
+        "6.png": encode(Image.new("RGB", (90, 90), "grey"), "PNG"),
+        "7.png": encode(picture(7, 400, 20), "PNG"),
+        "<b>8</b>.png": b"",
+        "9.png": b"no image",
+    }
+    labels = [0, 0, 0, 1, 1, 1, 1, 1, 0, 2]
+    photos = []
+    for (name, content), label in zip(contents.items(), labels, strict=True):
+        path = tmp_path / f"photo{len(photos)}{name[-4:]}"
+        path.write_bytes(content)
+        photos.append(Photo(path, name, label))
+    return Source("drawn", ("cat", "dog & dog", "newt"), tuple(photos), "CC0", "here")
+
+
+@pytest.fixture
+def audit(source, tmp_path):
+    decoded = decode(source.photos, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    return examine(source, decoded, near_distance=16)
+
+
+def names(findings):
+    return [[photo["name"] for photo in finding["photographs"]] for finding in findings]
+
+
+def test_every_kind_of_finding_is_named(audit):
+    found = report(audit.with_splits(SPLITS))
+    assert [bad["name"] for bad in found["bad"]] == ["<b>8</b>.png", "9.png"]
+    assert found["bad"][0]["problem"] == "is empty"
+    copies = found["exact_duplicates"]
+    assert names(copies) == [["0.png", "2.png"], ["1.png", "3.bmp"]]
+    assert [group["by"] for group in copies] == ["file", "pixels"]
+    assert [group["across_splits"] for group in copies] == [True, True]
+    assert [group["across_labels"] for group in copies] == [False, True]
+    near = found["near_duplicates"]["pairs"]
+    assert names(near) == [["4.png", "5.jpg"]]
+    assert not near[0]["across_splits"]
+    assert [photo["name"] for photo in found["flat"]] == ["6.png"]
+    assert [(p["name"], p["width"], p["height"]) for p in found["small"]] == [("7.png", 400, 20)]
+    assert [photo["name"] for photo in found["elongated"]] == ["7.png"]
+
+
+def test_figures_count_what_is_listed(audit):
+    counts = count_findings(audit.with_splits(SPLITS))
+    assert (counts["photographs"], counts["bad"]) == (10, 2)
+    assert counts["exact_duplicates"] == {"found": 2, "across_splits": 2, "across_labels": 1}
+    assert counts["near_duplicates"] == {"found": 1, "across_splits": 0, "across_labels": 0}
+    assert counts["imbalance"] is None, "newt has nothing left"
+    rows = report(audit.with_splits(SPLITS))["classes"]
+    assert rows[0] == {"name": "cat", "usable": 3, "bad": 1, "train": 2, "val": 1, "test": 0}
+
+
+def test_bad_photographs_stop_the_stage_by_name(audit):
+    with pytest.raises(DataError, match=r"2 of 10 photographs: .*8</b>\.png \(is empty\)"):
+        refuse_bad(audit, skip=False)
+
+
+def test_a_class_that_loses_all_its_photographs_cannot_be_skipped(audit, source, tmp_path):
+    with pytest.raises(DataError, match=r"class 'newt': has no photograph that can be used"):
+        refuse_bad(audit, skip=True)
+    without = replace(source, photos=source.photos[:9], classes=source.classes[:2])
+    decoded = decode(without.photos, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    refuse_bad(examine(without, decoded, near_distance=0), skip=True)
+
+
+def test_copies_across_splits_stop_the_stage_unless_allowed(audit):
+    leaking = audit.with_splits(SPLITS)
+    with pytest.raises(DataError, match=r"2 photographs: .*0\.png \(train\) = 2\.png \(val\)"):
+        refuse_leaks(leaking, allow=False)
+    refuse_leaks(leaking, allow=True)
+    refuse_leaks(audit.with_splits({"train": [0, 1, 2, 3], "val": [4, 5], "test": []}), allow=False)
+
+
+def test_near_duplicates_across_splits_do_not_stop_it(audit):
+    refuse_leaks(audit.with_splits({"train": [0, 1, 2, 3, 4], "val": [5], "test": []}), allow=False)
+
+
+def test_splits_as_published_do_not_stop_it_but_a_carved_one_does(source, tmp_path):
+    of = dict.fromkeys(range(10), "train") | {2: "test", 3: "test"}
+    photos = tuple(replace(photo, split=of[i]) for i, photo in enumerate(source.photos))
+    published = replace(source, photos=photos)
+    decoded = decode(photos, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    audit = examine(published, decoded, near_distance=0)
+    given = audit.with_splits({"train": [0, 1, 4, 5, 6, 7], "val": [], "test": [2, 3]})
+    assert count_findings(given)["exact_duplicates"]["across_splits"] == 2
+    refuse_leaks(given, allow=False)
+    carved = audit.with_splits({"train": [1, 4, 5, 6, 7], "val": [0], "test": [2, 3]})
+    with pytest.raises(DataError, match=r"1 photographs: .*0\.png \(val\) = 2\.png \(test\)"):
+        refuse_leaks(carved, allow=False)
+
+
+def test_distance_zero_does_not_look_for_near_duplicates(source, audit):
+    blind = examine(source, audit.decoded, near_distance=0)
+    assert report(blind)["near_duplicates"]["pairs"] == []
+    assert count_findings(blind)["near_duplicates"] is None
+
+
+@pytest.mark.parametrize("with_splits", [True, False])
+def test_the_page_shows_it_escaped_and_loads_nothing(audit, with_splits):
+    page = render_audit(audit.with_splits(SPLITS) if with_splits else audit)
+    assert "&lt;b&gt;8&lt;/b&gt;.png" in page
+    assert "dog &amp; dog" in page
+    assert "<b>8" not in page
+    assert "http" not in page
+    assert ("in two splits" in page) == with_splits
+    assert page == render_audit(audit.with_splits(SPLITS) if with_splits else audit)

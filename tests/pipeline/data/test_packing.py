@@ -1,0 +1,127 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from finch_runtime.images import load_image
+from PIL import Image
+
+from pipeline.data.prepared import open_prepared
+from pipeline.data.sources.photos import SPLITS
+
+SIZE = 16
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_packed_pixels_are_those_that_the_device_will_see(prepare, source, split, fit):
+    data = prepare(fit=fit)
+    for name in SPLITS:
+        part = open_prepared(data.folder).split(name)
+        assert len(part) == len(split[name])
+        for image, label, index in zip(part.images, part.labels, split[name], strict=True):
+            assert np.array_equal(image, load_image(source.photos[index].path, SIZE, fit))
+            assert label == source.photos[index].label
+
+
+def test_packed_pixels_are_those_of_pillow(prepare, source, split):
+    part = prepare(fit="stretch").split("train")
+    for image, index in zip(part.images, split["train"], strict=True):
+        with Image.open(source.photos[index].path) as photo:
+            square = photo.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        assert np.array_equal(image, np.asarray(square))
+
+
+def test_another_reader_finds_plain_arrays_and_names(prepare, tmp_path):
+    data = prepare()
+    images = np.load(data.images_path("val"), allow_pickle=False)
+    assert (images.dtype, images.shape) == (np.uint8, (2, SIZE, SIZE, 3))
+    names = (tmp_path / "prepared/val/names.txt").read_text("utf-8").splitlines()
+    assert names == ["фото/1.png", "фото/6.png"]
+    assert isinstance(data.split("val").images, np.memmap)
+    assert data.split("val").labels.dtype == np.int64
+    info = json.loads((tmp_path / "prepared/dataset.json").read_text("utf-8"))
+    assert info["splits"]["train"]["per_class"] == [2, 2]
+    assert (info["licence"], info["classes"], info["fit"]) == ("CC0", ["cat", "dog"], "crop")
+    assert (data.classes, data.image_size) == (("cat", "dog"), SIZE)
+
+
+def test_packing_again_with_other_workers_gives_the_same_bytes(prepare):
+    one = prepare(folder="one", workers=1)
+    two = prepare(folder="two", workers=2)
+    again = prepare(folder="one", workers=2)
+    assert contents(one.folder) == contents(two.folder) == contents(again.folder)
+
+
+def test_progress_tells_of_every_photograph_once(prepare):
+    told = []
+
+    def track(items, description, total=None):
+        for item in items:
+            told.append((description, total))
+            yield item
+
+    prepare(track=track)
+    assert told == [("packing", 8)] * 8
+
+
+def test_a_photograph_of_no_split_is_left_out(prepare, source):
+    data = prepare(splits={"train": [7, 1], "val": [2], "test": []})
+    train = data.split("train")
+    assert np.array_equal(train.images[0], load_image(source.photos[7].path, SIZE, "crop"))
+    assert [len(data.split(name)) for name in SPLITS] == [2, 1, 0]
+
+
+def test_the_audit_s_figures_are_kept_and_change_no_fingerprint(prepare):
+    plain, audited = prepare(), prepare(audit={"bad": 3})
+    assert audited.fingerprint == plain.fingerprint
+    assert open_prepared(audited.folder).info["audit"] == {"bad": 3}
+
+
+def test_the_fingerprint_changes_with_all_that_changes_a_result(prepare, source, split, tmp_path):
+    seen = {prepare().fingerprint}
+
+    def differs(data):
+        assert data.fingerprint == open_prepared(data.folder).fingerprint
+        assert data.fingerprint not in seen
+        seen.add(data.fingerprint)
+
+    def with_photo(index, **changes):
+        photos = list(source.photos)
+        photos[index] = replace(photos[index], **changes)
+        return replace(source, photos=tuple(photos))
+
+    differs(prepare(replace(source, classes=("cat", "hound"))))
+    differs(prepare(replace(source, classes=("dog", "cat"))))
+    differs(prepare(with_photo(5, label=0)))
+    differs(prepare(splits={**split, "train": [3, 0, 4, 7]}))
+    differs(prepare(splits={**split, "val": [2, 6], "test": [1, 5]}))
+    differs(prepare(fit="stretch"))
+    pixels = np.full((SIZE, SIZE, 3), 7, dtype=np.uint8)
+    for value in (7, 8):
+        pixels[3, 4, 1] = value
+        path = tmp_path / f"{value}.png"
+        Image.fromarray(pixels).save(path)
+        differs(prepare(with_photo(0, path=path)))
+    assert prepare().fingerprint in seen
+
+
+def test_a_pack_that_fails_leaves_the_old_one_and_nothing_half_written(prepare, tmp_path):
+    def track(items, description, total=None):
+        for number, item in enumerate(items):
+            if number == 5:
+                raise OSError("the disk is full")
+            yield item
+
+    kept = contents(prepare().folder)
+    with pytest.raises(OSError, match="full"):
+        prepare(fit="stretch", track=track)
+    assert contents(tmp_path / "prepared") == kept
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "prepared", "work"}

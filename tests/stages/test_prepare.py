@@ -1,0 +1,132 @@
+"""`finch prepare` and `finch inspect` as a person runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tests.damaged_photos import KINDS, write_damaged
+from tests.small_project import CLASSES, set_param, write_photos
+
+
+def call(stage: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", f"stages.{stage}", *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+
+
+def packed(project: Path) -> dict[str, str]:
+    folder = project / "data/prepared"
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_hundreds_of_damaged_files_are_named_and_left_out(project: Path, tmp_path: Path) -> None:
+    damaged = [
+        path for kind in KINDS for path in write_damaged(tmp_path / "photos" / CLASSES[0], kind)
+    ]
+    assert len(damaged) >= 200
+
+    done = call("prepare", folder=project)
+    assert done.returncode == 1, done.stderr
+    assert f"{len(damaged)} of {len(damaged) + 96} photographs" in done.stderr
+    assert "prepare.on_bad" in done.stderr
+    assert not (project / "data/prepared").exists()
+    listed = json.loads((project / "reports/audit.json").read_text())["bad"]
+    assert {Path(bad["name"]).name for bad in listed} == {path.name for path in damaged}
+
+    done = call("prepare", "--set", "prepare.on_bad=skip", folder=project)
+    assert done.returncode == 0, done.stderr
+    audit = json.loads((project / "reports/audit.json").read_text())
+    assert audit["bad"] == listed
+    names = "".join(p.read_text() for p in (project / "data/prepared").glob("*/names.txt"))
+    assert len(names.splitlines()) == 96
+    assert not any(path.name in names for path in damaged)
+    page = (project / "reports/audit.html").read_text()
+    assert listed[0]["name"] in page
+
+    skipped = packed(project)
+    for path in damaged:
+        path.unlink()
+    assert call("prepare", folder=project).returncode == 0
+    clean = packed(project)
+    assert {k: v for k, v in skipped.items() if k != "dataset.json"} == {
+        k: v for k, v in clean.items() if k != "dataset.json"
+    }, "bad files change what is made of the good ones"
+
+
+def test_copies_across_splits(project: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos" / CLASSES[1]
+    for number in range(24):
+        shutil.copy(photos / f"{number:03}.png", photos / f"copy{number:03}.png")
+    done = call("prepare", "--set", "prepare.split=random", folder=project)
+    assert done.returncode == 1, done.stderr
+    assert "lie in more than one split" in done.stderr
+    assert not (project / "data/prepared").exists()
+    audit = json.loads((project / "reports/audit.json").read_text())
+    assert audit["counts"]["exact_duplicates"]["found"] == 24
+
+    allowed = ("--set", "prepare.split=random", "--set", "prepare.allow_leakage=true")
+    done = call("prepare", *allowed, folder=project)
+    assert done.returncode == 0, done.stderr
+    assert "exact duplicates: 24 groups of copies" in done.stderr
+
+
+def test_killed_while_it_decodes_it_goes_on_to_the_same_bytes(
+    project: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "photos")
+    write_photos(tmp_path / "photos", per_class=300)
+    work = project / ".finch/prepare"
+    line = [sys.executable, "-m", "stages.prepare", "--set", "prepare.workers=1"]
+    process = subprocess.Popen(line, cwd=project, stderr=subprocess.DEVNULL)
+    while not list(work.glob("*/*.npz")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project / "data/prepared").exists()
+    kept = {path: path.stat().st_ino for path in work.glob("*/[0-9]*.npz")}
+    assert kept
+
+    done = call("prepare", "--set", "prepare.workers=2", folder=project)
+    assert done.returncode == 0, done.stderr
+    assert not list(work.iterdir())
+    resumed = packed(project)
+    assert call("prepare", "--set", "prepare.workers=1", folder=project).returncode == 0
+    assert packed(project) == resumed
+
+
+def test_inspect_shows_views_counts_and_confusions(project: Path) -> None:
+    assert call("prepare", folder=project).returncode == 0
+    alone = call("inspect", "--views", "3", folder=project)
+    assert alone.returncode == 0, alone.stderr
+    page = (project / "reports/inspect.html").read_text()
+    assert "What the teacher confuses" not in page
+    assert page.count("data:image/jpeg") == len(CLASSES)
+    labels = np.load(project / "data/prepared/train/labels.npy")
+    for label, name in enumerate(sorted(CLASSES)):
+        row = next(line for line in alone.stdout.splitlines() if name in line)
+        assert f" {np.sum(labels == label)} " in row
+
+    set_param(project, "finetune.epochs", 1)
+    assert call("finetune", folder=project).returncode == 0
+    taught = call("inspect", folder=project)
+    assert taught.returncode == 0, taught.stderr
+    assert "What the teacher confuses" in (project / "reports/inspect.html").read_text()
+
+    assert call("prepare", "--set", "prepare.seed=1", folder=project).returncode == 0
+    other = call("inspect", folder=project)
+    assert other.returncode == 0
+    assert "trained on other data" in other.stderr
