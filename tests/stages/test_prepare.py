@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.damaged_photos import KINDS, write_damaged
 from tests.small_project import CLASSES, set_param, write_photos
@@ -108,20 +109,24 @@ def test_killed_while_it_decodes_it_goes_on_to_the_same_bytes(
     assert packed(project) == resumed
 
 
-def test_inspect_shows_views_counts_and_confusions(project: Path) -> None:
+def test_inspect_shows_views_and_counts(project: Path) -> None:
     assert call("prepare", folder=project).returncode == 0
-    alone = call("inspect", "--views", "3", folder=project)
-    assert alone.returncode == 0, alone.stderr
+    done = call("inspect", "--views", "3", folder=project)
+    assert done.returncode == 0, done.stderr
     page = (project / "reports/inspect.html").read_text()
     assert "What the teacher confuses" not in page
     assert page.count("data:image/jpeg") == len(CLASSES)
     labels = np.load(project / "data/prepared/train/labels.npy")
     for label, name in enumerate(sorted(CLASSES)):
-        row = next(line for line in alone.stdout.splitlines() if name in line)
+        row = next(line for line in done.stdout.splitlines() if name in line)
         assert f" {np.sum(labels == label)} " in row
 
+
+@pytest.mark.slow
+def test_inspect_shows_what_the_teacher_confuses(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
-    assert call("finetune", folder=project).returncode == 0
+    for stage in ("prepare", "finetune"):
+        assert call(stage, folder=project).returncode == 0
     taught = call("inspect", folder=project)
     assert taught.returncode == 0, taught.stderr
     assert "What the teacher confuses" in (project / "reports/inspect.html").read_text()

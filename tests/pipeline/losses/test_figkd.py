@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax
 
 from pipeline.errors import ParameterError
-from pipeline.losses import CrossEntropy, FiGKDLoss
-from pipeline.params import FiGKD
+from pipeline.losses import CrossEntropy, FiGKDLoss, KDLoss
+from pipeline.params import KD, FiGKD
 
 CLASSES = 11
 LABELS = torch.tensor([0, 3, 10, 3, 7])
@@ -246,3 +246,37 @@ def test_extreme_and_constant_logits_give_finite_gradients(
 def test_a_wavelet_too_long_for_the_classes_is_refused_before_training():
     with pytest.raises(ParameterError, match="4 classes are too few for db4 at any level"):
         FiGKDLoss(FiGKD(wavelet="db4"), 4)
+
+
+def test_redrawn_orders_contrast_every_pair_of_classes_alike():
+    """A pair's contrast is (a - b) / sqrt(2), so over all pairs its mean square is the variance."""
+    student, teacher = batch(1, 12), batch(2, 12)
+    objective = FiGKDLoss(FiGKD(redraw=True), 12)
+    torch.manual_seed(0)
+    drawn = [objective(student, LABELS, teacher, 0.0).parts["detail"].item() for _ in range(600)]
+    expected = np.var((student - teacher).numpy(), axis=1, ddof=1).mean()
+    assert len(set(drawn)) > 500
+    assert np.mean(drawn) == pytest.approx(expected, rel=0.05)
+
+
+def test_redrawing_draws_the_same_orders_from_the_same_seed():
+    objective = FiGKDLoss(FiGKD(redraw=True), CLASSES)
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append(objective(batch(1), LABELS, batch(2), 0.0).total.item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_share_of_kd_is_that_of_the_standardised_logits():
+    student, teacher = batch(1), batch(2)
+    options = {"weight": 0.5, "label_weight": 2.0}
+    plain = FiGKDLoss(FiGKD(**options), CLASSES)(student, LABELS, teacher, 0.0)
+    kd = KDLoss(KD(weight=1.0, label_weight=0.0, standardised=True, temperature=3.0))
+    alone = kd(student, LABELS, teacher, 0.0)
+    shared = FiGKDLoss(FiGKD(kd_share=4.0, kd_temperature=3.0, **options), CLASSES)
+    found = shared(student, LABELS, teacher, 0.0)
+    expected = plain.total + 0.5 * 4.0 * alone.total
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert found.parts["divergence"].item() == pytest.approx(alone.total.item(), rel=1e-12)
+    assert found.parts["detail"] == plain.parts["detail"]
