@@ -136,6 +136,10 @@ class Prepare(Section):
         description="Bits, of 256, in which the perceptual hashes of near-duplicates may differ; "
         "0 does not look for them.",
     )
+    near_duplicates_together: bool = Field(
+        True,
+        description="Keep near-duplicates in one split, wherever splits are not as published.",
+    )
     workers: int = Field(
         0, ge=0, description="Processes that decode; 0 is one per core. The result is the same."
     )

@@ -20,7 +20,7 @@ def prepare(context: Context) -> None:
     from pipeline.data.decoded import decode
     from pipeline.data.packing import pack
     from pipeline.data.sources import read_source
-    from pipeline.data.split import split_photos
+    from pipeline.data.split import keep_together, split_photos
     from pipeline.files import whole_file, write_json
     from pipeline.report.audit_page import render_audit
 
@@ -38,7 +38,8 @@ def prepare(context: Context) -> None:
     usable = replace(source, photos=audit.usable.photos)
     try:
         refuse_bad(audit, skip=params.on_bad == "skip")
-        splits = split_photos(usable, params)
+        joined = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
+        splits = split_photos(keep_together(usable, joined), params)
         audit = audit.with_splits(splits)
     finally:
         # Also when it stops here: the audit is what says why.
@@ -64,6 +65,11 @@ def _warn(context: Context, counts: dict[str, object]) -> None:
     warn = context.log.warning
     if counts["bad"]:
         warn("%d of %d photographs cannot be used", counts["bad"], counts["photographs"])
+    if counts["parted_groups"]:
+        warn(
+            "%d groups lie in more than one of the published splits; see reports/audit.json",
+            counts["parted_groups"],
+        )
     for key, what in (("exact_duplicates", "groups of copies"), ("near_duplicates", "pairs")):
         found = counts[key]
         if isinstance(found, dict) and found["found"]:

@@ -13,6 +13,7 @@ from pipeline.data.decoded import Decoded
 from pipeline.data.duplicates import NearPairs, near, same, same_by_either
 from pipeline.data.look import FLAT, HASH_SIDE
 from pipeline.data.sources.photos import SPLITS, Photo, Source, SplitName
+from pipeline.data.split import parted_groups
 from pipeline.errors import DataError
 from pipeline.progress import Track, silent
 
@@ -201,6 +202,7 @@ def count_findings(audit: Audit) -> dict[str, Any]:
         "small": len(_small(audit)),
         "elongated": len(_elongated(audit)),
         "imbalance": _imbalance(audit),
+        "parted_groups": len(_parted_groups(audit)),
     }
 
 
@@ -243,6 +245,10 @@ def report(audit: Audit) -> dict[str, Any]:
                 )
             ],
         },
+        "parted_groups": [
+            {"group": group, "splits": list(splits)}
+            for group, splits in _parted_groups(audit).items()
+        ],
         "flat": [_describe(audit, place) for place in audit.flat],
         "small": [_describe(audit, place, size=True) for place in _small(audit)],
         "elongated": [_describe(audit, place, size=True) for place in _elongated(audit)],
@@ -277,6 +283,13 @@ def _count(audit: Audit, groups: Sequence[Sequence[int]]) -> dict[str, int]:
         "across_splits": sum(audit.across_splits(places) for places in groups),
         "across_labels": sum(audit.across_labels(places) for places in groups),
     }
+
+
+def _parted_groups(audit: Audit) -> dict[str, tuple[SplitName, ...]]:
+    if audit.splits is None:
+        return {}
+    places = {n: [i for i, split in enumerate(audit.splits) if split == n] for n in SPLITS}
+    return parted_groups(replace(audit.source, photos=audit.usable.photos), places)
 
 
 def _small(audit: Audit) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +159,29 @@ def _fill_lacks(
                 gap[home] -= sign * weights[block]
                 holders[home] += sign * (counts[block] > 0)
             part_of_block[block] = part
+
+
+def keep_together(source: Source, pairs: NDArray[np.int64]) -> Source:
+    """The source with groups that hold both photographs of every pair, and all of their groups.
+
+    Args:
+        source: With or without groups of its own.
+        pairs: int64 [k, 2], places of photographs that must not be parted.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    groups = _number_groups(source)
+    count = int(groups.max(initial=-1)) + 1
+    ends = groups[pairs]
+    links = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    joined = connected_components(links, directed=False)[1][groups]
+    is_shared = np.bincount(joined, minlength=1) > 1
+    photos = tuple(
+        replace(photo, group=f"group {group}") if is_shared[group] else photo
+        for photo, group in zip(source.photos, joined, strict=True)
+    )
+    return replace(source, photos=photos)
 
 
 def parted_groups(

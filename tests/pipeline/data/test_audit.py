@@ -138,3 +138,23 @@ def test_the_page_shows_it_escaped_and_loads_nothing(audit, with_splits):
     assert "http" not in page
     assert ("in two splits" in page) == with_splits
     assert page == render_audit(audit.with_splits(SPLITS) if with_splits else audit)
+
+
+def test_groups_that_published_splits_part_are_named(source, tmp_path):
+    grouped = replace(
+        source,
+        photos=tuple(
+            replace(photo, group="nest 1" if place in (0, 4) else f"alone {place}")
+            for place, photo in enumerate(source.photos)
+        ),
+    )
+    decoded = decode(grouped.photos, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    audit = examine(grouped, decoded, near_distance=16)
+    assert report(audit)["parted_groups"] == []
+    splits = audit.with_splits({"train": [0, 1, 2], "val": [3], "test": [4, 5, 6, 7]})
+    assert report(splits)["parted_groups"] == [{"group": "nest 1", "splits": ["train", "test"]}]
+    assert count_findings(splits)["parted_groups"] == 1
+    page = render_audit(splits)
+    assert "nest 1" in page
+    assert "Parted groups" in page
+    assert "Parted groups" not in render_audit(audit)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.data.sources.photos import SPLITS, Photo, Source
-from pipeline.data.split import parted_groups, split_photos
+from pipeline.data.split import keep_together, parted_groups, split_photos
 from pipeline.errors import DataError
 from pipeline.params import Fractions, Prepare
 
@@ -297,3 +297,29 @@ def test_a_class_in_too_few_groups_is_refused_saying_so():
     groups = [str(i) for i in range(40)] + ["left"] * 20 + ["right"] * 20
     with pytest.raises(DataError, match=r"class 'class-1': is missing .*too few groups"):
         split_photos(with_groups(labels, groups), Prepare(split="random"))
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", None]), min_size=2, max_size=12),
+    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8),
+)
+def test_kept_together_is_what_a_chain_of_pairs_and_groups_links(groups, pairs):
+    pairs = [(a % len(groups), b % len(groups)) for a, b in pairs]
+    photos = tuple(
+        Photo(Path(f"{i}.png"), f"{i}.png", 0, group=group) for i, group in enumerate(groups)
+    )
+    source = Source("drawn", ("only",), photos, "CC0", "here")
+    joined = keep_together(source, np.array(pairs, np.int64).reshape(-1, 2))
+    # By hand: merge sets until nothing more is linked.
+    links = pairs + [
+        (i, j) for i in range(len(groups)) for j in range(i) if groups[i] and groups[i] == groups[j]
+    ]
+    sets = [{i} for i in range(len(groups))]
+    for a, b in links:
+        merged = next(s for s in sets if a in s) | next(s for s in sets if b in s)
+        sets = [s for s in sets if not s & merged] + [merged]
+    for i in range(len(groups)):
+        for j in range(i):
+            linked = any({i, j} <= s for s in sets)
+            mine, other = joined.photos[i].group, joined.photos[j].group
+            assert (mine is not None and mine == other) == linked
