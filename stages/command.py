@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import signal
@@ -68,7 +69,8 @@ def stage(
             call = functools.partial(function, **chosen)
             _run(name, call, params_path, overrides, debug, resumable)
 
-        run.__doc__ = f"{function.__doc__}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
+        about = inspect.cleandoc(function.__doc__ or "")
+        run.__doc__ = f"{about}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
         command = click.command(name=name.replace("_", "-"))(run)
         command.params = [
             *options,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from pipeline.data.audit import ELONGATED, Audit, report
 from pipeline.report.contact_sheet import contact_sheet, shrink
+from pipeline.report.template import load_template
 
 _LARGE, _SMALL = 96, 64  # pixels: beside each other to be compared, and of a class
 _CLASS_THUMBNAILS = 900  # of all classes together: the page stays under 5 MB with any number
@@ -34,15 +33,7 @@ def render_audit(audit: Audit) -> str:
         images = [shrink(thumbnails[place], side) for place in places]
         return contact_sheet(images, columns) if images else None
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("audit.html.jinja").render(
+    return load_template("audit.html.jinja").render(
         report=facts,
         splits=audit.splits is not None,
         rows=_ROWS,

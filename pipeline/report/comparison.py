@@ -6,9 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from pipeline.files import whole_file
+from pipeline.report.template import load_template
 
 _NONE = "\N{EN DASH}"
 
@@ -42,21 +41,14 @@ def as_page(facts: dict[str, Any]) -> str:
     Args:
         facts: What ``compare.json`` holds.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "percent": lambda share: f"{100 * share:.1f}",
         "spread": _spread,
         "setting": _setting,
         "test": _test,
         "pairs": _pairs,
     }
-    return environment.get_template("comparison.html.jinja").render(
+    return load_template("comparison.html.jinja", filters).render(
         facts=facts, rivals=_rivals(facts), caption=_caption(facts)
     )
 

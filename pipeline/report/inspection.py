@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources.photos import SplitName
 from pipeline.params import Views
 from pipeline.report.contact_sheet import contact_sheet, shrink
+from pipeline.report.template import load_template
 from pipeline.views import make_views
 
 TITLES: dict[SplitName, str] = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -102,15 +101,7 @@ def render_inspection(
             chosen = places[spread.round().astype(int)]
             sheets.append((name, _sheet_of_views(images, chosen, recipe, views)))
     val = data.split("val")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("inspection.html.jinja").render(
+    return load_template("inspection.html.jinja").render(
         data=data,
         split=split,
         titles=TITLES,

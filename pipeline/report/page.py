@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.measure.accuracy import Drop
@@ -16,6 +14,7 @@ from pipeline.measure.evaluation import Measured
 from pipeline.params import Distill, Recipe
 from pipeline.report.facts import Facts, Training
 from pipeline.report.picture import Point, plot_history, plot_tradeoff, to_svg
+from pipeline.report.template import load_template
 
 _MINUS, _FIXED_SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
@@ -37,15 +36,7 @@ class Option:
 
 def render(facts: Facts) -> str:
     """The report as an HTML document that loads nothing."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    filters = {
         "percent": lambda share: f"{100 * share:.1f}",
         "decimal": _decimal,
         "milliseconds": lambda value: f"{value:.3f}",
@@ -57,7 +48,7 @@ def render(facts: Facts) -> str:
         "value": _value,
         "typeset": _typeset,
     }
-    return environment.get_template("page.html.jinja").render(
+    return load_template("page.html.jinja", filters).render(
         facts=facts,
         tradeoffs={
             "wide": _draw_tradeoff(facts, "wide", 1040, 460),
