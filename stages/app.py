@@ -22,7 +22,7 @@ STAGES = (
 
 
 # Not of the chain: they look at what it made, or learn from it.
-ASIDE = ("inspect", "compare")
+ASIDE = ("inspect", "compare", "presets")
 
 
 class _Stages(click.Group):

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtefactError, FinchError
 from pipeline.params import Params, load_params
+from pipeline.training.stopping import TrainingStopped
 from stages.console import open_log
 from stages.workspace import Workspace
 
@@ -38,9 +39,13 @@ class Context:
     log: logging.Logger
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class _Interrupted(BaseException):
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, kept: str = "") -> None:
         self.number = number
+        self.kept = kept
 
 
 def stage(
@@ -94,6 +99,34 @@ def stage(
     return decorate
 
 
+@contextmanager
+def between_steps() -> Iterator[Callable[[], bool]]:
+    """Lets training end between two steps, where an interrupt would otherwise fall into one.
+
+    Yields:
+        Says whether there was an interrupt. A second one does not wait any more.
+    """
+    numbers: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if numbers:
+            raise _Interrupted(number, "its last checkpoint is kept, if it had one")
+        numbers.append(number)
+
+    for number in _SIGNALS:
+        signal.signal(number, note)
+    kept = "training is done and kept, but its results were not written"
+    try:
+        yield lambda: bool(numbers)
+    except TrainingStopped as stopped:
+        kept = f"training is kept and goes on after {stopped.moment}"
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, _interrupt)
+    if numbers:
+        raise _Interrupted(numbers[0], kept)
+
+
 def _run(
     name: str,
     function: Callable[[Context], None],
@@ -104,15 +137,15 @@ def _run(
 ) -> None:
     log = open_log(name)
     place = Workspace(Path.cwd())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
         params = load_params(params_path, overrides)
         with nullcontext() if resumable else _lock(place, name):
             function(Context(params, place, log))
     except _Interrupted as stop:
-        kept = "what is done is kept" if resumable else "nothing was written"
-        _leave(name, f"interrupted; {kept}, run it again", 128 + stop.number, debug)
+        kept = stop.kept or ("what is done is kept" if resumable else "nothing was written")
+        _leave(name, f"interrupted; {kept}; run it again", 128 + stop.number, debug)
     except FinchError as error:
         message = str(error)
         maker = place.maker(error.path) if isinstance(error, ArtefactError) else None

@@ -1,6 +1,6 @@
 """The student."""
 
-from stages.command import Context, stage
+from stages.command import Context, between_steps, stage
 from stages.console import track
 
 
@@ -22,9 +22,10 @@ def distill(context: Context) -> None:
     from pipeline.logit_cache import cache_key, check_classes, open_logit_cache, open_packed_views
     from pipeline.models.classifier import build_classifier, save_classifier
     from pipeline.models.head import read_head_weights
+    from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
     from pipeline.training.loop import TeacherAnswers, train
-    from stages.training_record import log_epoch, write_figures, write_history
+    from stages.training_record import EpochLog, write_figures, write_history
 
     run, params, place = context.params.run, context.params.distill, context.place
     views = context.params.views
@@ -34,6 +35,7 @@ def distill(context: Context) -> None:
     check_classes(teacher["classes"], data.classes)
     key = cache_key(teacher["weights_sha256"], data, views)
     logits = open_logit_cache(place.teacher_logits, key)
+    cache = read_json(place.teacher_logits / "cache.json")
     order = order_classes(
         params.class_order,
         train_split.labels,
@@ -44,19 +46,40 @@ def distill(context: Context) -> None:
     described = describe_order(params.class_order, order, data.classes)
     device = prepare_torch(run)
     objective = losses.build(params, len(data.classes), order)
-    trained = train(
-        build_classifier(params.model, data.classes, data.image_size),
-        objective,
-        params,
-        train_split,
-        val,
-        views,
-        device=device,
-        seed=run.seed,
-        teacher=TeacherAnswers(logits, open_packed_views(place.teacher_logits)),
-        track=track,
-        on_epoch=lambda done: log_epoch(context.log, params.epochs, done),
+    student = build_classifier(params.model, data.classes, data.image_size)
+    answers = TeacherAnswers(logits, open_packed_views(place.teacher_logits))
+    checkpoints = Checkpoints(
+        place.checkpoints / "distill",
+        checkpoint_key(
+            student,
+            device,
+            recipe=params.model_dump(),
+            views=views.model_dump(),
+            data=data.fingerprint,
+            seed=run.seed,
+            teacher_logits=[cache["sha256"], cache["views_sha256"]],
+            class_order=order,
+        ),
+        run.checkpoint_minutes,
     )
+    epochs = EpochLog(context.log, params.epochs, place.reports / "dvclive/distill")
+    with between_steps() as stop:
+        trained = train(
+            student,
+            objective,
+            params,
+            train_split,
+            val,
+            views,
+            device=device,
+            seed=run.seed,
+            teacher=answers,
+            checkpoints=checkpoints,
+            stop=stop,
+            track=track,
+            on_epoch=epochs.done,
+            on_resume=epochs.resumed,
+        )
     figures = write_figures(place.reports / "student.json", trained, val, device)
     write_history(place.reports / "student_history.csv", trained.history)
     save_classifier(
@@ -71,6 +94,7 @@ def distill(context: Context) -> None:
         },
         beside={"class_order.json": described},
     )
+    checkpoints.clear()
     context.log.info(
         "wrote models/student: %s by %s, validation accuracy %.1f %% (balanced %.1f %%), epoch %d",
         params.model,

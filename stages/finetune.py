@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.command import Context, stage
+from stages.command import Context, between_steps, stage
 from stages.console import track
 
 
@@ -19,9 +19,10 @@ def finetune(context: Context) -> None:
     from pipeline.losses import CrossEntropy
     from pipeline.models.classifier import build_classifier, save_classifier
     from pipeline.models.pretrained import load_pretrained
+    from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
     from pipeline.training.loop import train
-    from stages.training_record import log_epoch, write_figures, write_history
+    from stages.training_record import EpochLog, write_figures, write_history
 
     run, params, place = context.params.run, context.params.finetune, context.place
     data = open_prepared(place.prepared)
@@ -30,18 +31,33 @@ def finetune(context: Context) -> None:
     if params.pretrained != "none":
         load_pretrained(teacher, params.pretrained, Path(params.weights or ""))
     val = data.split("val")
-    trained = train(
+    key = checkpoint_key(
         teacher,
-        CrossEntropy(params.label_smoothing),
-        params,
-        data.split("train"),
-        val,
-        context.params.views,
-        device=device,
+        device,
+        recipe=params.model_dump(),
+        views=context.params.views.model_dump(),
+        data=data.fingerprint,
         seed=run.seed,
-        track=track,
-        on_epoch=lambda done: log_epoch(context.log, params.epochs, done),
     )
+    checkpoints = Checkpoints(place.checkpoints / "finetune", key, run.checkpoint_minutes)
+    epochs = EpochLog(context.log, params.epochs, place.reports / "dvclive/finetune")
+    with between_steps() as stop:
+        trained = train(
+            teacher,
+            CrossEntropy(params.label_smoothing),
+            params,
+            data.split("train"),
+            val,
+            context.params.views,
+            device=device,
+            seed=run.seed,
+            freeze_epochs=params.freeze_epochs,
+            checkpoints=checkpoints,
+            stop=stop,
+            track=track,
+            on_epoch=epochs.done,
+            on_resume=epochs.resumed,
+        )
     figures = write_figures(place.reports / "teacher.json", trained, val, device)
     write_history(place.reports / "teacher_history.csv", trained.history)
     save_classifier(
@@ -49,6 +65,7 @@ def finetune(context: Context) -> None:
         trained.model,
         {"data": data.fingerprint, "recipe": params.model_dump(), "torch": torch.__version__},
     )
+    checkpoints.clear()
     context.log.info(
         "wrote models/teacher: %s, validation accuracy %.1f %% (balanced %.1f %%, largest class "
         "%.1f %%), epoch %d",

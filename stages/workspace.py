@@ -86,6 +86,11 @@ class Workspace:
         return self.root / ".finch/prepare"
 
     @property
+    def checkpoints(self) -> Path:
+        """Trainings that are not finished, a folder a stage; outside of DVC's outputs too."""
+        return self.root / ".finch/checkpoints"
+
+    @property
     def locks(self) -> Path:
         """Outside of DVC's outputs, which are deleted before a stage runs."""
         return self.root / ".finch/locks"

@@ -8,15 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.errors import ArtefactError, ParameterError
+from pipeline.errors import ArtefactError
 from pipeline.files import read_json, whole_folder, write_json
 from pipeline.hashing import hash_file
+from pipeline.models.zoo import create_network, full_name
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -27,7 +27,7 @@ class Spec:
     """All that is needed to rebuild a classifier around its weights.
 
     Attributes:
-        architecture: timm model name.
+        architecture: Name of the network, as ``zoo.full_name`` gives it.
         classes: Class names, in the order of the logits.
         image_size: Side of the square images in pixels.
         mean: Per RGB channel, in 0…1, taken off an image first.
@@ -64,24 +64,19 @@ class Classifier(nn.Module):
 def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:
     """A classifier with fresh weights, drawn from torch's current random state.
 
+    Args:
+        architecture: Any name that ``zoo.full_name`` knows.
+        classes: Class names, in the order of the logits.
+        image_size: Side of the square images in pixels.
+
     Raises:
-        ParameterError: timm has no model of that name.
+        ParameterError: No library has a network of that name, or not for images of that size.
     """
-    backbone = _create(architecture, len(classes), pretrained=False)
+    architecture = full_name(architecture)
+    backbone = create_network(architecture, len(classes), image_size)
     config: dict[str, Any] = vars(backbone)["pretrained_cfg"]
     spec = Spec(architecture, classes, image_size, tuple(config["mean"]), tuple(config["std"]))
     return Classifier(backbone, spec)
-
-
-def _create(architecture: str, num_classes: int, *, pretrained: bool) -> nn.Module:
-    if architecture not in (*timm.list_models(), *timm.list_pretrained()):
-        near = timm.list_models(f"*{architecture.split('_')[0]}*")[:4]
-        hint = f"some that it has: {', '.join(near)}" if near else "see timm.list_models()"
-        raise ParameterError(f"model {architecture!r}", "is not known to timm", hint)
-    model: nn.Module = timm.create_model(
-        architecture, num_classes=num_classes, pretrained=pretrained
-    )
-    return model
 
 
 def save_classifier(
@@ -145,7 +140,8 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         tuple(info["mean"]),
         tuple(info["std"]),
     )
-    model = Classifier(_create(spec.architecture, len(spec.classes), pretrained=False), spec)
+    backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
+    model = Classifier(backbone, spec)
     model.load_state_dict(state)
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return model, info

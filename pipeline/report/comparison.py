@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def as_page(facts: dict[str, Any]) -> str:
     Args:
         facts: What ``compare.json`` holds.
     """
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "percent": lambda share: f"{100 * share:.1f}",
         "spread": _spread,
         "setting": _setting,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Option:
 
 def render(facts: Facts) -> str:
     """The report as an HTML document that loads nothing."""
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "percent": lambda share: f"{100 * share:.1f}",
         "decimal": _decimal,
         "milliseconds": lambda value: f"{value:.3f}",

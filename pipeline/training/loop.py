@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
@@ -17,7 +21,13 @@ from pipeline.losses import Objective
 from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe, Views
 from pipeline.progress import Track, silent
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.freezing import learn_all, learn_head
+from pipeline.training.history import Epoch, has_settled, kept_epoch
 from pipeline.training.optimisation import build_average, build_optimizer, rate_factor
+from pipeline.training.precision import resolve_precision
+from pipeline.training.state import State
+from pipeline.training.stopping import TrainingStopped
 from pipeline.views import make_views, to_unit_range
 
 _CALM_DOWN = "lower the learning rate or the weight of the distillation"
@@ -41,16 +51,6 @@ class TeacherAnswers:
     def views(self) -> int:
         """K, the number of views per image."""
         return len(self.logits)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to."""
-
-    epoch: int
-    loss: float
-    parts: dict[str, float]
-    val_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,17 @@ def train(
     seed: int,
     teacher: TeacherAnswers | None = None,
     places: NDArray[np.int64] | None = None,
+    freeze_epochs: int = 0,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], bool] = lambda: False,
     track: Track = silent,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_resume: Callable[[list[Epoch], int], None] = lambda history, steps: None,
 ) -> Trained:
     """Trains a classifier; the same call gives the same weights on one device.
+
+    On the CPU, with as many threads, that also holds when training was killed at any moment and
+    the call was made again with the same checkpoints: the weights are the same to the bit.
 
     Args:
         model: Starts from the weights it has; trained in place.
@@ -98,74 +105,170 @@ def train(
         teacher: The teacher's logits on the views; epoch e shows view e modulo K. Without it
             every epoch shows a new view.
         places: Images of ``train_split`` to learn from, int64; all of them when None.
+        freeze_epochs: Epochs in which only the classifier layer learns.
+        checkpoints: Where training goes on from, and is kept; nowhere when None.
+        stop: Asked after every step; when it says yes, a checkpoint is made and training ends.
         track: Shows progress.
         on_epoch: Called after each epoch.
+        on_resume: Called with the epochs that are done and the steps done of the next one, when
+            training goes on from a checkpoint.
 
     Raises:
-        TrainingError: The loss is not finite, or teacher and student do not fit together.
+        TrainingError: The loss or a weight is not finite, teacher and student do not fit together,
+            memory is short, or a checkpoint cannot be written.
+        TrainingStopped: ``stop`` said yes.
+        ArtefactError: The checkpoint is damaged or does not fit.
+        ParameterError: The device has no such precision, or the network no layer to learn alone.
     """
     _check_teacher(model, objective, train_split, teacher)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective.to(device)
-    optimizer = build_optimizer(model, recipe)
-    average = build_average(model, recipe.ema_decay)
+    precision = resolve_precision(recipe.precision, device)
+    state = State(
+        model,
+        objective,
+        build_optimizer(model, recipe),
+        build_average(model, recipe.ema_decay),
+        torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+        device,
+    )
     if places is None:
         places = np.arange(len(train_split))
-    steps_per_epoch = -(-len(places) // recipe.batch_size)
-    total_steps = recipe.epochs * steps_per_epoch
+    lesson = _Lesson(
+        state,
+        cast("nn.Module", torch.compile(model)) if recipe.compile else model,
+        recipe,
+        precision,
+        train_split,
+        views,
+        teacher,
+        steps_per_epoch=-(-len(places) // recipe.batch_size),
+    )
+    total_steps = recipe.epochs * lesson.steps_per_epoch
     factor = rate_factor(recipe, total_steps)
-    history: list[Epoch] = []
-    best_state: dict[str, Tensor] = {}
-    best: Epoch | None = None
     steps = iter(track(range(total_steps), "training", total_steps))
-    for epoch in range(recipe.epochs):
-        model.train()
-        view = epoch % teacher.views if teacher else epoch
-        sums: dict[str, float] = {}
-        for batch in _batches(places, steps_per_epoch, seed, epoch):
+    if checkpoints is not None and checkpoints.restore(state):
+        on_resume(list(state.history), state.steps)
+        for _ in range(len(state.history) * lesson.steps_per_epoch + state.steps):
+            next(steps)
+    while len(state.history) < recipe.epochs and not has_settled(state.history, recipe):
+        epoch = len(state.history)
+        if epoch < freeze_epochs:
+            learn_head(model)
+        elif freeze_epochs:
+            learn_all(model)
+        else:
+            model.train()
+        batches = _batches(places, lesson.steps_per_epoch, seed, epoch)
+        for batch in islice(batches, state.steps, None):
             step = next(steps)
-            for group in optimizer.param_groups:
+            for group in state.optimizer.param_groups:
                 group["lr"] = recipe.lr * factor(step)
-            if teacher is not None and teacher.pixels is not None:
-                pixels = to_unit_range(teacher.pixels[view, batch], device)
-            else:
-                pixels = make_views(train_split.images[batch], batch, view, views, device)
-            labels = torch.from_numpy(train_split.labels[batch]).to(device)
-            answers = _answers(teacher, view, batch, device)
-            logits = model(pixels)
-            loss = objective(logits, labels, answers, step / steps_per_epoch)
-            if not torch.isfinite(loss.total):
-                nth = f"batch {step % steps_per_epoch + 1} of {steps_per_epoch}"
-                moment = f"epoch {epoch + 1}, step {step + 1} ({nth})"
-                raise _not_finite(moment, loss.total, logits, answers, view, batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            if recipe.clip_norm:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-            optimizer.step()
-            if average is not None:
-                average.update_parameters(model)
-            for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
-        means = {name: value / len(places) for name, value in sums.items()}
-        judged = average.module if average is not None else model
-        answered = predict(judged, val_split, device)
-        if not np.isfinite(answered).all():
-            moment = f"epoch {epoch + 1}, after its last step"
-            problem = "the network's logits on the validation images are not finite"
-            raise TrainingError(moment, problem, _CALM_DOWN)
-        right = answered.argmax(1) == val_split.labels
-        done = Epoch(epoch + 1, means.pop("loss"), means, float(right.mean()))
-        history.append(done)
+            lesson.take(batch)
+            stopped = stop()
+            if checkpoints is not None and (stopped or checkpoints.due()):
+                _check_weights(model, f"after {lesson.moment}")
+                checkpoints.save(state)
+            if stopped:
+                raise TrainingStopped(lesson.moment)
+        means = {name: value / len(places) for name, value in state.sums.items()}
+        judged = state.average.module if state.average is not None else model
+        moment = f"epoch {epoch + 1}, after its last step"
+        accuracy = _accuracy(judged, val_split, device, moment)
+        done = Epoch(epoch + 1, means.pop("loss"), means, accuracy)
+        state.history.append(done)
+        state.steps, state.sums = 0, {}
+        if kept_epoch(state.history, recipe) is done:
+            state.kept = copy.deepcopy(judged.state_dict())
+        if checkpoints is not None:
+            _check_weights(model, moment)
+            checkpoints.save(state)
         on_epoch(done)
-        if best is None or recipe.keep == "last" or done.val_accuracy > best.val_accuracy:
-            best, best_state = done, copy.deepcopy(judged.state_dict())
     for _ in steps:  # lets the progress bar end
         pass
-    assert best is not None  # a recipe has at least one epoch
-    model.load_state_dict(best_state)
+    model.load_state_dict(state.kept)
     model.eval()
-    return Trained(model, best, history)
+    return Trained(model, kept_epoch(state.history, recipe), state.history)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """One step after the other.
+
+    Attributes:
+        state: What a step changes.
+        network: The model, compiled if that is asked for.
+        recipe: How a step is made.
+        precision: What the network computes in.
+        split: Images and labels to learn from.
+        views: How images are augmented.
+        teacher: The teacher's answers, if there are any.
+        steps_per_epoch: Steps that show every image once.
+    """
+
+    state: State
+    network: nn.Module
+    recipe: Recipe
+    precision: torch.dtype
+    split: Split
+    views: Views
+    teacher: TeacherAnswers | None
+    steps_per_epoch: int
+
+    @property
+    def moment(self) -> str:
+        """The step that was done last, as a person counts."""
+        epoch, steps = len(self.state.history), self.state.steps
+        nth = f"batch {steps} of {self.steps_per_epoch}"
+        return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({nth})"
+
+    def take(self, batch: NDArray[np.int64]) -> None:
+        """Learns from the images at the places ``batch``.
+
+        Raises:
+            TrainingError: The loss is not finite, or a GPU's memory is too small.
+        """
+        state, recipe = self.state, self.recipe
+        epoch = len(state.history)
+        when = (epoch * self.steps_per_epoch + state.steps) / self.steps_per_epoch
+        view = epoch % self.teacher.views if self.teacher else epoch
+        state.steps += 1
+        state.optimizer.zero_grad(set_to_none=True)
+        try:
+            for part in np.array_split(batch, min(recipe.accumulate, len(batch))):
+                self._gather(part, len(part) / len(batch), view, when)
+            if recipe.clip_norm:
+                state.scaler.unscale_(state.optimizer)
+                nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
+            state.scaler.step(state.optimizer)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(recipe, state.device, error) from None
+        state.scaler.update()
+        if state.average is not None:
+            state.average.update_parameters(state.model)
+
+    def _gather(self, part: NDArray[np.int64], share: float, view: int, when: float) -> None:
+        """Adds the gradients of a part of a batch, and its loss to the epoch's sums."""
+        state, teacher, device = self.state, self.teacher, self.state.device
+        if teacher is not None and teacher.pixels is not None:
+            pixels = to_unit_range(teacher.pixels[view, part], device)
+        else:
+            pixels = make_views(self.split.images[part], part, view, self.views, device)
+        labels = torch.from_numpy(self.split.labels[part]).to(device)
+        answers = _answers(teacher, view, part, device)
+        mixed = self.precision != torch.float32
+        with torch.autocast(device.type, self.precision) if mixed else nullcontext():
+            logits = self.network(pixels)
+        logits = logits.float()
+        loss = state.objective(logits, labels, answers, when)
+        named = {"loss": loss.total.detach(), **loss.parts}
+        # All numbers in one transfer: each one waits until the GPU has computed it.
+        values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
+        if not math.isfinite(values["loss"]):
+            raise _not_finite(self.moment, state.model, values["loss"], logits, answers, view, part)
+        state.scaler.scale(loss.total * share).backward()
+        for name, value in values.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value * len(part)
 
 
 def predict(
@@ -179,6 +282,15 @@ def predict(
             for start in range(0, len(split), batch_size)
         ]
     return torch.cat(parts).numpy()
+
+
+def _accuracy(model: nn.Module, split: Split, device: torch.device, moment: str) -> float:
+    answered = predict(model, split, device)
+    if not np.isfinite(answered).all():
+        _check_weights(model, moment)
+        problem = "the network's logits on the validation images are not finite"
+        raise TrainingError(moment, problem, _CALM_DOWN)
+    return float((answered.argmax(1) == split.labels).mean())
 
 
 def _batches(
@@ -201,27 +313,62 @@ def _answers(
 
 def _not_finite(
     moment: str,
-    loss: Tensor,
+    model: nn.Module,
+    loss: float,
     logits: Tensor,
     answers: Tensor | None,
     view: int,
     batch: NDArray[np.int64],
 ) -> TrainingError:
-    """Says whose logits went bad first, and on which images; looked for only once it happened."""
-    problem = f"the loss is {loss.item()}"
+    """Says what went bad first, and on which images; looked for only once it happened."""
+    problem = f"the loss is {loss}"
+
+    def bad_images(said: Tensor) -> NDArray[np.int64]:
+        whole: NDArray[np.bool_] = torch.isfinite(said).all(dim=1).cpu().numpy()
+        return batch[~whole]
+
     # The teacher comes first: its answers were there before, and no student can spoil them.
-    for who, said, remedy in (
-        ("teacher", answers, "run cache_logits again"),
-        ("network" if answers is None else "student", logits, _CALM_DOWN),
-    ):
-        if said is None:
-            continue
-        bad = batch[~torch.isfinite(said).all(dim=1).cpu().numpy()]
-        if len(bad):
-            problem += f": the {who}'s logits on view {view} of images {_some(bad)} are not finite"
-            return TrainingError(moment, problem, remedy)
+    if answers is not None and len(bad := bad_images(answers)):
+        problem += f": the teacher's logits on view {view} of images {_some(bad)} are not finite"
+        return TrainingError(moment, problem, "run cache_logits again")
+    if name := _bad_weight(model):
+        return TrainingError(moment, f"{problem}: {name} is not finite", _CALM_DOWN)
+    if len(bad := bad_images(logits)):
+        who = "network" if answers is None else "student"
+        problem += f": the {who}'s logits on view {view} of images {_some(bad)} are not finite"
+        return TrainingError(moment, problem, _CALM_DOWN)
     problem += f", though all logits are finite; images {_some(batch)}"
     return TrainingError(moment, problem, _CALM_DOWN)
+
+
+def _check_weights(model: nn.Module, moment: str) -> None:
+    """Keeps a network that went bad out of the checkpoint."""
+    if name := _bad_weight(model):
+        raise TrainingError(moment, f"{name} is not finite", _CALM_DOWN)
+
+
+def _bad_weight(model: nn.Module) -> str | None:
+    """The first parameter that is not finite, or else the first statistic, or else None."""
+    for kind, named in (
+        ("parameter", model.named_parameters()),
+        ("statistic", model.named_buffers()),
+    ):
+        for name, tensor in named:
+            if not torch.isfinite(tensor).all():
+                return f"the {kind} {name}"
+    return None
+
+
+def _out_of_memory(
+    recipe: Recipe, device: torch.device, error: torch.OutOfMemoryError
+) -> TrainingError:
+    section = type(recipe).__name__.lower()  # a recipe's class is named after its section
+    said = str(error).split(". ")[0]
+    return TrainingError(
+        f"{section}.batch_size = {recipe.batch_size}",
+        f"a step does not fit into the memory of {device} ({said})",
+        f"lower it, or raise {section}.accumulate = {recipe.accumulate}",
+    )
 
 
 def _some(places: NDArray[np.int64]) -> str:

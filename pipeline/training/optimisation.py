@@ -30,9 +30,11 @@ def rate_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
     """The learning rate at a step, as a factor of ``recipe.lr``.
 
     All schedules rise linearly over the warm-up; then ``one_cycle`` and ``cosine`` fall along
-    half a cosine, to 1e-4 of the peak and to 0, and ``constant`` stays.
+    half a cosine, to 1e-4 of the peak and to 0, ``constant`` stays, and ``multi_step`` falls to
+    ``recipe.gamma`` times what it was at each of its milestones.
     """
     warmup_steps = recipe.warmup * total_steps
+    drops = [round(share * total_steps) for share in recipe.milestones]
     floor = 1e-4 if recipe.schedule == "one_cycle" else 0.0
 
     def factor(step: int) -> float:
@@ -40,6 +42,8 @@ def rate_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
             return (step + 1) / (warmup_steps + 1)
         if recipe.schedule == "constant":
             return 1.0
+        if recipe.schedule == "multi_step":
+            return recipe.gamma ** sum(step >= drop for drop in drops)
         done = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
         return floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 

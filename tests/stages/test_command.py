@@ -31,7 +31,8 @@ def assert_one_clear_line(done: subprocess.CompletedProcess[str], *says: str) ->
         assert words in lines[0]
 
 
-@pytest.mark.parametrize("stage", (*STAGES, *ASIDE))
+# `presets` is a group of commands, with tests of its own.
+@pytest.mark.parametrize("stage", [name for name in (*STAGES, *ASIDE) if name != "presets"])
 def test_every_stage_says_what_it_reads_and_writes(stage: str) -> None:
     finch = subprocess.run(
         [BIN / "finch", stage.replace("_", "-"), "--help"], capture_output=True, text=True

@@ -148,7 +148,7 @@ def test_a_file_that_is_missing_or_no_safetensors_is_refused(tmp_path, content):
 
 
 def test_a_model_without_a_package_is_refused_with_the_ways_that_are_left():
-    with pytest.raises(ParameterError, match=r"in no PyPI package.*timm, file or none"):
+    with pytest.raises(ParameterError, match=r"in no PyPI package.*library, file or none"):
         load_pretrained(build_classifier(TINY, classes(3), 32), "package")
 
 

@@ -18,7 +18,7 @@ from pipeline.losses import (
     Loss,
     Objective,
 )
-from pipeline.models.classifier import Classifier, Spec
+from pipeline.models.classifier import Classifier, Spec, build_classifier
 from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE, Recipe, Views
 from pipeline.training.loop import TeacherAnswers, predict, train
 from pipeline.views import make_views, to_unit_range
@@ -524,3 +524,109 @@ def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
     ]
     for name, tensor in after[0].items():
         torch.testing.assert_close(tensor, after[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_training_ends_early_where_patience_has_run_out():
+    val = grey([64, 89, 166, 191], [0, 0, 1, 1])
+    # 0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5: no epoch is better than the fourth.
+    trained = pushed(val, epochs=8, patience=3)
+    assert [done.epoch for done in trained.history] == [1, 2, 3, 4, 5, 6, 7]
+    assert trained.best.epoch == 4
+    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
+
+
+def linear():
+    torch.manual_seed(0)
+    return classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3)), 3)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts):
+    """Where no layer and no loss looks at the whole batch; 20 images make parts of many sizes."""
+    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    whole, in_parts = (
+        run(linear(), CrossEntropy(), recipe(clip_norm=0.5, accumulate=accumulate), split, val)
+        for accumulate in (1, parts)
+    )
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(in_parts.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+    losses = [done.loss for done in whole.history]
+    assert [done.loss for done in in_parts.history] == pytest.approx(losses, rel=1e-4)
+
+
+class Types(nn.Module):
+    """Keeps the type that its layer answers in."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3 * SIZE * SIZE, 3)
+        self.seen = set()
+
+    def forward(self, pixels):
+        said = self.layer(pixels.flatten(1))
+        self.seen.add((self.training, said.dtype))
+        return said
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("auto", torch.float32),
+        ("fp32", torch.float32),
+        ("bf16", torch.bfloat16),
+        ("fp16", torch.float16),
+    ],
+)
+def test_the_network_learns_in_the_precision_asked_for_and_is_judged_in_single(precision, dtype):
+    torch.manual_seed(0)
+    model, spy = classifier(Types(), 3), Spy()
+    split, val = coloured(60, seed=1), coloured(30, seed=2)
+    run(model, spy, recipe(epochs=1, precision=precision), split, val)
+    assert model.backbone.seen == {(True, dtype), (False, torch.float32)}
+    assert {student.dtype for student, *_ in spy.steps} == {torch.float32}
+    trained = run(model, CrossEntropy(), recipe(epochs=8, precision=precision), split, val)
+    assert trained.best.val_accuracy > 0.8
+    assert model.backbone.layer.weight.dtype == torch.float32
+
+
+class Hungry(Objective):
+    def forward(self, student, labels, teacher, epoch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
+
+
+def test_a_lack_of_memory_names_the_parameters_to_change():
+    split, settings = numbered(6), recipe(batch_size=6, accumulate=2)
+    with pytest.raises(TrainingError) as caught:
+        run(classifier(Fixed(6), 6), Hungry(), settings, split, split)
+    assert str(caught.value) == (
+        "recipe.batch_size = 6: a step does not fit into the memory of cpu (CUDA out of memory); "
+        "lower it, or raise recipe.accumulate = 2"
+    )
+
+
+def test_the_backbone_rests_while_only_the_classifier_layer_learns():
+    split = coloured(16, seed=1)
+
+    def weights_after(epochs, frozen):
+        torch.manual_seed(0)
+        model = build_classifier("test_efficientnet", ("red", "green", "blue"), SIZE)
+        first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        settings = recipe(epochs=epochs, keep="last")
+        run(model, CrossEntropy(), settings, split, split, freeze_epochs=frozen)
+        return {n for n, tensor in model.state_dict().items() if not torch.equal(first[n], tensor)}
+
+    assert weights_after(2, frozen=2) == {"backbone.classifier.weight", "backbone.classifier.bias"}
+    assert len(weights_after(2, frozen=1)) > 50
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same():
+    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    plain, compiled = (
+        run(small_net(3), CrossEntropy(), recipe(compile=asked), split, val)
+        for asked in (False, True)
+    )
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    for name, tensor in plain.model.state_dict().items():
+        found = compiled.model.state_dict()[name]
+        torch.testing.assert_close(found, tensor, rtol=1e-3, atol=1e-4)

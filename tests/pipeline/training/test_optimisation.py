@@ -19,7 +19,7 @@ def factors(total, **changes):
     return [factor(step) for step in range(total)]
 
 
-schedules = st.sampled_from(["one_cycle", "cosine", "constant"])
+schedules = st.sampled_from(["one_cycle", "cosine", "constant", "multi_step"])
 
 
 @given(schedules, st.floats(0, 1), st.integers(1, 500))
@@ -57,6 +57,30 @@ def test_a_schedule_falls_from_its_peak_to_its_floor(schedule, floor):
 
 def test_constant_stays_at_the_peak_after_the_warm_up():
     assert factors(10, schedule="constant", warmup=0.2) == pytest.approx([1 / 3, 2 / 3] + 8 * [1])
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(240, 3), (240, 1), (8, 5)])
+def test_multi_step_is_torchs_own_with_the_milestones_of_the_literature(epochs, steps):
+    """In epochs of 240: 150, 180 and 210, and the same shares of any other number."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    milestones = [epochs * part // 240 for part in (150, 180, 210)]
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
+    expected = []
+    for _ in range(epochs):
+        expected += steps * scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+    found = factors(epochs * steps, schedule="multi_step", warmup=0.0)
+    assert found == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0, 1), max_size=5), st.floats(0.01, 1), st.integers(1, 300))
+def test_multi_step_falls_by_gamma_at_each_milestone_in_any_order(milestones, gamma, total):
+    changes = {"schedule": "multi_step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
+    factor = rate_factor(recipe(**changes), total)
+    assert factor(total) == pytest.approx(gamma ** len(milestones))
+    at_start = sum(share * total < 0.5 for share in milestones)
+    assert factor(0) == pytest.approx(gamma**at_start) or 0.5 in [s * total for s in milestones]
 
 
 def network():

@@ -1,0 +1,184 @@
+import copy
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from pipeline.errors import ParameterError
+from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
+from pipeline.models.pretrained import load_pretrained
+from pipeline.models.zoo import count_parameters, create_network, full_name
+
+CPU = torch.device("cpu")
+CLASSES = ("ape", "bee", "cod")
+SMALL = "torchvision/shufflenet_v2_x0_5"
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("resnet18", "resnet18"),
+        ("resnet18.a1_in1k", "resnet18.a1_in1k"),
+        ("torchvision/resnet18", "torchvision/resnet18"),
+        ("mobilenet_v3_small", "torchvision/mobilenet_v3_small"),
+        ("cifar_resnet20", "cifar_resnet20"),
+    ],
+)
+def test_a_name_is_timms_before_it_is_torchvisions(name, full):
+    assert full_name(name) == full
+
+
+def test_finchs_own_names_are_no_other_librarys():
+    others = {*timm.list_models(), *torchvision.models.list_models()}
+    assert not [name for name in others if name.startswith("cifar_")]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("cifar_resnet21", "cifar_resnet20"),
+        ("torchvision/mobilenet_v3_smal", "torchvision/mobilenet_v3_small"),
+        ("mobilenetv2_03", "mobilenetv2_035"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_close_ones(name, near):
+    with pytest.raises(ParameterError, match="is not known to timm, to torchvision") as caught:
+        full_name(name)
+    assert near in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["torchvision/../x", "torchvision/", "torchvision/fcn_resnet50", "torchvision/r3d_18"]
+)
+def test_what_does_not_classify_photographs_is_refused(name):
+    with pytest.raises(ParameterError, match="is not known"):
+        full_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("resnet18", 32),
+        ("densenet121", 32),
+        ("alexnet", 64),
+        ("vgg11_bn", 32),
+        ("mobilenet_v3_small", 32),
+        ("efficientnet_b0", 32),
+        ("regnet_y_400mf", 32),
+        ("mnasnet0_5", 32),
+        ("convnext_tiny", 32),
+        ("googlenet", 32),
+        ("inception_v3", 96),
+        ("swin_t", 32),
+        ("vit_b_32", 64),
+    ],
+)
+def test_a_network_of_torchvision_gives_logits_of_our_classes_from_a_head_that_is_found(name, size):
+    # Shapes only, save where the network computes its widths with tensors.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        model = create_network(f"torchvision/{name}", 3, size)
+        head = model.get_classifier()
+        assert isinstance(head, nn.Linear)
+        assert head.out_features == 3
+        assert head is model.get_submodule(model.pretrained_cfg["classifier"])
+        for network in (model.train(), model.eval()):
+            assert network(torch.zeros(2, 3, size, size)).shape == (2, 3)
+        assert copy.deepcopy(model).get_classifier() is not head
+
+
+def test_a_network_of_torchvision_is_saved_and_comes_back(tmp_path):
+    torch.manual_seed(0)
+    model = build_classifier("shufflenet_v2_x0_5", CLASSES, 32).eval()
+    assert model.spec.architecture == SMALL
+    save_classifier(tmp_path / "m", model, {})
+    loaded, info = load_classifier(tmp_path / "m", CPU)
+    assert info["architecture"] == SMALL
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images), model(images), rtol=1e-4, atol=1e-5)
+
+
+def test_googles_networks_want_the_normalisation_of_their_weights():
+    """What torchvision does to inputs normalised as ImageNet's comes to mean and std 0.5."""
+    with torch.device("meta"):
+        config = create_network("torchvision/inception_v3", 3, 96).pretrained_cfg
+    theirs = torchvision.models.Inception3(transform_input=True, init_weights=False)
+    images = torch.rand(1, 3, 4, 4)
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    expected = theirs._transform_input((images - mean) / std)
+    ours = (images - config["mean"][0]) / config["std"][0]
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Weights of the published shape in torchvision's place, and a record of the download."""
+    torch.manual_seed(1)
+    state = torchvision.models.get_model("shufflenet_v2_x0_5").state_dict()
+    asked = []
+
+    def download(self, **options):
+        asked.append((self.name, options))
+        return state
+
+    kind = torchvision.models.ShuffleNet_V2_X0_5_Weights
+    monkeypatch.setattr(kind, "get_state_dict", download)
+    return state, asked
+
+
+@pytest.mark.parametrize("origin", ["library", "timm"])
+def test_torchvisions_weights_fill_all_but_a_head_of_other_classes(hub, origin):
+    state, asked = hub
+    model = build_classifier(SMALL, CLASSES, 32)
+    fresh = model.backbone.fc.weight.clone()
+    load_pretrained(model, origin)
+    for name, tensor in model.backbone.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
+    assert torch.equal(model.backbone.fc.weight, fresh)
+    ((name, options),) = asked
+    assert name == "IMAGENET1K_V1"
+    assert options["weights_only"]
+    assert options["check_hash"]
+
+
+def test_torchvision_without_a_network_is_refused_with_the_ways_that_are_left(monkeypatch):
+    def offline(self, **options):
+        raise ConnectionError("no route\nto host")
+
+    kind = torchvision.models.ShuffleNet_V2_X0_5_Weights
+    monkeypatch.setattr(kind, "get_state_dict", offline)
+    with pytest.raises(ParameterError, match=r"from torchvision \(no route to host\); go online"):
+        load_pretrained(build_classifier(SMALL, CLASSES, 32), "library")
+
+
+def test_finchs_own_networks_have_no_weights_in_a_library():
+    with pytest.raises(ParameterError, match=r"in no library.*file or none"):
+        load_pretrained(build_classifier("cifar_resnet8", CLASSES, 32), "library")
+
+
+@pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])
+def test_a_network_for_one_image_size_is_built_for_ours(name):
+    model = create_network(name, 3, 64).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_an_image_size_that_a_network_cannot_have_is_refused():
+    with pytest.raises(ParameterError, match="cannot be built for images of 30 px"):
+        create_network("torchvision/vit_b_32", 3, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("torchvision/resnet18", torchvision.models.ResNet18_Weights.DEFAULT),
+        ("mobilenet_v3_small", torchvision.models.MobileNet_V3_Small_Weights.DEFAULT),
+        ("resnet18", torchvision.models.ResNet18_Weights.DEFAULT),
+    ],
+)
+def test_parameters_are_counted_as_published(name, weights):
+    assert count_parameters(name, 1000, 224) == weights.meta["num_params"]

@@ -1,0 +1,314 @@
+import multiprocessing
+import random
+import resource
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from pipeline.errors import ArtefactError, TrainingError
+from pipeline.losses import Loss, Objective
+from pipeline.params import Views
+from pipeline.training import checkpoint
+from pipeline.training.checkpoint import Checkpoints, checkpoint_key
+from pipeline.training.loop import train
+from pipeline.training.stopping import TrainingStopped
+from tests.pipeline.training.small_training import (
+    network,
+    photographs,
+    recipe,
+    train_in,
+    train_small,
+)
+
+CPU = torch.device("cpu")
+HOUR = 60
+
+
+def stopped_after(steps, checkpoints, **options):
+    """Trains some steps and stops, as after a signal."""
+    left = iter(range(steps - 1))
+    with pytest.raises(TrainingStopped) as caught:
+        train_small(checkpoints, stop=lambda: next(left, None) is None, **options)
+    return caught.value
+
+
+def assert_same(first, second):
+    """The same weights to the bit, in the same layout, and the same history."""
+    ours, theirs = first.model.state_dict(), second.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+    assert first.history == second.history
+    assert first.best == second.best
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "adamw", "lr": 0.01, "ema_decay": 0.0, "clip_norm": 0.0},
+        {"keep": "last", "momentum": 0.0, "accumulate": 3},
+        {"precision": "fp16"},
+    ],
+    ids=["sgd", "adamw", "accumulate", "fp16"],
+)
+def test_a_training_stopped_after_every_single_step_ends_in_the_same_weights(tmp_path, changes):
+    settings = recipe(**changes)
+    whole = train_small(recipe=settings)
+    resumed = []
+    for step in range(4 * 4 - 1):
+        checkpoints = Checkpoints(tmp_path, "key", HOUR)
+        # Other first weights and random numbers: what counts must come from the checkpoint.
+        stopped = stopped_after(
+            1,
+            checkpoints,
+            recipe=settings,
+            model=network(seed=step),
+            on_resume=lambda history, steps: resumed.append((len(history), steps)),
+        )
+        assert (
+            stopped.moment == f"epoch {step // 4 + 1}, step {step + 1} (batch {step % 4 + 1} of 4)"
+        )
+    checkpoints = Checkpoints(tmp_path, "key", HOUR)
+    assert_same(train_small(checkpoints, recipe=settings, model=network(seed=99)), whole)
+    # Stopped after the last step of an epoch, before the validation images.
+    assert resumed == [divmod(step, 4) if step % 4 else (step // 4 - 1, 4) for step in range(1, 15)]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    whole = train_small(Checkpoints(tmp_path, "key", HOUR))
+    steps = []
+    again = train_small(Checkpoints(tmp_path, "key", HOUR), stop=lambda: steps.append(1) or False)
+    assert steps == []
+    assert_same(again, whole)
+
+
+def test_a_checkpoint_holds_nothing_that_runs_when_it_is_read(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", HOUR)
+    stopped_after(5, checkpoints)
+    with safe_open(checkpoints.path, "pt") as file:
+        parts = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118
+    assert parts == {"model", "average", "kept", "optimizer", "random"}
+
+
+def test_progress_goes_on_where_it_was(tmp_path):
+    seen = []
+
+    def track(items, description, total=None):
+        for item in items:
+            seen.append((item, total))
+            yield item
+
+    stopped_after(6, Checkpoints(tmp_path, "key", HOUR))
+    train_small(Checkpoints(tmp_path, "key", HOUR), track=track)
+    assert seen == [(step, 16) for step in range(16)]
+
+
+def test_checkpoints_within_an_epoch_come_as_often_as_they_are_asked_for(tmp_path, monkeypatch):
+    now, saved = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    checkpoints = Checkpoints(tmp_path, "key", minutes=2)
+    save = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda state: (save(state), saved.append(now[0])))
+
+    def a_minute_later():
+        now[0] += 60
+        return False
+
+    train_small(checkpoints, images=40, recipe=recipe(epochs=2), stop=a_minute_later)
+    # Five steps an epoch: after every second minute, and at the end of each epoch.
+    assert saved == [120, 240, 300, 420, 540, 600]
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", HOUR)
+    stopped_after(3, checkpoints)
+    whole = checkpoints.path.read_bytes()
+    for size in (0, 5, 500, len(whole) - 1):
+        checkpoints.path.write_bytes(whole[:size])
+        with pytest.raises(ArtefactError, match=r"key\.safetensors: is damaged .*; delete it"):
+            train_small(checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"classes": 5}, r"has model\.backbone\.7\.weight of shape \[4, 8\], .* is \[5, 8\]"),
+        (
+            {"width": 6},
+            r"has model\.backbone\.0\.weight of shape \[8, 3, 3, 3\], .* is \[6, 3, 3, 3\]",
+        ),
+    ],
+)
+def test_the_checkpoint_of_another_network_is_refused(tmp_path, other, says):
+    checkpoints = Checkpoints(tmp_path, "key", HOUR)
+    stopped_after(3, checkpoints)
+    with pytest.raises(ArtefactError, match=says):
+        train(
+            network(**other),
+            Plain(),
+            recipe(),
+            photographs(30, seed=1),
+            photographs(12, seed=2),
+            Views(),
+            device=CPU,
+            seed=5,
+            checkpoints=checkpoints,
+        )
+
+
+def test_the_checkpoint_of_a_training_without_an_average_is_refused_where_there_is_one(tmp_path):
+    stopped_after(3, Checkpoints(tmp_path, "key", HOUR), recipe=recipe(ema_decay=0.0))
+    with pytest.raises(ArtefactError, match=r"has no average\.n_averaged"):
+        train_small(Checkpoints(tmp_path, "key", HOUR))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", HOUR)
+    stopped_after(3, checkpoints)
+    before = checkpoints.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(TrainingError) as caught:
+            train_small(checkpoints)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written (File too large); the checkpoint before it is whole" in str(
+        caught.value
+    )
+    assert checkpoints.path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [checkpoints.path]
+    assert_same(train_small(checkpoints), train_small())
+
+
+class Plain(Objective):
+    def forward(self, student, labels, teacher, epoch):
+        return Loss(student.square().mean(), {})
+
+
+class Spoilt(Objective):
+    """From a step on its gradient is not a number, though the loss is."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def forward(self, student, labels, teacher, epoch):
+        self.left -= 1
+        if self.left > 0:
+            return Loss(student.square().mean(), {})
+        return Loss((student - student.detach()).abs().sqrt().sum(), {})
+
+
+def spoilt(checkpoints, step, **options):
+    with pytest.raises(TrainingError) as caught:
+        train(
+            network(),
+            Spoilt(step),
+            recipe(),
+            photographs(30, seed=1),
+            photographs(12, seed=2),
+            Views(),
+            device=CPU,
+            seed=5,
+            checkpoints=checkpoints,
+            **options,
+        )
+    return str(caught.value)
+
+
+def test_weights_that_went_bad_never_take_the_place_of_a_good_checkpoint(tmp_path):
+    always = Checkpoints(tmp_path, "key", minutes=1e-9)
+    said = spoilt(always, step=6)
+    assert said.startswith(
+        "after epoch 2, step 6 (batch 2 of 4): the parameter backbone.0.weight is not finite; lower"
+    )
+    with safe_open(always.path, "pt") as file:
+        assert all(torch.isfinite(file.get_tensor(n).float()).all() for n in file.keys())  # noqa: SIM118
+
+
+def test_the_first_parameter_that_went_bad_is_named_at_the_next_step():
+    said = spoilt(None, step=6)
+    assert said.startswith(
+        "epoch 2, step 7 (batch 3 of 4): the loss is nan: the parameter backbone.0.weight is not"
+    )
+
+
+def test_every_input_has_a_checkpoint_of_its_own():
+    inputs = {"recipe": {"lr": 0.1}, "seed": 1}
+    key = checkpoint_key(network(), CPU, **inputs)
+    assert key == checkpoint_key(network(), CPU, **inputs)
+    others = {
+        checkpoint_key(network(), CPU, **(inputs | {"recipe": {"lr": 0.2}})),
+        checkpoint_key(network(), CPU, **(inputs | {"seed": 2})),
+        checkpoint_key(network(seed=1), CPU, **inputs),
+        checkpoint_key(network(classes=5), CPU, **inputs),
+        checkpoint_key(network(), torch.device("cuda"), **inputs),
+        key,
+    }
+    torch.set_num_threads(2)
+    others.add(checkpoint_key(network(), CPU, **inputs))
+    assert len(others) == 7
+
+
+def test_what_a_kill_left_half_written_is_removed_and_other_trainings_stay(tmp_path):
+    stopped_after(3, Checkpoints(tmp_path, "other", HOUR))
+    (tmp_path / ".key.safetensors.x1y2.safetensors").write_bytes(b"half")
+    ours = Checkpoints(tmp_path, "key", HOUR)
+    stopped_after(3, ours)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["key.safetensors", "other.safetensors"]
+    ours.clear()
+    assert not tmp_path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
+    # Every process is a fork of one that has done nothing but import, so it starts at once.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([train_in.__module__])
+
+    def start(folder):
+        folder.mkdir(exist_ok=True)
+        process = processes.Process(target=train_in, args=(folder,))
+        process.start()
+        return process
+
+    def finish(folder):
+        process = start(folder)
+        process.join(600)
+        assert process.exitcode == 0
+
+    def results(folder):
+        return [(folder / name).read_bytes() for name in ("weights.safetensors", "history.json")]
+
+    finish(tmp_path / "whole")
+    began = time.monotonic()
+    finish(tmp_path / "again")
+    seconds = time.monotonic() - began
+    whole = results(tmp_path / "whole")
+    assert results(tmp_path / "again") == whole
+    log = tmp_path / "killed/log"
+    moments = random.Random(7)
+    kills = 0
+    while kills < 20:
+        process = start(tmp_path / "killed")
+        while not (log.exists() and log.stat().st_size):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, seconds / 4))
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it was faster; once more from the start
+            assert results(tmp_path / "killed") == whole
+            shutil.rmtree(tmp_path / "killed")
+        else:
+            assert process.exitcode == -signal.SIGKILL
+            kills += 1
+    finish(tmp_path / "killed")
+    assert results(tmp_path / "killed") == whole
+    assert "resumed" in log.read_text()

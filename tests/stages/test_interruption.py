@@ -1,0 +1,99 @@
+"""Training that is ended from outside, and the same command again."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small_project import set_param
+
+OUTPUTS = {
+    "finetune": ("models/teacher/model.safetensors", "reports/teacher_history.csv"),
+    "distill": ("models/student/model.safetensors", "reports/student_history.csv"),
+}
+
+
+def start(stage: str, folder: Path) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", f"stages.{stage}"]
+    return subprocess.Popen(line, cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def finish(stage: str, folder: Path) -> str:
+    process = start(stage, folder)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    return said
+
+
+def end(stage: str, folder: Path, number: signal.Signals, epoch: int) -> tuple[int, str]:
+    """Ends a stage after an epoch; returns its code and what it said after that epoch."""
+    process = start(stage, folder)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"epoch {epoch}/" in line:
+            break
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[1]
+    return process.returncode, said
+
+
+def drawn_epochs(folder: Path, stage: str) -> list[int]:
+    path = folder / f"reports/dvclive/{stage}/plots/metrics/val_accuracy.tsv"
+    with path.open(newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file, delimiter="\t")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_an_ended_stage_goes_on_and_ends_in_the_same_files(project: Path) -> None:
+    set_param(project, "run.checkpoint_minutes", 0.0001)
+    for stage in ("finetune", "distill"):
+        set_param(project, f"{stage}.epochs", 40)
+    finish("prepare", project)
+    for stage in ("finetune", "distill"):
+        finish(stage, project)
+        whole = [(project / path).read_bytes() for path in OUTPUTS[stage]]
+        for path in OUTPUTS[stage]:
+            (project / path).unlink()
+        checkpoints = project / ".finch/checkpoints" / stage
+        assert not checkpoints.exists()
+
+        code, said = end(stage, project, signal.SIGTERM, epoch=3)
+        assert code == 128 + signal.SIGTERM
+        assert "Traceback" not in said
+        last = said.splitlines()[-1]
+        assert last.startswith(f"finch {stage}: interrupted; training is kept and goes on after")
+        assert last.endswith("; run it again")
+
+        code, said = end(stage, project, signal.SIGKILL, epoch=10)
+        assert code == -signal.SIGKILL
+        code, said = end(stage, project, signal.SIGINT, epoch=17)
+        assert code == 128 + signal.SIGINT
+        assert not any((project / path).exists() for path in OUTPUTS[stage])
+        assert len(list(checkpoints.iterdir())) == 1
+
+        said = finish(stage, project)
+        assert "goes on after" in said
+        assert "epoch 17/40" not in said
+        assert [(project / path).read_bytes() for path in OUTPUTS[stage]] == whole
+        assert drawn_epochs(project, stage) == list(range(1, 41))
+        assert not checkpoints.exists()
+        if stage == "finetune":
+            finish("cache_logits", project)
+
+
+@pytest.mark.slow
+def test_other_parameters_train_from_the_start(project: Path) -> None:
+    set_param(project, "finetune.epochs", 1000)
+    finish("prepare", project)
+    assert end("finetune", project, signal.SIGTERM, epoch=2)[0] == 143
+    set_param(project, "finetune.epochs", 2)
+    said = finish("finetune", project)
+    assert "goes on" not in said
+    assert "epoch 1/2" in said
+    assert not (project / ".finch/checkpoints/finetune").exists()
