@@ -68,6 +68,7 @@ class Repro:
         return re.findall(r"Running stage '(\w+)'", done.stdout)
 
 
+@pytest.mark.slow
 def test_chain(project: Path, tmp_path: Path) -> None:
     repro = Repro(project, tmp_path)
     ran = repro()
