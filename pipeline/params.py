@@ -709,7 +709,7 @@ def _explain(error: Mapping[str, Any], root: type[Section] = Params) -> str:
     if kind == "missing":
         return f"{key} is missing"
     if kind == "value_error":
-        return f"{key}: {context['error']}"
+        return f"{key}: {context['error']}" if key else str(context["error"])
     said = error["msg"].replace("Input should be", "must be")
     return f"{key} = {error['input']!r}: {said}"
 

@@ -370,6 +370,15 @@ def test_changed_leaves_the_rest_as_it_was():
     assert changed.changed({"figkd.level": distill.figkd.level, "lr": distill.lr}) == distill
 
 
+def test_an_entry_replaces_a_section_whole_so_that_what_stood_in_it_is_gone(tmp_path):
+    entry = {"name": "shuffled", "set": {"class_order": {"kind": "random"}}, "tune": {"lr": [0.1]}}
+    path = comparison(tmp_path, entries=[entry], trials=1, against=[])
+    overrides = ["distill.class_order.kind=file", "distill.class_order.file=order.txt"]
+    params = load_params(path, overrides)
+    order = params.distill.changed(params.compare.entries[0].set).class_order
+    assert (order.kind, order.file) == ("random", None)
+
+
 LABELS = {"name": "labels", "set": {}, "tune": {"lr": [0.1, 0.2]}}
 
 

@@ -124,7 +124,7 @@ def test_an_interrupted_comparison_says_that_it_can_go_on(compared):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "interrupted; what is done is kept, run it again" in said
+    assert "interrupted; what is done is kept; run it again" in said
 
 
 def test_an_entry_that_cannot_run_is_refused_before_any_work(project):
