@@ -576,6 +576,11 @@ class Compare(Section):
     folds: int = Field(
         4, ge=2, description="A trial learns from all but one of these parts of the training split."
     )
+    trial_folds: Positive = Field(
+        1,
+        description="Folds on which each setting is tried, one after the other held out; their "
+        "mean decides. More of them make tuning less of a lottery.",
+    )
     fold_block: Positive = Field(5, description="Neighbouring images that stay in one fold.")
     trial_epochs: Positive | None = Field(
         None, description="Epochs of a trial; those of `distill` when null."
@@ -597,6 +602,8 @@ class Compare(Section):
                 )
         for name in self.against:
             one_of(name, names, "entry")
+        if self.trial_folds > self.folds:
+            raise ValueError(f"trial_folds {self.trial_folds} is more than there are folds")
         return self
 
 

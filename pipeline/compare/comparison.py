@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compare.plan import Run, finals_of, trials_of
-from pipeline.compare.runs import Bench, Store, finished, train_run
+from pipeline.compare.runs import Bench, Store, held_out_accuracy, train_run
 from pipeline.errors import ParameterError
 from pipeline.params import Compare, Distill
 from pipeline.progress import Track, silent
@@ -58,10 +58,10 @@ def run_comparison(
     if not compare.entries:
         raise ParameterError("compare.entries", "is empty", "list the methods to compare")
     trials = {entry.name: trials_of(entry, distill, compare) for entry in compare.entries}
-    epochs_of_a_final = distill.epochs * compare.seeds
-    ahead = sum(r.distill.epochs for runs in trials.values() for r in runs)
-    worker = _Worker(bench, store, ahead + epochs_of_a_final * len(trials), on_done)
-    worker.total = len(trials) * (compare.trials + compare.seeds)
+    first = [run for settings in trials.values() for runs in settings for run in runs]
+    finals = len(trials) * compare.seeds
+    epochs = sum(run.distill.epochs for run in first) + finals * distill.epochs
+    worker = _Worker(bench, store, len(first) + finals, epochs, on_done)
     steps = track(_both(worker, trials, compare, distill), "comparing", worker.total)
     for _ in steps:
         pass
@@ -69,9 +69,11 @@ def run_comparison(
 
 
 def _both(
-    worker: _Worker, trials: dict[str, list[Run]], compare: Compare, distill: Distill
+    worker: _Worker, trials: dict[str, list[list[Run]]], compare: Compare, distill: Distill
 ) -> Iterator[None]:
-    yield from worker.finish([run for runs in trials.values() for run in runs])
+    yield from worker.finish(
+        [run for settings in trials.values() for runs in settings for run in runs]
+    )
     finals = _finals(compare, distill, trials, worker.bench, worker.store)
     # Seed by seed, so that a comparison that is cut short has something of every entry.
     yield from worker.finish([runs[s] for s in range(compare.seeds) for runs in finals.values()])
@@ -81,10 +83,15 @@ class _Worker:
     """Trains runs that nobody else trains, and keeps the time."""
 
     def __init__(
-        self, bench: Bench, store: Store, epochs_left: int, on_done: Callable[[Done], None]
+        self,
+        bench: Bench,
+        store: Store,
+        total: int,
+        epochs: int,
+        on_done: Callable[[Done], None],
     ) -> None:
         self.bench, self.store, self.on_done = bench, store, on_done
-        self.epochs_left, self.number, self.total = epochs_left, 0, 0
+        self.number, self.total, self.epochs_left = 0, total, epochs
         self.epochs_done, self.seconds = 0, 0.0
 
     def finish(self, runs: list[Run]) -> Iterator[None]:
@@ -127,13 +134,13 @@ class _Worker:
 def _finals(
     compare: Compare,
     distill: Distill,
-    trials: dict[str, list[Run]],
+    trials: dict[str, list[list[Run]]],
     bench: Bench,
     store: Store,
 ) -> dict[str, list[Run]]:
     finals = {}
     for entry in compare.entries:
-        accuracies = [finished(run, bench, store)["val_accuracy"] for run in trials[entry.name]]
-        chosen = trials[entry.name][int(np.argmax(accuracies))]
-        finals[entry.name] = finals_of(entry, chosen.setting, distill, compare)
+        settings = trials[entry.name]
+        best = int(np.argmax([held_out_accuracy(runs, bench, store) for runs in settings]))
+        finals[entry.name] = finals_of(entry, settings[best][0].setting, distill, compare)
     return finals

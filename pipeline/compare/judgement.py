@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.compare.confusion import accuracy_inside, most_confused
 from pipeline.compare.plan import Run, trials_of
-from pipeline.compare.runs import Bench, Store, finished
+from pipeline.compare.runs import Bench, Store, finished, held_out_accuracy
 from pipeline.compare.statistics import holm, mcnemar, paired_seeds
 from pipeline.measure.accuracy import correct, score
 from pipeline.params import Compare, Distill, Entry
@@ -115,8 +115,8 @@ def _trials(
     entry: Entry, distill: Distill, compare: Compare, bench: Bench, store: Store
 ) -> list[dict[str, Any]]:
     return [
-        {"setting": run.setting, "accuracy": finished(run, bench, store)["val_accuracy"]}
-        for run in trials_of(entry, distill, compare)
+        {"setting": runs[0].setting, "accuracy": held_out_accuracy(runs, bench, store)}
+        for runs in trials_of(entry, distill, compare)
     ]
 
 

@@ -41,13 +41,19 @@ class Run:
         return hash_value([vars(cache), _bearing(self.distill), self.seed, held_out])
 
 
-def trials_of(entry: Entry, distill: Distill, compare: Compare) -> list[Run]:
-    """The tuning of an entry: each of its settings once, on the same fold with the same seed."""
+def trials_of(entry: Entry, distill: Distill, compare: Compare) -> list[list[Run]]:
+    """The tuning of an entry: each of its settings, on the same folds with the same seed.
+
+    Returns:
+        Per setting, a run for each fold that is held out.
+    """
     epochs = {"epochs": compare.trial_epochs} if compare.trial_epochs else {}
-    return [
-        Run(entry.name, setting, distill.changed({**entry.set, **setting, **epochs}), 0, 0)
-        for setting in entry.settings()
-    ]
+    trials = []
+    for setting in entry.settings():
+        recipe = distill.changed({**entry.set, **setting, **epochs})
+        folds = range(compare.trial_folds)
+        trials.append([Run(entry.name, setting, recipe, 0, fold) for fold in folds])
+    return trials
 
 
 def finals_of(

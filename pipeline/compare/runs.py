@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,11 @@ def train_run(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
     name = bench.name_of(run)
     save_classifier(store.folder / name, trained.model, record)
     return record
+
+
+def held_out_accuracy(runs: Sequence[Run], bench: Bench, store: Store) -> float:
+    """Mean accuracy of finished trials of one setting, each on the fold that it held out."""
+    return statistics.fmean(finished(run, bench, store)["val_accuracy"] for run in runs)
 
 
 def finished(run: Run, bench: Bench, store: Store) -> dict[str, Any]:

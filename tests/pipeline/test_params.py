@@ -386,6 +386,7 @@ LABELS = {"name": "labels", "set": {}, "tune": {"lr": [0.1, 0.2]}}
     ("changes", "said"),
     [
         ({"trials": 3}, "entry 'labels' tries 2 settings, `trials` gives every entry 3"),
+        ({"trial_folds": 9}, "trial_folds 9 is more than there are folds"),
         ({"against": ["lables"]}, "'lables' is no entry (close names: labels)"),
         ({"entries": [LABELS, LABELS]}, "entries have the same name: labels, labels"),
         (

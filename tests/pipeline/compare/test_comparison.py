@@ -97,6 +97,31 @@ def test_the_setting_with_the_best_trial_is_the_one_that_is_run(bench, tmp_path)
         assert [run.seed for run in runs] == [0, 1]
 
 
+def test_with_several_folds_the_mean_over_them_decides(bench, tmp_path):
+    store = Store(tmp_path)
+    several = COMPARE.model_copy(update={"trial_folds": 3})
+    finals, done = compare(bench, store, several)
+    assert len(done) == done[-1].total == 2 * (2 * 3 + 2)
+    assert done[-1].seconds_left == 0
+    facts = judge(several, RECIPE, bench, store, finals, np.eye(3)[np.arange(9) % 3])
+    for entry in facts["entries"]:
+        means = []
+        for trial in entry["trials"]:
+            ours = [
+                d.record["val_accuracy"]
+                for d in done
+                if (d.run.entry, d.run.setting) == (entry["name"], trial["setting"])
+                and d.run.fold is not None
+            ]
+            assert len(ours) == 3
+            assert trial["accuracy"] == pytest.approx(np.mean(ours))
+            means.append(trial["accuracy"])
+        assert entry["setting"] == entry["trials"][int(np.argmax(means))]["setting"]
+    # The runs on the first fold are those of a comparison on one fold.
+    _, new = compare(bench, Store(tmp_path))
+    assert all(d.run.fold is None for d in new)
+
+
 def test_a_lost_run_alone_is_done_again_and_ends_in_the_same_weights(bench, tmp_path):
     store = Store(tmp_path)
     finals, _ = compare(bench, store)
