@@ -144,7 +144,7 @@ def _run(
         with nullcontext() if resumable else _lock(place, name):
             function(Context(params, place, log))
     except _Interrupted as stop:
-        kept = stop.kept or ("what is done is kept" if resumable else "nothing was written")
+        kept = stop.kept or ("what is done is kept" if resumable else "no result was written")
         _leave(name, f"interrupted; {kept}; run it again", 128 + stop.number, debug)
     except FinchError as error:
         message = str(error)
