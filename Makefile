@@ -54,7 +54,7 @@ lock: ## Pin again all that pyproject.toml asks for
 	  --output-file requirements.lock pyproject.toml
 	sed -i -E '/^(nvidia-|cuda-|triton==|pip==|#|$$)/d' requirements.lock
 
-schema: $(STAMP) ## Write docs/params.schema.json from pipeline/params.py
+schema: $(STAMP) ## Write docs/params.schema.json from pipeline/params/
 	python -m pipeline.params > docs/params.schema.json
 
 clean: ## Remove what was built, but not what DVC caches

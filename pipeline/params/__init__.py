@@ -1,0 +1,41 @@
+"""Every parameter: its type, unit, meaning and limits. ``params.yaml`` mirrors these files."""
+
+from pipeline.params.compare import Compare, Entry
+from pipeline.params.file import load_params
+from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
+from pipeline.params.prepare import Fractions, Prepare, Typefaces
+from pipeline.params.recipe import Recipe
+from pipeline.params.run import Run
+from pipeline.params.shipping import Bundle, Candidate, Evaluate, Export, Quantize
+from pipeline.params.student import ClassOrder, Distill
+from pipeline.params.teacher import CacheLogits, Finetune
+from pipeline.params.views import Views
+from pipeline.params.whole import Params
+
+__all__ = [
+    "DIST",
+    "DKD",
+    "KD",
+    "Bundle",
+    "CacheLogits",
+    "Candidate",
+    "ClassOrder",
+    "Compare",
+    "Distill",
+    "Entry",
+    "Evaluate",
+    "Export",
+    "FiGKD",
+    "Finetune",
+    "Fractions",
+    "LogitMSE",
+    "Params",
+    "Prepare",
+    "Quantize",
+    "Recipe",
+    "Run",
+    "Transfer",
+    "Typefaces",
+    "Views",
+    "load_params",
+]

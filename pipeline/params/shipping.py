@@ -1,0 +1,89 @@
+"""From the trained student to what ships."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.params.section import AboveZero, NotNegative, Positive, Section
+
+
+class Export(Section):
+    """PyTorch to ONNX."""
+
+    opset: int = Field(18, ge=18, le=23, description="ONNX operator set.")
+    tolerance: AboveZero = Field(
+        1e-4,
+        description="Largest accepted difference of a logit, relative to the largest logit "
+        "of the image.",
+    )
+
+
+class Candidate(Section):
+    """One way to run the student on a device."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name, also of its folder.")
+    runtime: Literal["onnxruntime", "openvino"] = Field(description="Inference runtime.")
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        description="Weights' type; int8 is static, calibrated on training images."
+    )
+    batch: Literal["dynamic", 1] = Field("dynamic", description="Batch: dynamic, or fixed at 1.")
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Candidate:
+        if (self.runtime, self.precision) == ("onnxruntime", "fp16"):
+            raise ValueError("onnxruntime runs fp16 on the CPU no faster than fp32; use openvino")
+        return self
+
+
+class Quantize(Section):
+    """The candidates."""
+
+    calibration_images: Positive = Field(256, description="Training images that set the ranges.")
+    candidates: list[Candidate] = Field(min_length=1, description="What to make and measure.")
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Quantize:
+        names = [c.name for c in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError(f"candidates have the same name: {', '.join(sorted(names))}")
+        if "teacher" in names:
+            raise ValueError(
+                "the name 'teacher' is the teacher's own; name the candidate otherwise"
+            )
+        if not any((c.runtime, c.precision) == ("onnxruntime", "fp32") for c in self.candidates):
+            raise ValueError("one candidate must be onnxruntime fp32: the others are held to it")
+        return self
+
+    @property
+    def reference(self) -> Candidate:
+        """The fp32 student that every other candidate is held to."""
+        return next(
+            c for c in self.candidates if (c.runtime, c.precision) == ("onnxruntime", "fp32")
+        )
+
+
+class Evaluate(Section):
+    """Accuracy and latency of every candidate."""
+
+    rounds: int = Field(
+        7, ge=3, description="Interleaved rounds; each runs every candidate in a new process."
+    )
+    runs: int = Field(150, ge=10, description="Timed inferences per candidate and round.")
+    warmup: int = Field(30, ge=1, description="Inferences before the timed ones.")
+    threads: Positive = Field(1, description="Threads of the inference runtime.")
+
+
+class Bundle(Section):
+    """The rule by which one candidate ships."""
+
+    name: str = Field(
+        "finch-student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the archive."
+    )
+    max_drop: NotNegative = Field(
+        1.0, description="Largest accepted loss of validation accuracy to fp32, in points."
+    )
+    latency_tolerance: NotNegative = Field(
+        0.10, description="A candidate counts as fast when its p50 is this close to the fastest."
+    )

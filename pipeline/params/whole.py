@@ -1,0 +1,44 @@
+"""All of ``params.yaml``."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError, model_validator
+
+from pipeline.params.compare import Compare
+from pipeline.params.explanation import explain
+from pipeline.params.prepare import Prepare
+from pipeline.params.run import Run
+from pipeline.params.section import Section
+from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
+from pipeline.params.student import Distill
+from pipeline.params.teacher import CacheLogits, Finetune
+from pipeline.params.views import Views
+
+
+class Params(Section):
+    """All of ``params.yaml``."""
+
+    run: Run = Field(default_factory=Run, description="How every stage runs.")
+    prepare: Prepare = Field(default_factory=Prepare, description="Photographs and splits.")
+    views: Views = Field(default_factory=Views, description="Augmentation.")
+    finetune: Finetune = Field(description="The teacher.")
+    cache_logits: CacheLogits = Field(
+        default_factory=CacheLogits, description="The teacher's answers."
+    )
+    distill: Distill = Field(description="The student.")
+    export: Export = Field(default_factory=Export, description="PyTorch to ONNX.")
+    quantize: Quantize = Field(description="The candidates.")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
+    bundle: Bundle = Field(default_factory=Bundle, description="What ships.")
+    compare: Compare = Field(default_factory=Compare, description="Methods on equal terms.")
+
+    @model_validator(mode="after")
+    def _entries_can_run(self) -> Params:
+        for entry in self.compare.entries:
+            for setting in entry.settings():
+                try:
+                    self.distill.changed({**entry.set, **setting})
+                except ValidationError as error:
+                    said = "; ".join(f"distill.{explain(dict(e), Distill)}" for e in error.errors())
+                    raise ValueError(f"entry {entry.name!r}: {said}") from None
+        return self
