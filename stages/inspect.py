@@ -41,7 +41,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.data.sources.photos import SplitName
     from pipeline.files import whole_file
-    from pipeline.report.inspection import Confusion, most_confused, render_inspection
+    from pipeline.report.inspection import Confusion, commonest_mistakes, render_inspection
 
     place = context.place
     data = open_prepared(place.prepared)
@@ -57,7 +57,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
         if record["data"] != data.fingerprint:
             context.log.warning("models/teacher was trained on other data, and is left out")
         elif len(val):
-            confusions = most_confused(predict(teacher, val, device), val.labels, data.classes)
+            confusions = commonest_mistakes(predict(teacher, val, device), val.labels, data.classes)
     page = render_inspection(
         data,
         cast(SplitName, split),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources.photos import SplitName
+from pipeline.measure.accuracy import score
 from pipeline.params import Views
 from pipeline.report.contact_sheet import contact_sheet, shrink
 from pipeline.report.template import load_template
@@ -42,10 +43,10 @@ class Confusion:
     places: tuple[int, ...]
 
 
-def most_confused(
+def commonest_mistakes(
     logits: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], most: int = 12
 ) -> list[Confusion]:
-    """The commonest mistakes, as counted; of equal ones the larger share of its class first.
+    """As counted; of equally common ones the larger share of its class first.
 
     Args:
         logits: Float [n, classes], the teacher's.
@@ -54,8 +55,7 @@ def most_confused(
         most: How many to return.
     """
     said = logits.argmax(axis=1)
-    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (labels, said), 1)
+    confusion = np.array(score(logits, labels).confusion)
     totals = confusion.sum(axis=1)
     np.fill_diagonal(confusion, 0)
     pairs = [(int(a), int(b)) for a, b in np.argwhere(confusion)]
