@@ -36,7 +36,7 @@ def _in_one_line(function: Callable[P, None]) -> Callable[P, None]:
 
 @click.group()
 def presets() -> None:
-    r"""List, show and apply presets: the pairs of the distillation literature.
+    r"""List, show and apply presets: the pairs of the distillation literature, and methods.
 
     \b
     Reads:  the presets that come with Finch
@@ -47,11 +47,11 @@ def presets() -> None:
 @presets.command("list")
 @_in_one_line
 def list_presets() -> None:
-    """Name the presets, with their networks' parameters."""
+    """Name the presets: pairs with their networks' parameters, and methods."""
     from functools import cache
 
     from pipeline.models.zoo import count_parameters
-    from pipeline.presets import load_preset, preset_names
+    from pipeline.presets import load_preset, method_names, pair_names
 
     @cache
     def millions(model: str) -> str:
@@ -60,13 +60,15 @@ def list_presets() -> None:
     table = Table()
     for heading in ("preset", "teacher", "parameters", "student", "parameters", "epochs", "lr"):
         table.add_column(heading, no_wrap=True)
-    for name in preset_names():
+    for name in pair_names():
         preset = load_preset(name)
         teacher, student = preset["finetune"]["model"], preset["distill"]["model"]
         recipe = (str(preset["distill"][key]) for key in ("epochs", "lr"))
         table.add_row(name, teacher, millions(teacher), student, millions(student), *recipe)
     # Where there is no terminal, rich takes it for one of 80 columns and would cut the names.
     Console(width=max(Console().width, 120)).print(table)
+    for name in method_names():
+        click.echo(f"{name}: the method alone; `finch presets show {name}`")
 
 
 @presets.command()

@@ -15,7 +15,8 @@ from pipeline.known_names import one_of
 from pipeline.parameter_file import changed, merged
 from pipeline.params import Params, load_params
 
-_FILE = "cifar100.yaml"
+# Pairs of networks with their recipe, and methods.
+_PAIRS, _METHODS = "cifar100.yaml", "methods.yaml"
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,14 @@ class Change:
     after: Any
 
 
-def preset_names() -> list[str]:
-    """The presets, in the order of their file."""
-    return list(_read()["presets"])
+def pair_names() -> list[str]:
+    """The presets of a teacher, a student and their recipe, in the order of their file."""
+    return list(_read(_PAIRS)["presets"])
+
+
+def method_names() -> list[str]:
+    """The presets of a method alone, in the order of their file."""
+    return list(_read(_METHODS)["presets"])
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -44,11 +50,11 @@ def load_preset(name: str) -> dict[str, Any]:
     Raises:
         ParameterError: There is no preset of that name.
     """
-    everything = _read()
     try:
-        one_of(name, everything["presets"], "preset")
+        one_of(name, [*method_names(), *pair_names()], "preset")
     except ValueError as error:
         raise ParameterError("presets", str(error), "see `finch presets list`") from None
+    everything = _read(_METHODS if name in method_names() else _PAIRS)
     return merged(everything["shared"], everything["presets"][name])
 
 
@@ -96,7 +102,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = ""
     return found
 
 
-def _read() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
+def _read(file: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
     everything: dict[str, Any] = yaml.safe_load(text)
     return everything

@@ -1,13 +1,19 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import pywt
+import torch
+import torch.nn.functional as F
 import yaml
 
+from pipeline import losses
+from pipeline.class_order import order_classes
 from pipeline.errors import ParameterError
 from pipeline.models.zoo import full_name
 from pipeline.parameter_file import merged
 from pipeline.params import Params, load_params
-from pipeline.presets import apply_preset, load_preset, preset_names
+from pipeline.presets import apply_preset, load_preset, method_names, pair_names
 
 PROJECT = Path(__file__).parents[2]
 FILE = PROJECT / "params.yaml"
@@ -21,7 +27,7 @@ def path(tmp_path):
     return copy
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", pair_names())
 def test_a_preset_is_the_recipe_of_the_literature_and_goes_with_the_projects_parameters(name):
     preset = load_preset(name)
     params = Params.model_validate(merged(load_params(FILE).model_dump(), preset))
@@ -45,7 +51,33 @@ def test_the_pairs_of_the_literature_are_there():
     one += "resnet110-resnet32 resnet32x4-resnet8x4 vgg13-vgg8"
     two = "vgg13-mobilenet_v2 resnet50-mobilenet_v2 resnet50-vgg8 resnet32x4-shufflenet_v1 "
     two += "resnet32x4-shufflenet_v2 wrn_40_2-shufflenet_v1"
-    assert set(preset_names()) == {*one.split(), *two.split()}
+    assert set(pair_names()) == {*one.split(), *two.split()}
+
+
+def test_the_paper_is_the_plain_distance_between_details(path):
+    """Whatever was there before: held to the formula, with PyWavelets' own transform."""
+    path.write_text(
+        path.read_text()
+        .replace("redraw: false", "redraw: true")
+        .replace("kd_share: 0.0", "kd_share: 3.0")
+        .replace("kind: index", "kind: random")
+    )
+    assert "paper" in method_names()
+    apply_preset("paper", path)
+    distill = load_params(path).distill
+    student, teacher = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (2, 5, 12)))
+    labels = torch.arange(5)
+    order = order_classes(
+        distill.class_order,
+        labels.numpy(),
+        teacher[None].numpy(),
+        classes="abcdefghijkl",
+        head=None,
+    )
+    found = losses.build(distill, 12, order)(student, labels, teacher, 9.0)
+    _, detail = pywt.dwt((student - teacher).numpy(), "haar", axis=1)
+    expected = F.cross_entropy(student, labels) + distill.figkd.weight * np.mean(detail**2)
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_applying_says_what_changed_and_keeps_all_else(path):

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline.params import load_params
-from pipeline.presets import load_preset, preset_names
+from pipeline.presets import load_preset, method_names, pair_names
 from stages.app import main
 
 PROJECT = Path(__file__).parents[2]
@@ -27,12 +27,14 @@ def test_the_list_names_every_preset_with_its_networks_whole(runner: CliRunner) 
     assert done.exit_code == 0, done.output
     rows = [line.split("│")[1:-1] for line in done.output.splitlines() if "│" in line]
     cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
-    assert list(cells) == preset_names()
+    assert list(cells) == pair_names()
     for name in cells:
         assert load_preset(name)["distill"]["model"] in cells[name]
     assert cells["resnet56-resnet20"] == [
         "cifar_resnet56", "0.86 M", "cifar_resnet20", "0.28 M", "240", "0.05",
     ]  # fmt: skip
+    for name in method_names():
+        assert f"finch presets show {name}" in done.output
 
 
 def test_show_prints_yaml(runner: CliRunner) -> None:
