@@ -22,6 +22,8 @@ from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe, Views
 from pipeline.progress import Track, silent
 from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.distributed import Group
+from pipeline.training.draws import draws_of
 from pipeline.training.freezing import learn_all, learn_head
 from pipeline.training.history import Epoch, has_settled, kept_epoch
 from pipeline.training.optimisation import build_average, build_optimizer, rate_factor
@@ -32,6 +34,7 @@ from pipeline.views import make_views, to_unit_range
 
 _CALM_DOWN = "lower the learning rate or the weight of the distillation"
 _IMAGES_SHOWN = 8
+_ALONE = Group()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def train(
     *,
     device: torch.device,
     seed: int,
+    group: Group = _ALONE,
     teacher: TeacherAnswers | None = None,
     places: NDArray[np.int64] | None = None,
     freeze_epochs: int = 0,
@@ -93,6 +97,9 @@ def train(
     On the CPU, with as many threads, that also holds when training was killed at any moment and
     the call was made again with the same checkpoints: the weights are the same to the bit.
 
+    Several processes make the same call, each with its ``group``. The first alone keeps
+    checkpoints, shows progress and calls back; all of them stop when one is asked to.
+
     Args:
         model: Starts from the weights it has; trained in place.
         objective: What a step minimises.
@@ -101,7 +108,8 @@ def train(
         val_split: Images and labels to choose the best epoch by.
         views: How images are augmented.
         device: Where to train.
-        seed: Of the batches' order.
+        seed: Of the batches' order, and of what the objective draws.
+        group: The processes that train together.
         teacher: The teacher's logits on the views; epoch e shows view e modulo K. Without it
             every epoch shows a new view.
         places: Images of ``train_split`` to learn from, int64; all of them when None.
@@ -118,10 +126,18 @@ def train(
             memory is short, or a checkpoint cannot be written.
         TrainingStopped: ``stop`` said yes.
         ArtefactError: The checkpoint is damaged or does not fit.
-        ParameterError: The device has no such precision, or the network no layer to learn alone.
+        ParameterError: The device has no such precision, the network no layer to learn alone, or
+            a batch not enough images for the processes.
     """
     _check_teacher(model, objective, train_split, teacher)
+    if places is None:
+        places = np.arange(len(train_split))
+    group.check(recipe, len(places))
+    if not group.leads:
+        checkpoints, track = None, silent
+        on_epoch, on_resume = _heard_from_first, _heard_from_first
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    group.adapt(model)
     objective.to(device)
     precision = resolve_precision(recipe.precision, device)
     state = State(
@@ -132,11 +148,12 @@ def train(
         torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
         device,
     )
-    if places is None:
-        places = np.arange(len(train_split))
+    network = group.spread(model, frozen=freeze_epochs > 0)
     lesson = _Lesson(
         state,
-        cast("nn.Module", torch.compile(model)) if recipe.compile else model,
+        cast("nn.Module", torch.compile(network)) if recipe.compile else network,
+        group,
+        seed,
         recipe,
         precision,
         train_split,
@@ -147,7 +164,7 @@ def train(
     total_steps = recipe.epochs * lesson.steps_per_epoch
     factor = rate_factor(recipe, total_steps)
     steps = iter(track(range(total_steps), "training", total_steps))
-    if checkpoints is not None and checkpoints.restore(state):
+    if group.start_alike(state, checkpoints is not None and checkpoints.restore(state)):
         on_resume(list(state.history), state.steps)
         for _ in range(len(state.history) * lesson.steps_per_epoch + state.steps):
             next(steps)
@@ -162,19 +179,20 @@ def train(
         batches = _batches(places, lesson.steps_per_epoch, seed, epoch)
         for batch in islice(batches, state.steps, None):
             step = next(steps)
-            for group in state.optimizer.param_groups:
-                group["lr"] = recipe.lr * factor(step)
+            for layers in state.optimizer.param_groups:
+                layers["lr"] = recipe.lr * factor(step)
             lesson.take(batch)
-            stopped = stop()
-            if checkpoints is not None and (stopped or checkpoints.due()):
+            stopped, due = group.any(stop(), checkpoints is not None and checkpoints.due())
+            if checkpoints is not None and (stopped or due):
                 _check_weights(model, f"after {lesson.moment}")
                 checkpoints.save(state)
             if stopped:
+                group.any(False)  # a process that leaves early would end the one that saves
                 raise TrainingStopped(lesson.moment)
         means = {name: value / len(places) for name, value in state.sums.items()}
         judged = state.average.module if state.average is not None else model
         moment = f"epoch {epoch + 1}, after its last step"
-        accuracy = _accuracy(judged, val_split, device, moment)
+        accuracy = _accuracy(judged, val_split, device, moment, group)
         done = Epoch(epoch + 1, means.pop("loss"), means, accuracy)
         state.history.append(done)
         state.steps, state.sums = 0, {}
@@ -197,7 +215,9 @@ class _Lesson:
 
     Attributes:
         state: What a step changes.
-        network: The model, compiled if that is asked for.
+        network: The model, spread over the processes, and compiled if that is asked for.
+        group: The processes that train together.
+        seed: Of what layers and objective draw.
         recipe: How a step is made.
         precision: What the network computes in.
         split: Images and labels to learn from.
@@ -208,6 +228,8 @@ class _Lesson:
 
     state: State
     network: nn.Module
+    group: Group
+    seed: int
     recipe: Recipe
     precision: torch.dtype
     split: Split
@@ -235,8 +257,10 @@ class _Lesson:
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
         try:
-            for part in np.array_split(batch, min(recipe.accumulate, len(batch))):
-                self._gather(part, len(part) / len(batch), view, when)
+            parts = np.array_split(batch, min(recipe.accumulate, len(batch)))
+            for part in parts:
+                with self.group.adding_up(last=part is parts[-1]):
+                    self._gather(part, len(part) / len(batch), view, when)
             if recipe.clip_norm:
                 state.scaler.unscale_(state.optimizer)
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
@@ -250,17 +274,23 @@ class _Lesson:
     def _gather(self, part: NDArray[np.int64], share: float, view: int, when: float) -> None:
         """Adds the gradients of a part of a batch, and its loss to the epoch's sums."""
         state, teacher, device = self.state, self.teacher, self.state.device
+        mine = self.group.share(part)
+        draws = (self.seed, len(state.history), state.steps, int(part[0]))
         if teacher is not None and teacher.pixels is not None:
-            pixels = to_unit_range(teacher.pixels[view, part], device)
+            pixels = to_unit_range(teacher.pixels[view, mine], device)
         else:
-            pixels = make_views(self.split.images[part], part, view, self.views, device)
+            pixels = make_views(self.split.images[mine], mine, view, self.views, device)
         labels = torch.from_numpy(self.split.labels[part]).to(device)
         answers = _answers(teacher, view, part, device)
         mixed = self.precision != torch.float32
-        with torch.autocast(device.type, self.precision) if mixed else nullcontext():
+        with (
+            torch.autocast(device.type, self.precision) if mixed else nullcontext(),
+            self.group.own_draws(device, *draws),
+        ):
             logits = self.network(pixels)
-        logits = logits.float()
-        loss = state.objective(logits, labels, answers, when)
+        logits = self.group.gather(logits.float(), len(part))
+        with draws_of(device, *draws):  # the same ones in every process
+            loss = state.objective(logits, labels, answers, when)
         named = {"loss": loss.total.detach(), **loss.parts}
         # All numbers in one transfer: each one waits until the GPU has computed it.
         values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
@@ -284,13 +314,27 @@ def predict(
     return torch.cat(parts).numpy()
 
 
-def _accuracy(model: nn.Module, split: Split, device: torch.device, moment: str) -> float:
-    answered = predict(model, split, device)
-    if not np.isfinite(answered).all():
+def _heard_from_first(*news: object) -> None:
+    """What the first of several processes tells, the others do not tell again."""
+
+
+def _accuracy(
+    model: nn.Module, split: Split, device: torch.device, moment: str, group: Group
+) -> float:
+    group.share_statistics(model)
+    mine = group.stretch(len(split))
+    right = bad = 0
+    if mine.start < mine.stop:
+        images, labels = split.images[mine], split.labels[mine]
+        answered = predict(model, Split(images, labels), device)
+        bad = int(not np.isfinite(answered).all())
+        right = int((answered.argmax(1) == labels).sum())
+    right, bad = group.add_up(right, bad)
+    if bad:
         _check_weights(model, moment)
         problem = "the network's logits on the validation images are not finite"
         raise TrainingError(moment, problem, _CALM_DOWN)
-    return float((answered.argmax(1) == split.labels).mean())
+    return right / len(split)
 
 
 def _batches(

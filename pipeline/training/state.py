@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.training.draws import random_states, set_random_states
 from pipeline.training.history import Epoch
 
 
@@ -64,7 +65,7 @@ class State:
                 for name, value in values.items()
                 if isinstance(value, Tensor)
             }
-            | {f"random.{name}": state for name, state in _random_states(self.device).items()}
+            | {f"random.{name}": state for name, state in random_states(self.device).items()}
         )
 
     def facts(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class State:
         self.history = [Epoch(**done) for done in facts["history"]]
         if facts["scaler"]:
             self.scaler.load_state_dict(facts["scaler"])
-        _set_random_states(self.device, _below("random", tensors))
+        set_random_states(self.device, _below("random", tensors))
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -128,21 +129,3 @@ _MODULES = ("model", "objective", "average")
 def _below(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     start = f"{part}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-
-def _random_states(device: torch.device) -> dict[str, Tensor]:
-    """Uint8 states of the generators that layers and objectives draw from, by device type."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_random_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(states["mps"])
