@@ -22,8 +22,10 @@ from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtefactError, FinchError
 from pipeline.params import Params, load_params
+from pipeline.training.seat import find_seat
 from pipeline.training.stopping import TrainingStopped
 from stages.console import open_log
+from stages.launch import is_asked_for, launch, leave_words
 from stages.workspace import Workspace
 
 # Here, because every stage imports this file before it imports a runtime that would report home.
@@ -49,7 +51,12 @@ class _Interrupted(BaseException):
 
 
 def stage(
-    *, reads: str, writes: str, resumable: bool = False, options: Sequence[click.Option] = ()
+    *,
+    reads: str,
+    writes: str,
+    resumable: bool = False,
+    together: bool = False,
+    options: Sequence[click.Option] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Turns a function into a stage's command.
 
@@ -61,6 +68,7 @@ def stage(
         writes: What it writes, for ``--help``.
         resumable: It keeps what is done, goes on from there, and may run several times side by
             side; any other stage refuses a second process in the same folder.
+        together: Several processes can do it together, see ``stages.launch``.
         options: What can be said besides; the function gets them by name, after the context.
     """
 
@@ -72,6 +80,8 @@ def stage(
             params_path: Path, overrides: tuple[str, ...], debug: bool, **chosen: object
         ) -> None:
             call = functools.partial(function, **chosen)
+            if together and is_asked_for():
+                launch(name, _arguments(params_path, overrides, debug))
             _run(name, call, params_path, overrides, debug, resumable)
 
         about = inspect.cleandoc(function.__doc__ or "")
@@ -104,12 +114,14 @@ def between_steps() -> Iterator[Callable[[], bool]]:
     """Lets training end between two steps, where an interrupt would otherwise fall into one.
 
     Yields:
-        Says whether there was an interrupt. A second one does not wait any more.
+        Says whether there was an interrupt. A second one does not wait any more; but where
+        several processes train together, their launcher decides how long it waits for them.
     """
     numbers: list[int] = []
+    alone = find_seat().size == 1
 
     def note(number: int, frame: FrameType | None) -> None:
-        if numbers:
+        if numbers and alone:
             raise _Interrupted(number, "its last checkpoint is kept, if it had one")
         numbers.append(number)
 
@@ -119,6 +131,7 @@ def between_steps() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(numbers)
     except TrainingStopped as stopped:
+        numbers.append(signal.SIGTERM)  # counts where only another process was interrupted
         kept = f"training is kept and goes on after {stopped.moment}"
     finally:
         for number in _SIGNALS:
@@ -141,20 +154,23 @@ def _run(
         signal.signal(number, _interrupt)
     try:
         params = load_params(params_path, overrides)
-        with nullcontext() if resumable else _lock(place, name):
+        # Of several processes the first holds the lock for all.
+        with nullcontext() if resumable or not find_seat().leads else _lock(place, name):
             function(Context(params, place, log))
     except _Interrupted as stop:
         kept = stop.kept or ("what is done is kept" if resumable else "no result was written")
-        _leave(name, f"interrupted; {kept}; run it again", 128 + stop.number, debug)
+        interrupted = f"interrupted; {kept}; run it again"
+        _leave(name, interrupted, 128 + stop.number, debug, expected=True)
     except FinchError as error:
         message = str(error)
         maker = place.maker(error.path) if isinstance(error, ArtefactError) else None
         if maker and not error.remedy:
             message += f"; run `finch {maker.replace('_', '-')}` (or `dvc repro`)"
-        _leave(name, message, 1, debug)
+        _leave(name, message, 1, debug, expected=True)
     except Exception as error:  # the edge of the program: whatever it is, one line and a code
         detail = " ".join(str(error).split())
-        _leave(name, f"{type(error).__name__}: {detail}; --debug shows where", 1, debug)
+        shown = f"{type(error).__name__}: {detail}; --debug shows where"
+        _leave(name, shown, 1, debug, expected=False)
 
 
 def _lock(place: Workspace, name: str) -> filelock.FileLock:
@@ -175,10 +191,19 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise _Interrupted(number)
 
 
-def _leave(name: str, message: str, code: int, debug: bool) -> NoReturn:
+def _arguments(params_path: Path, overrides: tuple[str, ...], debug: bool) -> list[str]:
+    """The options of a call, to be made again."""
+    set_again = [word for override in overrides for word in ("--set", override)]
+    return ["--params", str(params_path), *set_again, *(["--debug"] if debug else [])]
+
+
+def _leave(name: str, message: str, code: int, debug: bool, *, expected: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
-    print(f"finch {name.replace('_', '-')}: {message}", file=sys.stderr)
+    line = f"finch {name.replace('_', '-')}: {message}"
+    if not leave_words(line, expected):
+        print(line, file=sys.stderr)
     sys.stderr.flush()
     # Interpreter shutdown of the native runtimes must not turn the code into another one.
-    os._exit(code) if code > 128 else sys.exit(code)
+    # Nor may one of several processes wait in it for another one that it has lost.
+    os._exit(code) if code > 128 or find_seat().size > 1 else sys.exit(code)

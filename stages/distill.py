@@ -8,6 +8,7 @@ from stages.console import track
     reads="data/teacher_logits/, data/prepared/, models/teacher/",
     writes="models/student/ (safetensors, model.json, class_order.json), reports/student.json, "
     "reports/student_history.csv",
+    together=True,
 )
 def distill(context: Context) -> None:
     """Train the student on the labels and on the teacher's cached logits."""
@@ -24,6 +25,7 @@ def distill(context: Context) -> None:
     from pipeline.models.head import read_head_weights
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
+    from pipeline.training.distributed import join
     from pipeline.training.loop import TeacherAnswers, train
     from stages.training_record import EpochLog, write_figures, write_history
 
@@ -63,7 +65,7 @@ def distill(context: Context) -> None:
         run.checkpoint_minutes,
     )
     epochs = EpochLog(context.log, params.epochs, place.reports / "dvclive/distill")
-    with between_steps() as stop:
+    with join(device) as group, between_steps() as stop:
         trained = train(
             student,
             objective,
@@ -73,6 +75,7 @@ def distill(context: Context) -> None:
             views,
             device=device,
             seed=run.seed,
+            group=group,
             teacher=answers,
             checkpoints=checkpoints,
             stop=stop,
@@ -80,6 +83,8 @@ def distill(context: Context) -> None:
             on_epoch=epochs.done,
             on_resume=epochs.resumed,
         )
+    if not group.leads:
+        return
     figures = write_figures(place.reports / "student.json", trained, val, device)
     write_history(place.reports / "student_history.csv", trained.history)
     save_classifier(

@@ -10,6 +10,7 @@ from stages.console import track
     reads="data/prepared/, pretrained weights",
     writes="models/teacher/ (safetensors, model.json), reports/teacher.json, "
     "reports/teacher_history.csv",
+    together=True,
 )
 def finetune(context: Context) -> None:
     """Fine-tune the teacher on the prepared photographs."""
@@ -21,6 +22,7 @@ def finetune(context: Context) -> None:
     from pipeline.models.pretrained import load_pretrained
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
+    from pipeline.training.distributed import join
     from pipeline.training.loop import train
     from stages.training_record import EpochLog, write_figures, write_history
 
@@ -41,7 +43,7 @@ def finetune(context: Context) -> None:
     )
     checkpoints = Checkpoints(place.checkpoints / "finetune", key, run.checkpoint_minutes)
     epochs = EpochLog(context.log, params.epochs, place.reports / "dvclive/finetune")
-    with between_steps() as stop:
+    with join(device) as group, between_steps() as stop:
         trained = train(
             teacher,
             CrossEntropy(params.label_smoothing),
@@ -51,6 +53,7 @@ def finetune(context: Context) -> None:
             context.params.views,
             device=device,
             seed=run.seed,
+            group=group,
             freeze_epochs=params.freeze_epochs,
             checkpoints=checkpoints,
             stop=stop,
@@ -58,6 +61,8 @@ def finetune(context: Context) -> None:
             on_epoch=epochs.done,
             on_resume=epochs.resumed,
         )
+    if not group.leads:
+        return
     figures = write_figures(place.reports / "teacher.json", trained, val, device)
     write_history(place.reports / "teacher_history.csv", trained.history)
     save_classifier(

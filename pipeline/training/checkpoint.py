@@ -21,6 +21,7 @@ from torch import nn
 from pipeline.errors import ArtefactError, TrainingError
 from pipeline.files import whole_file
 from pipeline.hashing import hash_value
+from pipeline.training.seat import find_seat
 from pipeline.training.state import State
 
 FORMAT = 1
@@ -29,6 +30,10 @@ _DELETE = "delete it to train from the start"
 
 def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str:
     """Names a training by all that its weights follow from; another input is another training.
+
+    On the CPU, where a training ends in the same bits, they follow from the number of threads and
+    processes too. On a GPU they do so only up to rounding, and a training may go on with more
+    processes or fewer.
 
     Args:
         model: With its first weights.
@@ -40,7 +45,9 @@ def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     first = hashlib.sha256(save(weights)).hexdigest()
-    surroundings = [FORMAT, torch.__version__, device.type, torch.get_num_threads()]
+    surroundings = [FORMAT, torch.__version__, device.type]
+    if device.type == "cpu":
+        surroundings += [torch.get_num_threads(), find_seat().size]
     return hash_value([surroundings, first, inputs])
 
 

@@ -8,15 +8,21 @@ import torch
 
 from pipeline.errors import ParameterError
 from pipeline.params import Run
+from pipeline.training.seat import find_seat
 
 
 def prepare_torch(run: Run) -> torch.device:
     """Seeds torch, sets its CPU threads, and resolves the device.
 
+    Where several processes train together, each takes the GPU of its number on its machine.
+
     Raises:
-        ParameterError: The named device is not there.
+        ParameterError: The named device is not there, or not for every process.
     """
     device = resolve_device(run.device)
+    seat = find_seat()
+    if seat.size > 1:
+        device = _own_device(device, seat.local_rank)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
@@ -40,3 +46,22 @@ def resolve_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> torch.devic
             f"run.device = {name}", "torch sees no such device", "set run.device to auto or cpu"
         )
     return torch.device(name)
+
+
+def _own_device(device: torch.device, place: int) -> torch.device:
+    """The device of the process with a number, among the processes of one machine."""
+    if device.type == "mps":
+        raise ParameterError(
+            "run.device = mps", "several processes cannot train on it", "set run.device to cpu"
+        )
+    if device.type != "cuda":
+        return device
+    count = torch.cuda.device_count()
+    if place >= count:
+        raise ParameterError(
+            "run.device = cuda",
+            f"process {place + 1} of this machine has no GPU of its own, there are {count}",
+            "start as many processes as there are GPUs",
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)

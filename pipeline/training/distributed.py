@@ -99,7 +99,7 @@ class Group:
         return list(flags)
 
 
-class _Several(Group):
+class Several(Group):
     """One of several processes, which all call the same methods in the same order."""
 
     def __init__(self, seat: Seat, device: torch.device) -> None:
@@ -108,6 +108,7 @@ class _Several(Group):
         self._spread: DistributedDataParallel | None = None
 
     def check(self, recipe: Recipe, images: int) -> None:
+        """See ``Group.check``."""
         steps = -(-images // recipe.batch_size)
         batch = images // steps  # the smallest
         part = batch // min(recipe.accumulate, batch)
@@ -121,24 +122,27 @@ class _Several(Group):
             )
 
     def adapt(self, model: nn.Module) -> None:
+        """See ``Group.adapt``."""
         if self._device.type == "cuda":
             # timm's, because torch's would drop the activation inside of timm's batch norms.
             convert_sync_batchnorm(model)
 
     def spread(self, model: nn.Module, *, frozen: bool) -> nn.Module:
+        """See ``Group.spread``."""
+        self._spread = DistributedDataParallel(model, find_unused_parameters=frozen)
         # Each process has statistics of its own where batch norm cannot look beyond its share;
         # training never reads them, and whoever does gets those of the first.
-        self._spread = DistributedDataParallel(
-            model, broadcast_buffers=False, find_unused_parameters=frozen
-        )
-        self._spread.register_comm_hook(None, _add_up_bucket)
+        self._spread.broadcast_buffers = False
+        self._spread.register_comm_hook(None, lambda state, bucket: _add_up_bucket(bucket))
         return self._spread
 
     def adding_up(self, last: bool) -> AbstractContextManager[None]:
+        """See ``Group.adding_up``."""
         assert self._spread is not None
         return nullcontext() if last else self._spread.no_sync()
 
     def start_alike(self, state: State, restored: bool) -> bool:
+        """See ``Group.start_alike``."""
         if not self.any(self.leads and restored)[0]:
             return False
         tensors, facts = b"", b""
@@ -151,31 +155,38 @@ class _Several(Group):
         return True
 
     def share(self, part: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See ``Group.share``."""
         return part[self.stretch(len(part))]
 
     def gather(self, rows: Tensor, total: int) -> Tensor:
+        """See ``Group.gather``."""
         ends = _ends(total, self.seat.size)
         gathered: Tensor = _Gather.apply(rows, ends, self.seat.rank)
         return gathered
 
     def own_draws(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
+        """See ``Group.own_draws``."""
         return draws_of(device, *key, self.seat.rank)
 
     def share_statistics(self, model: nn.Module) -> None:
+        """See ``Group.share_statistics``."""
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
     def stretch(self, count: int) -> slice:
+        """See ``Group.stretch``."""
         ends = _ends(count, self.seat.size)
         return slice(ends[self.seat.rank], ends[self.seat.rank + 1])
 
     def add_up(self, *numbers: int) -> list[int]:
+        """See ``Group.add_up``."""
         # On the CPU, so that a GPU need not end its work before these go on their way.
         summed = torch.tensor(numbers, dtype=torch.int64)
         dist.all_reduce(summed)
         return cast("list[int]", summed.tolist())
 
     def any(self, *flags: bool) -> list[bool]:
+        """See ``Group.any``."""
         return [count > 0 for count in self.add_up(*flags)]
 
     def _from_first(self, content: bytes) -> bytes:
@@ -211,7 +222,7 @@ def join(device: torch.device) -> Iterator[Group]:
             f"has not met the others ({said})",
             "start all of them with torchrun",
         ) from None
-    group = _Several(seat, device)
+    group = Several(seat, device)
     yield group
     # Only at a good end: after a bad one the others may never come.
     group.any(False)
@@ -244,7 +255,7 @@ def _ends(count: int, parts: int) -> list[int]:
     return [count * part // parts for part in range(parts + 1)]
 
 
-def _add_up_bucket(state: None, bucket: Any) -> torch.futures.Future[Tensor]:
+def _add_up_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
     """Where DistributedDataParallel would take the mean over the processes."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     added: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])

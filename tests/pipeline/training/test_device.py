@@ -55,3 +55,29 @@ def test_threads_are_set_only_when_asked_for(asked, expected):
     assert torch.get_num_threads() == 1
     prepare_torch(Run(device="cpu", threads=asked))
     assert torch.get_num_threads() == expected
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+
+
+def test_each_process_takes_a_gpu_of_its_own(there, second_of_two, monkeypatch):
+    there(cuda=True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert prepare_torch(Run()) == torch.device("cuda", 1)
+    assert taken == [1]
+    assert prepare_torch(Run(device="cpu")) == torch.device("cpu")
+
+
+def test_a_process_without_a_gpu_is_refused(there, second_of_two, monkeypatch):
+    there(cuda=True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ParameterError, match=r"run\.device = cuda: process 2 .*, there are 1; st"):
+        prepare_torch(Run())
+    there(mps=True)
+    with pytest.raises(ParameterError, match=r"run\.device = mps: several processes cannot"):
+        prepare_torch(Run())

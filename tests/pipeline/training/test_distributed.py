@@ -1,0 +1,152 @@
+"""Two real processes, and one, on the same small trainings."""
+
+import json
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.layers import SyncBatchNormAct
+
+from pipeline.errors import ParameterError, TrainingError
+from pipeline.params import Distill, Finetune
+from pipeline.training import distributed
+from pipeline.training.distributed import Group, join
+from pipeline.training.seat import Seat
+from tests.pipeline.training import train_together
+from tests.pipeline.training.train_together import CASES
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[3]
+
+
+def train_two(folder, device):
+    module = train_together.__name__
+    together = ["--standalone", "--nproc-per-node", "2", "--log-dir", str(folder / "logs")]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *together, "-m", module, folder, device],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two processes came to: a folder for each."""
+    return train_two(tmp_path_factory.mktemp("two"), "cpu")
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def history(folder):
+    return json.loads((folder / "history.json").read_text())
+
+
+def assert_near(first, second, within):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=0, atol=within, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_give_the_weights_of_one(two, case):
+    alone = train_together.train_case(case, Group(), CPU)
+    expected = alone.model.state_dict()
+    for rank in ("0", "1"):
+        assert_near(expected, weights(two / rank / case), within=1e-5)
+        told = history(two / rank / case)
+        assert [done["val_accuracy"] for done in told] == [e.val_accuracy for e in alone.history]
+        losses = pytest.approx([epoch.loss for epoch in alone.history], abs=1e-5)
+        assert [done["loss"] for done in told] == losses
+    # Else there would be nothing to compare.
+    first = train_together.network(CASES[case][0]).state_dict()
+    moved = [(expected[n] - t).abs().max() for n, t in first.items() if n.startswith("backbone")]
+    assert max(moved) > 1e-3
+
+
+@pytest.mark.slow
+def test_all_stop_where_one_is_asked_to_and_go_on_to_the_same_weights(two):
+    moments = [(two / rank / "stopped.txt").read_text() for rank in ("0", "1")]
+    assert moments == ["epoch 2, step 6 (batch 2 of 4)"] * 2
+    for rank in ("0", "1"):
+        whole, resumed = two / rank / "never_stopped", two / rank / "stopped"
+        assert_near(weights(whole), weights(resumed), within=0)
+        assert history(whole) == history(resumed)
+    assert_near(weights(two / "0/stopped"), weights(two / "1/stopped"), within=0)
+
+
+@pytest.mark.slow
+def test_the_first_process_alone_keeps_checkpoints(two):
+    assert (two / "0/stopped/checkpoints/key.safetensors").is_file()
+    assert not (two / "1/stopped/checkpoints").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    gpu = torch.device("cuda", 0)
+    two = train_two(tmp_path, "cuda")
+    for case in CASES:
+        alone = train_together.train_case(case, Group(), gpu).model.cpu().state_dict()
+        assert_near(alone, weights(two / "0" / case), within=1e-4)
+    # Batch norm looks at the whole batch there.
+    alone = train_together.train_batch_norm(Group(), gpu).model.cpu().state_dict()
+    assert_near(alone, weights(two / "0/batch"), within=1e-4)
+    assert len({(two / rank / "stopped.txt").read_text() for rank in ("0", "1")}) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "images", "says"),
+    [
+        (Finetune, {"batch_size": 4}, 99, r"finetune\.batch_size = 4: leaves 3 images"),
+        # The last images make no small batch of their own, but all batches smaller.
+        (Distill, {"batch_size": 8}, 9, r"distill\.batch_size = 8: leaves 4 images"),
+        (Distill, {"batch_size": 16, "accumulate": 4}, 64, r"leaves 4 images .*accumulate = 4"),
+    ],
+)
+def test_more_processes_than_images_are_refused(section, changes, images, says):
+    recipe = section(**{"epochs": 1, "lr": 0.1, "weight_decay": 0.0, **changes})
+    five = distributed.Several(Seat(0, 5, 0), CPU)
+    with pytest.raises(ParameterError, match=says + r".* for 5 processes; raise it, or start"):
+        five.check(recipe, images)
+    distributed.Several(Seat(0, 3, 0), CPU).check(recipe, images)
+    Group().check(recipe, images)
+
+
+@pytest.mark.parametrize("count", [8, 9, 10, 11, 3])
+def test_shares_are_all_of_a_batch_and_about_equal(count):
+    shares = [distributed.Several(Seat(rank, 4, 0), CPU).stretch(count) for rank in range(4)]
+    places = [list(range(count))[share] for share in shares]
+    assert list(chain.from_iterable(places)) == list(range(count))
+    assert max(map(len, places)) - min(map(len, places)) <= 1
+
+
+def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
+    network = timm.create_model("test_efficientnet").eval()
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        before = network(pixels)
+        distributed.Several(Seat(0, 2, 0), torch.device("cuda")).adapt(network)
+        assert any(isinstance(layer, SyncBatchNormAct) for layer in network.modules())
+        torch.testing.assert_close(network(pixels), before)
+
+
+def test_a_process_that_cannot_meet_the_others_says_so(monkeypatch):
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    says = r"process 2 of 2: has not met the others .*; start all of them with torchrun"
+    with pytest.raises(TrainingError, match=says), join(CPU):
+        pass
