@@ -78,22 +78,30 @@ def train_small(checkpoints=None, model=None, images=30, **options):
     )
 
 
+STEPS_PER_EPOCH = 13
+
+
 def train_in(folder: Path) -> None:
-    """Trains with the checkpoints of a folder, and leaves its result and a log beside them."""
+    """Trains with the checkpoints of a folder, and leaves its result and a log beside them.
+
+    After every step there is a line in the log, and then a checkpoint.
+    """
     torch.set_num_threads(1)
     with (folder / "log").open("a") as log:
 
-        def resumed(history, steps):
-            log.write(f"resumed {len(history)} {steps}\n")
+        def note(line):
+            log.write(f"{line}\n")
             log.flush()
 
-        log.write("started\n")
-        log.flush()
+        note("started")
         trained = train_small(
-            Checkpoints(folder / "checkpoints", "small", minutes=1e-4),
-            images=100,
-            recipe=recipe(epochs=12),
-            on_resume=resumed,
+            Checkpoints(folder / "checkpoints", "small", minutes=1e-9),
+            images=8 * STEPS_PER_EPOCH,
+            recipe=recipe(epochs=24),
+            stop=lambda: note("step") or False,
+            on_resume=lambda history, steps: note(
+                f"resumed {len(history) * STEPS_PER_EPOCH + steps}"
+            ),
         )
     weights = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
