@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from pipeline.params.section import AboveZero, Fraction, Section
+from pipeline.params.section import AboveZero, Fraction, Positive, Section
 
 
 class Views(Section):
@@ -23,4 +25,16 @@ class Views(Section):
     brightness: Fraction = Field(0.2, description="Largest relative change of brightness.")
     contrast: Fraction = Field(0.2, description="Largest relative change of contrast.")
     saturation: Fraction = Field(0.0, description="Largest relative change of saturation.")
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="Largest turn of the hue, 1 being once around the circle."
+    )
+    auto: Literal["none", "trivial", "rand"] = Field(
+        "none",
+        description="Operations from a list besides: one of any strength (TrivialAugment), or "
+        "`auto_ops` of one strength (RandAugment).",
+    )
+    auto_ops: Positive = Field(2, description="Operations of `auto: rand`, one after the other.")
+    auto_magnitude: int = Field(
+        9, ge=0, le=30, description="Strength of the operations of `auto: rand`."
+    )
     erase: Fraction = Field(0.0, description="Share of views with one rectangle erased.")

@@ -1,0 +1,116 @@
+"""Held to torchvision's own classes, which get one image and one random choice at a time."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from pipeline.params import Views
+from pipeline.views import to_unit_range
+from tests.pipeline.views.made_views import CPU, NOTHING, noise, views_of
+
+OPERATIONS = 14
+BINS = 31
+SIZE = 40  # more than the 32 px that TrivialAugment can shift by
+
+
+def smooth_image():
+    """Without edges, where a rounding error in a place would be a large one in a pixel."""
+    coarse = torch.from_numpy(noise(1, size=5)).permute(0, 3, 1, 2)
+    image = torch.nn.functional.interpolate(coarse.float(), SIZE, mode="bicubic").clamp(0, 255)
+    image = image.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    # No pixel at a threshold of solarize, where rounding would decide.
+    return np.where(image % 17 == 0, image ^ 1, image)
+
+
+class Choices:
+    """Stands in for torch's random numbers, in the order in which torchvision asks for them."""
+
+    def __init__(self, monkeypatch):
+        self.whole, self.signs = [], []
+        monkeypatch.setattr(torch, "randint", lambda *_: torch.tensor(self.whole.pop(0)))
+        monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(self.signs.pop(0)))
+
+
+def every_outcome(transform, image, monkeypatch, magnitudes):
+    """What torchvision makes of an image, [operations, magnitudes, signs, 3 * SIZE * SIZE]."""
+    results = []
+    with monkeypatch.context() as patch:
+        choices = Choices(patch)
+        for operation, magnitude, sign in product(range(OPERATIONS), magnitudes, (0.25, 0.75)):
+            choices.whole, choices.signs = [operation, magnitude], [sign]
+            results.append(transform(image).flatten())
+    return torch.stack(results).view(OPERATIONS, len(magnitudes), 2, -1)
+
+
+def nearest(views, outcomes):
+    """Which outcome each view is, and by how much it misses it."""
+    flat = torch.from_numpy(views).permute(0, 3, 1, 2).flatten(1)
+    errors = torch.cdist(flat, outcomes.flatten(0, -2), p=math.inf)
+    return errors.min(dim=1)
+
+
+def test_trivial_augment_is_torchvisions_and_all_choices_are_as_likely(monkeypatch):
+    image, count = smooth_image(), 600
+    transform = v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
+    pixels = to_unit_range(image, CPU)[0].contiguous()
+    outcomes = every_outcome(transform, pixels, monkeypatch, range(BINS))
+    for way, pixels_moved in enumerate((-16, 16)):
+        # 15 pixels in torchvision, where half of 32 comes out as 15.999999.
+        for operation, shift in ((3, [pixels_moved, 0]), (4, [0, pixels_moved])):
+            moved = F.affine(pixels, angle=0, translate=shift, scale=1, shear=[0, 0])
+            outcomes[operation, 15, way] = moved.flatten()
+    recipe = Views(**NOTHING, auto="trivial")
+    missed, which = nearest(views_of(np.repeat(image, count, 0), recipe), outcomes)
+    assert missed.max() < 1e-4
+    operation, magnitude, sign = np.unravel_index(which.numpy(), outcomes.shape[:-1])
+    # Some outcomes are one and the same: nothing at all, or a magnitude that does not matter.
+    plain = (outcomes - pixels.flatten()).abs().amax(dim=-1) < 1e-4
+    moved = ~plain.numpy()[operation, magnitude, sign]
+    assert set(operation[moved]) == set(range(1, OPERATIONS))
+    _, high = binom.interval(0.9999, count, 1 / OPERATIONS)
+    seen = np.bincount(operation[moved], minlength=OPERATIONS)
+    assert seen.max() <= high
+    rotated = operation == 5
+    assert len(set(magnitude[rotated])) > 15
+    assert 0.2 < sign[rotated & moved].mean() < 0.8
+
+
+@pytest.mark.parametrize("magnitude", [0, 9, 30])
+def test_rand_augment_is_torchvisions(monkeypatch, magnitude):
+    image, count = smooth_image(), 150
+    transform = v2.RandAugment(
+        num_ops=1, magnitude=magnitude, interpolation=InterpolationMode.BILINEAR
+    )
+    outcomes = every_outcome(transform, to_unit_range(image, CPU)[0], monkeypatch, [magnitude])
+    recipe = Views(**NOTHING, auto="rand", auto_ops=1, auto_magnitude=magnitude)
+    missed, which = nearest(views_of(np.repeat(image, count, 0), recipe), outcomes)
+    assert missed.max() < 1e-4
+    assert magnitude == 0 or len(which.unique()) > 20
+
+
+def test_the_operations_of_rand_augment_follow_one_another():
+    """An operation is the same whatever follows, and what follows starts from its result."""
+    image = np.repeat(smooth_image(), 60, 0)
+    one, two = (
+        views_of(image, Views(**NOTHING, auto="rand", auto_ops=ops, auto_magnitude=20))
+        for ops in (1, 2)
+    )
+    same = (one == two).all(axis=(1, 2, 3))
+    # Where the second operation is the identity, or makes no difference.
+    assert 0 < same.sum() < 20
+
+
+def test_a_stronger_magnitude_changes_more():
+    image = np.repeat(smooth_image(), 100, 0)
+
+    def change(magnitude):
+        recipe = Views(**NOTHING, auto="rand", auto_magnitude=magnitude)
+        return np.abs(views_of(image, recipe) - image / 255).mean()
+
+    assert change(3) < change(12) < change(30)
