@@ -35,6 +35,17 @@ class Recipe(Section):
     )
     warmup: Fraction = Field(0.2, description="Share of the steps on which the rate rises.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing of the hard labels.")
+    mixup: NotNegative = Field(
+        0.0,
+        description="Every image of a batch is blended with another one, and so are their labels, "
+        "by a share from the Beta distribution with this number as both of its parameters; 0 "
+        "switches it off. With `cutmix` on too, each batch has one of them.",
+    )
+    cutmix: NotNegative = Field(
+        0.0,
+        description="Every image of a batch gets a rectangle of another one, and as large a share "
+        "of its label; the share is drawn as for `mixup`. 0 switches it off.",
+    )
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="Decay per step of averaged weights; 0 switches them off."
     )
@@ -63,6 +74,11 @@ class Recipe(Section):
     compile: bool = Field(
         False, description="Let torch.compile make the network faster; needs a C++ compiler."
     )
+
+    @property
+    def section(self) -> str:
+        """Its name in ``params.yaml``, for messages."""
+        return type(self).__name__.lower()
 
     @model_validator(mode="after")
     def _parts_have_images(self) -> Recipe:

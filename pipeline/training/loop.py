@@ -26,6 +26,7 @@ from pipeline.training.distributed import Group
 from pipeline.training.draws import draws_of
 from pipeline.training.freezing import learn_all, learn_head
 from pipeline.training.history import Epoch, has_settled, kept_epoch
+from pipeline.training.mixing import Mix, check_mixing, draw_mix, mixed_loss
 from pipeline.training.optimisation import build_average, build_optimizer, rate_factor
 from pipeline.training.precision import resolve_precision
 from pipeline.training.state import State
@@ -108,7 +109,7 @@ def train(
         val_split: Images and labels to choose the best epoch by.
         views: How images are augmented.
         device: Where to train.
-        seed: Of the batches' order, and of what the objective draws.
+        seed: Of the batches' order and of their mixing, and of what the objective draws.
         group: The processes that train together.
         teacher: The teacher's logits on the views; epoch e shows view e modulo K. Without it
             every epoch shows a new view.
@@ -127,9 +128,11 @@ def train(
         TrainingStopped: ``stop`` said yes.
         ArtefactError: The checkpoint is damaged or does not fit.
         ParameterError: The device has no such precision, the network no layer to learn alone, or
-            a batch not enough images for the processes.
+            a batch not enough images for the processes, or the teacher's cached answers no mixed
+            images.
     """
     _check_teacher(model, objective, train_split, teacher)
+    check_mixing(recipe, objective, cached=isinstance(teacher, TeacherAnswers))
     if places is None:
         places = np.arange(len(train_split))
     group.check(recipe, len(places))
@@ -159,6 +162,7 @@ def train(
         train_split,
         views,
         teacher,
+        seed,
         steps_per_epoch=-(-len(places) // recipe.batch_size),
     )
     total_steps = recipe.epochs * lesson.steps_per_epoch
@@ -223,6 +227,7 @@ class _Lesson:
         split: Images and labels to learn from.
         views: How images are augmented.
         teacher: The teacher's answers, if there are any.
+        seed: Of the mixing.
         steps_per_epoch: Steps that show every image once.
     """
 
@@ -235,6 +240,7 @@ class _Lesson:
     split: Split
     views: Views
     teacher: TeacherAnswers | None
+    seed: int
     steps_per_epoch: int
 
     @property
@@ -256,11 +262,13 @@ class _Lesson:
         view = epoch % self.teacher.views if self.teacher else epoch
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
+        size = self.split.images.shape[1]
+        mix = draw_mix(recipe, batch, size, (self.seed, epoch, state.steps))
         try:
             parts = np.array_split(batch, min(recipe.accumulate, len(batch)))
             for part in parts:
                 with self.group.adding_up(last=part is parts[-1]):
-                    self._gather(part, len(part) / len(batch), view, when)
+                    self._gather(part, len(part) / len(batch), view, when, mix)
             if recipe.clip_norm:
                 state.scaler.unscale_(state.optimizer)
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
@@ -271,16 +279,15 @@ class _Lesson:
         if state.average is not None:
             state.average.update_parameters(state.model)
 
-    def _gather(self, part: NDArray[np.int64], share: float, view: int, when: float) -> None:
+    def _gather(
+        self, part: NDArray[np.int64], share: float, view: int, when: float, mix: Mix | None
+    ) -> None:
         """Adds the gradients of a part of a batch, and its loss to the epoch's sums."""
         state, teacher, device = self.state, self.teacher, self.state.device
         mine = self.group.share(part)
         draws = (self.seed, len(state.history), state.steps, int(part[0]))
-        if teacher is not None and teacher.pixels is not None:
-            pixels = to_unit_range(teacher.pixels[view, mine], device)
-        else:
-            pixels = make_views(self.split.images[mine], mine, view, self.views, device)
-        labels = torch.from_numpy(self.split.labels[part]).to(device)
+        pixels = self._pixels(mine, view) if mix is None else self._mixed(mine, view, mix)
+        labels = self._labels(part)
         answers = _answers(teacher, view, part, device)
         mixed = self.precision != torch.float32
         with (
@@ -290,7 +297,11 @@ class _Lesson:
             logits = self.network(pixels)
         logits = self.group.gather(logits.float(), len(part))
         with draws_of(device, *draws):  # the same ones in every process
-            loss = state.objective(logits, labels, answers, when)
+            if mix is None:
+                loss = state.objective(logits, labels, answers, when)
+            else:
+                theirs = self._labels(mix.partners_of(part))
+                loss = mixed_loss(state.objective, logits, labels, theirs, mix.share, answers, when)
         named = {"loss": loss.total.detach(), **loss.parts}
         # All numbers in one transfer: each one waits until the GPU has computed it.
         values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
@@ -299,6 +310,22 @@ class _Lesson:
         state.scaler.scale(loss.total * share).backward()
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value * len(part)
+
+    def _pixels(self, places: NDArray[np.int64], view: int) -> Tensor:
+        teacher, device = self.teacher, self.state.device
+        if teacher is not None and teacher.pixels is not None:
+            return to_unit_range(teacher.pixels[view, places], device)
+        return make_views(self.split.images[places], places, view, self.views, device)
+
+    def _mixed(self, part: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
+        """The views of a part, mixed with those of its partners, which may be in other parts."""
+        wanted = np.concatenate([part, mix.partners_of(part)])
+        places, where = np.unique(wanted, return_inverse=True)
+        pixels = self._pixels(places, view)
+        return mix.blend(pixels[where[: len(part)]], pixels[where[len(part) :]])
+
+    def _labels(self, places: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.split.labels[places]).to(self.state.device)
 
 
 def predict(
@@ -406,12 +433,11 @@ def _bad_weight(model: nn.Module) -> str | None:
 def _out_of_memory(
     recipe: Recipe, device: torch.device, error: torch.OutOfMemoryError
 ) -> TrainingError:
-    section = type(recipe).__name__.lower()  # a recipe's class is named after its section
     said = str(error).split(". ")[0]
     return TrainingError(
-        f"{section}.batch_size = {recipe.batch_size}",
+        f"{recipe.section}.batch_size = {recipe.batch_size}",
         f"a step does not fit into the memory of {device} ({said})",
-        f"lower it, or raise {section}.accumulate = {recipe.accumulate}",
+        f"lower it, or raise {recipe.section}.accumulate = {recipe.accumulate}",
     )
 
 

@@ -53,8 +53,9 @@ def assert_same(first, second):
         {"optimizer": "adamw", "lr": 0.01, "ema_decay": 0.0, "clip_norm": 0.0},
         {"keep": "last", "momentum": 0.0, "accumulate": 3},
         {"precision": "fp16"},
+        {"mixup": 0.4, "cutmix": 1.0},
     ],
-    ids=["sgd", "adamw", "accumulate", "fp16"],
+    ids=["sgd", "adamw", "accumulate", "fp16", "mixing"],
 )
 def test_a_training_stopped_after_every_single_step_ends_in_the_same_weights(tmp_path, changes):
     settings = recipe(**changes)

@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import beta, binomtest, kstest
+
+from pipeline.data.prepared import Split
+from pipeline.errors import ParameterError
+from pipeline.losses import CrossEntropy, Loss, Objective
+from pipeline.params import Distill, Finetune, Recipe, Views
+from pipeline.training.loop import TeacherAnswers, train
+from pipeline.training.mixing import check_mixing, draw_mix
+from tests.pipeline.training.small_training import CLASSES, SIZE, network, photographs
+
+CPU = torch.device("cpu")
+PLAIN = Views(crop_scale=1, crop_ratio=1, horizontal_flip=False, brightness=0, contrast=0)
+BATCH = np.array([2, 3, 5, 8, 13, 21])
+
+
+def recipe(**changes):
+    return Recipe(**{"epochs": 1, "batch_size": 6, "lr": 0.05, "weight_decay": 0.0, **changes})
+
+
+def mixes(count, **changes):
+    settings = recipe(**changes)
+    return [draw_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
+
+
+def test_a_recipe_that_does_not_mix_draws_nothing():
+    assert draw_mix(recipe(), BATCH, 32, (0, 0, 1)) is None
+
+
+def test_a_mix_follows_from_its_moment_alone():
+    settings = recipe(mixup=0.4, cutmix=1.0)
+    first, again = (draw_mix(settings, BATCH, 32, (7, 2, 5)) for _ in range(2))
+    assert (first.share, first.box) == (again.share, again.box)
+    np.testing.assert_array_equal(first.partners, again.partners)
+    others = [draw_mix(settings, BATCH, 32, m).share for m in ((8, 2, 5), (7, 3, 5), (7, 2, 6))]
+    assert len({first.share, *others}) == 4
+
+
+@pytest.mark.parametrize("way", ["mixup", "cutmix"])
+def test_everyone_is_the_partner_of_one_and_any_pair_can_meet(way):
+    drawn = mixes(200, **{way: 1.0})
+    pairs = {(own, other) for mix in drawn for own, other in zip(BATCH, mix.partners, strict=True)}
+    assert all(sorted(mix.partners) == BATCH.tolist() for mix in drawn)
+    assert len(pairs) == len(BATCH) ** 2
+    some = BATCH[[1, 4]]
+    np.testing.assert_array_equal(drawn[0].partners_of(some), drawn[0].partners[[1, 4]])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_the_shares_of_mixup_are_from_the_beta_distribution(alpha):
+    shares = [mix.share for mix in mixes(400, mixup=alpha)]
+    assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 1e-3
+
+
+def test_with_both_on_either_is_as_likely():
+    cut = sum(mix.box is not None for mix in mixes(300, mixup=0.2, cutmix=1.0))
+    assert binomtest(cut, 300).pvalue > 1e-3
+
+
+def test_mixup_blends_every_pixel():
+    dark, bright = (torch.full((6, 3, 32, 32), level) for level in (0.25, 0.75))
+    for mix in mixes(5, mixup=1.0):
+        expected = torch.full_like(dark, 0.75 - 0.5 * mix.share)
+        torch.testing.assert_close(mix.blend(dark, bright), expected)
+
+
+def test_cutmix_puts_a_rectangle_of_the_partner_of_the_stated_share_into_the_image():
+    own, partners = torch.zeros(6, 3, 32, 32), torch.ones(6, 3, 32, 32)
+    touched, shares = torch.zeros(32, 32), []
+    for mix in mixes(300, cutmix=1.0):
+        found = mix.blend(own, partners)
+        assert (found == found[0, 0]).all()
+        hit = found[0, 0]
+        rows, columns = hit.any(dim=1), hit.any(dim=0)
+        torch.testing.assert_close(hit, torch.outer(rows.float(), columns.float()))
+        assert 1 - hit.mean().item() == pytest.approx(mix.share)
+        sides = sorted((int(rows.sum()), int(columns.sum())))
+        ends = (rows[0], rows[-1], columns[0], columns[-1])
+        assert sides[1] - sides[0] <= 1 or any(ends)  # a square, but where the border cuts it
+        touched += hit
+        shares.append(mix.share)
+    # All of the image is reached, and much or little of it.
+    assert touched.min() > 20
+    assert min(shares) < 0.1
+    assert max(shares) > 0.9
+    assert (own == 0).all()
+
+
+class Answers(Objective):
+    """Keeps what it was given; its loss tells labels apart."""
+
+    def __init__(self, needs_teacher=False):
+        super().__init__()
+        self.needs_teacher = needs_teacher
+        self.given = []
+
+    def forward(self, student, labels, teacher, epoch):
+        self.given.append((student.detach().clone(), labels, epoch))
+        loss = student.sum() * 0 + labels.float().mean()
+        return Loss(loss, {"doubled": 2 * loss.detach()})
+
+
+class Grey(torch.nn.Module):
+    """Answers the mean brightness of each image, in every class."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = torch.nn.Parameter(torch.zeros(CLASSES))
+
+    def forward(self, pixels):
+        # 0.25 and 0.5 undo the normalisation of the small network.
+        return 0 * self.idle + (pixels.mean(dim=(1, 2, 3)) * 0.25 + 0.5)[:, None]
+
+
+def grey_split(levels):
+    levels = np.array(levels, np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (len(levels), SIZE, SIZE, 3))
+    return Split(np.array(images), levels.astype(np.int64))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("changes", [{"mixup": 1.0}, {"cutmix": 1.0}])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_step_learns_from_mixed_pixels_and_labels_in_the_same_shares(changes, packed, accumulate):
+    """A label is an image's brightness, so the mixed brightness must be the mixed labels'."""
+    split, model, spy = grey_split([0, 40, 80, 120, 160, 200, 240]), network(), Answers()
+    model.backbone = Grey()
+    pixels = split.images[None] if packed else None
+    teacher = TeacherAnswers(np.zeros((1, 7, CLASSES), np.float32), pixels)
+    settings = recipe(**changes, batch_size=7, accumulate=accumulate, epochs=3)
+    trained = train(model, spy, settings, split, split, PLAIN, device=CPU, seed=1, teacher=teacher)
+    losses, mixed = {1: [], 2: [], 3: []}, 0
+    for (student, own, epoch), (again, other, _) in zip(
+        spy.given[::2], spy.given[1::2], strict=True
+    ):
+        torch.testing.assert_close(student, again)
+        found = 255 * student[:, 0]
+        apart = own != other
+        shares = ((found - other) / (own - other))[apart]
+        if len(shares):
+            mixed += 1
+            torch.testing.assert_close(shares, shares[:1].expand_as(shares), atol=1e-3, rtol=0)
+        losses[int(epoch) + 1].append((found.mean().item(), len(found)))
+    assert mixed >= 3
+    for done in trained.history:
+        brightness, sizes = zip(*losses[done.epoch], strict=True)
+        assert done.loss == pytest.approx(np.average(brightness, weights=sizes), rel=1e-4)
+        assert done.parts["doubled"] == pytest.approx(2 * done.loss)
+
+
+def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
+    def linear():
+        model = network()
+        torch.manual_seed(3)
+        model.backbone = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, CLASSES)
+        )
+        return model
+
+    split, val = photographs(20, seed=1), photographs(9, seed=2)
+    whole, parts = (
+        train(
+            linear(),
+            CrossEntropy(),
+            recipe(epochs=2, batch_size=8, mixup=0.5, cutmix=0.5, accumulate=accumulate),
+            split,
+            val,
+            Views(),
+            device=CPU,
+            seed=0,
+        )
+        for accumulate in (1, 3)
+    )
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(parts.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["mixup", "cutmix"])
+def test_cached_answers_are_refused_for_mixed_images_before_training(way):
+    split, spy = photographs(6, seed=1), Answers(needs_teacher=True)
+    answers = TeacherAnswers(np.zeros((1, 6, CLASSES), np.float32))
+    settings = Distill(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, **{way: 0.2})
+    with pytest.raises(ParameterError) as caught:
+        train(network(), spy, settings, split, split, PLAIN, device=CPU, seed=0, teacher=answers)
+    assert str(caught.value) == (
+        f"distill.{way} = 0.2: the logit cache has no answers of the teacher on mixed images; set "
+        "cache_logits.views to 0, so that the teacher is asked as training goes, or set "
+        f"distill.{way} to 0"
+    )
+    assert spy.given == []
+
+
+def test_only_an_objective_that_needs_cached_answers_is_refused():
+    settings = Finetune(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, mixup=0.2)
+    check_mixing(settings, CrossEntropy(), cached=True)
+    check_mixing(settings, Answers(needs_teacher=True), cached=False)
