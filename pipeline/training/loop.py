@@ -127,7 +127,7 @@ def train(
             memory is short, or a checkpoint cannot be written.
         TrainingStopped: ``stop`` said yes.
         ArtefactError: The checkpoint is damaged or does not fit.
-        ParameterError: The device has no such precision, the network no layer to learn alone, or
+        ParameterError: The device has no such precision, the network no layer to learn alone,
             a batch not enough images for the processes, or the teacher's cached answers no mixed
             images.
     """
@@ -162,7 +162,6 @@ def train(
         train_split,
         views,
         teacher,
-        seed,
         steps_per_epoch=-(-len(places) // recipe.batch_size),
     )
     total_steps = recipe.epochs * lesson.steps_per_epoch
@@ -221,13 +220,12 @@ class _Lesson:
         state: What a step changes.
         network: The model, spread over the processes, and compiled if that is asked for.
         group: The processes that train together.
-        seed: Of what layers and objective draw.
+        seed: Of the mixing, and of what layers and objective draw.
         recipe: How a step is made.
         precision: What the network computes in.
         split: Images and labels to learn from.
         views: How images are augmented.
         teacher: The teacher's answers, if there are any.
-        seed: Of the mixing.
         steps_per_epoch: Steps that show every image once.
     """
 
@@ -240,7 +238,6 @@ class _Lesson:
     split: Split
     views: Views
     teacher: TeacherAnswers | None
-    seed: int
     steps_per_epoch: int
 
     @property
