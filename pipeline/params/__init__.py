@@ -3,6 +3,7 @@
 from pipeline.params.compare import Compare, Entry
 from pipeline.params.file import load_params
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
+from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
 from pipeline.params.recipe import Recipe
 from pipeline.params.run import Run
@@ -29,6 +30,7 @@ __all__ = [
     "Finetune",
     "Fractions",
     "LogitMSE",
+    "Network",
     "Params",
     "Prepare",
     "Quantize",

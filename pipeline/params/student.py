@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE
+from pipeline.params.network import ModelName, Network
 from pipeline.params.recipe import Recipe
 from pipeline.params.section import Section
 
@@ -39,10 +40,10 @@ class ClassOrder(Section):
         return self
 
 
-class Distill(Recipe):
+class Distill(Network, Recipe):
     """The student."""
 
-    model: str = Field("mobilenetv2_035", description="Any model name, as for `finetune.model`.")
+    model: ModelName = "mobilenetv2_035"
     method: Literal["figkd", "kd", "dkd", "dist", "logit_mse", "cross_entropy"] = Field(
         "figkd", description="What the student learns from besides the labels."
     )

@@ -9,10 +9,12 @@ import torch
 
 from pipeline.compare.comparison import run_comparison
 from pipeline.compare.judgement import judge
-from pipeline.compare.runs import Bench, Store
+from pipeline.compare.plan import trials_of
+from pipeline.compare.runs import Bench, Store, train_run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
+from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.params import Compare, Distill, Views
 from pipeline.training.loop import TeacherAnswers
 
@@ -148,6 +150,40 @@ def test_what_would_train_other_weights_is_another_run(bench, tmp_path):
     # The options of a method that is not used change nothing.
     same = replace(run, distill=run.distill.changed({"kd.weight": 0.5}))
     assert bench.name_of(same) == bench.name_of(run)
+
+
+def test_a_file_of_first_weights_counts_by_what_is_in_it(bench, tmp_path):
+    run = trials_of(COMPARE.entries[0], RECIPE, COMPARE)[0][0]
+
+    def started_from(path):
+        changes = {"pretrained": "file", "weights": str(path)}
+        return replace(run, distill=run.distill.changed(changes))
+
+    for name, content in (("one", b"1"), ("same", b"1"), ("other", b"2")):
+        (tmp_path / name).write_bytes(content)
+    names = [bench.name_of(started_from(tmp_path / n)) for n in ("one", "same", "other")]
+    assert names[0] == names[1]
+    assert len({bench.name_of(run), *names}) == 3
+    with pytest.raises(ParameterError, match=r"distill\.weights: .*gone cannot be read"):
+        bench.name_of(started_from(tmp_path / "gone"))
+
+
+def test_the_students_of_a_comparison_start_from_pretrained_weights(bench, tmp_path):
+    torch.manual_seed(8)
+    donor = build_classifier("test_vit", CLASSES, SIZE)
+    save_classifier(tmp_path / "donor", donor, {})
+    # So slow that what is kept is what it started from.
+    changes = {
+        "pretrained": "file",
+        "weights": str(tmp_path / "donor/model.safetensors"),
+        "lr": 1e-9,
+    }
+    run = trials_of(COMPARE.entries[0], RECIPE, COMPARE)[0][0]
+    run = replace(run, distill=run.distill.changed(changes))
+    train_run(run, bench, Store(tmp_path / "runs"))
+    kept, _ = load_classifier(tmp_path / "runs" / bench.name_of(run), torch.device("cpu"))
+    for name, tensor in donor.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
 
 
 def test_a_random_class_order_is_another_one_with_every_seed(bench, tmp_path):

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
-from pipeline.models.pretrained import load_pretrained
+from pipeline.models.pretrained import load_pretrained, start_classifier
+from pipeline.params import Distill, Finetune
 
 LITE0 = "tf_efficientnet_lite0"
 TINY = "test_efficientnet"
@@ -119,6 +120,24 @@ def test_a_file_fills_the_network_whether_finch_or_timm_wrote_it(tmp_path, donor
     assert torch.equal(other.backbone.classifier.weight, fresh_head)
 
 
+@pytest.mark.parametrize("kind", [Finetune, Distill])
+def test_teacher_and_student_start_from_what_their_parameters_name(tmp_path, donor, kind):
+    path = tmp_path / "w.safetensors"
+    save_file(donor.backbone.state_dict(), path)
+    plain = {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0, "model": TINY}
+
+    def started(**first):
+        torch.manual_seed(4)
+        return start_classifier(kind(**plain, **first), classes(3), 32).state_dict()
+
+    scratch, filled = started(pretrained="none"), started(pretrained="file", weights=str(path))
+    donated = donor.state_dict()
+    for name, tensor in filled.items():
+        # A head of another class count is the one that is drawn without any weights.
+        expected = scratch if name.startswith("backbone.classifier.") else donated
+        assert torch.equal(tensor, expected[name]), name
+
+
 @pytest.mark.parametrize("change", ["other network", "lacks one", "other shape"])
 def test_weights_of_another_network_are_refused_and_fill_nothing(tmp_path, donor, change):
     path = tmp_path / "w.safetensors"
@@ -142,7 +161,7 @@ def test_a_file_that_is_missing_or_no_safetensors_is_refused(tmp_path, content):
     path = tmp_path / "w.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ParameterError, match=r"safetensors.*set finetune\.weights") as caught:
+    with pytest.raises(ParameterError, match=r"safetensors.*name it in `weights`") as caught:
         load_pretrained(build_classifier(TINY, classes(3), 32), "file", path)
     assert str(caught.value).startswith(f"{path}: ")
 

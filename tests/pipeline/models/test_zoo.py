@@ -8,8 +8,9 @@ from torch import nn
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
-from pipeline.models.pretrained import load_pretrained
+from pipeline.models.pretrained import load_pretrained, start_classifier
 from pipeline.models.zoo import count_parameters, create_network, full_name
+from pipeline.params import Distill
 
 CPU = torch.device("cpu")
 CLASSES = ("ape", "bee", "cod")
@@ -153,6 +154,15 @@ def test_torchvision_without_a_network_is_refused_with_the_ways_that_are_left(mo
     monkeypatch.setattr(kind, "get_state_dict", offline)
     with pytest.raises(ParameterError, match=r"from torchvision \(no route to host\); go online"):
         load_pretrained(build_classifier(SMALL, CLASSES, 32), "library")
+
+
+def test_a_network_of_torchvision_starts_from_its_weights_as_a_student(hub):
+    state, _ = hub
+    recipe = {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0}
+    student = Distill(**recipe, model=SMALL, pretrained="library")
+    model = start_classifier(student, CLASSES, 32)
+    for name, tensor in model.backbone.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
 
 
 def test_finchs_own_networks_have_no_weights_in_a_library():
