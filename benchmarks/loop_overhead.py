@@ -26,8 +26,9 @@ from pipeline.losses import CrossEntropy
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Recipe, Views
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.loop import TeacherAnswers, train
+from pipeline.training.loop import train
 from pipeline.training.optimisation import build_optimizer
+from pipeline.training.teacher import CachedTeacher
 
 SIZE, BATCH, STEPS, CLASSES = 96, 64, 8, 8
 
@@ -71,7 +72,7 @@ def main(epochs: int) -> None:
             Views(),
             device=torch.device("cpu"),
             seed=0,
-            teacher=TeacherAnswers(np.zeros((1, len(images), CLASSES), np.float16), images[None]),
+            teacher=CachedTeacher(np.zeros((1, len(images), CLASSES), np.float16), images[None]),
             checkpoints=Checkpoints(Path(folder) / "checkpoints", "key", minutes=5),
             stop=after_a_step,
         )

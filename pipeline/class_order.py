@@ -23,7 +23,7 @@ _NAMES_SHOWN = 5
 def order_classes(
     choice: ClassOrder,
     labels: NDArray[np.int64],
-    teacher_logits: NDArray[np.floating],
+    teacher_logits: NDArray[np.floating] | None,
     *,
     classes: Sequence[str],
     head: Callable[[], NDArray[np.floating]],
@@ -39,13 +39,15 @@ def order_classes(
     Args:
         choice: Kind of order, and what it is made from.
         labels: int64 [n], labels of the training images.
-        teacher_logits: [K, n, classes], the teacher's logits on K views of them.
+        teacher_logits: [K, n, classes], the teacher's logits on K views of them; None where they
+            are not cached.
         classes: Class names; a label is an index into them.
         head: Gives the weights [classes, features] of the teacher's classifier layer; called only
             if they are needed.
 
     Raises:
-        ParameterError: The file of ``kind: file`` cannot be read, or is no order of the classes.
+        ParameterError: The file of ``kind: file`` cannot be read, or is no order of the classes;
+            or the order is to be made from logits that are not cached.
         TrainingError: What the teacher says is of other classes or images, or not finite.
     """
     if choice.kind == "file":
@@ -57,6 +59,12 @@ def order_classes(
         return [int(c) for c in np.random.default_rng(choice.seed).permutation(len(classes))]
     if choice.similarity == "weights":
         return _order_by_similarity(_centred_weights(head(), len(classes)))
+    if teacher_logits is None:
+        raise ParameterError(
+            "distill.class_order.similarity = logits",
+            "needs cached logits, and there are none with cache_logits.views = 0",
+            "set it to weights",
+        )
     means = _mean_logits(labels, teacher_logits, classes)
     return _order_by_similarity(means - means.mean(axis=1, keepdims=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -48,6 +49,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Moves a folder that was finished elsewhere to ``path``, whose content it takes the place of.
+
+    Within one file system that is a rename; from another one the folder is copied, and is at
+    ``path`` whole or not at all.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        shutil.rmtree(path)
+    try:
+        made.replace(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with whole_folder(path) as temporary:
+            shutil.copytree(made, temporary, dirs_exist_ok=True)
+        shutil.rmtree(made)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,8 +22,8 @@ from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtefactError, FinchError
 from pipeline.params import Params, load_params
+from pipeline.stopping import Stopped
 from pipeline.training.seat import find_seat
-from pipeline.training.stopping import TrainingStopped
 from stages.console import open_log
 from stages.launch import is_asked_for, launch, leave_words
 from stages.workspace import Workspace
@@ -110,8 +110,13 @@ def stage(
 
 
 @contextmanager
-def between_steps() -> Iterator[Callable[[], bool]]:
-    """Lets training end between two steps, where an interrupt would otherwise fall into one.
+def between_steps(
+    finished: str = "training is done and kept, but its results were not written",
+) -> Iterator[Callable[[], bool]]:
+    """Lets long work end between two steps, where an interrupt would otherwise fall into one.
+
+    Args:
+        finished: What is said of the work when the interrupt came too late to stop it.
 
     Yields:
         Says whether there was an interrupt. A second one does not wait any more; but where
@@ -122,17 +127,17 @@ def between_steps() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if numbers and alone:
-            raise _Interrupted(number, "its last checkpoint is kept, if it had one")
+            raise _Interrupted(number, "what was kept before still is")
         numbers.append(number)
 
     for number in _SIGNALS:
         signal.signal(number, note)
-    kept = "training is done and kept, but its results were not written"
+    kept = finished
     try:
         yield lambda: bool(numbers)
-    except TrainingStopped as stopped:
+    except Stopped as stopped:
         numbers.append(signal.SIGTERM)  # counts where only another process was interrupted
-        kept = f"training is kept and goes on after {stopped.moment}"
+        kept = stopped.kept
     finally:
         for number in _SIGNALS:
             signal.signal(number, _interrupt)

@@ -35,7 +35,8 @@ def compare(context: Context) -> None:
     from pipeline.models.head import read_head_weights
     from pipeline.report.comparison import as_markdown, as_page, write_runs
     from pipeline.training.device import prepare_torch
-    from pipeline.training.loop import TeacherAnswers, predict
+    from pipeline.training.loop import predict
+    from pipeline.training.teacher import CachedTeacher
 
     params, place = context.params, context.place
     device = prepare_torch(params.run)
@@ -44,7 +45,7 @@ def compare(context: Context) -> None:
     key = cache_key(record["weights_sha256"], data, params.views)
     labels = data.split("train").labels
     equal = np.ones(params.compare.folds)
-    answers = TeacherAnswers(
+    answers = CachedTeacher(
         open_logit_cache(place.teacher_logits, key), open_packed_views(place.teacher_logits)
     )
     bench = Bench(

@@ -11,7 +11,7 @@ from stages.console import track
     together=True,
 )
 def distill(context: Context) -> None:
-    """Train the student on the labels and on the teacher's cached logits."""
+    """Train the student on the labels and on the teacher's logits, cached or live."""
     from functools import partial
 
     import torch
@@ -20,25 +20,33 @@ def distill(context: Context) -> None:
     from pipeline.class_order import describe_order, order_classes
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json
-    from pipeline.logit_cache import cache_key, check_classes, open_logit_cache, open_packed_views
-    from pipeline.models.classifier import save_classifier
+    from pipeline.logit_cache import (
+        cache_key,
+        check_classes,
+        open_logit_cache,
+        open_packed_views,
+        read_cache,
+    )
+    from pipeline.models.classifier import load_classifier, save_classifier
     from pipeline.models.head import read_head_weights
     from pipeline.models.pretrained import start_classifier
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
     from pipeline.training.distributed import join
-    from pipeline.training.loop import TeacherAnswers, train
+    from pipeline.training.loop import train
+    from pipeline.training.precision import resolve_precision
+    from pipeline.training.teacher import CachedTeacher, LiveTeacher
     from stages.training_record import EpochLog, write_figures, write_history
 
     run, params, place = context.params.run, context.params.distill, context.place
-    views = context.params.views
+    views, answers = context.params.views, context.params.cache_logits
     data = open_prepared(place.prepared)
     train_split, val = data.split("train"), data.split("val")
-    teacher = read_json(place.teacher / "model.json")
-    check_classes(teacher["classes"], data.classes)
-    key = cache_key(teacher["weights_sha256"], data, views)
-    logits = open_logit_cache(place.teacher_logits, key)
-    cache = read_json(place.teacher_logits / "cache.json")
+    about = read_json(place.teacher / "model.json")
+    check_classes(about["classes"], data.classes)
+    key = cache_key(about["weights_sha256"], data, views)
+    cache = read_cache(place.teacher_logits, key, answers.views)
+    logits = open_logit_cache(place.teacher_logits, key) if answers.views else None
     order = order_classes(
         params.class_order,
         train_split.labels,
@@ -50,7 +58,12 @@ def distill(context: Context) -> None:
     device = prepare_torch(run)
     objective = losses.build(params, len(data.classes), order)
     student = start_classifier(params, data.classes, data.image_size)
-    answers = TeacherAnswers(logits, open_packed_views(place.teacher_logits))
+    teacher: CachedTeacher | LiveTeacher | None = None
+    if logits is not None:
+        teacher = CachedTeacher(logits, open_packed_views(place.teacher_logits))
+    elif objective.needs_teacher:
+        precision = resolve_precision(answers.precision, device)
+        teacher = LiveTeacher(load_classifier(place.teacher, device)[0], precision)
     checkpoints = Checkpoints(
         place.checkpoints / "distill",
         checkpoint_key(
@@ -60,7 +73,7 @@ def distill(context: Context) -> None:
             views=views.model_dump(),
             data=data.fingerprint,
             seed=run.seed,
-            teacher_logits=[cache["sha256"], cache["views_sha256"]],
+            teacher=[cache["key"], cache["sha256"], cache["views_sha256"], answers.precision],
             class_order=order,
         ),
         run.checkpoint_minutes,
@@ -77,7 +90,7 @@ def distill(context: Context) -> None:
             device=device,
             seed=run.seed,
             group=group,
-            teacher=answers,
+            teacher=teacher,
             checkpoints=checkpoints,
             stop=stop,
             track=track,

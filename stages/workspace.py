@@ -86,6 +86,11 @@ class Workspace:
         return self.root / ".finch/prepare"
 
     @property
+    def answering(self) -> Path:
+        """What the teacher has answered so far; outside of DVC's outputs too."""
+        return self.root / ".finch/cache_logits"
+
+    @property
     def checkpoints(self) -> Path:
         """Trainings that are not finished, a folder a stage; outside of DVC's outputs too."""
         return self.root / ".finch/checkpoints"

@@ -140,7 +140,8 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         tuple(info["mean"]),
         tuple(info["std"]),
     )
-    backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
+    with torch.random.fork_rng(devices=[]):  # loading draws from no one's random state
+        backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
     model = Classifier(backbone, spec)
     model.load_state_dict(state)
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

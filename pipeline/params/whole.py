@@ -33,6 +33,17 @@ class Params(Section):
     compare: Compare = Field(default_factory=Compare, description="Methods on equal terms.")
 
     @model_validator(mode="after")
+    def _has_logits_to_order_by(self) -> Params:
+        order = self.distill.class_order
+        by_logits = (order.kind, order.similarity) == ("similarity", "logits")
+        if by_logits and not self.cache_logits.views:
+            raise ValueError(
+                "distill.class_order.similarity: logits needs cached logits, cache_logits.views is "
+                "0; set it to weights"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _entries_can_run(self) -> Params:
         for entry in self.compare.entries:
             for setting in entry.settings():

@@ -31,30 +31,12 @@ from pipeline.training.optimisation import build_average, build_optimizer, rate_
 from pipeline.training.precision import resolve_precision
 from pipeline.training.state import State
 from pipeline.training.stopping import TrainingStopped
+from pipeline.training.teacher import CachedTeacher, Teacher
 from pipeline.views import make_views, to_unit_range
 
 _CALM_DOWN = "lower the learning rate or the weight of the distillation"
 _IMAGES_SHOWN = 8
 _ALONE = Group()
-
-
-@dataclass(frozen=True)
-class TeacherAnswers:
-    """The teacher's logits on the views that training will show.
-
-    Attributes:
-        logits: [K, n, classes], on view k of image i.
-        pixels: uint8 [K, n, size, size, 3], the views themselves where they have been packed;
-            training makes them again where they have not.
-    """
-
-    logits: NDArray[np.floating]
-    pixels: NDArray[np.uint8] | None = None
-
-    @property
-    def views(self) -> int:
-        """K, the number of views per image."""
-        return len(self.logits)
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,7 @@ def train(
     device: torch.device,
     seed: int,
     group: Group = _ALONE,
-    teacher: TeacherAnswers | None = None,
+    teacher: Teacher | None = None,
     places: NDArray[np.int64] | None = None,
     freeze_epochs: int = 0,
     checkpoints: Checkpoints | None = None,
@@ -111,7 +93,7 @@ def train(
         device: Where to train.
         seed: Of the batches' order and of their mixing, and of what the objective draws.
         group: The processes that train together.
-        teacher: The teacher's logits on the views; epoch e shows view e modulo K. Without it
+        teacher: Answers the views, cached or live, and says which one an epoch shows. Without it
             every epoch shows a new view.
         places: Images of ``train_split`` to learn from, int64; all of them when None.
         freeze_epochs: Epochs in which only the classifier layer learns.
@@ -132,7 +114,7 @@ def train(
             images.
     """
     _check_teacher(model, objective, train_split, teacher)
-    check_mixing(recipe, objective, cached=isinstance(teacher, TeacherAnswers))
+    check_mixing(recipe, objective, cached=isinstance(teacher, CachedTeacher))
     if places is None:
         places = np.arange(len(train_split))
     group.check(recipe, len(places))
@@ -225,7 +207,7 @@ class _Lesson:
         precision: What the network computes in.
         split: Images and labels to learn from.
         views: How images are augmented.
-        teacher: The teacher's answers, if there are any.
+        teacher: Answers the views, if there is one.
         steps_per_epoch: Steps that show every image once.
     """
 
@@ -237,7 +219,7 @@ class _Lesson:
     precision: torch.dtype
     split: Split
     views: Views
-    teacher: TeacherAnswers | None
+    teacher: Teacher | None
     steps_per_epoch: int
 
     @property
@@ -256,7 +238,7 @@ class _Lesson:
         state, recipe = self.state, self.recipe
         epoch = len(state.history)
         when = (epoch * self.steps_per_epoch + state.steps) / self.steps_per_epoch
-        view = epoch % self.teacher.views if self.teacher else epoch
+        view = self.teacher.view_of(epoch) if self.teacher is not None else epoch
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
         size = self.split.images.shape[1]
@@ -285,7 +267,9 @@ class _Lesson:
         draws = (self.seed, len(state.history), state.steps, int(part[0]))
         pixels = self._pixels(mine, view) if mix is None else self._mixed(mine, view, mix)
         labels = self._labels(part)
-        answers = _answers(teacher, view, part, device)
+        answers = None
+        if teacher is not None:
+            answers = self.group.gather(teacher.answer(view, mine, pixels), len(part))
         mixed = self.precision != torch.float32
         with (
             torch.autocast(device.type, self.precision) if mixed else nullcontext(),
@@ -303,15 +287,19 @@ class _Lesson:
         # All numbers in one transfer: each one waits until the GPU has computed it.
         values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
         if not math.isfinite(values["loss"]):
-            raise _not_finite(self.moment, state.model, values["loss"], logits, answers, view, part)
+            remedy = teacher.remedy if teacher is not None else ""
+            raise _not_finite(
+                self.moment, state.model, values["loss"], logits, answers, view, part, remedy
+            )
         state.scaler.scale(loss.total * share).backward()
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value * len(part)
 
     def _pixels(self, places: NDArray[np.int64], view: int) -> Tensor:
-        teacher, device = self.teacher, self.state.device
-        if teacher is not None and teacher.pixels is not None:
-            return to_unit_range(teacher.pixels[view, places], device)
+        device = self.state.device
+        packed = self.teacher.packed(view, places) if self.teacher is not None else None
+        if packed is not None:
+            return to_unit_range(packed, device)
         return make_views(self.split.images[places], places, view, self.views, device)
 
     def _mixed(self, part: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
@@ -371,14 +359,6 @@ def _batches(
         yield np.sort(batch)
 
 
-def _answers(
-    teacher: TeacherAnswers | None, view: int, batch: NDArray[np.int64], device: torch.device
-) -> Tensor | None:
-    if teacher is None:
-        return None
-    return torch.from_numpy(np.asarray(teacher.logits[view, batch], np.float32)).to(device)
-
-
 def _not_finite(
     moment: str,
     model: nn.Module,
@@ -387,6 +367,7 @@ def _not_finite(
     answers: Tensor | None,
     view: int,
     batch: NDArray[np.int64],
+    teacher_remedy: str,
 ) -> TrainingError:
     """Says what went bad first, and on which images; looked for only once it happened."""
     problem = f"the loss is {loss}"
@@ -398,7 +379,7 @@ def _not_finite(
     # The teacher comes first: its answers were there before, and no student can spoil them.
     if answers is not None and len(bad := bad_images(answers)):
         problem += f": the teacher's logits on view {view} of images {_some(bad)} are not finite"
-        return TrainingError(moment, problem, "run cache_logits again")
+        return TrainingError(moment, problem, teacher_remedy)
     if name := _bad_weight(model):
         return TrainingError(moment, f"{problem}: {name} is not finite", _CALM_DOWN)
     if len(bad := bad_images(logits)):
@@ -445,7 +426,7 @@ def _some(places: NDArray[np.int64]) -> str:
 
 
 def _check_teacher(
-    model: Classifier, objective: Objective, split: Split, teacher: TeacherAnswers | None
+    model: Classifier, objective: Objective, split: Split, teacher: Teacher | None
 ) -> None:
     if teacher is None:
         if objective.needs_teacher:
@@ -453,10 +434,4 @@ def _check_teacher(
                 type(objective).__name__, "needs the teacher's logits", "run cache_logits first"
             )
         return
-    expected = (len(split), len(model.spec.classes))
-    if teacher.logits.shape[1:] != expected:
-        raise TrainingError(
-            "the teacher's logits",
-            f"are for (images, classes) {teacher.logits.shape[1:]}, training has {expected}",
-            "run cache_logits again",
-        )
+    teacher.check(len(split), len(model.spec.classes))

@@ -1,7 +1,9 @@
 """How training ends before its time when it is asked to."""
 
+from pipeline.stopping import Stopped
 
-class TrainingStopped(Exception):
+
+class TrainingStopped(Stopped):
     """Training was asked to stop, and did after a whole step; its checkpoint is kept if it has one.
 
     Args:
@@ -10,4 +12,4 @@ class TrainingStopped(Exception):
 
     def __init__(self, moment: str) -> None:
         self.moment = moment
-        super().__init__(f"stopped after {moment}")
+        super().__init__(f"training is kept and goes on after {moment}")

@@ -23,6 +23,18 @@ def order_of(choice, labels, logits, classes=None, head=no_head):
     return order_classes(choice, labels, logits, classes=classes, head=head)
 
 
+def test_similarity_by_logits_is_refused_where_none_are_cached():
+    labels, classes = np.arange(4) % 4, [f"class {c}" for c in range(4)]
+    by_logits = ClassOrder(kind="similarity", similarity="logits")
+    with pytest.raises(ParameterError, match=r"similarity = logits: needs .*set it to weights"):
+        order_classes(by_logits, labels, None, classes=classes, head=no_head)
+    by_weights = ClassOrder(kind="similarity", similarity="weights")
+    found = order_classes(by_weights, labels, None, classes=classes, head=lambda: np.eye(4))
+    assert sorted(found) == [0, 1, 2, 3]
+    for kind in ("index", "random"):
+        order_classes(ClassOrder(kind=kind), labels, None, classes=classes, head=no_head)
+
+
 def answers(means, per_class=6, views=3, noise=0.05, seed=0):
     """Logits [views, n, classes] of a teacher whose mean answer to each class is given."""
     rng = np.random.default_rng(seed)

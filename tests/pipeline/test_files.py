@@ -1,11 +1,13 @@
 import json
 import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json, whole_file, whole_folder, write_json
+from pipeline.files import put_in_place, read_json, whole_file, whole_folder, write_json
 
 
 def names(folder):
@@ -134,3 +136,33 @@ def test_a_json_file_that_holds_no_object_is_refused_by_name(tmp_path, text):
     with pytest.raises(ArtefactError, match="not an object") as caught:
         read_json(path)
     assert caught.value.path == path
+
+
+def made_folder(path):
+    path.mkdir(parents=True)
+    (path / "a").write_text("new")
+    return path
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_finished_elsewhere_takes_the_place(tmp_path, is_there):
+    path = tmp_path / "deep" / "logits"
+    if is_there:
+        path.mkdir(parents=True)
+        (path / "b").write_text("old")
+    made = made_folder(tmp_path / "work" / "key")
+    put_in_place(made, path)
+    assert names(path) == ["a"]
+    assert not made.exists()
+
+
+def test_a_folder_finished_in_another_file_system_takes_the_place_too(tmp_path):
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir=shared_memory) as elsewhere:
+        made = made_folder(Path(elsewhere) / "made")
+        put_in_place(made, tmp_path / "logits")
+        assert not made.exists()
+    assert names(tmp_path) == ["logits"]
+    assert (tmp_path / "logits/a").read_text() == "new"

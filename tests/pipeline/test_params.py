@@ -203,6 +203,12 @@ ORT = "name: a, runtime: onnxruntime, precision"
         (["finetune.weights=w.safetensors"], "go together"),
         (["distill.pretrained=file"], "distill: `weights` and `pretrained: file` go together"),
         (["distill.weights=w.safetensors"], "go together"),
+        (["cache_logits.views=0", "cache_logits.pack_views=true"], "cache_logits: `pack_views`"),
+        (["cache_logits.views=-1"], "cache_logits.views = -1"),
+        (
+            ["cache_logits.views=0", "distill.class_order.kind=similarity"],
+            "distill.class_order.similarity: logits needs cached logits",
+        ),
         (["distill.class_order.kind=file"], "distill.class_order: `file` and `kind: file`"),
         (["distill.class_order.file=order.txt"], "distill.class_order: `file` and `kind: file`"),
         ([f"quantize.candidates=[{{{ORT}: int8}}]"], "must be onnxruntime fp32"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.small_project import CLASSES, set_param
 
@@ -54,3 +57,56 @@ def test_the_class_order_that_is_asked_for_is_kept(project: Path) -> None:
     teacher.write_text(json.dumps({**info, "classes": info["classes"][:3]}))
     refused = call("distill", folder=project)
     assert "the teacher: knows 3 classes, the student is to learn 4" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_live_teacher_teaches_what_its_cached_answers_do(project: Path) -> None:
+    set_param(project, "finetune.epochs", 1)
+    for stage in ("prepare", "finetune"):
+        done = call(stage, folder=project)
+        assert done.returncode == 0, done.stderr
+
+    def learned(*overrides: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+        for stage in ("cache_logits", "distill"):
+            done = call(stage, *overrides, folder=project)
+            assert done.returncode == 0, done.stderr
+        with (project / "reports/student_history.csv").open() as file:
+            losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        return load_file(project / "models/student/model.safetensors"), losses
+
+    # As many views as epochs, so that a cached one is never shown twice.
+    cached = ("cache_logits.views=2", "cache_logits.dtype=float32")
+    weights, losses = learned(*cached)
+    live_weights, live_losses = learned("cache_logits.views=0")
+    assert [path.name for path in (project / "data/teacher_logits").iterdir()] == ["cache.json"]
+    assert live_losses == pytest.approx(losses, rel=1e-4)
+    for name, tensor in weights.items():
+        torch.testing.assert_close(live_weights[name], tensor, rtol=1e-3, atol=1e-4)
+
+    refused = call("distill", *cached, folder=project)
+    assert refused.returncode == 1
+    assert "was made with cache_logits.views = 0, which is 2 now" in refused.stderr
+    assert "run `finch cache-logits`" in refused.stderr
+    compared = call("compare", folder=project)
+    assert compared.returncode == 1
+    assert "holds no logits: it was made with cache_logits.views = 0; set" in compared.stderr
+
+
+@pytest.mark.slow
+def test_a_student_starts_from_a_file_of_weights(project: Path) -> None:
+    set_param(project, "finetune.epochs", 1)
+    for stage in ("prepare", "finetune", "cache_logits"):
+        done = call(stage, folder=project)
+        assert done.returncode == 0, done.stderr
+    teacher = project / "models/teacher/model.safetensors"
+    # So slow that what comes out is what it started from.
+    slow = ("distill.lr=1e-9", "distill.epochs=1", "distill.pretrained=file")
+    done = call("distill", *slow, f"distill.weights={teacher}", folder=project)
+    assert done.returncode == 0, done.stderr
+    student = load_file(project / "models/student/model.safetensors")
+    for name, tensor in load_file(teacher).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(student[name], tensor, rtol=1e-4, atol=1e-6)
+    refused = call("distill", *slow, "distill.weights=gone.safetensors", folder=project)
+    assert refused.returncode == 1
+    assert "gone.safetensors: cannot be read as safetensors" in refused.stderr

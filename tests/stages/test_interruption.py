@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,49 @@ def test_an_ended_stage_goes_on_and_ends_in_the_same_files(project: Path) -> Non
         assert not checkpoints.exists()
         if stage == "finetune":
             finish("cache_logits", project)
+
+
+def answered(work: Path) -> int:
+    """Batches that are noted as done."""
+    notes = list(work.glob("[!.]*.json"))
+    return int(json.loads(notes[0].read_text())["steps"]) if notes else 0
+
+
+@pytest.mark.slow
+def test_an_ended_teacher_goes_on_answering(project: Path) -> None:
+    set_param(project, "cache_logits.views", 100)
+    set_param(project, "cache_logits.batch_size", 1)
+    set_param(project, "cache_logits.pack_views", True)
+    for stage in ("prepare", "finetune", "cache_logits"):
+        finish(stage, project)
+    folder, work = project / "data/teacher_logits", project / ".finch/cache_logits"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    batches = json.loads(whole["cache.json"])["shape"][1] * 100
+    assert not work.exists()
+
+    shutil.rmtree(folder)  # as DVC does before a stage runs
+    steps = 0
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = start("cache_logits", project)
+        while answered(work) <= steps:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        steps = answered(work)
+        assert not folder.exists()
+        if number == signal.SIGKILL:
+            assert process.returncode == -number
+        else:
+            assert process.returncode == 128 + number
+            assert "Traceback" not in said
+            assert said.splitlines()[-1] == (
+                f"finch cache-logits: interrupted; {steps} of {batches} batches of the teacher's "
+                "answers are kept; run it again"
+            )
+    assert f"goes on after {steps} of {batches} batches" in finish("cache_logits", project)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert not work.exists()
 
 
 @pytest.mark.slow

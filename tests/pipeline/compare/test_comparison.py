@@ -16,7 +16,7 @@ from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.params import Compare, Distill, Views
-from pipeline.training.loop import TeacherAnswers
+from pipeline.training.teacher import CachedTeacher
 
 CLASSES, SIZE, VIEWS = ("dark", "grey", "light"), 16, 2
 RECIPE = Distill(
@@ -54,7 +54,7 @@ def bench(tmp_path_factory):
     folds = [np.flatnonzero(np.arange(24) // 8 == k) for k in range(3)]
     return Bench(
         PreparedData(folder, info),
-        TeacherAnswers(logits),
+        CachedTeacher(logits),
         lambda: np.eye(3),
         CacheKey("t", "d", "v"),
         Views(),

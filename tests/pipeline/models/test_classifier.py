@@ -41,6 +41,15 @@ def test_a_saved_classifier_comes_back_with_its_logits(tmp_path, model, images):
     assert (info["epochs"], info["data"], info["weights_sha256"]) == (3, "abc", digest)
 
 
+def test_loading_draws_from_no_ones_random_state(tmp_path, model):
+    save_classifier(tmp_path / "m", model, {})
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    load_classifier(tmp_path / "m", CPU)
+    assert torch.equal(torch.rand(4), expected)
+
+
 def test_the_same_weights_make_the_same_bytes(tmp_path, model):
     save_classifier(tmp_path / "one", model, {})
     loaded, _ = load_classifier(tmp_path / "one", CPU)

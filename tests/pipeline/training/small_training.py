@@ -16,7 +16,8 @@ from pipeline.losses import CrossEntropy, FiGKDLoss
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import FiGKD, Recipe, Views
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.loop import TeacherAnswers, train
+from pipeline.training.loop import train
+from pipeline.training.teacher import CachedTeacher
 
 SIZE = 16
 CLASSES = 4
@@ -75,7 +76,7 @@ def train_small(checkpoints=None, model=None, images=30, **options):
         Views(),
         device=torch.device("cpu"),
         seed=5,
-        teacher=TeacherAnswers(logits),
+        teacher=CachedTeacher(logits),
         checkpoints=checkpoints,
         **options,
     )

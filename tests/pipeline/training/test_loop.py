@@ -20,7 +20,8 @@ from pipeline.losses import (
 )
 from pipeline.models.classifier import Classifier, Spec, build_classifier
 from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE, Recipe, Views
-from pipeline.training.loop import TeacherAnswers, predict, train
+from pipeline.training.loop import predict, train
+from pipeline.training.teacher import CachedTeacher
 from pipeline.views import make_views, to_unit_range
 
 CPU = torch.device("cpu")
@@ -72,7 +73,7 @@ def teacher_of(split, views, answer):
     """What ``answer`` says of the pixels of each view of each image."""
     ids = np.arange(len(split))
     logits = [answer(make_views(split.images, ids, k, VIEWS, CPU)).numpy() for k in range(views)]
-    return TeacherAnswers(np.stack(logits))
+    return CachedTeacher(np.stack(logits))
 
 
 @pytest.mark.parametrize("optimizer", [{"lr": 0.05}, {"optimizer": "adamw", "lr": 0.01}])
@@ -186,7 +187,7 @@ def test_teacher_and_student_answer_the_same_pixels():
 
 def test_half_precision_answers_reach_the_objective_in_single_precision():
     split, spy = numbered(4), Spy(needs_teacher=True)
-    teacher = TeacherAnswers(np.full((1, 4, 4), 65504, np.float16))
+    teacher = CachedTeacher(np.full((1, 4, 4), 65504, np.float16))
     run(classifier(Fixed(4), 4), spy, recipe(epochs=1), split, split, teacher=teacher)
     answers = spy.steps[0][2]
     assert answers.dtype == torch.float32
@@ -375,7 +376,7 @@ def seen_in(split, step, batch_size):
 
 def test_a_student_that_goes_bad_is_named_with_step_and_images():
     split = spotted([1, 4])
-    answers = TeacherAnswers(np.zeros((2, 6, 6), np.float32))
+    answers = CachedTeacher(np.zeros((2, 6, 6), np.float32))
     # Three batches in the first epoch, then one of validation images, then the fifth answer.
     model = classifier(Brittle(6, answers=4), 6)
     with pytest.raises(TrainingError) as caught:
@@ -401,7 +402,7 @@ def test_a_teacher_that_goes_bad_is_named_even_if_the_student_does_too(student):
             split,
             spotted([]),
             PLAIN,
-            teacher=TeacherAnswers(logits),
+            teacher=CachedTeacher(logits),
         )
     assert str(caught.value) == (
         "epoch 1, step 1 (batch 1 of 1): the loss is nan: the teacher's logits on view 0 of images "
@@ -437,7 +438,7 @@ def test_weights_spoilt_by_the_last_step_are_not_returned():
 
 @pytest.mark.parametrize("shape", [(2, 5, 6), (2, 6, 5), (2, 7, 6)])
 def test_answers_for_other_images_or_classes_are_refused(shape):
-    split, teacher = numbered(6), TeacherAnswers(np.zeros(shape, np.float32))
+    split, teacher = numbered(6), CachedTeacher(np.zeros(shape, np.float32))
     expected = rf"\({shape[1]}, {shape[2]}\), training has \(6, 6\)"
     with pytest.raises(TrainingError, match=expected):
         run(classifier(Fixed(6), 6), Spy(True), recipe(), split, split, teacher=teacher)
@@ -518,7 +519,7 @@ def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
             split,
             val,
             plain,
-            teacher=TeacherAnswers(logits, packed),
+            teacher=CachedTeacher(logits, packed),
         ).model.state_dict()
         for packed in (None, pixels)
     ]

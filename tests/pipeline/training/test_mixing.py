@@ -7,8 +7,9 @@ from pipeline.data.prepared import Split
 from pipeline.errors import ParameterError
 from pipeline.losses import CrossEntropy, Loss, Objective
 from pipeline.params import Distill, Finetune, Recipe, Views
-from pipeline.training.loop import TeacherAnswers, train
+from pipeline.training.loop import train
 from pipeline.training.mixing import check_mixing, draw_mix
+from pipeline.training.teacher import CachedTeacher
 from tests.pipeline.training.small_training import CLASSES, SIZE, network, photographs
 
 CPU = torch.device("cpu")
@@ -128,7 +129,7 @@ def test_a_step_learns_from_mixed_pixels_and_labels_in_the_same_shares(changes, 
     split, model, spy = grey_split([0, 40, 80, 120, 160, 200, 240]), network(), Answers()
     model.backbone = Grey()
     pixels = split.images[None] if packed else None
-    teacher = TeacherAnswers(np.zeros((1, 7, CLASSES), np.float32), pixels)
+    teacher = CachedTeacher(np.zeros((1, 7, CLASSES), np.float32), pixels)
     settings = recipe(**changes, batch_size=7, accumulate=accumulate, epochs=3)
     trained = train(model, spy, settings, split, split, PLAIN, device=CPU, seed=1, teacher=teacher)
     losses, mixed = {1: [], 2: [], 3: []}, 0
@@ -180,7 +181,7 @@ def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
 def test_cached_answers_are_refused_for_mixed_images_before_training(way):
     split, spy = photographs(6, seed=1), Answers(needs_teacher=True)
-    answers = TeacherAnswers(np.zeros((1, 6, CLASSES), np.float32))
+    answers = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32))
     settings = Distill(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, **{way: 0.2})
     with pytest.raises(ParameterError) as caught:
         train(network(), spy, settings, split, split, PLAIN, device=CPU, seed=0, teacher=answers)

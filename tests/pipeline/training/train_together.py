@@ -25,8 +25,9 @@ from pipeline.params import DIST, FiGKD, Run, Views
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import prepare_torch
 from pipeline.training.distributed import Group, join
-from pipeline.training.loop import TeacherAnswers, Trained, train
+from pipeline.training.loop import Trained, train
 from pipeline.training.stopping import TrainingStopped
+from pipeline.training.teacher import CachedTeacher
 from tests.pipeline.training.small_training import CLASSES, SIZE, photographs, recipe
 
 IMAGES = 31  # batches of 7 and 8, so that shares have different sizes
@@ -107,7 +108,7 @@ def train_one(model, objective, group, device, changes, **options) -> Trained:
         device=device,
         seed=5,
         group=group,
-        teacher=TeacherAnswers(logits) if objective.needs_teacher else None,
+        teacher=CachedTeacher(logits) if objective.needs_teacher else None,
         **options,
     )
 

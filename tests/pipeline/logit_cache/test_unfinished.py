@@ -1,0 +1,241 @@
+import json
+import multiprocessing
+import random
+import resource
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipeline.errors import TrainingError
+from pipeline.logit_cache import open_logit_cache, unfinished
+from pipeline.stopping import Stopped
+from tests.pipeline.logit_cache.small_cache import MANY, key_of, prepare, teacher, write, write_in
+
+BATCHES = 3 * 3  # 3 views of 11 images in batches of 4
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def stopped_after(batches, folder, data, **options):
+    """Writes some batches and stops, as after a signal; returns what it says."""
+    left = iter(range(batches - 1))
+    with pytest.raises(Stopped) as caught:
+        write(folder, data, stop=lambda: next(left, None) is None, **options)
+    return str(caught.value)
+
+
+def resumed_at(folder, data, **options):
+    """Writes to the end; returns where it went on, or None."""
+    seen = []
+    write(folder, data, on_resume=lambda *counts: seen.append(counts), **options)
+    return seen[0] if seen else None
+
+
+@pytest.mark.parametrize("pack_views", [False, True])
+def test_a_cache_stopped_after_every_single_batch_has_the_same_bytes(data, tmp_path, pack_views):
+    write(tmp_path / "whole", data, pack_views=pack_views, work=tmp_path / "elsewhere")
+    folder = tmp_path / "logits"
+    for batch in range(BATCHES):
+        said = stopped_after(1, folder, data, pack_views=pack_views)
+        assert f"{batch + 1} of {BATCHES} batches of the teacher's answers are kept" in said
+        assert not folder.exists()
+    asked = []
+    model = teacher()
+    model.register_forward_hook(lambda *_: asked.append(1))
+    assert resumed_at(folder, data, model=model, pack_views=pack_views) == (BATCHES, BATCHES)
+    assert asked == []
+    assert files(folder) == files(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logits", "whole"]
+
+
+def test_progress_goes_on_where_it_was(data, tmp_path):
+    seen = []
+
+    def track(items, description, total=None):
+        for item in items:
+            seen.append((item, total))
+            yield item
+
+    stopped_after(4, tmp_path / "logits", data)
+    assert resumed_at(tmp_path / "logits", data, track=track) == (4, BATCHES)
+    assert seen == [(batch, BATCHES) for batch in range(BATCHES)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"of": {"teacher": "b"}},
+        {"of": {"data": "b"}},
+        {"of": {"views": "b"}},
+        {"views": 4},
+        {"batch_size": 5},
+        {"dtype": "float32"},
+        {"pack_views": True},
+        {"precision": torch.bfloat16},
+    ],
+    ids=str,
+)
+def test_a_half_of_something_else_is_not_gone_on_from(data, tmp_path, changes):
+    changes = dict(changes)
+    key = replace(key_of(data), **changes.pop("of", {}))
+    stopped_after(5, tmp_path / "logits", data)
+    assert resumed_at(tmp_path / "logits", data, key=key, **changes) is None
+    write(tmp_path / "fresh", data, key=key, **changes)
+    assert files(tmp_path / "logits") == files(tmp_path / "fresh")
+    assert not (tmp_path / "work").exists()
+
+
+def test_with_other_threads_the_teacher_begins_again(data, tmp_path):
+    stopped_after(5, tmp_path / "logits", data)
+    torch.set_num_threads(2)
+    assert resumed_at(tmp_path / "logits", data) is None
+
+
+def cut_note(work):
+    (note,) = work.glob("*.json")
+    note.write_bytes(note.read_bytes()[:20])
+
+
+def note_of_a_list(work):
+    (note,) = work.glob("*.json")
+    note.write_text("[]")
+
+
+def note_without_sizes(work):
+    (note,) = work.glob("*.json")
+    note.write_text(json.dumps({"steps": 3, "right": 1}))
+
+
+def no_note(work):
+    next(work.glob("*.json")).unlink()
+
+
+def short_file(work):
+    (file,) = work.glob("*/logits.npy")
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def no_file(work):
+    next(work.glob("*/logits.npy")).unlink()
+
+
+@pytest.mark.parametrize(
+    "harm", [cut_note, note_of_a_list, note_without_sizes, no_note, short_file, no_file]
+)
+def test_a_half_that_is_damaged_is_made_anew(data, tmp_path, harm):
+    write(tmp_path / "whole", data)
+    stopped_after(5, tmp_path / "logits", data)
+    harm(tmp_path / "work")
+    assert resumed_at(tmp_path / "logits", data) is None
+    assert files(tmp_path / "logits") == files(tmp_path / "whole")
+
+
+def test_what_was_written_after_the_last_note_is_written_again(data, tmp_path):
+    write(tmp_path / "whole", data)
+    stopped_after(5, tmp_path / "logits", data)
+    (file,) = (tmp_path / "work").glob("*/logits.npy")
+    with file.open("ab") as end:
+        end.write(b"half a batch")
+    assert resumed_at(tmp_path / "logits", data) == (5, BATCHES)
+    assert files(tmp_path / "logits") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("pack_views", [False, True])
+def test_a_full_disk_keeps_what_was_done(data, tmp_path, pack_views):
+    write(tmp_path / "whole", data, pack_views=pack_views)
+    # Room for a header and a few batches; the last of them is cut in the middle.
+    room = 128 + 90 if not pack_views else 128 + 13 * 3 * 16 * 16 + 5
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(TrainingError) as caught:
+            write(tmp_path / "logits", data, pack_views=pack_views)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value).startswith(str(tmp_path / "work"))
+    assert "cannot be written (File too large); what was done before is kept; make room" in str(
+        caught.value
+    )
+    assert not (tmp_path / "logits").exists()
+    done, _ = resumed_at(tmp_path / "logits", data, pack_views=pack_views)
+    assert done > 0
+    assert files(tmp_path / "logits") == files(tmp_path / "whole")
+
+
+def test_the_cache_that_is_there_stays_until_the_new_one_is_whole(data, tmp_path):
+    key, _ = write(tmp_path / "logits", data)
+    before = files(tmp_path / "logits")
+    stopped_after(8, tmp_path / "logits", data, dtype="float32")
+    assert files(tmp_path / "logits") == before
+    write(tmp_path / "logits", data, dtype="float32")
+    assert open_logit_cache(tmp_path / "logits", key).dtype == "float32"
+
+
+def test_a_note_is_made_as_often_as_it_is_due(data, tmp_path, monkeypatch):
+    now, notes = [0.0], []
+    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    write_json = unfinished.write_json
+    monkeypatch.setattr(
+        unfinished, "write_json", lambda path, note: (notes.append(note), write_json(path, note))
+    )
+
+    def a_second_later():
+        now[0] += 1
+        return False
+
+    write(tmp_path / "logits", data, stop=a_second_later)
+    # Two seconds apart, and at the end.
+    assert [note["steps"] for note in notes] == [3, 5, 7, 9, 9]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_process_killed_at_random_moments_leaves_the_same_bytes(tmp_path):
+    # Every process is a fork of one that has done nothing but import, so it starts at once.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([write_in.__module__])
+    prepare(tmp_path / "prepared", MANY)
+
+    def start(folder):
+        folder.mkdir(exist_ok=True)
+        process = processes.Process(target=write_in, args=(folder,))
+        process.start()
+        return process
+
+    def finish(folder):
+        process = start(folder)
+        process.join(600)
+        assert process.exitcode == 0
+
+    finish(tmp_path / "whole")
+    began = time.monotonic()
+    finish(tmp_path / "again")
+    seconds = time.monotonic() - began
+    whole = files(tmp_path / "whole/logits")
+    assert files(tmp_path / "again/logits") == whole
+    log = tmp_path / "killed/log"
+    moments = random.Random(7)
+    kills = 0
+    while kills < 8:
+        process = start(tmp_path / "killed")
+        while not (log.exists() and log.stat().st_size):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, seconds / 3))
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it was faster; once more from the start
+            assert files(tmp_path / "killed/logits") == whole
+            shutil.rmtree(tmp_path / "killed")
+        else:
+            assert process.exitcode == -signal.SIGKILL
+            assert not (tmp_path / "killed/logits").exists()
+            kills += 1
+    finish(tmp_path / "killed")
+    assert files(tmp_path / "killed/logits") == whole
+    assert "resumed" in log.read_text()

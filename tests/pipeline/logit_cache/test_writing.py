@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import TrainingError
+from pipeline.logit_cache import open_logit_cache, open_packed_views, write_empty_cache
+from pipeline.views import make_views
+from tests.pipeline.logit_cache.small_cache import (
+    CLASSES,
+    CPU,
+    IMAGES,
+    RECIPE,
+    SIZE,
+    key_of,
+    teacher,
+    write,
+)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("float16", 2**-11), ("float32", 1e-5)])
+def test_cached_logits_are_what_the_live_teacher_says_of_the_same_views(
+    data, tmp_path, dtype, precision
+):
+    key, info = write(tmp_path / "logits", data, dtype=dtype)
+    cached = open_logit_cache(tmp_path / "logits", key)
+    assert cached.shape == (3, IMAGES, len(CLASSES))
+    assert cached.dtype == np.dtype(dtype)
+    model, split = teacher(), data.split("train")
+    live = np.empty(cached.shape, np.float32)
+    with torch.inference_mode():
+        # One image at a time and backwards: the cache was made in batches of 4.
+        for view in range(3):
+            for i in reversed(range(IMAGES)):
+                pixels = make_views(split.images[[i]], np.array([i]), view, RECIPE, CPU)
+                live[view, i] = model(pixels)[0].numpy()
+    np.testing.assert_allclose(cached, live, rtol=precision, atol=1e-5)
+    assert info["train_accuracy"] == np.mean(live.argmax(2) == split.labels)
+
+
+def test_packed_views_are_the_views_and_the_logits_are_of_just_those_pixels(data, tmp_path):
+    key, _ = write(tmp_path / "logits", data, pack_views=True, dtype="float32")
+    cached = open_logit_cache(tmp_path / "logits", key)
+    pixels = open_packed_views(tmp_path / "logits")
+    split, places = data.split("train"), np.arange(IMAGES)
+    assert pixels.shape == (3, IMAGES, SIZE, SIZE, 3)
+    for view in range(3):
+        exact = make_views(split.images, places, view, RECIPE, CPU)
+        seen = torch.from_numpy(pixels[view].astype(np.float32) / 255).permute(0, 3, 1, 2)
+        assert (seen - exact).abs().max() <= 0.5 / 255 + 1e-6
+        with torch.inference_mode():
+            said = teacher()(seen)
+        np.testing.assert_allclose(cached[view], said.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_batch_size_does_not_matter(data, tmp_path):
+    caches = []
+    for size in (1, 5, 64):
+        key, _ = write(tmp_path / str(size), data, batch_size=size, dtype="float32")
+        caches.append(open_logit_cache(tmp_path / str(size), key))
+    np.testing.assert_allclose(caches[0], caches[1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(caches[0], caches[2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, tmp_path):
+    folder = tmp_path / "logits"
+    key, _ = write(folder, data)
+    before = np.array(open_logit_cache(folder, key))
+    with pytest.raises(TrainingError, match=r"view 0, images 0 to 3: .* float16; .*float32"):
+        write(folder, data, teacher(scale=1e7))
+    np.testing.assert_array_equal(open_logit_cache(folder, key), before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logits", "work"]
+    write(folder, data, teacher(scale=1e7), dtype="float32")
+    assert np.abs(open_logit_cache(folder, key)).max() > 65504
+
+
+def test_a_teacher_that_says_nan_is_refused(data, tmp_path):
+    with pytest.raises(TrainingError, match="not finite as float32"):
+        write(tmp_path / "logits", data, teacher(scale=float("nan")), dtype="float32")
+    assert not (tmp_path / "logits").exists()
+
+
+@pytest.mark.parametrize("classes", [("ant", "bee"), ("ant", "wasp", "bee")])
+def test_a_teacher_of_other_classes_is_refused(data, tmp_path, classes):
+    with pytest.raises(TrainingError, match=r"the teacher: knows .*the student is to learn"):
+        write(tmp_path / "logits", data, teacher(classes=classes))
+    with pytest.raises(TrainingError, match=r"the teacher: knows .*the student is to learn"):
+        write_empty_cache(tmp_path / "logits", teacher(classes=classes), key_of(data), data)
+    assert not list(tmp_path.iterdir())
