@@ -1,0 +1,136 @@
+"""How much memory of its own a process has while it trains: the program of ``test_memory``.
+
+    python -m tests.pipeline.training.memory_use FOLDER
+
+Trains a few steps from the packed images of a folder, then lets a teacher answer a few batches of
+them, and prints by how much anonymous memory has grown since the start at most, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.data.prepared import FORMAT as DATA_FORMAT
+from pipeline.data.prepared import open_prepared
+from pipeline.files import write_json
+from pipeline.logit_cache import CacheKey, open_logit_cache, write_logit_cache
+from pipeline.logit_cache.layout import FORMAT as CACHE_FORMAT
+from pipeline.losses import KDLoss
+from pipeline.models.classifier import Classifier, Spec
+from pipeline.params import KD, Recipe, Views
+from pipeline.stopping import Stopped
+from pipeline.training.loop import train
+from pipeline.training.teacher import CachedTeacher
+
+SIZE, CLASSES, BATCH, STEPS, VIEWS = 96, 8, 64, 12, 2
+CPU = torch.device("cpu")
+KEY = CacheKey("t", "d", "v")
+
+
+def anonymous_bytes() -> int:
+    """Memory of this process that no file stands behind; 0 where the system does not tell."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+
+
+def write_sparse(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+
+
+def prepare(folder: Path, images: int) -> None:
+    """Packed images and cached logits in sparse files, which take no room on disk.
+
+    Their pages come and go with the page cache, and are no process's own.
+    """
+    names = [f"class {c}" for c in range(CLASSES)]
+    splits = {"train": {"images": images}, "val": {"images": BATCH}}
+    for name, split in splits.items():
+        write_sparse(folder / name / "images.npy", "uint8", (split["images"], SIZE, SIZE, 3))
+        np.save(folder / name / "labels.npy", np.arange(split["images"]) % CLASSES)
+    about = {"format": DATA_FORMAT, "classes": names, "image_size": SIZE, "fingerprint": "d"}
+    write_json(folder / "dataset.json", {**about, "splits": splits})
+    shape = (VIEWS, images, CLASSES)
+    write_sparse(folder / "logits/logits.npy", "float16", shape)
+    about = {"format": CACHE_FORMAT, "key": vars(KEY), "shape": shape, "dtype": "float16"}
+    write_json(folder / "logits/cache.json", {**about, "views_sha256": None})
+
+
+def network(classes: tuple[str, ...]) -> Classifier:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, CLASSES),
+    )
+    return Classifier(backbone, Spec("tiny", classes, SIZE, (0.5,) * 3, (0.25,) * 3))
+
+
+def peak(work: Callable[[Callable[[], bool]], object]) -> int:
+    """The most memory seen after any of the first steps of some work that can be stopped."""
+    seen: list[int] = []
+
+    def stop() -> bool:
+        seen.append(anonymous_bytes())
+        return len(seen) == STEPS
+
+    try:
+        work(stop)
+    except Stopped:
+        return max(seen)
+    raise AssertionError("it was done before it was stopped")
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    before = anonymous_bytes()
+    data = open_prepared(folder)
+    split = data.split("train")
+    recipe = Recipe(epochs=2, batch_size=BATCH, lr=0.1, weight_decay=0.0)
+    training = peak(
+        lambda stop: train(
+            network(data.classes),
+            KDLoss(KD()),
+            recipe,
+            split,
+            data.split("val"),
+            Views(),
+            device=CPU,
+            seed=0,
+            teacher=CachedTeacher(open_logit_cache(folder / "logits", KEY)),
+            stop=stop,
+        )
+    )
+    answering = peak(
+        lambda stop: write_logit_cache(
+            folder / "new",
+            network(data.classes).eval(),
+            KEY,
+            data,
+            Views(),
+            views=VIEWS,
+            dtype="float16",
+            batch_size=BATCH,
+            device=CPU,
+            work=folder / "work",
+            pack_views=True,
+            stop=stop,
+        )
+    )
+    print(json.dumps({"training": training - before, "answering": answering - before}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
