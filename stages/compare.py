@@ -35,7 +35,7 @@ def compare(context: Context) -> None:
     from pipeline.models.head import read_head_weights
     from pipeline.report.comparison import as_markdown, as_page, write_runs
     from pipeline.training.device import prepare_torch
-    from pipeline.training.loop import predict
+    from pipeline.training.judging import predict
     from pipeline.training.teacher import CachedTeacher
 
     params, place = context.params, context.place

@@ -49,7 +49,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     if (place.teacher / "model.json").exists():
         from pipeline.models.classifier import load_classifier
         from pipeline.training.device import prepare_torch
-        from pipeline.training.loop import predict
+        from pipeline.training.judging import predict
 
         device = prepare_torch(context.params.run)
         teacher, record = load_classifier(place.teacher, device)

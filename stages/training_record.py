@@ -14,7 +14,8 @@ from pipeline.files import whole_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.cost import count_multiply_adds
 from pipeline.training.history import Epoch
-from pipeline.training.loop import Trained, predict
+from pipeline.training.judging import predict
+from pipeline.training.loop import Trained
 
 if TYPE_CHECKING:
     from dvclive import Live

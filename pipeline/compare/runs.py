@@ -27,7 +27,8 @@ from pipeline.logit_cache import CacheKey
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import start_classifier
 from pipeline.params import Views
-from pipeline.training.loop import predict, train
+from pipeline.training.judging import predict
+from pipeline.training.loop import train
 from pipeline.training.teacher import CachedTeacher
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.losses.distillation import Distillation
-from pipeline.losses.divergence import decision_divergence, softened_divergence
+from pipeline.losses.divergence import softened_divergence
 from pipeline.losses.normalisation import normalise
 from pipeline.losses.objective import Loss
 from pipeline.params import FiGKD
@@ -81,9 +81,6 @@ class FiGKDLoss(Distillation):
                 log_target=True,
                 reduction="batchmean",
             )
-        if self.options.distance == "logistic":
-            ours, theirs = self.transform(student), self.transform(teacher)
-            return decision_divergence(ours, theirs, temperature)
         # The transform is linear: the detail of the difference is the difference of the details.
         difference = student - teacher
         if self.options.distance == "mse":

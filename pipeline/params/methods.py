@@ -42,11 +42,8 @@ class FiGKD(Transfer):
         "none", description="What is done to each image's logits before the transform."
     )
     temperature: AboveZero = Field(1.0, description="The logits are divided by it first.")
-    distance: Literal["mse", "l1", "kl", "logistic"] = Field(
-        "mse",
-        description="Distance between the bands of student and teacher; `logistic` takes a "
-        "coefficient for the log odds of a decision between two sides, and the divergence of the "
-        "two decisions.",
+    distance: Literal["mse", "l1", "kl"] = Field(
+        "mse", description="Distance between the bands of student and teacher."
     )
     redraw: bool = Field(
         False,

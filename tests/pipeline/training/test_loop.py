@@ -20,7 +20,8 @@ from pipeline.losses import (
 )
 from pipeline.models.classifier import Classifier, Spec, build_classifier
 from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE, Recipe, Views
-from pipeline.training.loop import predict, train
+from pipeline.training.judging import predict
+from pipeline.training.loop import train
 from pipeline.training.teacher import CachedTeacher
 from pipeline.views import make_views, to_unit_range
 
