@@ -79,7 +79,7 @@ def test_a_live_teacher_teaches_what_its_cached_answers_do(project: Path) -> Non
     weights, losses = learned(*cached)
     live_weights, live_losses = learned("cache_logits.views=0")
     assert [path.name for path in (project / "data/teacher_logits").iterdir()] == ["cache.json"]
-    assert live_losses == pytest.approx(losses, rel=1e-4)
+    assert live_losses == pytest.approx(losses, rel=1e-3)
     for name, tensor in weights.items():
         torch.testing.assert_close(live_weights[name], tensor, rtol=1e-3, atol=1e-4)
 
