@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # The stamp names the lock it was made from, so a changed lock installs and an old one does not.
 STAMP := $(VENV)/.installed-$(shell cksum requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
+# A process a core, each with one thread: files of tests side by side, the tests of a file in turn.
+PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses auto --dist loadfile
+
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -31,10 +34,10 @@ repro: $(STAMP) ## Rebuild everything from params.yaml (dvc repro)
 	dvc repro
 
 test: $(STAMP) ## Run the tests
-	python -m pytest -m "not slow" -q
+	$(PYTEST) -m "not slow"
 
 slow: $(STAMP) ## Run the slow tests
-	python -m pytest -m slow -q
+	$(PYTEST) -m slow
 
 lint: $(STAMP) ## Check style
 	ruff check .
