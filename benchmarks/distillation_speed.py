@@ -3,21 +3,20 @@
     python benchmarks/distillation_speed.py [ROUNDS] [THREADS]
 
 The default pair, tf_efficientnet_lite0 and mobilenetv2_035 at 96 px, batch 32, FiGKD on 8 classes,
-on drawn pixels; every contender on the same views, which are made as training goes. Each trains in
-a process of its own, a few steps in turn, in rounds of shuffled order, so that they see the same
-machine: a ratio is that of the medians of two turns of one round. Given are medians, and the middle
-half. What making the views takes is told beside it: it is part of all three.
+on drawn pixels; every contender on the same views, which are made as training goes. All three learn
+in one process, a step each in turn, in rounds of shuffled order, so that they see the same machine:
+a ratio is that of two steps of one round. Given are medians, and the middle half. What making the
+views takes is told beside it: it is part of all three. What the loop adds around a step is
+loop_overhead.py's.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import statistics
 import sys
 import time
-from multiprocessing.connection import Connection
 
 import cpuinfo
 import numpy as np
@@ -28,59 +27,26 @@ from pipeline.data.prepared import Split
 from pipeline.losses import CrossEntropy, Objective
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Distill, Views
-from pipeline.training.loop import train
+from pipeline.training.distributed import Group
+from pipeline.training.lesson import Lesson
+from pipeline.training.optimisation import build_optimizer
+from pipeline.training.state import State
 from pipeline.training.teacher import CachedTeacher, LiveTeacher, Teacher
 from pipeline.views import make_views
 
-SIZE, CLASSES, BATCH = 96, 8, 32
-WARM, TURN = 2, 5  # rounds that do not count; steps of a turn, of which the first does not
-CONTENDERS = ["cross-entropy", "cached teacher", "live teacher"]
+SIZE, CLASSES, BATCH, WARM = 96, 8, 32, 5
+NAMES = tuple(map(str, range(CLASSES)))
+CPU = torch.device("cpu")
 
 
-def drawn(count: int) -> Split:
-    """Images and labels that are noise."""
-    chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
-    return Split(images, chance.integers(0, CLASSES, count))
-
-
-def compete(name: str, steps: int, threads: int, turn: Connection) -> None:
-    """Trains one epoch in a process of its own: a step whenever it is told to, and its seconds."""
-    torch.set_num_threads(threads)
-    recipe = Distill(epochs=1, batch_size=BATCH, lr=0.01, weight_decay=1e-4)
-    split = drawn(steps * BATCH)
-    classes = tuple(map(str, range(CLASSES)))
-    objective: Objective = losses.build(recipe, CLASSES, range(CLASSES))
-    teacher: Teacher | None = None
-    if name == "live teacher":
-        network = build_classifier("tf_efficientnet_lite0", classes, SIZE)
-        teacher = LiveTeacher(network.to(memory_format=torch.channels_last).eval())  # type: ignore[call-overload]
-    elif name == "cached teacher":
-        answers = np.random.default_rng(1).normal(size=(1, len(split), CLASSES))
-        teacher = CachedTeacher(answers.astype(np.float16))
-    else:
-        objective = CrossEntropy()
-    began = 0.0
-
-    def after_a_step() -> bool:
-        nonlocal began
-        turn.send(time.perf_counter() - began)
-        turn.recv()
-        began = time.perf_counter()
-        return False
-
-    turn.recv()
-    train(
-        build_classifier(recipe.model, classes, SIZE),
-        objective,
-        recipe,
-        split,
-        split.only(np.arange(1)),
-        Views(),
-        device=torch.device("cpu"),
-        seed=0,
-        teacher=teacher,
-        stop=after_a_step,
+def lesson(recipe: Distill, split: Split, objective: Objective, teacher: Teacher | None) -> Lesson:
+    """A student from scratch, ready for its first step."""
+    student = build_classifier(recipe.model, NAMES, SIZE)
+    student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = State(student, objective, build_optimizer(student, recipe), None, scaler, CPU)
+    return Lesson(
+        state, student, Group(), 0, recipe, torch.float32, split, Views(), teacher, len(split)
     )
 
 
@@ -92,39 +58,42 @@ def shown(values: list[float]) -> str:
 
 def main(rounds: int, threads: int) -> None:
     """Prints images a second and the two ratios."""
+    torch.set_num_threads(threads)
+    chance = np.random.default_rng(0)
+    recipe = Distill(epochs=1, batch_size=BATCH, lr=0.01, weight_decay=1e-4)
+    split = Split(
+        chance.integers(0, 256, (16 * BATCH, SIZE, SIZE, 3), dtype=np.uint8),
+        chance.integers(0, CLASSES, 16 * BATCH),
+    )
+    teacher = build_classifier("tf_efficientnet_lite0", NAMES, SIZE)
+    teacher.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    answers = chance.normal(size=(1, len(split), CLASSES)).astype(np.float16)
+    figkd = losses.build(recipe, CLASSES, range(CLASSES))
+    lessons = {
+        "cross-entropy": lesson(recipe, split, CrossEntropy(), None),
+        "cached teacher": lesson(recipe, split, figkd, CachedTeacher(answers)),
+        "live teacher": lesson(recipe, split, figkd, LiveTeacher(teacher)),
+    }
     print(
         f"{cpuinfo.get_cpu_info().get('brand_raw')}, {os.cpu_count()} cores, {threads} threads, "
         f"torch {torch.__version__}; {rounds} rounds; load {os.getloadavg()[0]:.1f} at the start"
     )
-    start = multiprocessing.get_context("spawn")
-    turns: dict[str, Connection] = {}
-    workers = []
-    for name in CONTENDERS:
-        turns[name], theirs = start.Pipe()
-        arguments = (name, (WARM + rounds) * TURN, threads, theirs)
-        workers.append(start.Process(target=compete, args=arguments))
-        workers[-1].start()
-    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    chance = random.Random(0)
-    for _ in range(WARM + rounds):
-        for name in chance.sample(CONTENDERS, len(CONTENDERS)):
-            steps = []
-            for _ in range(TURN):
-                turns[name].send(None)
-                steps.append(turns[name].recv())
-            times[name].append(statistics.median(steps[1:]))
-    for worker in workers:
-        worker.terminate()
+    times: dict[str, list[float]] = {name: [] for name in (*lessons, "views alone")}
+    order = list(times)
+    random.seed(0)
+    for step in range(WARM + rounds):
+        batch = np.sort(np.random.default_rng(step).permutation(len(split))[:BATCH])
+        random.shuffle(order)
+        for name in order:
+            began = time.perf_counter()
+            if name in lessons:
+                lessons[name].take(batch)
+            else:
+                make_views(split.images[batch], batch, 0, Views(), CPU)
+            times[name].append(time.perf_counter() - began)
     times = {name: seconds[WARM:] for name, seconds in times.items()}
     for name, seconds in times.items():
         print(f"{name:15} {BATCH / statistics.median(seconds):6.0f} images/s")
-    torch.set_num_threads(threads)
-    split, made = drawn(BATCH), []
-    for view in range(20):
-        began = time.perf_counter()
-        make_views(split.images, np.arange(BATCH), view, Views(), torch.device("cpu"))
-        made.append(time.perf_counter() - began)
-    print(f"{'views alone':15} {BATCH / statistics.median(made):6.0f} images/s")
     for rival in ("cross-entropy", "live teacher"):
         ratios = [a / b for a, b in zip(times[rival], times["cached teacher"], strict=True)]
         print(f"speed of the cached teacher over {rival}: {shown(ratios)}")
@@ -132,6 +101,6 @@ def main(rounds: int, threads: int) -> None:
 
 if __name__ == "__main__":
     main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 20,
+        int(sys.argv[1]) if len(sys.argv) > 1 else 100,
         int(sys.argv[2]) if len(sys.argv) > 2 else 2,
     )
