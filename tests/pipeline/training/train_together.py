@@ -27,7 +27,7 @@ from pipeline.training.device import prepare_torch
 from pipeline.training.distributed import Group, join
 from pipeline.training.loop import Trained, train
 from pipeline.training.stopping import TrainingStopped
-from pipeline.training.teacher import CachedTeacher
+from pipeline.training.teacher import CachedTeacher, LiveTeacher
 from tests.pipeline.training.small_training import CLASSES, SIZE, photographs, recipe
 
 IMAGES = 31  # batches of 7 and 8, so that shares have different sizes
@@ -54,6 +54,14 @@ def network(norm: str, dropout: float = 0.0) -> Classifier:
     )
     names = tuple(f"class {c}" for c in range(CLASSES))
     return Classifier(backbone, Spec("small", names, SIZE, (0.5,) * 3, (0.25,) * 3))
+
+
+def outspoken() -> Classifier:
+    """A teacher whose answers differ from image to image."""
+    teacher = network("group").eval()
+    with torch.no_grad():
+        teacher.backbone.head.weight.mul_(20)
+    return teacher
 
 
 class Headed(nn.Module):
@@ -87,6 +95,13 @@ CASES = {
     "adamw": ("group", "figkd", {"optimizer": "adamw", "lr": 0.01, "patience": 1}, {}),
     # Batch norm as well, since its statistics stay until the last two epochs.
     "head_first": ("frozen", "cross_entropy", {}, {"freeze_epochs": 2}),
+    # Each process asks the teacher about its share, of which the mixed partners are in others.
+    "mixed_live": (
+        "group",
+        "figkd",
+        {"mixup": 0.4, "cutmix": 0.4, "accumulate": 2},
+        {"live": True},
+    ),
     "head_alone": ("batch", "cross_entropy", {}, {"freeze_epochs": 4}),
 }
 
@@ -96,8 +111,9 @@ def train_case(name: str, group: Group, device: torch.device) -> Trained:
     return train_one(network(norm), objectives()[method], group, device, changes, **options)
 
 
-def train_one(model, objective, group, device, changes, **options) -> Trained:
+def train_one(model, objective, group, device, changes, *, live=False, **options) -> Trained:
     logits = np.random.default_rng(3).normal(size=(3, IMAGES, CLASSES)).astype(np.float16)
+    cached = CachedTeacher(logits) if objective.needs_teacher else None
     return train(
         model,
         objective,
@@ -108,7 +124,7 @@ def train_one(model, objective, group, device, changes, **options) -> Trained:
         device=device,
         seed=5,
         group=group,
-        teacher=CachedTeacher(logits) if objective.needs_teacher else None,
+        teacher=LiveTeacher(outspoken().to(device)) if live else cached,
         **options,
     )
 
