@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import ArtefactError
 
 
@@ -44,9 +47,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        _replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -58,16 +59,20 @@ def put_in_place(made: Path, path: Path) -> None:
     ``path`` whole or not at all.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        shutil.rmtree(path)
     try:
-        made.replace(path)
+        _replace(made, path)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         with whole_folder(path) as temporary:
             shutil.copytree(made, temporary, dirs_exist_ok=True)
         shutil.rmtree(made)
+
+
+def _replace(made: Path, path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+    made.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -93,3 +98,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArtefactError(path, f"holds a {type(value).__name__}, not an object")
     return value
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Maps a packed array into memory, to be read.
+
+    Raises:
+        ArtefactError: The file is missing, truncated or no NumPy file; objects are not unpickled.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise ArtefactError(path, "is missing") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.sources.photos import SplitName
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json
+from pipeline.files import open_array, read_json
 
 FORMAT = 1
 
@@ -68,8 +68,8 @@ class PreparedData:
         Raises:
             ArtefactError: A file is missing, truncated, or does not fit ``dataset.json``.
         """
-        images = _open_array(self.images_path(name))
-        labels = _open_array(self.folder / name / "labels.npy")
+        images = open_array(self.images_path(name))
+        labels = open_array(self.folder / name / "labels.npy")
         expected = int(self.info["splits"][name]["images"])
         shape = (expected, self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
@@ -95,12 +95,3 @@ def open_prepared(folder: Path) -> PreparedData:
             folder / "dataset.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
         )
     return PreparedData(folder, info)
-
-
-def _open_array(path: Path) -> NDArray[Any]:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json
+from pipeline.files import open_array, read_json
 from pipeline.logit_cache.key import CacheKey
 from pipeline.logit_cache.layout import FORMAT, INFO, LOGITS, VIEWS
 
@@ -59,7 +59,7 @@ def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
             "set cache_logits.views to 1 or more, then run `finch cache-logits`",
         )
     path = folder / LOGITS
-    logits: NDArray[np.floating] = _open_array(path)
+    logits: NDArray[np.floating] = open_array(path)
     if list(logits.shape) != info["shape"] or str(logits.dtype) != info["dtype"]:
         raise ArtefactError(path, f"holds {logits.dtype} {logits.shape}, not what cache.json says")
     return logits
@@ -77,18 +77,9 @@ def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
     info = read_json(folder / INFO)
     if info["views_sha256"] is None:
         return None
-    pixels: NDArray[np.uint8] = _open_array(folder / VIEWS)
+    pixels: NDArray[np.uint8] = open_array(folder / VIEWS)
     if list(pixels.shape[:2]) != info["shape"][:2] or pixels.dtype != np.uint8:
         raise ArtefactError(
             folder / VIEWS, f"holds {pixels.dtype} {pixels.shape}, not what cache.json says"
         )
     return pixels
-
-
-def _open_array(path: Path) -> NDArray[Any]:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from tests.pipeline.logit_cache.small_cache import prepare
 
@@ -10,9 +9,5 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def small_networks(one_thread):
+    """All networks here are small."""

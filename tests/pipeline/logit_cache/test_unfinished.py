@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import random
 import resource
 import shutil
@@ -13,6 +12,7 @@ import torch
 from pipeline.errors import TrainingError
 from pipeline.logit_cache import open_logit_cache, unfinished
 from pipeline.stopping import Stopped
+from tests.killable import Killable
 from tests.pipeline.logit_cache.small_cache import MANY, key_of, prepare, teacher, write, write_in
 
 BATCHES = 3 * 3  # 3 views of 11 images in batches of 4
@@ -197,25 +197,12 @@ def test_a_note_is_made_as_often_as_it_is_due(data, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_process_killed_at_random_moments_leaves_the_same_bytes(tmp_path):
-    # Every process is a fork of one that has done nothing but import, so it starts at once.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([write_in.__module__])
+    killable = Killable(write_in)
     prepare(tmp_path / "prepared", MANY)
 
-    def start(folder):
-        folder.mkdir(exist_ok=True)
-        process = processes.Process(target=write_in, args=(folder,))
-        process.start()
-        return process
-
-    def finish(folder):
-        process = start(folder)
-        process.join(600)
-        assert process.exitcode == 0
-
-    finish(tmp_path / "whole")
+    killable.finish(tmp_path / "whole")
     began = time.monotonic()
-    finish(tmp_path / "again")
+    killable.finish(tmp_path / "again")
     seconds = time.monotonic() - began
     whole = files(tmp_path / "whole/logits")
     assert files(tmp_path / "again/logits") == whole
@@ -223,7 +210,7 @@ def test_a_process_killed_at_random_moments_leaves_the_same_bytes(tmp_path):
     moments = random.Random(7)
     kills = 0
     while kills < 8:
-        process = start(tmp_path / "killed")
+        process = killable.start(tmp_path / "killed")
         while not (log.exists() and log.stat().st_size):
             time.sleep(0.01)
         time.sleep(moments.uniform(0, seconds / 3))
@@ -236,6 +223,6 @@ def test_a_process_killed_at_random_moments_leaves_the_same_bytes(tmp_path):
             assert process.exitcode == -signal.SIGKILL
             assert not (tmp_path / "killed/logits").exists()
             kills += 1
-    finish(tmp_path / "killed")
+    killable.finish(tmp_path / "killed")
     assert files(tmp_path / "killed/logits") == whole
     assert "resumed" in log.read_text()

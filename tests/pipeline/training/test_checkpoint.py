@@ -1,4 +1,3 @@
-import multiprocessing
 import random
 import resource
 import shutil
@@ -16,6 +15,7 @@ from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.loop import train
 from pipeline.training.stopping import TrainingStopped
+from tests.killable import Killable
 from tests.pipeline.training.small_training import (
     network,
     photographs,
@@ -270,20 +270,7 @@ def test_what_a_kill_left_half_written_is_removed_and_other_trainings_stay(tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
-    # Every process is a fork of one that has done nothing but import, so it starts at once.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([train_in.__module__])
-
-    def start(folder):
-        folder.mkdir(exist_ok=True)
-        process = processes.Process(target=train_in, args=(folder,))
-        process.start()
-        return process
-
-    def finish(folder):
-        process = start(folder)
-        process.join(600)
-        assert process.exitcode == 0
+    killable = Killable(train_in)
 
     def results(folder):
         return [(folder / name).read_bytes() for name in ("weights.safetensors", "history.json")]
@@ -295,8 +282,8 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
         lines = log.read_text().splitlines() if log.exists() else []
         return lines[len(lines) - lines[::-1].index("started") - 1 :] if lines else []
 
-    finish(tmp_path / "whole")
-    finish(tmp_path / "again")
+    killable.finish(tmp_path / "whole")
+    killable.finish(tmp_path / "again")
     whole = results(tmp_path / "whole")
     assert results(tmp_path / "again") == whole
     moments = random.Random(7)
@@ -308,7 +295,7 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
     in_training = resumed = 0
     while left:
         before = log.read_text().count("started") if log.exists() else 0
-        process = start(tmp_path / "killed")
+        process = killable.start(tmp_path / "killed")
         while not log.exists() or log.read_text().count("started") == before:
             time.sleep(0.002)
         while noted().count("step") < left[-1] and process.is_alive():
@@ -334,6 +321,6 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
         resumed += bool(goes_on)
     assert in_training >= 16
     assert resumed > in_training / 2
-    finish(tmp_path / "killed")
+    killable.finish(tmp_path / "killed")
     assert any("resumed" in line for line in noted())
     assert results(tmp_path / "killed") == whole

@@ -1,0 +1,11 @@
+from pipeline.params import load_params
+from tests.pipeline.params.own_file import FILE
+
+
+def test_the_reference_is_the_fp32_student_wherever_it_stands():
+    candidates = (
+        "[{name: b, runtime: openvino, precision: fp32}, {name: c, runtime: onnxruntime,"
+        " precision: int8}, {name: a, runtime: onnxruntime, precision: fp32}]"
+    )
+    params = load_params(FILE, [f"quantize.candidates={candidates}"])
+    assert params.quantize.reference.name == "a"
