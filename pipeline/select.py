@@ -54,13 +54,15 @@ def select(
     *,
     reference: str,
     max_drop: float,
+    max_drop_bound: float,
     latency_tolerance: float,
 ) -> Selection:
     """Chooses the candidate that ships.
 
-    A candidate is out when it loses more than ``max_drop`` points of accuracy, or when it is
-    slower than the reference: when the interval of its latency ratio lies wholly above 1. The
-    reference is never out. Of the rest, those count as fast whose p50 is at most
+    A candidate is out when it loses more than ``max_drop`` points of accuracy, when the interval of
+    that loss reaches beyond ``max_drop_bound``, so that the images cannot rule out a loss as large,
+    or when it is slower than the reference: when the interval of its latency ratio lies wholly
+    above 1. The reference is never out. Of the rest, those count as fast whose p50 is at most
     ``1 + latency_tolerance`` times the lowest; of these the smallest ships (then the fastest, then
     the first by name).
 
@@ -68,6 +70,7 @@ def select(
         measurements: All candidates, the reference among them; their order does not matter.
         reference: Name of the fp32 model the others are held to.
         max_drop: Largest accepted loss of accuracy, in percentage points.
+        max_drop_bound: Largest accepted upper end of its 95 % interval, in percentage points.
         latency_tolerance: Share by which a p50 may lie above the lowest.
 
     Raises:
@@ -75,7 +78,8 @@ def select(
     """
     _check(measurements, reference)
     faults = {
-        m.name: [] if m.name == reference else _faults(m, reference, max_drop) for m in measurements
+        m.name: [] if m.name == reference else _faults(m, reference, max_drop, max_drop_bound)
+        for m in measurements
     }
     accepted = [m for m in measurements if not faults[m.name]]
     fastest = min(accepted, key=lambda m: (m.p50_ms, m.name))
@@ -108,18 +112,25 @@ def _check(measurements: Sequence[Measurement], reference: str) -> None:
             raise SelectionError(name, f"was measured {names.count(name)} times under one name")
     for m in measurements:
         figures = (m.p50_ms, m.ratio.value, m.ratio.low, m.ratio.high)
-        if not all(math.isfinite(f) and f > 0 for f in figures) or not math.isfinite(m.drop.points):
+        if not all(math.isfinite(f) and f > 0 for f in figures) or not (
+            math.isfinite(m.drop.points) and math.isfinite(m.drop.high)
+        ):
             raise SelectionError(
                 m.name, "its latency or its drop is no number", "run `python -m stages.evaluate`"
             )
 
 
-def _faults(m: Measurement, reference: str, max_drop: float) -> list[str]:
+def _faults(m: Measurement, reference: str, max_drop: float, max_drop_bound: float) -> list[str]:
     faults = []
+    loses = (
+        f"loses {m.drop.points:.2f} points of accuracy "
+        f"(95 % interval {m.drop.low:.2f} to {m.drop.high:.2f})"
+    )
     if m.drop.points > max_drop:
+        faults.append(f"{loses}, {max_drop:g} allowed")
+    elif m.drop.high > max_drop_bound:
         faults.append(
-            f"loses {m.drop.points:.2f} points of accuracy "
-            f"(95 % interval {m.drop.low:.2f} to {m.drop.high:.2f}), {max_drop:g} allowed"
+            f"{loses}: {m.drop.images} images cannot rule out more than {max_drop_bound:g}"
         )
     if m.ratio.low > 1:
         faults.append(

@@ -25,12 +25,13 @@ from pipeline.wavelet_matrix import analysis_matrices
 
 Bands = Literal["detail", "content", "all"]
 
-# Up to here the dense product is about as fast or faster. Forward and backward of haar's transform
-# on an EPYC with AVX-512, in ms, dense / sparse: on one thread at batch 32 and 256, 100 classes
-# 0.10 / 0.13 and 0.17 / 0.19; 200 classes 0.13 / 0.14 and 0.34 / 0.26; 400 classes 0.23 / 0.17 and
-# 1.0 / 0.5; 1,000 classes 0.84 / 0.22 and 10 / 1.2. On two threads the whole loss with 200 classes
-# takes 0.43 / 0.48 at batch 256. Longer wavelets and more levels turn at about the same count.
-_DENSE_CLASSES = 256
+# Up to here the dense product is about as fast or faster. Forward and backward of haar's mean
+# square on one thread of an EPYC with AVX2, in ms, dense / sparse: at batch 64, 128 classes
+# 0.25 / 0.25 and 160 classes 0.24 / 0.23; at batch 256, 100 classes 0.33 / 0.33, 160 classes
+# 0.49 / 0.40 and 200 classes 0.48 / 0.37. With AVX-512 the two meet near 200 classes, and at batch
+# 32 the sparse one takes a fourth with 1,000. Longer wavelets and more levels turn at about the
+# same count.
+_DENSE_CLASSES = 160
 
 
 class ClassAxisDWT(nn.Module):

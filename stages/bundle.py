@@ -32,6 +32,7 @@ def bundle(context: Context) -> None:
         ],
         reference=evaluation.reference,
         max_drop=params.bundle.max_drop,
+        max_drop_bound=params.bundle.max_drop_bound,
         latency_tolerance=params.bundle.latency_tolerance,
     )
     for verdict in selection.verdicts:

@@ -51,7 +51,7 @@ def small_params(photos: Path) -> dict[str, Any]:
     params["quantize"]["calibration_images"] = 24
     params["evaluate"] |= {"rounds": 3, "runs": 10, "warmup": 2}
     # What ships must not hang on the accuracy of a network that has hardly learned.
-    params["bundle"]["max_drop"] = 100.0
+    params["bundle"]["max_drop"] = params["bundle"]["max_drop_bound"] = 100.0
     return params
 
 

@@ -84,6 +84,11 @@ class Bundle(Section):
     max_drop: NotNegative = Field(
         1.0, description="Largest accepted loss of validation accuracy to fp32, in points."
     )
+    max_drop_bound: NotNegative = Field(
+        2.0,
+        description="Largest accepted upper end of that loss's 95 % interval, in points: few "
+        "validation images cannot rule out a large loss.",
+    )
     latency_tolerance: NotNegative = Field(
         0.10, description="A candidate counts as fast when its p50 is this close to the fastest."
     )

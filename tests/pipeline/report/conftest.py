@@ -265,6 +265,7 @@ class Run:
             ],
             reference=REFERENCE,
             max_drop=PARAMS.bundle.max_drop,
+            max_drop_bound=PARAMS.bundle.max_drop_bound,
             latency_tolerance=PARAMS.bundle.latency_tolerance,
         )
         manifest = {
