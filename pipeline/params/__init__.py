@@ -1,5 +1,6 @@
 """Every parameter: its type, unit, meaning and limits. ``params.yaml`` mirrors these files."""
 
+from pipeline.params.candidate import Candidate
 from pipeline.params.compare import Compare, Entry
 from pipeline.params.file import load_params
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
@@ -7,7 +8,7 @@ from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
 from pipeline.params.recipe import Recipe
 from pipeline.params.run import Run
-from pipeline.params.shipping import Bundle, Candidate, Evaluate, Export, Quantize
+from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
 from pipeline.params.student import ClassOrder, Distill
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views

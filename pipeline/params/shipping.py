@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
+from pipeline.params.candidate import Candidate
 from pipeline.params.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -18,23 +17,6 @@ class Export(Section):
         description="Largest accepted difference of a logit, relative to the largest logit "
         "of the image.",
     )
-
-
-class Candidate(Section):
-    """One way to run the student on a device."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name, also of its folder.")
-    runtime: Literal["onnxruntime", "openvino"] = Field(description="Inference runtime.")
-    precision: Literal["fp32", "fp16", "int8"] = Field(
-        description="Weights' type; int8 is static, calibrated on training images."
-    )
-    batch: Literal["dynamic", 1] = Field("dynamic", description="Batch: dynamic, or fixed at 1.")
-
-    @model_validator(mode="after")
-    def _can_be_made(self) -> Candidate:
-        if (self.runtime, self.precision) == ("onnxruntime", "fp16"):
-            raise ValueError("onnxruntime runs fp16 on the CPU no faster than fp32; use openvino")
-        return self
 
 
 class Quantize(Section):

@@ -130,7 +130,7 @@ def _check(
             f"exported are: {', '.join(str(batch) for batch in exported)}",
         )
     height, width = _image_size(exported[candidate.batch])
-    if candidate.precision != "int8":
+    if candidate.precision != "int8" or candidate.method != "static":
         return
     if len(calibration) == 0:
         raise QuantizationError(

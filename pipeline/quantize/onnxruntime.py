@@ -1,8 +1,12 @@
-"""Candidates for ONNX Runtime: the student as it was exported, and static int8.
+"""Candidates for ONNX Runtime: the student as it was exported, with fp16 weights, and int8.
 
-int8 is QDQ with unsigned 8-bit activations and signed weights, a scale for every output channel
-(one scale for a whole depthwise layer destroys it), and ranges from the smallest and largest value
-that any calibration image gives.
+fp16 is a smaller file and nothing else: the weights are stored in 16 bits and widened as the
+runtime loads them, for its CPU kernels compute in 32.
+
+Unless the candidate says otherwise int8 is QDQ with unsigned 8-bit activations and signed weights,
+a scale for every output channel (one scale for a whole depthwise layer destroys it), and ranges
+from the smallest and largest value that any calibration image gives. Dynamic int8 has unsigned
+weights: the runtime has no kernel for its convolutions with signed ones.
 
 Weights use 7 of their 8 bits (``reduce_range``). x86 processors without VNNI add pairs of products
 in 16 bits, where full weights overflow without a word; with 7 bits a file gives the same answers on
@@ -14,9 +18,10 @@ nothing overflows), 7 bits on 97 % and this mixture on 98 % everywhere, and none
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +44,7 @@ def make_model(
     """Writes ``model.onnx``.
 
     Args:
-        candidate: Its precision is fp32 or int8.
+        candidate: Its precision and, of int8, its options.
         source: The exported student with the candidate's batch.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write.
@@ -50,14 +55,40 @@ def make_model(
     target = folder / "model.onnx"
     with whole_file(target) as temporary:
         if candidate.precision == "int8":
-            batch = 1 if candidate.batch == 1 else _CALIBRATION_BATCH
-            _quantize(source, temporary, calibration, batch)
+            _quantize(candidate, source, temporary, calibration)
+        elif candidate.precision == "fp16":
+            _store_in_half(source, temporary)
         else:
             shutil.copyfile(source, temporary)
     return target
 
 
-def _quantize(source: Path, target: Path, calibration: NDArray[np.uint8], batch: int) -> None:
+def _store_in_half(source: Path, target: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(source)
+    graph = model.graph
+    wide = [w for w in graph.initializer if w.data_type == TensorProto.FLOAT and _is_large(w.dims)]
+    for weights in wide:
+        name, values = weights.name, numpy_helper.to_array(weights)
+        limit = np.finfo(np.float16).max  # beyond it there is infinity
+        half = values.clip(-limit, limit).astype(np.float16)
+        weights.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        cast = helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
+        cast.name = f"{name}.widen"
+        graph.node.insert(0, cast)
+    onnx.save(model, target)
+
+
+def _is_large(shape: Sequence[int]) -> bool:
+    """Whether weights weigh; biases and the preprocessing's constants do not."""
+    return len(shape) > 1 and math.prod(shape) >= 256
+
+
+def _quantize(
+    candidate: Candidate, source: Path, target: Path, calibration: NDArray[np.uint8]
+) -> None:
     turn_off()
     import onnx
     from onnxruntime.quantization import (
@@ -65,9 +96,15 @@ def _quantize(source: Path, target: Path, calibration: NDArray[np.uint8], batch:
         CalibrationMethod,
         QuantFormat,
         QuantType,
+        quantize_dynamic,
         quantize_static,
     )
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    # Histograms are gathered of batches of one size only.
+    single = candidate.batch == 1 or candidate.calibration != "minmax"
+    batch = 1 if single else _CALIBRATION_BATCH
+    signs = {"u": QuantType.QUInt8, "s": QuantType.QInt8}
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -84,22 +121,46 @@ def _quantize(source: Path, target: Path, calibration: NDArray[np.uint8], batch:
         # The exporter has written the shapes; inferring them again needs sympy and seconds.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
-        eight_bits = {"quant_type": QuantType.QInt8, "axis": 0, "reduce_range": False}
+        if candidate.method == "dynamic":
+            quantize_dynamic(
+                prepared,
+                target,
+                weight_type=QuantType.QUInt8,
+                reduce_range=candidate.reduce_range,
+                nodes_to_exclude=_kept_in_float(model),
+            )
+            return
+        # Integer operators share one table of types; QDQ has one for each tensor.
+        eight_bits = {
+            "quant_type": signs[candidate.types[2]],
+            "reduce_range": False,
+            **({"axis": 0} if candidate.per_channel else {}),
+        }
         quantize_static(
             prepared,
             target,
             Reader(),
-            quant_format=QuantFormat.QDQ,
-            calibrate_method=CalibrationMethod.MinMax,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
+            quant_format=QuantFormat[{"qdq": "QDQ", "qoperator": "QOperator"}[candidate.format]],
+            calibrate_method=CalibrationMethod[
+                {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}[
+                    candidate.calibration
+                ]
+            ],
+            activation_type=signs[candidate.types[0]],
+            weight_type=signs[candidate.types[2]],
+            per_channel=candidate.per_channel,
+            reduce_range=candidate.reduce_range,
             nodes_to_exclude=_kept_in_float(model),
             extra_options={
                 # Logits in steps of 1/255 of their range would tie.
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
-                "TensorQuantOverrides": {name: [eight_bits] for name in _depthwise_weights(model)},
+                # Kernels with a scale a channel want one zero for all of them.
+                "WeightSymmetric": True,
+                "TensorQuantOverrides": {
+                    name: [eight_bits]
+                    for name in _depthwise_weights(model)
+                    if candidate.format == "qdq" and candidate.reduce_range
+                },
             },
         )
 

@@ -1,6 +1,7 @@
 """Candidates for OpenVINO: fp32, fp16 weights, and int8 by NNCF's post-training quantisation.
 
-How int8 is made was chosen by agreement with fp32, of mobilenetv2_035 on a CPU without VNNI:
+What int8 is unless the candidate says otherwise was chosen by agreement with fp32, of
+mobilenetv2_035 on a CPU without VNNI:
 
 - ranges from the smallest and largest value that any calibration image gives. The default takes
   the mean of the images' own extremes and so clips the images the network is surest of (error of
@@ -38,7 +39,7 @@ def make_model(
     """Writes ``model.xml`` and ``model.bin``.
 
     Args:
-        candidate: Its precision is fp32, fp16 or int8.
+        candidate: Its precision and, of int8, its options.
         source: The exported student with the candidate's batch.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write; to be renamed or thrown away as a whole.
@@ -54,7 +55,7 @@ def make_model(
     model = openvino.convert_model(source)
     _name_in_order(model)
     if candidate.precision == "int8":
-        model = _quantize(model, calibration)
+        model = _quantize(candidate, model, calibration)
         _name_in_order(model)
     target = folder / "model.xml"
     openvino.save_model(model, target, compress_to_fp16=candidate.precision == "fp16")
@@ -72,7 +73,7 @@ def _name_in_order(model: Model) -> None:
             node.set_friendly_name(f"{node.get_type_name()}_{index}")
 
 
-def _quantize(model: Model, calibration: NDArray[np.uint8]) -> Model:
+def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]) -> Model:
     import nncf
     import rich
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
@@ -84,14 +85,18 @@ def _quantize(model: Model, calibration: NDArray[np.uint8]) -> Model:
     before, console.quiet = console.quiet, True
     try:
         with quiet(log):
+            if candidate.method == "weights":
+                return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
             return nncf.quantize(
                 model,
                 images,
-                preset=nncf.QuantizationPreset.PERFORMANCE,
+                preset=nncf.QuantizationPreset(candidate.preset),
                 subset_size=len(calibration),
-                fast_bias_correction=False,
+                fast_bias_correction=candidate.bias_correction == "fast",
                 advanced_parameters=AdvancedQuantizationParameters(
-                    overflow_fix=OverflowFix.ENABLE,
+                    overflow_fix=OverflowFix.ENABLE
+                    if candidate.reduce_range
+                    else OverflowFix.DISABLE,
                     activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
                 ),
             )

@@ -162,3 +162,82 @@ def test_nothing_is_printed_or_left_behind(
     assert list(folder.iterdir()) == [path]
     assert capfd.readouterr() == ("", "")
     assert path.read_bytes() == int8["dynamic"].read_bytes()
+
+
+def test_fp16_halves_the_file_and_keeps_the_answers(
+    exported: dict[Any, Path], images: Images, fp32_logits: Logits, tmp_path: Path
+) -> None:
+    candidate = Candidate(name="half", runtime="onnxruntime", precision="fp16")
+    path = make_model(candidate, exported["dynamic"], images[:0], tmp_path)
+    assert path.stat().st_size < 0.65 * exported["dynamic"].stat().st_size
+    error = np.abs(run(path, images)[0] - fp32_logits).max()
+    assert 0 < error < 5e-3 * np.abs(fp32_logits).max()
+
+
+WAYS: list[dict[str, Any]] = [
+    {"types": "u8u8"},
+    {"types": "s8s8"},
+    {"per_channel": False},
+    {"reduce_range": False},
+    {"calibration": "entropy"},
+    {"calibration": "percentile"},
+    {"format": "qoperator"},
+    {"format": "qoperator", "types": "u8u8", "per_channel": False},
+    {"format": "qoperator", "types": "s8s8"},
+    {"format": "qoperator", "per_channel": False},
+    {"method": "dynamic"},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
+def test_every_way_to_int8_runs_and_keeps_the_answers(
+    exported: dict[Any, Path],
+    calibration: Images,
+    images: Images,
+    fp32_logits: Logits,
+    tmp_path: Path,
+    way: dict[str, Any],
+) -> None:
+    candidate = Candidate(name="way", runtime="onnxruntime", precision="int8", **way)
+    path = make_model(candidate, exported["dynamic"], calibration, tmp_path)
+    # Integer kernels without VNNI may overflow with 8 bits: then what the file says counts.
+    logits = run(path, images, in_float=not candidate.reduce_range)[0]
+    assert np.mean(logits.argmax(axis=1) == fp32_logits.argmax(axis=1)) > 0.8
+    graph, values = graph_of(path)
+    kinds = {node.op_type for node in graph.node}
+    weights = [v for v in values.values() if v.dtype in (np.int8, np.uint8) and v.ndim > 1]
+    signed = {v.dtype == np.int8 for v in weights}
+    if candidate.method == "dynamic":
+        assert {"DynamicQuantizeLinear", "ConvInteger"} <= kinds
+        assert signed == {False}
+    else:
+        assert ("QLinearConv" in kinds) == (candidate.format == "qoperator")
+        assert signed == {candidate.types.endswith("s8")}
+        scales = [
+            v for n, v in values.items() if n.endswith("scale") and v.ndim == 1 and v.size > 1
+        ]
+        assert bool(scales) == candidate.per_channel
+
+
+@pytest.mark.parametrize("calibration_by", ["entropy", "percentile"])
+def test_histograms_never_widen_a_range(
+    exported: dict[Any, Path],
+    calibration: Images,
+    int8: dict[Any, Path],
+    tmp_path: Path,
+    calibration_by: Literal["entropy", "percentile"],
+) -> None:
+    candidate = Candidate(
+        name="way", runtime="onnxruntime", precision="int8", calibration=calibration_by
+    )
+    path = make_model(candidate, exported["dynamic"], calibration, tmp_path)
+    widest, narrower = graph_of(int8["dynamic"])[1], graph_of(path)[1]
+    ratios = [
+        float(scale / widest[name])
+        for name, scale in narrower.items()
+        if name.endswith("scale") and scale.ndim == 0 and name in widest
+    ]
+    assert len(ratios) > 5
+    assert max(ratios) < 1.001
+    if calibration_by == "percentile":
+        assert min(ratios) < 0.99
