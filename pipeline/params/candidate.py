@@ -64,7 +64,13 @@ class Candidate(Section):
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Candidate:
-        given = self.model_fields_set - {"name", "runtime", "precision", "batch"}
+        # By value: parameters that were written out in full have every option.
+        given = {
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in ("name", "runtime", "precision", "batch")
+            and getattr(self, name) != field.default
+        }
         if self.precision != "int8":
             if given:
                 raise ValueError(f"{self.precision} has no option {min(given)}: it is for int8")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from pipeline.params import Params, load_params
+from pipeline.params import Candidate, Params, load_params
 from tests.pipeline.params.own_file import FILE, PROJECT, leaves, refusal
 
 ORT = "name: a, runtime: onnxruntime, precision"
@@ -22,9 +22,14 @@ def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def test_the_projects_own_file_loads_and_names_every_parameter():
-    written = dict(leaves(yaml.safe_load(FILE.read_text(encoding="utf-8"))))
-    meant = dict(leaves(load_params(FILE).model_dump()))
-    assert written == meant
+    written = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    meant = load_params(FILE).model_dump()
+    # A candidate's line says only where it departs from the defaults.
+    lines = zip(written["quantize"]["candidates"], meant["quantize"]["candidates"], strict=True)
+    for line, candidate in lines:
+        for option in candidate.keys() - line.keys():
+            assert candidate.pop(option) == Candidate.model_fields[option].default
+    assert dict(leaves(written)) == dict(leaves(meant))
 
 
 def test_every_parameter_says_what_it_means():
@@ -73,7 +78,6 @@ def test_the_schema_for_editors_is_up_to_date():
         (["distill.class_order.file=order.txt"], "distill.class_order: `file` and `kind: file`"),
         ([f"quantize.candidates=[{{{ORT}: int8}}]"], "must be onnxruntime fp32"),
         ([f"quantize.candidates=[{{{ORT}: fp32}}, {{{ORT}: int8}}]"], "same name: a"),
-        ([f"quantize.candidates=[{{{ORT}: fp16}}]"], "use openvino"),
         (
             ["quantize.candidates=[{name: teacher, runtime: onnxruntime, precision: fp32}]"],
             "'teacher'",

@@ -265,7 +265,7 @@ class Run:
             ],
             reference=REFERENCE,
             max_drop=PARAMS.bundle.max_drop,
-            max_drop_bound=PARAMS.bundle.max_drop_bound,
+            max_drop_bound=10.0,
             latency_tolerance=PARAMS.bundle.latency_tolerance,
         )
         manifest = {
