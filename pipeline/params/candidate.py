@@ -48,8 +48,8 @@ class Candidate(Section):
     )
     reduce_range: bool = Field(
         True,
-        description="int8: weights use 7 bits, which x86 without VNNI cannot overflow; depthwise "
-        "ones keep 8 where the runtime can tell them apart.",
+        description="int8: weights use 7 bits, which x86 without VNNI cannot overflow; of qdq and "
+        "openvino the depthwise ones keep 8.",
     )
     calibration: Literal["minmax", "entropy", "percentile"] = Field(
         "minmax", description="static, onnxruntime: how ranges come from the calibration images."

@@ -74,3 +74,12 @@ class Bundle(Section):
     latency_tolerance: NotNegative = Field(
         0.10, description="A candidate counts as fast when its p50 is this close to the fastest."
     )
+
+    @model_validator(mode="after")
+    def _bound_beyond_drop(self) -> Bundle:
+        if self.max_drop_bound < self.max_drop:
+            raise ValueError(
+                f"max_drop_bound {self.max_drop_bound:g} is below max_drop {self.max_drop:g}, "
+                "so that no loss as large could be accepted; raise it as well"
+            )
+        return self

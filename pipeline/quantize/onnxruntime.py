@@ -72,9 +72,7 @@ def _store_in_half(source: Path, target: Path) -> None:
     wide = [w for w in graph.initializer if w.data_type == TensorProto.FLOAT and _is_large(w.dims)]
     for weights in wide:
         name, values = weights.name, numpy_helper.to_array(weights)
-        limit = np.finfo(np.float16).max  # beyond it there is infinity
-        half = values.clip(-limit, limit).astype(np.float16)
-        weights.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
         cast = helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
         cast.name = f"{name}.widen"
         graph.node.insert(0, cast)
@@ -91,20 +89,44 @@ def _quantize(
 ) -> None:
     turn_off()
     import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        # The exporter has written the shapes; inferring them again needs sympy and seconds.
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        model = onnx.load(prepared)
+        if candidate.method == "static":
+            _quantize_static(candidate, prepared, model, target, calibration)
+        else:
+            quantize_dynamic(
+                prepared,
+                target,
+                weight_type=QuantType.QUInt8,
+                reduce_range=candidate.reduce_range,
+                nodes_to_exclude=_kept_in_float(model),
+            )
+
+
+def _quantize_static(
+    candidate: Candidate,
+    prepared: Path,
+    model: ModelProto,
+    target: Path,
+    calibration: NDArray[np.uint8],
+) -> None:
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
         QuantFormat,
         QuantType,
-        quantize_dynamic,
         quantize_static,
     )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     # Histograms are gathered of batches of one size only.
     single = candidate.batch == 1 or candidate.calibration != "minmax"
     batch = 1 if single else _CALIBRATION_BATCH
-    signs = {"u": QuantType.QUInt8, "s": QuantType.QInt8}
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -116,53 +138,39 @@ def _quantize(
             images = next(self._batches, None)
             return None if images is None else {"images": images}
 
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        # The exporter has written the shapes; inferring them again needs sympy and seconds.
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        model = onnx.load(prepared)
-        if candidate.method == "dynamic":
-            quantize_dynamic(
-                prepared,
-                target,
-                weight_type=QuantType.QUInt8,
-                reduce_range=candidate.reduce_range,
-                nodes_to_exclude=_kept_in_float(model),
-            )
-            return
-        # Integer operators share one table of types; QDQ has one for each tensor.
-        eight_bits = {
-            "quant_type": signs[candidate.types[2]],
-            "reduce_range": False,
-            **({"axis": 0} if candidate.per_channel else {}),
-        }
-        quantize_static(
-            prepared,
-            target,
-            Reader(),
-            quant_format=QuantFormat[{"qdq": "QDQ", "qoperator": "QOperator"}[candidate.format]],
-            calibrate_method=CalibrationMethod[
-                {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}[
-                    candidate.calibration
-                ]
-            ],
-            activation_type=signs[candidate.types[0]],
-            weight_type=signs[candidate.types[2]],
-            per_channel=candidate.per_channel,
-            reduce_range=candidate.reduce_range,
-            nodes_to_exclude=_kept_in_float(model),
-            extra_options={
-                # Logits in steps of 1/255 of their range would tie.
-                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
-                # Kernels with a scale a channel want one zero for all of them.
-                "WeightSymmetric": True,
-                "TensorQuantOverrides": {
-                    name: [eight_bits]
-                    for name in _depthwise_weights(model)
-                    if candidate.format == "qdq" and candidate.reduce_range
-                },
-            },
-        )
+    formats = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    signs = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
+    activations, weights = signs[candidate.types[:2]], signs[candidate.types[2:]]
+    eight_bits = {"quant_type": weights, "reduce_range": False}
+    if candidate.per_channel:
+        eight_bits["axis"] = 0
+    quantize_static(
+        prepared,
+        target,
+        Reader(),
+        quant_format=formats[candidate.format],
+        calibrate_method=methods[candidate.calibration],
+        activation_type=activations,
+        weight_type=weights,
+        per_channel=candidate.per_channel,
+        reduce_range=candidate.reduce_range,
+        nodes_to_exclude=_kept_in_float(model),
+        extra_options={
+            # Logits in steps of 1/255 of their range would tie.
+            "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+            # Kernels with a scale a channel want one zero for all of them.
+            "WeightSymmetric": True,
+            # Integer operators have no types of single tensors.
+            "TensorQuantOverrides": {name: [eight_bits] for name in _depthwise_weights(model)}
+            if candidate.format == "qdq"
+            else {},
+        },
+    )
 
 
 def _kept_in_float(model: ModelProto) -> list[str]:

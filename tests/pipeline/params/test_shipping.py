@@ -1,5 +1,5 @@
 from pipeline.params import load_params
-from tests.pipeline.params.own_file import FILE
+from tests.pipeline.params.own_file import FILE, refusal
 
 
 def test_the_reference_is_the_fp32_student_wherever_it_stands():
@@ -9,3 +9,8 @@ def test_the_reference_is_the_fp32_student_wherever_it_stands():
     )
     params = load_params(FILE, [f"quantize.candidates={candidates}"])
     assert params.quantize.reference.name == "a"
+
+
+def test_a_bound_below_the_drop_is_refused():
+    assert "raise it as well" in refusal(FILE, "bundle.max_drop=3")
+    assert load_params(FILE, ["bundle.max_drop=3", "bundle.max_drop_bound=3"]).bundle.max_drop == 3

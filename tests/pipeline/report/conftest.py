@@ -53,6 +53,7 @@ PARAMS = Params.model_validate(
                 for name, runtime, precision, batch, *_ in CANDIDATES
             ]
         },
+        "bundle": {"max_drop_bound": 2.75},
     }
 )
 
@@ -265,7 +266,7 @@ class Run:
             ],
             reference=REFERENCE,
             max_drop=PARAMS.bundle.max_drop,
-            max_drop_bound=10.0,
+            max_drop_bound=PARAMS.bundle.max_drop_bound,
             latency_tolerance=PARAMS.bundle.latency_tolerance,
         )
         manifest = {

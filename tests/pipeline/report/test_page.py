@@ -200,6 +200,13 @@ def test_the_candidates_are_told_in_full(tree, facts):
     assert reasons[5].startswith("Ships: the smallest file")
 
 
+def test_the_rule_is_told_with_the_parameters_of_the_bundle(tree):
+    assert (
+        "loses at most 1 percentage point of validation accuracy to the fp32 student, "
+        "the 95 % interval of that loss ends at 2.75 or below, and it is not slower"
+    ) in " ".join(tree.text.replace("\N{NO-BREAK SPACE}", " ").split())
+
+
 def test_the_shipped_row_is_marked(tree):
     measurements = table(tree, "Measurements of the candidates")
     marked = [tbody for tbody in measurements.all("tbody") if "shipped" in tbody.classes]
