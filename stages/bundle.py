@@ -21,19 +21,23 @@ def bundle(context: Context) -> None:
     from pipeline.files import read_json, whole_folder, write_json
     from pipeline.hashing import hash_file
     from pipeline.measure.evaluation import read_evaluation
-    from pipeline.select import Measurement, select
+    from pipeline.select import Limits, Measurement, select
 
     params, place = context.params, context.place
+    rule = params.bundle
     evaluation = read_evaluation(place.reports / "evaluation.json")
     selection = select(
         [
-            Measurement(m.name, m.bytes, m.latency.p50_ms, m.ratio, m.drop)
+            Measurement(m.name, m.bytes, m.latency.of(rule.percentile), m.ratio, m.drop)
             for m in evaluation.candidates
         ],
         reference=evaluation.reference,
-        max_drop=params.bundle.max_drop,
-        max_drop_bound=params.bundle.max_drop_bound,
-        latency_tolerance=params.bundle.latency_tolerance,
+        limits=Limits(
+            max_drop=rule.max_drop,
+            max_drop_bound=rule.max_drop_bound,
+            max_bytes=None if rule.max_model_mb is None else 1e6 * rule.max_model_mb,
+        ),
+        latency_tolerance=rule.latency_tolerance,
     )
     for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
@@ -63,7 +67,7 @@ def bundle(context: Context) -> None:
     )
     with whole_folder(place.dist) as folder:
         built = build_bundle(
-            name=params.bundle.name,
+            name=rule.name,
             created_by=f"finch {metadata.version('finch-edge')}",
             winner=Winner(model, chosen["runtime"], chosen["precision"], chosen["batch"]),
             portable=None if chosen["runtime"] == "onnxruntime" else place.onnx / "student.onnx",
@@ -77,12 +81,12 @@ def bundle(context: Context) -> None:
                 f"({data.info['origin']}).\nTheir licence: {data.info['licence']}\n"
             ),
             runtime_folder=place.runtime,
-            out=folder / f"{params.bundle.name}.tar.gz",
+            out=folder / f"{rule.name}.tar.gz",
         )
         write_json(folder / "manifest.json", built.manifest)
     context.log.info(
         "wrote dist/%s.tar.gz (%.2f MB, model %.2f MB): %s, %s",
-        params.bundle.name,
+        rule.name,
         built.bytes / 1e6,
         built.model_bytes / 1e6,
         selection.chosen,

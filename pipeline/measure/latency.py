@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class Latency:
     runtime: str
     runtime_version: str
     settings: dict[str, str]
+
+    def of(self, percentile: Literal["p50", "p90", "p99"]) -> float:
+        """A percentile over the runs of all rounds, in milliseconds."""
+        return {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms}[percentile]
 
 
 @dataclass(frozen=True)

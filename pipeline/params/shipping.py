@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
@@ -71,8 +73,14 @@ class Bundle(Section):
         description="Largest accepted upper end of that loss's 95 % interval, in points: few "
         "validation images cannot rule out a large loss.",
     )
+    percentile: Literal["p50", "p90", "p99"] = Field(
+        "p50", description="The latency that counts among the accepted candidates."
+    )
     latency_tolerance: NotNegative = Field(
-        0.10, description="A candidate counts as fast when its p50 is this close to the fastest."
+        0.10, description="A candidate counts as fast when its latency is this close to the lowest."
+    )
+    max_model_mb: AboveZero | None = Field(
+        None, description="Largest accepted size of the model's files, in 10^6 bytes; null: any."
     )
 
     @model_validator(mode="after")

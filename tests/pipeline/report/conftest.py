@@ -14,7 +14,7 @@ from pipeline.measure.host import Host
 from pipeline.measure.latency import Latency, paired_ratio
 from pipeline.params import Params
 from pipeline.report.facts import read_facts
-from pipeline.select import Measurement, select
+from pipeline.select import Limits, Measurement, select
 from pipeline.verify import Figures, Verified
 
 CLASSES = (
@@ -265,8 +265,7 @@ class Run:
                 for m in evaluation.candidates
             ],
             reference=REFERENCE,
-            max_drop=PARAMS.bundle.max_drop,
-            max_drop_bound=PARAMS.bundle.max_drop_bound,
+            limits=Limits(PARAMS.bundle.max_drop, PARAMS.bundle.max_drop_bound),
             latency_tolerance=PARAMS.bundle.latency_tolerance,
         )
         manifest = {
