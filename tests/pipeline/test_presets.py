@@ -59,7 +59,6 @@ def test_the_paper_is_the_plain_distance_between_details(path):
     path.write_text(
         path.read_text()
         .replace("redraw: false", "redraw: true")
-        .replace("kd_share: 0.0", "kd_share: 3.0")
         .replace("kind: index", "kind: random")
     )
     assert "paper" in method_names()

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pipeline.params import KD, FiGKD
 
 CLASSES = 11
 LABELS = torch.tensor([0, 3, 10, 3, 7])
+detail_alone = partial(FiGKD, weight=1.0, kd_share=0.0)
 
 
 def batch(seed, classes=CLASSES):
@@ -59,7 +61,7 @@ def test_the_loss_is_the_one_written_out(distance, normalisation, bands):
     order = np.random.default_rng(5).permutation(CLASSES).tolist()
     student, teacher = batch(1), batch(2)
     for wavelet, level, mode in [("haar", 3, "zero"), ("db2", 1, "reflect")]:
-        options = FiGKD(
+        options = detail_alone(
             weight=0.7,
             wavelet=wavelet,
             level=level,
@@ -82,7 +84,9 @@ def test_the_loss_is_the_one_written_out(distance, normalisation, bands):
 def test_many_classes_have_the_loss_written_out(distance):
     order = np.random.default_rng(5).permutation(300).tolist()
     student, teacher = batch(1, 300), batch(2, 300)
-    options = FiGKD(wavelet="db2", level=3, mode="smooth", distance=distance, temperature=2.0)
+    options = detail_alone(
+        wavelet="db2", level=3, mode="smooth", distance=distance, temperature=2.0
+    )
     loss = FiGKDLoss(options, 300, order)(student, LABELS, teacher, 0.0)
     cross_entropy, expected = written_out(student, LABELS, teacher, options, order)
     assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-9)
@@ -93,7 +97,9 @@ def test_level_max_is_the_loss_of_the_deepest_level():
     student, teacher = batch(1, 37), batch(2, 37)
     deepest = pywt.dwt_max_level(37, 4)
     totals = [
-        FiGKDLoss(FiGKD(wavelet="db2", level=level), 37)(student, LABELS, teacher, 0.0).total.item()
+        FiGKDLoss(detail_alone(wavelet="db2", level=level), 37)(
+            student, LABELS, teacher, 0.0
+        ).total.item()
         for level in ("max", deepest, deepest - 1)
     ]
     assert totals[0] == totals[1] != totals[2]
@@ -103,7 +109,9 @@ def test_level_max_is_the_loss_of_the_deepest_level():
 @pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
 @pytest.mark.parametrize("normalisation", ["none", "standardised"])
 def test_gradients_are_those_of_finite_differences(num_classes, distance, normalisation):
-    options = FiGKD(wavelet="db2", distance=distance, normalisation=normalisation, temperature=2.0)
+    options = detail_alone(
+        wavelet="db2", distance=distance, normalisation=normalisation, temperature=2.0
+    )
     objective = FiGKDLoss(options, num_classes, list(reversed(range(num_classes))))
     student = batch(1, num_classes)[:2].requires_grad_()
     teacher = batch(2, num_classes)[:2]
@@ -123,7 +131,7 @@ def test_gradients_are_those_of_finite_differences(num_classes, distance, normal
 def test_half_precision_logits_lose_nothing_in_the_loss(dtype, distance, normalisation, autocast):
     # Their squares are beyond float16, and bfloat16 has 8 bits: too few for the contrasts.
     student, teacher = (100 * batch(1)).to(dtype), 100 * batch(2).float()
-    options = FiGKD(distance=distance, normalisation=normalisation, temperature=9.0)
+    options = detail_alone(distance=distance, normalisation=normalisation, temperature=9.0)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         loss = FiGKDLoss(options, CLASSES)(student, LABELS, teacher, 0.0)
     _, expected = written_out(student.double(), LABELS, teacher.double(), options, range(CLASSES))
@@ -133,7 +141,7 @@ def test_half_precision_logits_lose_nothing_in_the_loss(dtype, distance, normali
 
 def test_mse_is_that_of_the_students_detail_and_the_teachers():
     student, teacher = batch(1), batch(2)
-    objective = FiGKDLoss(FiGKD(wavelet="db2"), CLASSES)
+    objective = FiGKDLoss(detail_alone(wavelet="db2"), CLASSES)
     detail = objective.transform(student) - objective.transform(teacher)
     found = objective(student, LABELS, teacher, 0.0).parts["detail"]
     torch.testing.assert_close(found, detail.square().mean(), rtol=1e-12, atol=0)
@@ -165,8 +173,8 @@ def test_a_difference_in_content_alone_teaches_nothing(wavelet, level, distance)
     teacher = batch(2, classes=16)
     student = teacher + band_only_signal(wavelet, level, 16, content=True)
     options = {"wavelet": wavelet, "level": level, "mode": "periodization", "distance": distance}
-    assert distance_gradient(FiGKD(**options), student, teacher).abs().max() < 1e-9
-    complement = FiGKD(**options, bands="content")
+    assert distance_gradient(detail_alone(**options), student, teacher).abs().max() < 1e-9
+    complement = detail_alone(**options, bands="content")
     assert distance_gradient(complement, student, teacher).abs().max() > 1e-3
 
 
@@ -174,21 +182,21 @@ def test_a_difference_in_detail_alone_teaches_the_complement_nothing():
     teacher = batch(2, classes=16)
     student = teacher + band_only_signal("db2", 2, 16, content=False)
     options = {"wavelet": "db2", "level": 2, "mode": "periodization"}
-    complement = FiGKD(**options, bands="content")
+    complement = detail_alone(**options, bands="content")
     assert distance_gradient(complement, student, teacher).abs().max() < 1e-9
-    assert distance_gradient(FiGKD(**options), student, teacher).abs().max() > 1e-3
+    assert distance_gradient(detail_alone(**options), student, teacher).abs().max() > 1e-3
 
 
 @given(st.floats(-50, 50), st.sampled_from([2, 8, 12]))
 def test_haar_does_not_see_a_constant_shift(shift, classes):
     teacher = batch(2, classes)
-    gradient = distance_gradient(FiGKD(), teacher + shift, teacher)
+    gradient = distance_gradient(detail_alone(), teacher + shift, teacher)
     assert gradient.abs().max() < 1e-10
 
 
 def test_a_student_that_says_what_the_teacher_says_has_no_distance():
     for distance in ("mse", "l1", "kl"):
-        options = FiGKD(weight=3.0, distance=distance)
+        options = detail_alone(weight=3.0, distance=distance)
         assert distance_gradient(options, batch(1), batch(1)).abs().max() < 1e-12
 
 
@@ -197,14 +205,16 @@ def test_a_student_that_says_what_the_teacher_says_has_no_distance():
 )
 def test_the_weight_rises_from_nothing_over_the_warm_up(epoch, share):
     student, teacher = batch(1), batch(2)
-    loss = FiGKDLoss(FiGKD(weight=0.5, warmup_epochs=4.0), CLASSES)(student, LABELS, teacher, epoch)
+    loss = FiGKDLoss(detail_alone(weight=0.5, warmup_epochs=4.0), CLASSES)(
+        student, LABELS, teacher, epoch
+    )
     added = loss.total - loss.parts["cross_entropy"]
     assert added.item() == pytest.approx(0.5 * share * loss.parts["detail"].item(), abs=1e-12)
 
 
 def test_without_weight_it_is_the_cross_entropy():
     student, teacher = batch(1).requires_grad_(), batch(2)
-    loss = FiGKDLoss(FiGKD(weight=0.0), CLASSES, None, 0.1)(student, LABELS, teacher, 1.0)
+    loss = FiGKDLoss(detail_alone(weight=0.0), CLASSES, None, 0.1)(student, LABELS, teacher, 1.0)
     plain = CrossEntropy(0.1)(student, LABELS, None, 1.0)
     assert loss.total.item() == plain.total.item()
     (with_teacher,) = torch.autograd.grad(loss.total, student)
@@ -215,7 +225,7 @@ def test_without_weight_it_is_the_cross_entropy():
 @given(st.permutations(range(CLASSES)), st.sampled_from(["mse", "l1", "kl"]))
 def test_an_order_gives_the_loss_of_permuted_logits(order, distance):
     student, teacher = batch(1), batch(2)
-    options = FiGKD(wavelet="db2", distance=distance, normalisation="centred")
+    options = detail_alone(wavelet="db2", distance=distance, normalisation="centred")
     ordered = FiGKDLoss(options, CLASSES, order)(student, LABELS, teacher, 1.0)
     places = torch.argsort(torch.tensor(order))
     permuted = FiGKDLoss(options, CLASSES)(
@@ -233,7 +243,7 @@ def test_an_order_gives_the_loss_of_permuted_logits(order, distance):
 def test_extreme_and_constant_logits_give_finite_gradients(
     cached, answers, distance, normalisation
 ):
-    objective = FiGKDLoss(FiGKD(distance=distance, normalisation=normalisation), 6)
+    objective = FiGKDLoss(detail_alone(distance=distance, normalisation=normalisation), 6)
     labels = torch.tensor([0, 5])
     for values in (answers, np.full_like(answers, answers[0, 0])):
         student = torch.from_numpy(values).requires_grad_()
@@ -245,13 +255,13 @@ def test_extreme_and_constant_logits_give_finite_gradients(
 
 def test_a_wavelet_too_long_for_the_classes_is_refused_before_training():
     with pytest.raises(ParameterError, match="4 classes are too few for db4 at any level"):
-        FiGKDLoss(FiGKD(wavelet="db4"), 4)
+        FiGKDLoss(detail_alone(wavelet="db4"), 4)
 
 
 def test_redrawn_orders_contrast_every_pair_of_classes_alike():
     """A pair's contrast is (a - b) / sqrt(2), so over all pairs its mean square is the variance."""
     student, teacher = batch(1, 12), batch(2, 12)
-    objective = FiGKDLoss(FiGKD(redraw=True), 12)
+    objective = FiGKDLoss(detail_alone(redraw=True), 12)
     torch.manual_seed(0)
     drawn = [objective(student, LABELS, teacher, 0.0).parts["detail"].item() for _ in range(600)]
     expected = np.var((student - teacher).numpy(), axis=1, ddof=1).mean()
@@ -260,7 +270,7 @@ def test_redrawn_orders_contrast_every_pair_of_classes_alike():
 
 
 def test_redrawing_draws_the_same_orders_from_the_same_seed():
-    objective = FiGKDLoss(FiGKD(redraw=True), CLASSES)
+    objective = FiGKDLoss(detail_alone(redraw=True), CLASSES)
     losses = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -271,7 +281,7 @@ def test_redrawing_draws_the_same_orders_from_the_same_seed():
 def test_a_share_of_kd_is_that_of_the_standardised_logits():
     student, teacher = batch(1), batch(2)
     options = {"weight": 0.5, "label_weight": 2.0}
-    plain = FiGKDLoss(FiGKD(**options), CLASSES)(student, LABELS, teacher, 0.0)
+    plain = FiGKDLoss(detail_alone(**options), CLASSES)(student, LABELS, teacher, 0.0)
     kd = KDLoss(KD(weight=1.0, label_weight=0.0, standardised=True, temperature=3.0))
     alone = kd(student, LABELS, teacher, 0.0)
     shared = FiGKDLoss(FiGKD(kd_share=4.0, kd_temperature=3.0, **options), CLASSES)
