@@ -21,8 +21,8 @@ STAGES = (
 )
 
 
-# Not of the chain: they look at what it made, or learn from it.
-ASIDE = ("inspect", "compare", "presets")
+# Not of the chain: they go before it, look at what it made, or learn from it.
+ASIDE = ("scout", "inspect", "compare", "presets")
 
 
 class _Stages(click.Group):

@@ -55,6 +55,7 @@ def stage(
     reads: str,
     writes: str,
     resumable: bool = False,
+    alone: bool = False,
     together: bool = False,
     options: Sequence[click.Option] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
@@ -68,6 +69,7 @@ def stage(
         writes: What it writes, for ``--help``.
         resumable: It keeps what is done, goes on from there, and may run several times side by
             side; any other stage refuses a second process in the same folder.
+        alone: It refuses one although it is resumable.
         together: Several processes can do it together, see ``stages.launch``.
         options: What can be said besides; the function gets them by name, after the context.
     """
@@ -82,7 +84,7 @@ def stage(
             call = functools.partial(function, **chosen)
             if together and is_asked_for():
                 launch(name, _arguments(params_path, overrides, debug))
-            _run(name, call, params_path, overrides, debug, resumable)
+            _run(name, call, params_path, overrides, debug, resumable, alone or not resumable)
 
         about = inspect.cleandoc(function.__doc__ or "")
         run.__doc__ = f"{about}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
@@ -152,6 +154,7 @@ def _run(
     overrides: tuple[str, ...],
     debug: bool,
     resumable: bool,
+    alone: bool,
 ) -> None:
     log = open_log(name)
     place = Workspace(Path.cwd())
@@ -160,7 +163,7 @@ def _run(
     try:
         params = load_params(params_path, overrides)
         # Of several processes the first holds the lock for all.
-        with nullcontext() if resumable or not find_seat().leads else _lock(place, name):
+        with _lock(place, name) if alone and find_seat().leads else nullcontext():
             function(Context(params, place, log))
     except _Interrupted as stop:
         kept = stop.kept or ("what is done is kept" if resumable else "no result was written")

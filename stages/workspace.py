@@ -81,6 +81,11 @@ class Workspace:
         return self.root / ".finch/compare"
 
     @property
+    def scouted(self) -> Path:
+        """Students measured before any training; outside of DVC's outputs too."""
+        return self.root / ".finch/scout"
+
+    @property
     def decoding(self) -> Path:
         """What ``prepare`` has decoded so far; outside of DVC's outputs too."""
         return self.root / ".finch/prepare"

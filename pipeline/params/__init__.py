@@ -8,6 +8,7 @@ from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
 from pipeline.params.recipe import Recipe
 from pipeline.params.run import Run
+from pipeline.params.scout import Scout
 from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
 from pipeline.params.student import ClassOrder, Distill
 from pipeline.params.teacher import CacheLogits, Finetune
@@ -37,6 +38,7 @@ __all__ = [
     "Quantize",
     "Recipe",
     "Run",
+    "Scout",
     "Transfer",
     "Typefaces",
     "Views",

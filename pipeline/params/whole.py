@@ -8,6 +8,7 @@ from pipeline.params.compare import Compare
 from pipeline.params.explanation import explain
 from pipeline.params.prepare import Prepare
 from pipeline.params.run import Run
+from pipeline.params.scout import Scout
 from pipeline.params.section import Section
 from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
 from pipeline.params.student import Distill
@@ -30,6 +31,7 @@ class Params(Section):
     quantize: Quantize = Field(description="The candidates.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
     bundle: Bundle = Field(default_factory=Bundle, description="What ships.")
+    scout: Scout = Field(default_factory=Scout, description="Students before any training.")
     compare: Compare = Field(default_factory=Compare, description="Methods on equal terms.")
 
     @model_validator(mode="after")

@@ -75,6 +75,29 @@ class Point:
     kind: Literal["shipped", "accepted", "rejected", "teacher"]
 
 
+@dataclass(frozen=True)
+class Spot:
+    """One student of the picture of a scout.
+
+    Attributes:
+        model: Name of the network.
+        image_size: Side of its images in pixels.
+        multiply_adds: Of one image.
+        p50_ms: Median latency in milliseconds.
+        low_ms: Lower end of its interval.
+        high_ms: Upper end of it.
+        kind: What it is, which decides how it is drawn.
+    """
+
+    model: str
+    image_size: int
+    multiply_adds: int
+    p50_ms: float
+    low_ms: float
+    high_ms: float
+    kind: Literal["proposed", "meets", "slow"]
+
+
 def plot_tradeoff(
     points: Sequence[Point], *, floor: float, floor_label: str, width: int, height: int
 ) -> Figure:
@@ -91,7 +114,7 @@ def plot_tradeoff(
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         FigureCanvasAgg(figure)  # measures texts
         axes = _axes(figure, left=48, right=12, bottom=44, top=8)
-        _set_latency_axis(axes, [point.p50_ms for point in points])
+        _set_wide_axis(axes, "x", [point.p50_ms for point in points])
         _set_accuracy_axis(axes, [floor, *(point.accuracy for point in points)])
         axes.set_xlabel("latency, p50 at batch 1 (ms)")
         axes.set_ylabel("accuracy on the validation images (%)")
@@ -112,6 +135,54 @@ def plot_tradeoff(
         places = arrange(labels, frame, [floor_text, Box(frame.x0, y, frame.x1, y)])
         for point, place in zip(points, places, strict=True):
             text, weight, size = _wording(point)
+            _write(axes, place, text, _ACCENT if weight == "bold" else _INK, weight, size)
+    return figure
+
+
+def plot_budget(spots: Sequence[Spot], *, budget_ms: float, width: int, height: int) -> Figure:
+    """Latency over multiply-adds, a line a network, a point with its interval per resolution.
+
+    A network's largest resolution is labelled with its name, its others with their size alone.
+
+    Args:
+        spots: The students.
+        budget_ms: Where the line of the budget lies.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+    """
+    with style.context(["default", _STYLE]):
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        FigureCanvasAgg(figure)  # measures texts
+        axes = _axes(figure, left=56, right=12, bottom=44, top=8)
+        _set_wide_axis(axes, "x", [spot.multiply_adds / 1e6 for spot in spots])
+        ends = [end for spot in spots for end in (spot.low_ms, spot.high_ms)]
+        _set_wide_axis(axes, "y", [budget_ms, *ends])
+        axes.set_xlabel("multiply-adds of an image (million)")
+        axes.set_ylabel("latency, p50 at batch 1 (ms)")
+        axes.axhline(budget_ms, color=_MUTED, linewidth=1, dashes=(5, 4))
+
+        # The proposed one comes first to the best place for a label.
+        spots = sorted(spots, key=lambda s: (s.kind != "proposed", s.model, -s.image_size))
+        largest: dict[str, int] = {}
+        for spot in spots:
+            largest[spot.model] = max(spot.image_size, largest.get(spot.model, 0))
+        for model in largest:
+            line = sorted((s.multiply_adds / 1e6, s.p50_ms) for s in spots if s.model == model)
+            axes.plot(*zip(*line, strict=True), color=_LINE, linewidth=1.2, zorder=1)
+        labels, wordings = [], []
+        for spot in spots:
+            x = spot.multiply_adds / 1e6
+            _draw_spot(axes, spot)
+            wording = _spot_wording(spot, named=spot.image_size == largest[spot.model])
+            left, bottom = axes.transData.transform((x, spot.p50_ms))
+            labels.append(Label(left, bottom, _SMALLEST / 2, *_text_size(axes, *wording)))
+            wordings.append(wording)
+        text = f"budget: {budget_ms:g} ms"
+        taken = _label_floor(axes, budget_ms, text, [label.point for label in labels])
+        frame = Box(*axes.get_window_extent().extents)
+        y = axes.transData.transform((1, budget_ms))[1]
+        places = arrange(labels, frame, [taken, Box(frame.x0, y, frame.x1, y)])
+        for (text, weight, size), place in zip(wordings, places, strict=True):
             _write(axes, place, text, _ACCENT if weight == "bold" else _INK, weight, size)
     return figure
 
@@ -199,21 +270,22 @@ def _axes(figure: Figure, *, left: float, right: float, bottom: float, top: floa
     )
 
 
-def _set_latency_axis(axes: Axes, latencies: Sequence[float]) -> None:
-    low, high = min(latencies), max(latencies)
+def _set_wide_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+    """An axis of values above zero, which is logarithmic where they lie far apart."""
+    low, high = min(values), max(values)
+    axis = axes.xaxis if which == "x" else axes.yaxis
     if high / low >= _LOG_FROM:
-        axes.set_xscale("log")
         pad = (high / low) ** 0.2
-        axes.set_xlim(low / pad, high * pad)
+        axes.set(**{f"{which}scale": "log", f"{which}lim": (low / pad, high * pad)})
         decades = math.log10(high / low)
         subs = (1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.5 else (1,)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs))
-        axes.xaxis.set_minor_locator(FixedLocator([]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_minor_locator(FixedLocator([]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         pad = max(0.14 * (high - low), 0.05 * high)
-        axes.set_xlim(low - pad, high + pad)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set(**{f"{which}lim": (low - pad, high + pad)})
+        axis.set_major_locator(MaxNLocator(6))
 
 
 def _set_accuracy_axis(axes: Axes, accuracies: Sequence[float]) -> None:
@@ -245,6 +317,29 @@ def _draw_point(axes: Axes, point: Point, diameter: float, depth: int) -> None:
         linewidth=1.5,
         zorder=3 - depth / 1000,
     )
+
+
+def _draw_spot(axes: Axes, spot: Spot) -> None:
+    face = {"proposed": _ACCENT, "meets": _MUTED, "slow": _PAPER}[spot.kind]
+    edge = _ACCENT if spot.kind == "proposed" else _MUTED
+    x = spot.multiply_adds / 1e6
+    axes.vlines(x, spot.low_ms, spot.high_ms, color=edge, linewidth=1.5, zorder=2)
+    axes.scatter(
+        [x],
+        [spot.p50_ms],
+        s=_SMALLEST**2,
+        facecolor=face,
+        edgecolor=edge,
+        linewidth=1.5,
+        zorder=3,
+    )
+
+
+def _spot_wording(spot: Spot, *, named: bool) -> tuple[str, str, float]:
+    """Text, weight and size of a label."""
+    if spot.kind == "proposed":
+        return f"{spot.model}, {spot.image_size} px (proposed)", "bold", 12
+    return f"{spot.model}, {spot.image_size} px" if named else str(spot.image_size), "normal", 12
 
 
 def _label_floor(axes: Axes, floor: float, text: str, points: Sequence[Box]) -> Box:
