@@ -4,8 +4,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 
-from pipeline.report.picture import Point, plot_history, plot_tradeoff, to_svg
+from pipeline.report.picture import Point, Spot, plot_budget, plot_history, plot_tradeoff, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 POINTS = [
@@ -25,6 +26,17 @@ FAR = [
 HISTORY = [
     {"epoch": e, "loss": 2 / e, "cross_entropy": 1 / e, "detail": 0.5 / e, "val_accuracy": 0.1 * e}
     for e in range(1, 8)
+]
+
+SPOTS = [
+    Spot(model, size, adds * size**2, p50, 0.95 * p50, 1.05 * p50, kind)
+    for model, adds, sizes in (
+        ("mobilenetv3_small_050", 500, ((64, 0.4, "meets"), (96, 0.5, "meets"))),
+        ("mobilenetv2_035", 1150, ((64, 0.5, "meets"), (96, 0.8, "meets"), (128, 1.3, "slow"))),
+        ("mobilenetv2_050", 1900, ((64, 0.7, "proposed"), (96, 1.2, "slow"))),
+        ("resnet18", 36000, ((64, 5.0, "slow"), (96, 11.0, "slow"), (128, 20.0, "slow"))),
+    )
+    for size, p50, kind in sizes
 ]
 
 
@@ -100,7 +112,11 @@ def test_the_latency_axis_is_logarithmic_when_the_range_wants_it(slowest, scale)
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: draw(POINTS), lambda: plot_history(HISTORY, best_epoch=5, width=420, height=300)],
+    [
+        lambda: draw(POINTS),
+        lambda: plot_history(HISTORY, best_epoch=5, width=420, height=300),
+        lambda: plot_budget(SPOTS, budget_ms=1.0, width=1040, height=460),
+    ],
 )
 def test_the_svg_is_the_same_every_time_and_takes_its_looks_from_the_page(make):
     svg = to_svg(make(), name="one", title='accuracy & "latency" <here>')
@@ -144,3 +160,32 @@ def test_a_training_on_labels_alone_has_one_line_and_no_legend():
     history = [{"epoch": 1, "loss": 2.0, "cross_entropy": 2.0, "val_accuracy": 0.5}]
     _, below = plot_history(history, best_epoch=1, width=420, height=300).axes
     assert len(below.lines) == 1 and below.get_legend() is None
+
+
+def test_a_scout_shows_every_student_its_interval_and_the_budget():
+    (axes,) = plot_budget(SPOTS, budget_ms=1.0, width=1040, height=460).axes
+    dots = [c for c in axes.collections if isinstance(c, PathCollection)]
+    drawn = {tuple(dot.get_offsets()[0]) for dot in dots}
+    assert drawn == {(s.multiply_adds / 1e6, s.p50_ms) for s in SPOTS}
+    bars = [c for c in axes.collections if c not in dots]
+    ends = {tuple(segment[:, 1]) for bar in bars for segment in bar.get_segments()}
+    assert ends == {(s.low_ms, s.high_ms) for s in SPOTS}
+    dashed = [line for line in axes.lines if line.is_dashed()]
+    assert [list(line.get_ydata()) for line in dashed] == [[1.0, 1.0]]
+
+
+def test_a_scouts_labels_name_each_network_once_mark_the_proposed_and_cover_nothing():
+    figure = plot_budget(SPOTS, budget_ms=1.0, width=1040, height=460)
+    (axes,) = figure.axes
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {
+        "64", "96", "mobilenetv3_small_050, 96 px", "mobilenetv2_035, 128 px",
+        "mobilenetv2_050, 64 px (proposed)", "mobilenetv2_050, 96 px", "resnet18, 128 px",
+        "budget: 1 ms",
+    }  # fmt: skip
+    bold = [text.get_text() for text in axes.texts if text.get_fontweight() == "bold"]
+    assert bold == ["mobilenetv2_050, 64 px (proposed)"]
+    renderer = figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)

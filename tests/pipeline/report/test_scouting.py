@@ -1,0 +1,87 @@
+import re
+
+import pytest
+
+from pipeline.report.scouting import as_markdown, as_page
+
+NONE = "\N{EN DASH}"
+
+
+def timing(name, p50):
+    return {
+        "name": name, "bytes": 1000, "p50_ms": p50, "low_ms": 0.9 * p50, "high_ms": 1.1 * p50,
+        "round_p50s_ms": [p50, p50, p50],
+    }  # fmt: skip
+
+
+def student(model, size, multiply_adds, fp32, int8, **changes):
+    return {
+        "model": model, "image_size": size, "multiply_adds": multiply_adds, "parameters": 406_376,
+        "timings": [timing("fp32", fp32), timing("int8", int8)], "problem": None,
+        "best": "int8" if int8 < fp32 else "fp32", "meets": min(fp32, int8) * 1.1 <= 1.0, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def facts():
+    broken = {"timings": [], "best": None, "meets": False, "problem": "a | b <i>"}
+    return {
+        "verdict": "one at 96 px is the largest that meets 1 ms",
+        "lines": "prepare:\n  image_size: 96\n\ndistill:\n  model: one\n",
+        "proposal": 1,
+        "latency_ms": 1.0,
+        "data": {"source": "birds <3", "classes": 8},
+        "threads": 1,
+        "rounds": 5,
+        "runs": 50,
+        "candidates": ["fp32", "int8"],
+        "host": {"cpu": "A CPU", "logical_cores": 2, "runtimes": {"onnxruntime": "1.22"}},
+        "students": [
+            student("one", 64, 5_000_000, 0.4, 0.6),
+            student("one", 96, 10_664_368, 0.8, 0.7),
+            student("two", 96, 55_000_000, 3.0, 2.5),
+            student("odd", 96, None, 1, 1, **broken),
+        ],
+    }
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert all(len(row) == len(cells[0]) for row in cells)
+    return {(row[0], row[1]): dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def test_the_table_has_a_row_a_student_and_says_what_could_not_be_measured(facts):
+    rows = rows_of(as_markdown(facts))
+    ours = rows["one", "96"]
+    assert (ours["multiply-adds (M)"], ours["parameters (M)"]) == ("10.66", "0.41")
+    assert (ours["p50 (ms)"], ours["95 % interval"], ours["as"]) == (
+        "0.700", "0.630 to 0.770", "int8",
+    )  # fmt: skip
+    assert (ours["fp32"], ours["int8"], ours["meets"]) == ("0.800", "0.700", "yes")
+    assert rows["two", "96"]["meets"] == "no"
+    odd = rows["odd", "96"]
+    assert odd["as"] == r"cannot be measured: a \| b <i>"
+    assert (odd["p50 (ms)"], odd["int8"], odd["meets"]) == (NONE, NONE, "no")
+
+
+def test_the_lines_for_the_parameter_file_are_there_when_something_is_proposed(facts):
+    assert f"```yaml\n{facts['lines']}```" in as_markdown(facts)
+    assert "distill:\n  model: one\n" in as_page(facts)
+    facts |= {"lines": None, "proposal": None, "verdict": "none meets 0.1 ms"}
+    assert "```" not in as_markdown(facts)
+    assert "params.yaml" not in as_page(facts) and "none meets 0.1 ms" in as_page(facts)
+
+
+def test_the_page_shows_the_picture_and_the_table_and_escapes_names(facts):
+    page = as_page(facts)
+    for shown in ("<svg", "0.630 to 0.770", "a | b &lt;i&gt;", "birds &lt;3", "one (proposed)"):
+        assert shown in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_where_nothing_was_measured_there_is_no_picture(facts):
+    facts |= {"students": facts["students"][-1:], "proposal": None, "lines": None}
+    page = as_page(facts)
+    assert "<svg" not in page and "cannot be measured" in page

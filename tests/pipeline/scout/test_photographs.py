@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.prepared import open_prepared
+from pipeline.errors import DataError
+from pipeline.files import write_json
+from pipeline.params import Prepare
+from pipeline.scout.photographs import find_photographs
+from tests.small_project import CLASSES, write_photos
+
+
+def of_folder(folder, **options):
+    return Prepare(source="folder", path=str(folder), **options)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Prepared data of one bright training image after another, and a dark test image."""
+    splits, folder = {}, tmp_path / "prepared"
+    for name, count, level in (("train", 50, 200), ("val", 1, 100), ("test", 1, 0)):
+        images = np.random.default_rng(0).integers(0, 50, (count, 24, 24, 3)) + level
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / "images.npy", images.astype(np.uint8))
+        np.save(folder / name / "labels.npy", np.zeros(count, dtype=np.int64))
+        splits[name] = {"images": count}
+    info = {"format": 1, "source": "drawn", "classes": ["a", "b", "c"], "image_size": 24}
+    write_json(folder / "dataset.json", {**info, "fingerprint": "f", "splits": splits})
+    return folder
+
+
+def test_prepared_images_come_as_they_are_packed_and_at_other_sizes(prepared, tmp_path):
+    found = find_photographs(prepared, of_folder(tmp_path / "gone"))
+    assert (found.source, found.classes) == ("drawn", 3)
+    packed = open_prepared(prepared).split("train").images
+    own = found.at(24)
+    assert np.array_equal(own[0], packed[0]) and np.array_equal(own[-1], packed[-1])
+    assert all(any(np.array_equal(image, one) for one in packed) for image in own)
+    larger = found.at(40)
+    assert larger.shape == (len(own), 40, 40, 3) and larger.dtype == np.uint8
+    expected = Image.fromarray(packed[0]).resize((40, 40), Image.Resampling.BILINEAR)
+    assert np.array_equal(larger[0], np.asarray(expected))
+
+
+def test_without_prepared_data_the_sources_photographs_serve(tmp_path):
+    write_photos(tmp_path / "photos", per_class=12)
+    found = find_photographs(tmp_path / "none", of_folder(tmp_path / "photos"))
+    assert found.classes == len(CLASSES)
+    images = found.at(32)
+    assert images.shape[1:] == (32, 32, 3)
+    assert len({image.tobytes() for image in images}) == len(images) > 16
+
+
+def test_the_published_test_split_is_left_alone(tmp_path):
+    for split, level in (("train", 200), ("val", 200), ("test", 0)):
+        for label in "ab":
+            (tmp_path / "photos" / split / label).mkdir(parents=True)
+            image = Image.new("RGB", (20, 20), (level, level, level))
+            image.save(tmp_path / "photos" / split / label / f"{split}-{label}.png")
+    found = find_photographs(tmp_path / "none", of_folder(tmp_path / "photos"))
+    assert found.at(16).min() == 200
+
+
+def test_a_damaged_photograph_is_passed_over_and_none_that_can_be_read_is_an_error(tmp_path):
+    photos = tmp_path / "photos"
+    write_photos(photos, per_class=2)
+    files = sorted(photos.rglob("*.png"))
+    files[0].write_bytes(files[0].read_bytes()[:60])
+    assert len(find_photographs(tmp_path / "none", of_folder(photos)).at(16)) == len(files) - 1
+    for file in files:
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of its photographs can be read; run `finch prepare`"):
+        find_photographs(tmp_path / "none", of_folder(photos))
+
+
+def test_a_source_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="is not a folder"):
+        find_photographs(tmp_path / "none", of_folder(tmp_path / "gone"))

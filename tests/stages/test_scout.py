@@ -1,0 +1,141 @@
+"""`finch scout` as a user runs it: killed, run again, with networks that cannot be measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.params import load_params
+
+# At 32 px nothing is left of an image for the pools of inception_v3.
+MODELS = ["test_byobnet", "inception_v3", "test_vit"]
+
+
+def line(*overrides: str) -> list[str]:
+    set_all = [word for override in overrides for word in ("--set", override)]
+    return [sys.executable, "-m", "stages.scout", *set_all]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f".{os.pathsep}deploy/python"}
+
+
+def finch(project: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line(*overrides), cwd=project, env=environment(), capture_output=True, text=True,
+        timeout=500,
+    )  # fmt: skip
+
+
+def start(project: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        line(), cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+
+
+def kept(project: Path) -> dict[str, int]:
+    """When each measured student was written."""
+    files = (project / ".finch/scout").glob("[!.]*.json")
+    return {path.name: path.stat().st_mtime_ns for path in files}
+
+
+@pytest.fixture
+def scouted(project: Path) -> Path:
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["scout"] |= {
+        "latency_ms": 1000.0, "models": MODELS, "image_sizes": [32],
+        "rounds": 3, "runs": 10, "warmup": 1,
+    }  # fmt: skip
+    params["quantize"]["candidates"] = [
+        {"name": "fp32", "runtime": "onnxruntime", "precision": "fp32"},
+        {"name": "int8", "runtime": "onnxruntime", "precision": "int8"},
+    ]
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_scout_that_is_killed_goes_on_and_proposes_the_largest(scouted):
+    process = start(scouted)
+    while not kept(scouted):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    beside = finch(scouted)
+    assert beside.returncode == 1
+    assert "scout: is already running in this folder" in beside.stderr
+    process.kill()
+    process.wait()
+    before = kept(scouted)
+    assert len(before) == 1 and not (scouted / "reports/scout.json").exists()
+
+    done = finch(scouted)
+    assert done.returncode == 0, done.stderr
+    after = kept(scouted)
+    assert len(after) == 2  # what cannot be measured is not kept
+    assert {name: after[name] for name in before} == before
+
+    facts = json.loads((scouted / "reports/scout.json").read_text())
+    students = {student["model"]: student for student in facts["students"]}
+    assert list(students) == MODELS
+    broken = students["inception_v3"]
+    assert "32 px" in broken["problem"] and not broken["timings"]
+    measured = [students[model] for model in MODELS if not students[model]["problem"]]
+    assert len(measured) == 2
+    for student in measured:
+        assert [timing["name"] for timing in student["timings"]] == ["fp32", "int8"]
+        assert all(len(timing["round_p50s_ms"]) == 3 for timing in student["timings"])
+    largest = max(measured, key=lambda student: student["multiply_adds"])
+    assert facts["students"][facts["proposal"]] == largest
+
+    lines = yaml.safe_load(done.stdout)
+    assert lines == {"prepare": {"image_size": 32}, "distill": {"model": largest["model"]}}
+    adopted = load_params(scouted / "params.yaml", [f"distill.model={lines['distill']['model']}"])
+    assert adopted.distill.model == largest["model"]
+    assert "cannot be measured" in (scouted / "reports/scout.md").read_text()
+    assert "<svg" in (scouted / "reports/scout.html").read_text()
+
+    # Another budget is another answer from the same measurements.
+    none = finch(scouted, "scout.latency_ms=0.000001")
+    assert none.returncode == 0, none.stderr
+    assert "none meets 1e-06 ms; " in none.stderr and " comes closest" in none.stderr
+    assert none.stdout == ""
+    assert kept(scouted) == after
+
+
+@pytest.mark.slow
+def test_an_interrupted_scout_says_that_it_can_go_on(scouted):
+    process = start(scouted)
+    while not kept(scouted):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "interrupted; what is done is kept; run it again" in said
+
+
+@pytest.mark.slow
+def test_where_no_network_can_be_measured_the_report_says_why_and_the_command_fails(scouted):
+    done = finch(scouted, "scout.models=[inception_v3]")
+    assert done.returncode == 1
+    assert "none of them can be measured; reports/scout.md says why" in done.stderr
+    assert "cannot be measured" in (scouted / "reports/scout.md").read_text()
+
+
+@pytest.mark.slow
+def test_an_unknown_network_is_refused_with_its_close_names_before_any_work(scouted):
+    done = finch(scouted, "scout.models=[test_byobnet, mobilenetv2_53]")
+    assert done.returncode == 1
+    assert "model 'mobilenetv2_53'" in done.stderr
+    assert "mobilenetv2_035" in done.stderr or "mobilenetv2_050" in done.stderr
+    assert not kept(scouted)
