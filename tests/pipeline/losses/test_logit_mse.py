@@ -33,8 +33,6 @@ def test_the_centred_form_does_not_see_a_constant_shift(logits, labels, shift):
 def test_haar_at_the_deepest_level_is_the_centred_form(logits, labels):
     """The content of 8 logits is then their mean; 7 of the 8 coefficients are left."""
     student, teacher = logits(1, classes=8), logits(2, classes=8)
-    detail = FiGKDLoss(FiGKD(level=3), 8)(student, labels, teacher, 0.0).parts[
-        "detail"
-    ]
+    detail = FiGKDLoss(FiGKD(level=3), 8)(student, labels, teacher, 0.0).parts["detail"]
     centred = LogitMSELoss(LogitMSE(centred=True))(student, labels, teacher, 0.0).parts["mse"]
     torch.testing.assert_close(7 * detail, 8 * centred, rtol=1e-12, atol=0)
