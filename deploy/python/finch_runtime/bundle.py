@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
 from finch_runtime.errors import RuntimeProblem, said_by
-from finch_runtime.images import FITS
+from finch_runtime.fit import FITS
 from finch_runtime.session import RUNTIMES
 
 FORMAT = 1

@@ -18,7 +18,6 @@ import numpy as np
 from finch_runtime.arrays import read_images, write_logits
 from finch_runtime.bundle import Bundle, open_bundle
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.images import load_image
 from finch_runtime.prediction import best_guesses, predict
 from finch_runtime.session import RUNTIMES, Session, open_session
 from finch_runtime.timing import Timing, time_inference
@@ -53,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _classify(options: argparse.Namespace) -> int:
+    # Here, because packed images need no Pillow.
+    from finch_runtime.images import load_image
+
     bundle = open_bundle(options.bundle)
     session = open_session(bundle.model, bundle.runtime, options.threads or bundle.threads)
     name_width = max(len(name) for name in options.images)
@@ -121,6 +123,8 @@ def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> np.ndar
         raise RuntimeProblem(
             "bench", "a model alone does not say how photographs are cut", "pass --images"
         )
+    from finch_runtime.images import load_image
+
     return np.stack([load_image(name, bundle.size, bundle.fit) for name in options.photographs])
 
 

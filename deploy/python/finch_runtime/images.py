@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from finch_runtime.errors import RuntimeProblem, said_by
-
-FITS = ("crop", "stretch")
+from finch_runtime.fit import FITS
 
 # Named, because Pillow knows formats that are programs (it hands EPS to Ghostscript) and tells
 # formats by content: without the list a file named .jpg could be any of them.
