@@ -53,5 +53,9 @@ class MeasurementError(FinchError):
     """A candidate could not be run or timed."""
 
 
+class DeviceError(MeasurementError):
+    """A device cannot be reached, or cannot measure anything at all."""
+
+
 class SelectionError(FinchError):
     """No candidate meets the budget, or the measurements do not allow a choice."""

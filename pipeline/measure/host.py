@@ -60,10 +60,10 @@ def describe_host() -> Host:
     return Host(
         cpu=cpu,
         architecture=platform.machine(),
-        flags=sorted(VECTOR_FLAGS & flags),
+        flags=vector_flags(flags),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=os.cpu_count() or 1,
-        affinity=_as_ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "",
+        affinity=as_ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "",
         memory_gib=round(psutil.virtual_memory().total / 2**30),
         system=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         python=platform.python_version(),
@@ -106,7 +106,13 @@ def _describe_cpu() -> tuple[str, frozenset[str]]:
     return read_cpuinfo(text)
 
 
-def _as_ranges(numbers: set[int]) -> str:
+def vector_flags(flags: frozenset[str]) -> list[str]:
+    """Those that count, sorted."""
+    return sorted(VECTOR_FLAGS & flags)
+
+
+def as_ranges(numbers: set[int]) -> str:
+    """Numbers as a text such as ``0-3,8``."""
     ranges: list[list[int]] = []
     for number in sorted(numbers):
         if ranges and number == ranges[-1][1] + 1:

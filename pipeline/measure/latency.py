@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.runtime import MeasuredModel, run_model
+from pipeline.measure.devices.device import Device
+from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_model
 from pipeline.progress import Track, silent
 
 _ANSWER = {"seconds", "load_s", "first_s", "threads", "runtime", "runtime_version"}
@@ -78,6 +79,7 @@ def measure_latency(
     warmup: int,
     threads: int,
     runtime_folder: Path,
+    device: Device = THIS_MACHINE,
     seed: int = 0,
     track: Track = silent,
 ) -> dict[str, Latency]:
@@ -91,11 +93,13 @@ def measure_latency(
         warmup: Inferences before the timed ones of a turn.
         threads: Threads of the inference runtime.
         runtime_folder: Folder that holds the package ``finch_runtime``.
+        device: Where.
         seed: Seed of the order (see ``take_turns``).
         track: Shows progress.
 
     Raises:
         MeasurementError: A model could not be run; the message names it.
+        DeviceError: The device failed.
     """
     arguments = ["--runs", str(runs), "--warmup", str(warmup), "--json"]
     turns = [name for order in take_turns(list(models), rounds, seed) for name in order]
@@ -108,6 +112,7 @@ def measure_latency(
             arguments,
             threads=threads,
             runtime_folder=runtime_folder,
+            device=device,
         )
         answers[name].append(_read_answer(text, models[name], runs))
     return {name: _summarise(answers[name]) for name in models}

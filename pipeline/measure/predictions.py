@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.runtime import MeasuredModel, UnpackedBundle, run_model
+from pipeline.measure.devices.device import Device
+from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, UnpackedBundle, run_model
 
 
 def predict(
-    model: MeasuredModel, images_path: Path, *, threads: int, runtime_folder: Path
+    model: MeasuredModel,
+    images_path: Path,
+    *,
+    threads: int,
+    runtime_folder: Path,
+    device: Device = THIS_MACHINE,
 ) -> NDArray[np.float32]:
     """Runs a model over packed images, in a process of its own.
 
@@ -22,23 +28,29 @@ def predict(
         images_path: ``.npy`` file, uint8 [n, height, width, 3], RGB.
         threads: Threads of the inference runtime.
         runtime_folder: Folder that holds the package ``finch_runtime``.
+        device: Where.
 
     Returns:
         Logits, float32 [n, classes].
 
     Raises:
         MeasurementError: The model could not be run, or its logits are not finite.
+        DeviceError: The device failed.
     """
-    return _run(model, images_path, threads, runtime_folder)
+    return _run(model, images_path, threads, runtime_folder, device)
 
 
 def predict_bundle(folder: Path, images_path: Path, *, threads: int) -> NDArray[np.float32]:
     """Runs the model of an unpacked bundle by the runtime that is in the bundle, as ``predict``."""
-    return _run(UnpackedBundle(folder), images_path, threads, folder)
+    return _run(UnpackedBundle(folder), images_path, threads, folder, THIS_MACHINE)
 
 
 def _run(
-    model: MeasuredModel | UnpackedBundle, images_path: Path, threads: int, runtime_folder: Path
+    model: MeasuredModel | UnpackedBundle,
+    images_path: Path,
+    threads: int,
+    runtime_folder: Path,
+    device: Device,
 ) -> NDArray[np.float32]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "logits.npy"
@@ -46,9 +58,11 @@ def _run(
             "predict",
             model,
             images_path,
-            ["--out", str(out)],
+            [],
             threads=threads,
             runtime_folder=runtime_folder,
+            device=device,
+            out=out,
         )
         try:
             logits: NDArray[np.float32] = np.load(out, allow_pickle=False)

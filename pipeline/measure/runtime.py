@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import MeasurementError
+from pipeline.measure.devices.device import Device, Ended, Files
+from pipeline.measure.devices.local import ThisMachine
 
-# Settings of a shell or a stage that would change how a model runs, unseen.
-_FOREIGN = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
-_THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THIS_MACHINE = ThisMachine()
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,15 @@ class MeasuredModel:
     path: Path
     runtime: Literal["onnxruntime", "openvino"]
 
-    @property
-    def arguments(self) -> list[str]:
+    def place(self, device: Device) -> str:
+        """Sees to it that it is there, and says where."""
+        path = self.path.resolve()
+        names = [path.name, *([f"{path.stem}.bin"] if path.suffix == ".xml" else [])]
+        return f"{device.place(Files(path.parent, tuple(names)))}/{path.name}"
+
+    def arguments(self, place: str) -> list[str]:
         """How the device runtime is told of it."""
-        return ["--model", str(self.path.resolve()), "--runtime", self.runtime]
+        return ["--model", place, "--runtime", self.runtime]
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,13 @@ class UnpackedBundle:
 
     path: Path
 
-    @property
-    def arguments(self) -> list[str]:
+    def place(self, device: Device) -> str:
+        """Sees to it that it is there, and says where."""
+        return device.place(_all_below(self.path.resolve(), "."))
+
+    def arguments(self, place: str) -> list[str]:
         """How the device runtime is told of it."""
-        return ["--bundle", str(self.path.resolve())]
+        return ["--bundle", place]
 
 
 def run_model(
@@ -56,8 +61,10 @@ def run_model(
     *,
     threads: int,
     runtime_folder: Path,
+    device: Device = THIS_MACHINE,
+    out: Path | None = None,
 ) -> str:
-    """Starts ``python -m finch_runtime`` on a model and waits for it.
+    """Runs ``python -m finch_runtime`` on a model and waits for it.
 
     Args:
         command: What the runtime is to do.
@@ -66,6 +73,8 @@ def run_model(
         arguments: Further arguments of the command.
         threads: Threads of the inference runtime.
         runtime_folder: Folder that holds the package ``finch_runtime``.
+        device: Where; what is needed there is copied.
+        out: Where the file comes to that the command writes, if it writes one.
 
     Returns:
         What the process wrote to its standard output.
@@ -73,42 +82,36 @@ def run_model(
     Raises:
         MeasurementError: The process failed; the message names the model and says why. Or the
             folder holds no runtime.
+        DeviceError: The device failed.
     """
     if not (runtime_folder / "finch_runtime" / "__main__.py").is_file():
         # Without this look, Python would quietly take the package from elsewhere.
         raise MeasurementError(runtime_folder, "holds no device runtime, package finch_runtime")
-    line = [sys.executable, "-m", "finch_runtime", command, *model.arguments]
-    line += ["--threads", str(threads), "--images", str(images_path.resolve()), *arguments]
-    done = subprocess.run(
-        line,
-        env=_environment(threads, runtime_folder),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        said = _last_words(done).removeprefix(f"{model.path.resolve()}: ")
+    package = device.place(runtime_files(runtime_folder))
+    images = images_path.resolve()
+    place = model.place(device)
+    line = [command, *model.arguments(place), "--threads", str(threads)]
+    line += ["--images", f"{device.place(Files(images.parent, (images.name,)))}/{images.name}"]
+    ended = device.run([*line, *arguments], package=package, threads=threads, out=out)
+    if ended.code:
+        said = _last_words(ended).removeprefix(f"{place}: ")
         raise MeasurementError(model.path, f"could not be run: {said}")
-    return done.stdout
+    return ended.stdout
 
 
-def _environment(threads: int, runtime_folder: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    return kept | {
-        # The package comes from this folder alone, not from the current one, and stays clean.
-        "PYTHONPATH": str(runtime_folder.resolve()),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUTF8": "1",
-        **dict.fromkeys(_THREAD_COUNTS, str(threads)),
-    }
+def runtime_files(runtime_folder: Path) -> Files:
+    """The package ``finch_runtime`` in the folder that holds it."""
+    return _all_below(runtime_folder, "finch_runtime")
 
 
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode < 0:
-        return f"its process was ended by {signal.Signals(-done.returncode).name}"
-    lines = done.stderr.strip().splitlines()
-    last = lines[-1] if lines else f"its process ended with code {done.returncode}, without a word"
+def _all_below(folder: Path, start: str) -> Files:
+    paths = (p for p in (folder / start).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return Files(folder, tuple(sorted(path.relative_to(folder).as_posix() for path in paths)))
+
+
+def _last_words(ended: Ended) -> str:
+    if ended.code < 0:
+        return f"its process was ended by {signal.Signals(-ended.code).name}"
+    lines = ended.stderr.strip().splitlines()
+    last = lines[-1] if lines else f"its process ended with code {ended.code}, without a word"
     return last.removeprefix("finch_runtime: ")

@@ -2,6 +2,7 @@
 
 from pipeline.params.candidate import Candidate
 from pipeline.params.compare import Compare, Entry
+from pipeline.params.device import ListedDevice
 from pipeline.params.file import load_params
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
 from pipeline.params.network import Network
@@ -31,6 +32,7 @@ __all__ = [
     "FiGKD",
     "Finetune",
     "Fractions",
+    "ListedDevice",
     "LogitMSE",
     "Network",
     "Params",

@@ -1,50 +1,15 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import MeasurementError
 from pipeline.measure.latency import measure_latency
 from pipeline.measure.predictions import predict
-from pipeline.measure.runtime import MeasuredModel
+from tests.pipeline.measure.linear_model import write_model
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
-SIZE, CLASSES = 4, 3
-
-
-def write_model(path, *, batch="batch", scale=0.01):
-    """A linear classifier of the pixels, under the contract of every model that ships."""
-    weights = np.random.default_rng(1).normal(0, scale, (SIZE * SIZE * 3, CLASSES))
-    nodes = [
-        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["pixels"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    shape = [batch, SIZE, SIZE, 3]
-    graph = helper.make_graph(
-        nodes,
-        "linear",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, CLASSES])
-            for name in ("logits", "probabilities")
-        ],
-        [numpy_helper.from_array(weights.astype(np.float32), "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, path)
-    return MeasuredModel(path, "onnxruntime")
-
-
-@pytest.fixture
-def images(tmp_path):
-    path = tmp_path / "images.npy"
-    np.save(path, np.random.default_rng(0).integers(0, 256, (70, SIZE, SIZE, 3), dtype=np.uint8))
-    return path
 
 
 @pytest.mark.parametrize("batch", ["batch", 1])

@@ -1,0 +1,268 @@
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ArtefactError, DeviceError, MeasurementError
+from pipeline.measure.devices import open_device
+from pipeline.measure.devices.connection import connect
+from pipeline.measure.devices.device import Files
+from pipeline.measure.devices.remote import RemoteDevice
+from pipeline.measure.host import describe_host
+from pipeline.measure.latency import measure_latency
+from pipeline.measure.predictions import predict
+from pipeline.measure.runtime import MeasuredModel, run_model
+from tests.pipeline.measure.linear_model import write_model
+from tests.pipeline.measure.ssh_server import (
+    write_dropping_python,
+    write_python,
+    write_script,
+)
+
+RUNTIME_FOLDER = Path(__file__).parents[4] / "deploy" / "python"
+
+
+def failure(listed, act=lambda device: device.describe()):
+    with pytest.raises(DeviceError) as caught, open_device(listed) as device:
+        act(device)
+    message = str(caught.value)
+    assert message.startswith(f"{listed.name}: ")
+    assert "\n" not in message
+    return message
+
+
+def stand_in(tmp_path, body):
+    """A device runtime that does what a few lines of Python say."""
+    package = tmp_path / "runtime" / "finch_runtime"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(body)
+    return package.parent
+
+
+def bench(device, model, images, runtime_folder, threads=1):
+    return run_model(
+        "bench", model, images, [], threads=threads, runtime_folder=runtime_folder, device=device
+    )
+
+
+def test_another_device_gives_the_same_logits_and_times_them(listed, images, tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    # What a shell would take apart.
+    odd = tmp_path / 'it\'s $HOME; touch `x` & "y" *'
+    odd.mkdir()
+    interpreter = write_script(odd / "my python", f'exec {sys.executable} "$@"\n')
+    here = predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
+    with open_device(listed(folder=str(odd / "there"), python=interpreter)) as device:
+        there = predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER, device=device)
+        times = measure_latency(
+            {"model": model},
+            images,
+            rounds=2,
+            runs=10,
+            warmup=1,
+            threads=1,
+            runtime_folder=RUNTIME_FOLDER,
+            device=device,
+        )["model"]
+    np.testing.assert_array_equal(there, here)
+    assert 0 < times.p50_ms <= times.max_ms
+    assert (times.runs, times.runtime) == (20, "onnxruntime")
+
+
+def test_a_device_is_described_as_it_describes_itself(device):
+    assert device.describe() == describe_host()
+
+
+def test_what_is_there_is_not_sent_again(listed, server, images, tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    runtime = stand_in(tmp_path, "print('ran')")
+    before = server.copies()
+    with pytest.raises(KeyboardInterrupt), open_device(listed()) as device:
+        bench(device, model, images, runtime)
+        bench(device, model, images, runtime)
+        assert server.copies() - before == 3, "the runtime, the images and the model, once"
+        raise KeyboardInterrupt
+    with open_device(listed()) as device:
+        bench(device, model, images, runtime)
+        assert server.copies() - before == 3
+        model.path.write_bytes(model.path.read_bytes() + b"\0")
+        bench(device, model, images, runtime)
+        assert server.copies() - before == 4, "the model that has changed"
+
+
+def test_nothing_of_it_stays_there(listed, images, tmp_path):
+    own = tmp_path / "there" / "own.txt"
+    own.parent.mkdir()
+    own.touch()
+    model = write_model(tmp_path / "model.onnx")
+    with open_device(listed()) as device:
+        bench(device, model, images, stand_in(tmp_path, ""))
+        assert len(list(own.parent.iterdir())) == 2
+    assert list(own.parent.iterdir()) == [own]
+
+
+def test_files_lie_there_as_they_lie_here(device, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "sub" / "b").write_text("2")
+    folder = Path(device.place(Files(tmp_path, ("a", "sub/b"))))
+    assert folder != tmp_path
+    assert ((folder / "a").read_text(), (folder / "sub/b").read_text()) == ("1", "2")
+
+
+def test_a_missing_file_is_named(device, tmp_path):
+    with pytest.raises(ArtefactError, match=r"model\.onnx: cannot be read"):
+        MeasuredModel(tmp_path / "model.onnx", "onnxruntime").place(device)
+
+
+def test_settings_there_do_not_reach_the_process(listed, images, tmp_path):
+    runtime = stand_in(
+        tmp_path,
+        "import os; e = os.environ; print(e['OMP_NUM_THREADS'], e.get('OMP_WAIT_POLICY'))",
+    )
+    python = write_script(
+        tmp_path / "python",
+        'case "$*" in *finch_runtime*) ;; *) export OMP_NUM_THREADS=9 OMP_WAIT_POLICY=active;; esac'
+        f'\nexec {sys.executable} "$@"\n',
+    )
+    model = write_model(tmp_path / "model.onnx")
+    with open_device(listed(python=python)) as device:
+        assert bench(device, model, images, runtime, threads=3).split() == ["3", "None"]
+
+
+def test_a_login_script_that_prints_does_no_harm(listed, images, tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    with open_device(listed(host="talkative")) as device:
+        there = predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER, device=device)
+    assert there.shape == (70, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("raise SystemExit('finch_runtime: openvino: is not installed')", "is not installed"),
+        ("raise SystemExit(255)", "ended with code 255"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+    ],
+)
+def test_a_model_that_fails_is_no_failure_of_the_device(device, images, tmp_path, body, says):
+    model = write_model(tmp_path / "model.onnx")
+    with pytest.raises(MeasurementError, match=says) as caught:
+        bench(device, model, images, stand_in(tmp_path, body))
+    assert not isinstance(caught.value, DeviceError)
+    assert caught.value.thing == model.path
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("password", "it wants a password, or does not take your key; .*ssh-copy-id password"),
+        ("unknown", "its host key is unknown; connect once by hand .*: ssh unknown"),
+        ("changed", "its host key is not the one that is known; .*ssh-keygen -R"),
+        ("elsewhere", "cannot be reached .*refused.*; switch it on"),
+        ("no.such.host.invalid", "cannot be reached .*no.such.host.invalid"),
+    ],
+)
+def test_a_device_that_does_not_let_us_in_says_what_to_do(listed, host, says):
+    message = failure(listed(host=host))
+    assert re.search(says, message), message
+
+
+def test_a_port_counts_more_than_the_configuration(listed, server):
+    with open_device(listed(host="elsewhere", port=server.port)) as device:
+        assert device.describe() == describe_host()
+    assert "ssh -p 1 pi" in failure(listed(port=1))
+
+
+def test_no_python_or_too_old_a_one_is_named(listed, tmp_path):
+    message = failure(listed(python="no-such-python"))
+    assert "no-such-python does not start there" in message
+    assert "Python 3.9 or newer" in message
+    old = write_script(tmp_path / "old", "echo python 2 7\n")
+    assert "is Python 2.7; install Python 3.9 or newer" in failure(listed(python=old))
+
+
+def test_no_numpy_is_named(listed, tmp_path):
+    bare = write_script(tmp_path / "bare", f'exec {sys.executable} -S "$@"\n')
+    assert f"its {bare} has no NumPy; install it there" in failure(listed(python=bare))
+
+
+def test_packed_images_need_no_pillow(listed, images, tmp_path):
+    (tmp_path / "first" / "PIL").mkdir(parents=True)
+    (tmp_path / "first/PIL/__init__.py").write_text("raise ImportError('no Pillow')")
+    python = write_python(tmp_path / "python", tmp_path / "first")
+    model = write_model(tmp_path / "model.onnx")
+    with open_device(listed(python=python)) as device:
+        predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER, device=device)
+
+
+@pytest.mark.parametrize("where", ["as files arrive", "as logits are written"])
+def test_a_full_disk_is_named(listed, images, tmp_path, where):
+    model = write_model(tmp_path / "model.onnx")
+    full = "import errno, os\ndef full(*_):\n    raise OSError(errno.ENOSPC, os.strerror(28))\n"
+    first = tmp_path / "first"
+    first.mkdir()
+    patch = "import shutil\nshutil.copyfileobj = full\n" if "arrive" in where else ""
+    (first / "sitecustomize.py").write_text(full + patch)
+    runtime = stand_in(tmp_path, "import sitecustomize; sitecustomize.full()")
+    python = write_python(tmp_path / "python", first)
+    message = failure(listed(python=python), lambda device: bench(device, model, images, runtime))
+    assert "its disk is full" in message
+    assert "make room there, or name another `folder`" in message
+
+
+def test_a_folder_of_somebody_else_is_named(listed, tmp_path):
+    (tmp_path / "there").write_text("a file is in the way")
+    message = failure(listed(), lambda device: device.place(Files(tmp_path, ("there",))))
+    assert str(tmp_path / "there") in message
+
+
+def test_a_lost_connection_is_named(listed, images, tmp_path):
+    python = write_dropping_python(tmp_path / "python")
+    model = write_model(tmp_path / "model.onnx")
+    message = failure(
+        listed(python=python), lambda device: bench(device, model, images, RUNTIME_FOLDER)
+    )
+    assert "the connection was lost" in message
+    assert "run the stage again: finished devices are kept" in message
+
+
+def test_a_model_does_not_run_on_without_a_connection(listed, images, tmp_path):
+    note = tmp_path / "pid"
+    runtime = stand_in(
+        tmp_path,
+        f"import os, pathlib, time\npathlib.Path({str(note)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(120)\n",
+    )
+    model = write_model(tmp_path / "model.onnx")
+    seen = []
+
+    def measure(device):
+        try:
+            bench(device, model, images, runtime)
+        except DeviceError as error:
+            seen.append(error)
+
+    entry = listed()
+    with connect(entry.name, entry.host, entry.port) as connection:
+        thread = threading.Thread(target=measure, args=(RemoteDevice(entry, connection),))
+        thread.start()
+        while not (note.exists() and note.read_text()):
+            time.sleep(0.05)
+    thread.join(30)
+    assert seen
+    process = int(note.read_text())
+    for _ in range(200):
+        try:
+            os.kill(process, signal.SIG_DFL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it still runs")

@@ -1,0 +1,127 @@
+"""A second device: an OpenSSH server of our own on this machine, and a client that trusts it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+
+
+class Server:
+    """An ``sshd`` and a client configuration with a name for every way to get in, or not."""
+
+    def __init__(self, folder: Path) -> None:
+        for key in ("host", "user", "talkative", "stranger"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
+            )
+        allowed = (folder / "user.pub").read_text()
+        # As a login script that prints something would.
+        greet = 'command="echo Welcome.; eval \\"$SSH_ORIGINAL_COMMAND\\"" '
+        (folder / "authorized").write_text(allowed + greet + (folder / "talkative.pub").read_text())
+        self.port = _free_port()
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPidFile none\n"
+            "PasswordAuthentication yes\nKbdInteractiveAuthentication no\nMaxStartups 100\n"
+        )
+        host = " ".join((folder / "host.pub").read_text().split()[:2])
+        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {host}\n")
+        other = " ".join((folder / "user.pub").read_text().split()[:2])
+        (folder / "changed").write_text(f"[127.0.0.1]:{self.port} {other}\n")
+        (folder / "unknown").touch()
+
+        def alias(name: str, port: int, key: str = "user", known: str = "known") -> str:
+            return (
+                f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
+                f"  IdentityFile {folder}/{key}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+                f"  UserKnownHostsFile {folder}/{known}\n  GlobalKnownHostsFile /dev/null\n"
+            )
+
+        (folder / "ssh_config").write_text(
+            alias("pi", self.port)
+            + alias("elsewhere", 1)
+            + alias("talkative", self.port, key="talkative")
+            + alias("password", self.port, key="stranger")
+            + alias("unknown", self.port, known="unknown")
+            + alias("changed", self.port, known="changed")
+        )
+        self.log = folder / "ssh.log"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        # The client reads the configuration of the user who runs it; for a test it is another one.
+        write_script(
+            self.bin / "ssh",
+            f'printf "%s\\n" "$*" | tail -c 300 >> {self.log}\n'
+            f'exec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n',
+        )
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            [str(SSHD), "-D", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL
+        )
+        _wait_for(self.port)
+
+    def copies(self) -> int:
+        """How often something has been sent."""
+        return self.log.read_text().count(" receive ")
+
+
+def write_script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
+    return str(path)
+
+
+def write_python(path: Path, first: Path) -> str:
+    """An interpreter that looks for its packages in a folder first."""
+    return write_script(
+        path,
+        f"export PYTHONPATH={shlex.quote(str(first))}:$PYTHONPATH\n"
+        f'exec {shlex.quote(sys.executable)} "$@"\n',
+    )
+
+
+def write_dropping_python(path):
+    """An interpreter that takes its connection down when it is to run a model."""
+    path.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        "def about(pid):\n"
+        "    name, _, rest = open(f'/proc/{pid}/stat').read().partition('(')[2].rpartition(')')\n"
+        "    return name, int(rest.split()[1])\n"
+        "pid = os.getppid()\n"
+        "while 'finch_runtime' in sys.argv:\n"
+        "    name, parent = about(pid)\n"
+        "    if name.startswith('sshd'):\n"
+        "        os.kill(pid, 9)\n"
+        "        break\n"
+        "    pid = parent\n"
+        f"os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("sshd does not listen")
