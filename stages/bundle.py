@@ -10,7 +10,7 @@ from stages.command import Context, stage
 
 
 @stage(
-    reads="models/candidates/, models/onnx/student.onnx, reports/evaluation.json, data/prepared/ "
+    reads="models/candidates/, models/onnx/student.onnx, reports/evaluations/, data/prepared/ "
     "(class names), deploy/python/finch_runtime/",
     writes="dist/<name>.tar.gz, dist/manifest.json",
 )
@@ -21,11 +21,12 @@ def bundle(context: Context) -> None:
     from pipeline.files import read_json, whole_folder, write_json
     from pipeline.hashing import hash_file
     from pipeline.measure.evaluation import read_evaluation
-    from pipeline.select import Limits, Measurement, select
+    from pipeline.select import Limits, Measurement, Verdict, select
 
     params, place = context.params, context.place
     rule = params.bundle
-    evaluation = read_evaluation(place.reports / "evaluation.json")
+    measurements = place.evaluations / f"{rule.device}.json"
+    evaluation = read_evaluation(measurements)
     selection = select(
         [
             Measurement(m.name, m.bytes, m.latency.of(rule.percentile), m.ratio, m.drop)
@@ -39,7 +40,15 @@ def bundle(context: Context) -> None:
         ),
         latency_tolerance=rule.latency_tolerance,
     )
-    for verdict in selection.verdicts:
+    verdicts = [
+        *selection.verdicts,
+        *(
+            Verdict(m.name, "rejected", f"{evaluation.device} cannot run it: {m.problem}")
+            for m in evaluation.not_run
+            if m.name != "teacher"
+        ),
+    ]
+    for verdict in verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
 
     data = open_prepared(place.prepared)
@@ -51,9 +60,15 @@ def bundle(context: Context) -> None:
         params=_public(params),
         candidates=[
             {**asdict(m), **asdict(v)}
-            for m, v in zip(evaluation.candidates, selection.verdicts, strict=True)
+            for v in verdicts
+            for m in (*evaluation.candidates, *evaluation.not_run)
+            if m.name == v.name
         ],
-        chosen={"name": selection.chosen, "reason": selection.reason},
+        chosen={
+            "name": selection.chosen,
+            "reason": selection.reason,
+            "device": evaluation.device,
+        },
         made_from={
             "data": data.fingerprint,
             "teacher": student["teacher_logits"]["teacher"],
@@ -61,7 +76,7 @@ def bundle(context: Context) -> None:
             "student": student["weights_sha256"],
             "onnx": hash_file(place.onnx / "student.onnx"),
             "model": chosen["files"],
-            "evaluation": hash_file(place.reports / "evaluation.json"),
+            "evaluation": hash_file(measurements),
         },
         data={key: data.info[key] for key in ("source", "origin", "licence")},
     )
@@ -95,8 +110,9 @@ def bundle(context: Context) -> None:
 
 
 def _public(params: Params) -> dict[str, Any]:
-    """The parameters without the folder of one machine, which is nobody else's business."""
+    """The parameters without folders and hosts, which are nobody else's business."""
     values = params.model_dump()
+    values["evaluate"]["devices"] = [{"name": d.name} for d in params.evaluate.devices]
     if params.prepare.path:
         values["prepare"]["path"] = Path(params.prepare.path).name
     return values

@@ -1,7 +1,10 @@
 """Accuracy and latency of every candidate, on the validation images."""
 
+import logging
+import shutil
 from dataclasses import asdict
 
+from pipeline.measure.evaluation import Evaluation
 from stages.command import Context, stage
 from stages.console import track
 
@@ -9,28 +12,38 @@ from stages.console import track
 @stage(
     reads="models/candidates/, models/onnx/teacher.onnx, data/prepared/ (validation), "
     "reports/hosts.json",
-    writes="reports/evaluation.json, reports/candidates.csv",
+    writes="reports/evaluations/<device>.json, reports/candidates.csv",
 )
 def evaluate(context: Context) -> None:
-    """Measure every candidate and the teacher, each in its own process."""
+    """Measure every candidate and the teacher on every device, each in its own process."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json, write_json
-    from pipeline.measure.evaluation import evaluate_candidates, write_table
+    from pipeline.measure.evaluation import write_table
+    from pipeline.measure.survey import survey
 
-    params, place = context.params.evaluate, context.place
-    evaluation = evaluate_candidates(
+    place, evaluations = context.place, []
+    hosts = read_json(place.reports / "hosts.json")
+    shutil.rmtree(place.evaluations, ignore_errors=True)
+    for evaluation in survey(
         place.candidates,
         place.onnx / "teacher.onnx",
         open_prepared(place.prepared),
-        params,
+        context.params.evaluate,
+        hosts,
         runtime_folder=place.runtime,
+        kept=place.evaluating,
         track=track,
-    )
-    host = read_json(place.reports / "hosts.json")["local"]
-    write_json(place.reports / "evaluation.json", {"host": host, **asdict(evaluation)})
-    write_table(place.reports / "candidates.csv", evaluation)
-    for m in evaluation.candidates:
-        context.log.info(
+    ):
+        told = {"host": hosts[evaluation.device], **asdict(evaluation)}
+        write_json(place.evaluations / f"{evaluation.device}.json", told)
+        _tell(context.log, evaluation)
+        evaluations.append(evaluation)
+    write_table(place.reports / "candidates.csv", evaluations)
+
+
+def _tell(log: logging.Logger, evaluation: Evaluation) -> None:
+    for m in (*evaluation.candidates, *filter(None, [evaluation.teacher])):
+        log.info(
             "%-18s accuracy %.1f %%, p50 %.3f ms (%.2f x fp32), %.2f MB",
             m.name,
             100 * m.accuracy,
@@ -38,11 +51,14 @@ def evaluate(context: Context) -> None:
             m.ratio.value,
             m.bytes / 1e6,
         )
-    context.log.info(
-        "wrote reports/evaluation.json: %d candidates; the teacher has %.1f %% and p50 %.3f ms",
+    for model in evaluation.not_run:
+        log.warning("%-18s %s", model.name, model.problem)
+    for note in evaluation.notes:
+        log.warning("%s", note)
+    log.info(
+        "wrote reports/evaluations/%s.json: %d candidates",
+        evaluation.device,
         len(evaluation.candidates),
-        100 * evaluation.teacher.accuracy,
-        evaluation.teacher.latency.p50_ms,
     )
 
 

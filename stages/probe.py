@@ -1,19 +1,23 @@
-"""What this machine is, so that another machine's latency is never taken for its own."""
+"""What the devices are, so that another machine's latency is never taken for theirs."""
 
 from dataclasses import asdict
 
 from stages.command import Context, stage
 
 
-@stage(reads="this machine", writes="reports/hosts.json")
+@stage(reads="this machine and the other devices", writes="reports/hosts.json")
 def probe(context: Context) -> None:
-    """Describe the machine that measures: stable facts only."""
+    """Describe the machines that measure: stable facts only."""
     from pipeline.files import write_json
-    from pipeline.measure.host import describe_host
+    from pipeline.measure.devices import open_device
 
-    host = describe_host()
-    write_json(context.place.reports / "hosts.json", {"local": asdict(host)})
-    context.log.info("wrote reports/hosts.json: %s, %d cores", host.cpu, host.logical_cores)
+    hosts = {}
+    for listed in context.params.evaluate.devices:
+        with open_device(listed) as device:
+            host = device.describe()
+        hosts[listed.name] = asdict(host)
+        context.log.info("%s: %s, %d cores", listed.name, host.cpu, host.logical_cores)
+    write_json(context.place.reports / "hosts.json", hosts)
 
 
 if __name__ == "__main__":

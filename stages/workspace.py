@@ -18,7 +18,7 @@ _MAKERS = {
     "reports/parity": "export",
     "models/candidates": "quantize",
     "reports/hosts": "probe",
-    "reports/evaluation": "evaluate",
+    "reports/evaluations": "evaluate",
     "dist": "bundle",
     "reports/verify": "verify",
 }
@@ -66,6 +66,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def evaluations(self) -> Path:
+        """Measurements, a file a device."""
+        return self.root / "reports/evaluations"
+
+    @property
     def dist(self) -> Path:
         """The archive and its manifest."""
         return self.root / "dist"
@@ -94,6 +99,11 @@ class Workspace:
     def answering(self) -> Path:
         """What the teacher has answered so far; outside of DVC's outputs too."""
         return self.root / ".finch/cache_logits"
+
+    @property
+    def evaluating(self) -> Path:
+        """Devices that are done while others are not; outside of DVC's outputs too."""
+        return self.root / ".finch/evaluate"
 
     @property
     def checkpoints(self) -> Path:

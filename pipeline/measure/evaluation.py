@@ -1,28 +1,32 @@
-"""Every candidate and the teacher, measured on the validation images of one machine."""
+"""Every candidate and the teacher, measured on the validation images by one device."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, DeviceError, MeasurementError
 from pipeline.files import read_json, whole_file
 from pipeline.measure.accuracy import Accuracy, Drop, agreement, correct, paired_drop, score
+from pipeline.measure.devices.device import Device
 from pipeline.measure.latency import Latency, Ratio, measure_latency, paired_ratio
 from pipeline.measure.predictions import predict
-from pipeline.measure.runtime import MeasuredModel
+from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model on one machine.
+    """One model on one device.
 
     Attributes:
         name: The candidate, or ``teacher``.
@@ -54,24 +58,51 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """All measurements.
+class NotRun:
+    """One model that a device cannot run.
 
     Attributes:
+        name: The candidate, or ``teacher``.
+        runtime: Inference runtime.
+        precision: Type of its weights.
+        batch: ``dynamic``, or 1.
+        bytes: Size of its files.
+        problem: Why not, and what to do about it.
+    """
+
+    name: str
+    runtime: str
+    precision: str
+    batch: str | int
+    bytes: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All measurements on one device.
+
+    Attributes:
+        device: Its name in ``evaluate.devices``.
         images: Validation images that accuracy was measured on.
         rounds: Interleaved rounds of processes.
         threads: Threads of the inference runtime.
         reference: Name of the candidate that is the fp32 student.
-        candidates: In the order of ``candidates.json``.
-        teacher: The fp32 teacher, by ONNX Runtime.
+        candidates: What the device can run, in the order of ``candidates.json``.
+        not_run: What it cannot run, in that order; the teacher comes last.
+        teacher: The fp32 teacher, by ONNX Runtime; None where it is among ``not_run``.
+        notes: What a reader of the figures has to know of the device.
     """
 
+    device: str
     images: int
     rounds: int
     threads: int
     reference: str
     candidates: list[Measured]
-    teacher: Measured
+    not_run: list[NotRun]
+    teacher: Measured | None
+    notes: list[str]
 
 
 def evaluate_candidates(
@@ -81,6 +112,7 @@ def evaluate_candidates(
     params: Evaluate,
     *,
     runtime_folder: Path,
+    device: Device = THIS_MACHINE,
     track: Track = silent,
 ) -> Evaluation:
     """Measures accuracy and latency of every candidate and of the teacher.
@@ -91,11 +123,12 @@ def evaluate_candidates(
         data: Its validation split is used, and no other.
         params: Rounds, runs, threads.
         runtime_folder: The folder that holds the device runtime's package.
+        device: Where to measure.
         track: Shows progress.
 
     Raises:
         ArtefactError: A file is missing.
-        MeasurementError: A model cannot be run.
+        DeviceError: The device failed, or it cannot run the candidate that is the reference.
     """
     listed = read_json(candidates_folder / "candidates.json")
     described: dict[str, dict[str, Any]] = {c["name"]: c for c in listed["candidates"]}
@@ -110,23 +143,57 @@ def evaluate_candidates(
         "bytes": teacher.stat().st_size if teacher.exists() else 0,
     }
     models["teacher"] = MeasuredModel(teacher, "onnxruntime")
+    for name, model in models.items():
+        if not model.path.is_file():
+            raise ArtefactError(model.path, f"is missing, and with it {name}")
 
     images_path, labels = data.images_path("val"), data.split("val").labels
-    logits = {
-        name: predict(model, images_path, threads=params.threads, runtime_folder=runtime_folder)
-        for name, model in track(models.items(), "classifying", len(models))
-    }
-    latencies = measure_latency(
-        models,
-        images_path,
-        rounds=params.rounds,
-        runs=params.runs,
-        warmup=params.warmup,
-        threads=params.threads,
-        runtime_folder=runtime_folder,
-        track=track,
-    )
     reference = listed["reference"]
+    problems: dict[str, str] = {}
+    logits: dict[str, NDArray[np.float32]] = {}
+
+    def give_up(name: str, error: MeasurementError) -> None:
+        if isinstance(error, DeviceError):
+            raise error
+        if name == reference:
+            raise DeviceError(
+                device.name, f"{name}, which the others are held to, {error.problem}", error.remedy
+            ) from error
+        problems[name] = error.problem
+
+    for name, model in track(models.items(), "classifying", len(models)):
+        try:
+            logits[name] = predict(
+                model,
+                images_path,
+                threads=params.threads,
+                runtime_folder=runtime_folder,
+                device=device,
+            )
+        except MeasurementError as error:
+            give_up(name, error)
+
+    latencies: dict[str, Latency] = {}
+    while not latencies:
+        able = {name: model for name, model in models.items() if name not in problems}
+        try:
+            latencies = measure_latency(
+                able,
+                images_path,
+                rounds=params.rounds,
+                runs=params.runs,
+                warmup=params.warmup,
+                threads=params.threads,
+                runtime_folder=runtime_folder,
+                device=device,
+                track=track,
+            )
+        except MeasurementError as error:
+            # Rounds without one of the models are other rounds: the rest takes its turns anew.
+            failed = [name for name, model in able.items() if model.path == error.thing]
+            if not failed:
+                raise
+            give_up(failed[0], error)
     reference_correct = correct(logits[reference], labels)
 
     def measured(name: str) -> Measured:
@@ -147,14 +214,37 @@ def evaluate_candidates(
             ratio=paired_ratio(latencies[name].round_p50s_ms, latencies[reference].round_p50s_ms),
         )
 
+    def not_run(name: str) -> NotRun:
+        about = {key: described[name][key] for key in ("runtime", "precision", "batch", "bytes")}
+        return NotRun(name=name, problem=problems[name], **about)
+
     return Evaluation(
+        device=device.name,
         images=len(labels),
         rounds=params.rounds,
         threads=params.threads,
         reference=reference,
-        candidates=[measured(c["name"]) for c in listed["candidates"]],
-        teacher=measured("teacher"),
+        candidates=[measured(c["name"]) for c in listed["candidates"] if c["name"] in latencies],
+        not_run=[not_run(name) for name in models if name in problems],
+        teacher=measured("teacher") if "teacher" in latencies else None,
+        notes=_other_versions(device.name, listed["candidates"], latencies),
     )
+
+
+def _other_versions(
+    device: str, made: Sequence[Mapping[str, Any]], latencies: Mapping[str, Latency]
+) -> list[str]:
+    # OpenVINO's own version has the build behind a hyphen, that of its package has not.
+    pairs = {
+        (c["runtime"], latencies[c["name"]].runtime_version.partition("-")[0], c["runtime_version"])
+        for c in made
+        if c["name"] in latencies
+    }
+    return [
+        f"{device} ran the candidates with {runtime} {there}, they were made with {runtime} {here}"
+        for runtime, there, here in sorted(pairs)
+        if there != here
+    ]
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -171,13 +261,12 @@ def read_evaluation(path: Path) -> Evaluation:
         raise ArtefactError(path, f"is no evaluation ({place}: {first['msg']})") from None
 
 
-def write_table(path: Path, evaluation: Evaluation) -> None:
-    """Writes a row a model, for ``dvc plots``: latency in ms, accuracy in percent."""
+def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
+    """Writes a row a model and device, for ``dvc plots``: latency in ms, accuracy in percent."""
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"])
-        for m in (*evaluation.candidates, evaluation.teacher):
-            latency = m.latency
-            writer.writerow(
-                [m.name, latency.p50_ms, latency.p90_ms, latency.p99_ms, 100 * m.accuracy, m.bytes]
-            )
+        writer.writerow(["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"])
+        for evaluation in evaluations:
+            for m in (*evaluation.candidates, *filter(None, [evaluation.teacher])):
+                times = (m.latency.p50_ms, m.latency.p90_ms, m.latency.p99_ms)
+                writer.writerow([evaluation.device, m.name, *times, 100 * m.accuracy, m.bytes])

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
+from pipeline.params.device import LOCAL, ListedDevice
 from pipeline.params.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -49,14 +50,26 @@ class Quantize(Section):
 
 
 class Evaluate(Section):
-    """Accuracy and latency of every candidate."""
+    """Accuracy and latency of every candidate, on every device."""
 
+    devices: list[ListedDevice] = Field(
+        default_factory=lambda: [ListedDevice(name=LOCAL)],
+        min_length=1,
+        description="Machines to measure on, one after the other.",
+    )
     rounds: int = Field(
         7, ge=3, description="Interleaved rounds; each runs every candidate in a new process."
     )
     runs: int = Field(150, ge=10, description="Timed inferences per candidate and round.")
     warmup: int = Field(30, ge=1, description="Inferences before the timed ones.")
     threads: Positive = Field(1, description="Threads of the inference runtime.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Evaluate:
+        names = [device.name for device in self.devices]
+        if len(set(names)) != len(names):
+            raise ValueError(f"devices have the same name: {', '.join(sorted(names))}")
+        return self
 
 
 class Bundle(Section):
@@ -65,6 +78,7 @@ class Bundle(Section):
     name: str = Field(
         "finch-student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the archive."
     )
+    device: str = Field(LOCAL, description="The one of evaluate.devices whose figures choose.")
     max_drop: NotNegative = Field(
         1.0, description="Largest accepted loss of validation accuracy to fp32, in points."
     )

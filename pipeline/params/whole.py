@@ -46,6 +46,16 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _chooses_where_it_measures(self) -> Params:
+        names = [device.name for device in self.evaluate.devices]
+        if self.bundle.device not in names:
+            raise ValueError(
+                f"bundle.device {self.bundle.device!r} is not in evaluate.devices: "
+                f"{', '.join(names)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _entries_can_run(self) -> Params:
         for entry in self.compare.entries:
             for setting in entry.settings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ class MadeCandidate:
         runtime: Inference runtime.
         precision: Type of the weights.
         batch: ``dynamic``, or 1.
+        runtime_version: Version of the runtime that was here when it was made.
         model: The file that the runtime opens.
         files: SHA-256 of every file.
         bytes: Size of all files.
@@ -38,6 +40,7 @@ class MadeCandidate:
     runtime: Literal["onnxruntime", "openvino"]
     precision: Literal["fp32", "fp16", "int8"]
     batch: Literal["dynamic", 1]
+    runtime_version: str
     model: str
     files: dict[str, str]
     bytes: int
@@ -112,6 +115,7 @@ def _make(
         runtime=candidate.runtime,
         precision=candidate.precision,
         batch=candidate.batch,
+        runtime_version=metadata.version(candidate.runtime),
         model=model.relative_to(folder).as_posix(),
         files={file.relative_to(folder).as_posix(): hash_file(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),

@@ -37,6 +37,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class OnDevice:
+    """Measurements on one device.
+
+    Attributes:
+        evaluation: All of them, on the validation images.
+        host: The machine that they were taken on.
+    """
+
+    evaluation: Evaluation
+    host: Host
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that the page shows.
 
@@ -47,8 +60,8 @@ class Facts:
         class_order: ``order``, the class at each place of the transform's axis, and the ``sha256``
             of their names.
         parity: Per exported file the number of ``images`` and the ``differences`` from PyTorch.
-        evaluation: All measurements on the validation images.
-        host: The machine that they were taken on.
+        chosen_on: What the choice was made by.
+        elsewhere: The other devices.
         manifest: That of the bundle.
         verified: The bundle, the fp32 student and the teacher on the test images.
     """
@@ -58,8 +71,8 @@ class Facts:
     student: Training
     class_order: Mapping[str, Any]
     parity: Mapping[str, Any]
-    evaluation: Evaluation
-    host: Host
+    chosen_on: OnDevice
+    elsewhere: list[OnDevice]
     manifest: Mapping[str, Any]
     verified: Verified
 
@@ -67,6 +80,22 @@ class Facts:
     def class_order_names(self) -> list[str]:
         """Class names as they stand along the transform's axis."""
         return [self.dataset["classes"][index] for index in self.class_order["order"]]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The measurements that the choice was made by."""
+        return self.chosen_on.evaluation
+
+    @property
+    def host(self) -> Host:
+        """The machine that they were taken on."""
+        return self.chosen_on.host
+
+    @property
+    def measured_teacher(self) -> Measured:
+        """Measurements of the teacher; ``read_facts`` sees to it that there are some."""
+        assert self.evaluation.teacher is not None
+        return self.evaluation.teacher
 
     @property
     def shipped(self) -> Measured:
@@ -81,13 +110,13 @@ class Facts:
     @property
     def speed_up(self) -> Ratio:
         """The teacher's latency as a multiple of the shipped model's, paired by rounds."""
-        teacher, shipped = self.evaluation.teacher.latency, self.shipped.latency
+        teacher, shipped = self.measured_teacher.latency, self.shipped.latency
         return paired_ratio(teacher.round_p50s_ms, shipped.round_p50s_ms)
 
     @property
     def times_smaller(self) -> float:
         """Size of the teacher's file as a multiple of the shipped model's."""
-        return self.evaluation.teacher.bytes / self.shipped.bytes
+        return self.measured_teacher.bytes / self.shipped.bytes
 
     @property
     def multiply_add_ratio(self) -> float:
@@ -123,12 +152,19 @@ def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) 
     shipped = read_json(manifest)
     verified = _read(Verified, read_json(reports / "verify.json"), reports / "verify.json")
     made_from = shipped["made_from"]
-    evaluation_path = reports / "evaluation.json"
-    evaluation = read_evaluation(evaluation_path)
+    device = shipped["params"]["bundle"]["device"]
+    chosen_path = reports / "evaluations" / f"{device}.json"
+    chosen_on = _read_device(chosen_path)
+    if chosen_on.evaluation.teacher is None:
+        raise ArtefactError(
+            chosen_path,
+            f"has no figures of the teacher, which {device} cannot run, to compare with",
+            "let another bundle.device choose",
+        )
     for part, present, other in (
         ("data", dataset["fingerprint"], "other data"),
         ("student", student_info["weights_sha256"], "another student"),
-        ("evaluation", hash_file(evaluation_path), "another evaluation"),
+        ("evaluation", hash_file(chosen_path), "another evaluation"),
     ):
         if made_from[part] != present:
             raise ArtefactError(manifest, f"is of a bundle made from {other} than what is here")
@@ -151,8 +187,12 @@ def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) 
         ),
         class_order=student_info["class_order"],
         parity=read_json(reports / "parity.json"),
-        evaluation=evaluation,
-        host=_read(Host, read_json(evaluation_path).get("host"), evaluation_path),
+        chosen_on=chosen_on,
+        elsewhere=[
+            _read_device(path)
+            for path in sorted(chosen_path.parent.glob("*.json"))
+            if path != chosen_path
+        ],
         manifest=shipped,
         verified=verified,
     )
@@ -164,7 +204,7 @@ def summary(facts: Facts) -> dict[str, float]:
     Accuracies are shares in 0 ... 1, drops percentage points, latencies milliseconds. What begins
     with ``test`` is of the test images; latency was measured on the validation images.
     """
-    verified, shipped, teacher = facts.verified, facts.shipped, facts.evaluation.teacher
+    verified, shipped, teacher = facts.verified, facts.shipped, facts.measured_teacher
     return {
         "test_accuracy": verified.shipped.accuracy,
         "test_balanced_accuracy": verified.shipped.balanced_accuracy,
@@ -185,6 +225,10 @@ def summary(facts: Facts) -> dict[str, float]:
         "multiply_adds_teacher": facts.teacher.figures["multiply_adds"],
         "multiply_add_ratio": facts.multiply_add_ratio,
     }
+
+
+def _read_device(path: Path) -> OnDevice:
+    return OnDevice(read_evaluation(path), _read(Host, read_json(path).get("host"), path))
 
 
 def _read(kind: type[T], value: Any, path: Path) -> T:

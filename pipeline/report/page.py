@@ -60,7 +60,7 @@ def render(facts: Facts) -> str:
         },
         recipe=_recipe(facts),
         method_options=_method_options(facts.student.recipe),
-        runtimes=_runtimes([*facts.evaluation.candidates, facts.evaluation.teacher]),
+        runtimes=_runtimes([*facts.evaluation.candidates, facts.measured_teacher]),
     )
 
 
@@ -70,7 +70,7 @@ def _draw_tradeoff(facts: Facts, name: str, width: int, height: int) -> Markup:
         Point(m.name, m.latency.p50_ms, 100 * m.accuracy, m.bytes, facts.verdict(m.name)["status"])
         for m in evaluation.candidates
     ]
-    teacher = evaluation.teacher
+    teacher = facts.measured_teacher
     points.append(
         Point("teacher", teacher.latency.p50_ms, 100 * teacher.accuracy, teacher.bytes, "teacher")
     )

@@ -15,7 +15,7 @@ FILES = (
     "reports/teacher_history.csv",
     "reports/student_history.csv",
     "reports/parity.json",
-    "reports/evaluation.json",
+    "reports/evaluations/local.json",
     "reports/verify.json",
     "dist/manifest.json",
 )
@@ -60,9 +60,9 @@ def test_a_bundle_made_from_something_else_is_refused(run, file, key, said):
 
 
 def test_an_evaluation_that_the_choice_was_not_made_by_is_refused(run):
-    evaluation = read_json(run.reports / "evaluation.json")
+    evaluation = read_json(run.reports / "evaluations/local.json")
     evaluation["candidates"][0]["accuracy"] += 0.01
-    write_json(run.reports / "evaluation.json", evaluation)
+    write_json(run.reports / "evaluations/local.json", evaluation)
     with pytest.raises(ArtefactError, match="made from another evaluation"):
         run.read()
 
@@ -88,7 +88,7 @@ def test_the_summary_is_flat_and_says_what_the_files_say(run):
     assert all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
 
     verified = read_json(run.reports / "verify.json")
-    evaluation = read_json(run.reports / "evaluation.json")
+    evaluation = read_json(run.reports / "evaluations/local.json")
     shipped = next(m for m in evaluation["candidates"] if m["name"] == "openvino-int8-b1")
     rounds = zip(
         evaluation["teacher"]["latency"]["round_p50s_ms"],
@@ -106,3 +106,18 @@ def test_the_summary_is_flat_and_says_what_the_files_say(run):
     assert figures["multiply_add_ratio"] == pytest.approx(71_234_567 / 10_812_345)
     geometric_mean = math.prod(teacher / own for teacher, own in rounds) ** (1 / 7)
     assert figures["speed_up"] == pytest.approx(geometric_mean)
+
+
+def test_the_figures_are_those_of_the_device_that_chose(run):
+    other = read_json(run.reports / "evaluations/local.json") | {"device": "a-pi"}
+    write_json(run.reports / "evaluations/a-pi.json", other)
+    facts = run.read()
+    assert facts.evaluation.device == "local"
+    assert [on.evaluation.device for on in facts.elsewhere] == ["a-pi"]
+
+
+def test_a_choice_without_a_teacher_to_compare_with_is_refused(run):
+    path = run.reports / "evaluations/local.json"
+    write_json(path, read_json(path) | {"teacher": None})
+    with pytest.raises(ArtefactError, match="no figures of the teacher, which local cannot run"):
+        run.read()

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipeline.measure.evaluation import NotRun
 from pipeline.params import ClassOrder
+from pipeline.report.facts import OnDevice
 from pipeline.report.page import render
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
@@ -284,7 +286,8 @@ def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster
         bytes=100_000,
         latency=replace(facts.evaluation.teacher.latency, round_p50s_ms=[0.1] * 7),
     )
-    tree = Tree(render(replace(facts, evaluation=replace(facts.evaluation, teacher=swapped)))).root
+    on = replace(facts.chosen_on, evaluation=replace(facts.evaluation, teacher=swapped))
+    tree = Tree(render(replace(facts, chosen_on=on))).root
     assert "6.8 times slower than the teacher" in tree.text
     assert "7.0 times larger than the teacher" in tree.text
 
@@ -325,3 +328,35 @@ def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
         check=True,
     )
     assert done.stdout.decode() == page
+
+
+def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
+    assert "other devices" not in tree.text
+    evaluation = facts.evaluation
+    unable = NotRun("openvino-fp16", "openvino", "fp16", "dynamic", 921_004, "no <such> package")
+    pi = replace(
+        evaluation,
+        device="pi",
+        candidates=evaluation.candidates[:2],
+        not_run=[unable, replace(unable, name="teacher", problem="out of memory")],
+        teacher=None,
+        notes=["pi ran the candidates with onnxruntime 1.0, they were made with onnxruntime 1.2"],
+    )
+    elsewhere = [OnDevice(pi, replace(facts.host, cpu="Board 5"))]
+    there = Tree(render(replace(facts, elsewhere=elsewhere))).root
+    found = rows(table(there, "Measurements on pi"))
+    assert [row[0].split()[0] for row in found if len(row) == 10][1:] == [
+        *(m.name for m in evaluation.candidates[:2]),
+        "openvino-fp16",
+        "teacher",
+    ]
+    assert found[-4][1:] == [DASH] * 8 + ["0.92"]
+    assert [row[0] for row in found if len(row) == 1] == [
+        "Rejected: pi cannot run it: no <such> package.",
+        "Not measured: pi cannot run it: out of memory.",
+    ]
+    assert "pi: Board 5" in next(table(there, "Measurements on pi").all("caption")).text
+    assert pi.notes[0] in there.text
+    assert len(rows(table(there, "Measurements of the candidates"))) == len(
+        rows(table(tree, "Measurements of the candidates"))
+    )

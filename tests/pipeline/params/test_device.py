@@ -1,0 +1,41 @@
+import pytest
+
+from pipeline.params import load_params
+from tests.pipeline.params.own_file import FILE, refusal
+
+PI = "{name: pi, host: user@pi.local, port: 2222, python: ~/finch/bin/python}"
+
+
+def test_this_machine_alone_measures_unless_others_are_listed():
+    assert [device.name for device in load_params(FILE).evaluate.devices] == ["local"]
+    params = load_params(FILE, [f"evaluate.devices=[{{name: local}}, {PI}]", "bundle.device=pi"])
+    pi = params.evaluate.devices[1]
+    assert (pi.host, pi.port, pi.python, pi.folder) == (
+        "user@pi.local",
+        2222,
+        "~/finch/bin/python",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"),
+    [
+        ("[{name: pi}]", "device 'pi' needs a host; this machine is 'local'"),
+        ("[{name: local, host: pi}]", "'local' is this machine and has no host"),
+        ("[{name: local, python: python3.12}]", "'local' is this machine and has no python"),
+        (f"[{{name: local}}, {PI}, {PI}]", "devices have the same name"),
+        ("[{name: local}, {name: pi, host: -oProxyCommand=x}]", "evaluate.devices.1.host"),
+        ("[{name: local}, {name: ../pi, host: pi}]", "evaluate.devices.1.name"),
+        ("[{name: local}, {name: pi, host: pi, port: 0}]", "evaluate.devices.1.port"),
+        ("[]", "evaluate.devices"),
+    ],
+)
+def test_an_impossible_device_is_refused(devices, says):
+    assert says in refusal(FILE, f"evaluate.devices={devices}")
+
+
+def test_what_chooses_must_measure():
+    message = refusal(FILE, "bundle.device=pi")
+    assert "bundle.device 'pi' is not in evaluate.devices: local" in message
+    assert "bundle.device 'local'" in refusal(FILE, f"evaluate.devices=[{PI}]")
