@@ -5,9 +5,12 @@ weights were not available. The abstract says: logits are decomposed by the disc
 transform into low-frequency content and high-frequency detail; only the detail is transferred,
 since the labels already convey the content. Here:
 
-    loss = cross_entropy(z_s, y) + weight * distance(detail(z_s / T), detail(z_t / T))
+    loss = cross_entropy(z_s, y)
+           + weight * (distance(detail(z_s / T), detail(z_t / T)) + kd_share * kd(z_s, z_t))
 
-with the transform along the class axis. What the abstract leaves open is in ``params.FiGKD``.
+with the transform along the class axis. What the abstract leaves open is in ``params.FiGKD``. The
+last term is not in the abstract: it is the divergence of standardised-logit KD (CVPR 2024), which
+with the detail beats either alone (docs/results.md); ``kd_share: 0`` leaves it out.
 """
 
 from __future__ import annotations
