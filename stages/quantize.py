@@ -5,7 +5,8 @@ from stages.console import track
 
 
 @stage(
-    reads="models/onnx/, data/prepared/ (training images, to calibrate)",
+    reads="models/onnx/, data/prepared/ (training images, to calibrate; validation images, to see "
+    "what int8 loses)",
     writes="models/candidates/ (a folder a candidate, candidates.json)",
 )
 def quantize(context: Context) -> None:
@@ -14,9 +15,11 @@ def quantize(context: Context) -> None:
 
     from pipeline.data.prepared import open_prepared
     from pipeline.quantize import make_candidates
+    from pipeline.quantize.judge import Judge
 
     params, place = context.params, context.place
-    train = open_prepared(place.prepared).split("train")
+    data = open_prepared(place.prepared)
+    train, val = data.split("train"), data.split("val")
     count = min(params.quantize.calibration_images, len(train))
     drawn = np.random.default_rng(params.run.seed).choice(len(train), count, replace=False)
     made = make_candidates(
@@ -25,7 +28,24 @@ def quantize(context: Context) -> None:
         np.array(train.images[np.sort(drawn)]),
         place.candidates,
         track=track,
+        judge=Judge(
+            place.onnx / "student.onnx",
+            val.images,
+            val.labels,
+            max_drop=params.bundle.max_drop,
+            max_drop_bound=params.bundle.max_drop_bound,
+            threads=params.evaluate.threads,
+        ),
+        ladder=params.quantize.ladder,
     )
+    for ladder in made.ladders:
+        context.log.info(
+            "%s loses %.2f points (95 %% interval up to %.2f); %s",
+            ladder.candidate,
+            ladder.drop.points,
+            ladder.drop.high,
+            ladder.outcome,
+        )
     sizes = ", ".join(f"{made.name} {made.bytes / 1e6:.2f} MB" for made in made.candidates)
     context.log.info("wrote models/candidates: %s", sizes)
 

@@ -4,6 +4,7 @@ from pipeline.params.candidate import Candidate
 from pipeline.params.compare import Compare, Entry
 from pipeline.params.device import ListedDevice
 from pipeline.params.file import load_params
+from pipeline.params.ladder import Ladder
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
 from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
@@ -32,6 +33,7 @@ __all__ = [
     "FiGKD",
     "Finetune",
     "Fractions",
+    "Ladder",
     "ListedDevice",
     "LogitMSE",
     "Network",

@@ -12,7 +12,7 @@ from pipeline.params.section import Section
 _DECIDES = {
     ("onnxruntime", "static"): {"format", "types", "per_channel", "reduce_range", "calibration"},
     ("onnxruntime", "dynamic"): {"reduce_range"},
-    ("openvino", "static"): {"preset", "bias_correction", "reduce_range"},
+    ("openvino", "static"): {"preset", "bias_correction", "reduce_range", "accuracy_control"},
     ("openvino", "weights"): set(),
 }
 _CANNOT = {
@@ -61,6 +61,30 @@ class Candidate(Section):
     bias_correction: Literal["thorough", "fast"] = Field(
         "thorough", description="static, openvino: how biases make up for rounding."
     )
+    accuracy_control: bool = Field(
+        False,
+        description="static, openvino: NNCF leaves operators in float, the most costly first, "
+        "until no more than `bundle.max_drop` is lost on the validation images; takes minutes.",
+    )
+
+    @property
+    def options(self) -> dict[str, object]:
+        """By which options int8 is made, the method first; empty for other precisions."""
+        if self.precision != "int8":
+            return {}
+        names = ("method", *sorted(_DECIDES[self.runtime, self.method]))
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def can_be_mixed(self) -> bool:
+        """Whether the ladder can leave layers of it in float."""
+        static = self.precision == "int8" and self.method == "static"
+        return static and not self.accuracy_control
+
+    @property
+    def mixed_name(self) -> str:
+        """Name of the candidate that the ladder makes of it."""
+        return f"{self.name}-mixed"
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Candidate:

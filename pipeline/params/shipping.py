@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
 from pipeline.params.device import LOCAL, ListedDevice
+from pipeline.params.ladder import Ladder
 from pipeline.params.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -26,6 +27,9 @@ class Quantize(Section):
     """The candidates."""
 
     calibration_images: Positive = Field(256, description="Training images that set the ranges.")
+    ladder: Ladder = Field(
+        default_factory=Ladder, description="What is tried for int8 that loses too much."
+    )
     candidates: list[Candidate] = Field(min_length=1, description="What to make and measure.")
 
     @model_validator(mode="after")
@@ -39,6 +43,19 @@ class Quantize(Section):
             )
         if not any((c.runtime, c.precision) == ("onnxruntime", "fp32") for c in self.candidates):
             raise ValueError("one candidate must be onnxruntime fp32: the others are held to it")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_mixed(self) -> Quantize:
+        names = {c.name for c in self.candidates}
+        taken = sorted(
+            c.mixed_name for c in self.candidates if c.can_be_mixed and c.mixed_name in names
+        )
+        if self.ladder.mixed and taken:
+            raise ValueError(
+                f"the name {taken[0]!r} is kept for what ladder.mixed may make; name the "
+                "candidate otherwise, or set it to false"
+            )
         return self
 
     @property

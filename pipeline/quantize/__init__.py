@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from pipeline.errors import ArtefactError, QuantizationError
 from pipeline.files import whole_folder, write_json
 from pipeline.hashing import hash_file
-from pipeline.params import Candidate
+from pipeline.params import Candidate, Ladder
 from pipeline.progress import Track, silent
 from pipeline.quantize import onnxruntime, openvino
+from pipeline.quantize.judge import Judge
+from pipeline.quantize.ladder import Climb, climb
 
 _RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
@@ -34,6 +36,8 @@ class MadeCandidate:
         model: The file that the runtime opens.
         files: SHA-256 of every file.
         bytes: Size of all files.
+        options: By which int8 was made; empty for other precisions.
+        in_float: Of int8, names of the layers that were left in float because of what they cost.
     """
 
     name: str
@@ -44,6 +48,8 @@ class MadeCandidate:
     model: str
     files: dict[str, str]
     bytes: int
+    options: dict[str, object]
+    in_float: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,14 @@ class CandidateSet:
     """What ``candidates.json`` says.
 
     Attributes:
-        candidates: In the order in which they were described.
+        candidates: In the order in which they were described, each before what was made of it.
         reference: Name of the fp32 student that the others are held to.
+        ladders: What was tried for each static int8 candidate that loses too much.
     """
 
     candidates: tuple[MadeCandidate, ...]
     reference: str
+    ladders: tuple[Climb, ...]
 
 
 def make_candidates(
@@ -65,6 +73,9 @@ def make_candidates(
     calibration: NDArray[np.uint8],
     folder: Path,
     track: Track = silent,
+    *,
+    judge: Judge | None = None,
+    ladder: Ladder | None = None,
 ) -> CandidateSet:
     """Makes every candidate from the exported student. The same input gives the same bytes.
 
@@ -75,10 +86,13 @@ def make_candidates(
             [n, height, width, 3] RGB, of the model's size.
         folder: Replaced as a whole: ``candidates.json`` and a folder a candidate.
         track: Shows progress.
+        judge: Tells on validation images what an int8 candidate loses.
+        ladder: What to try when that is too much; nothing where there is no judge.
 
     Raises:
         ArtefactError: An exported file is missing or damaged.
-        QuantizationError: The calibration images cannot be used, or there is no reference.
+        QuantizationError: The calibration images cannot be used, there is no reference, or a
+            runtime cannot run the student.
     """
     reference = next(
         (c.name for c in candidates if (c.runtime, c.precision) == ("onnxruntime", "fp32")), None
@@ -90,35 +104,80 @@ def make_candidates(
             "add one",
         )
     for candidate in candidates:
-        _check(candidate, exported, calibration)
+        _check(candidate, exported, calibration, judge)
+    maker = _Maker(calibration, judge, ladder if judge is not None else None, track)
     with whole_folder(folder) as temporary:
-        made = CandidateSet(
-            tuple(
-                _make(candidate, exported[candidate.batch], calibration, temporary)
-                for candidate in track(candidates, "making candidates", len(candidates))
-            ),
-            reference,
-        )
+        for candidate in track(candidates, "making candidates", len(candidates)):
+            maker.make(candidate, exported[candidate.batch], temporary)
+        made = CandidateSet(tuple(maker.made), reference, tuple(maker.climbs))
         write_json(temporary / "candidates.json", asdict(made))
     return made
 
 
-def _make(
-    candidate: Candidate, source: Path, calibration: NDArray[np.uint8], folder: Path
-) -> MadeCandidate:
-    place = folder / candidate.name
-    place.mkdir()
-    model = _RUNTIMES[candidate.runtime].make_model(candidate, source, calibration, place)
+class _Maker:
+    """Makes one candidate after the other, and what the ladder adds to it."""
+
+    def __init__(
+        self,
+        calibration: NDArray[np.uint8],
+        judge: Judge | None,
+        ladder: Ladder | None,
+        track: Track,
+    ) -> None:
+        self._calibration = calibration
+        self._judge = judge
+        self._ladder = ladder
+        self._track = track
+        self.made: list[MadeCandidate] = []
+        self.climbs: list[Climb] = []
+
+    def make(self, candidate: Candidate, source: Path, folder: Path) -> None:
+        place = folder / candidate.name
+        place.mkdir()
+        if candidate.accuracy_control:
+            assert self._judge is not None  # _check
+            model, in_float = openvino.make_controlled(
+                candidate, source, self._calibration, place, self._judge
+            )
+            self.made.append(_describe(candidate, model, in_float))
+        elif candidate.can_be_mixed and self._ladder is not None and self._ladder.mixed:
+            self._make_mixed(candidate, source, folder, self._ladder)
+        else:
+            runtime = _RUNTIMES[candidate.runtime]
+            model = runtime.make_model(candidate, source, self._calibration, place)
+            self.made.append(_describe(candidate, model))
+
+    def _make_mixed(self, candidate: Candidate, source: Path, folder: Path, ladder: Ladder) -> None:
+        judge = self._judge
+        assert judge is not None
+        runtime = _RUNTIMES[candidate.runtime]
+        with runtime.open_variants(candidate, source, self._calibration) as variants:
+            model = variants.write(folder / candidate.name)
+            self.made.append(_describe(candidate, model))
+            drop = judge.drop(judge.logits(model, candidate.runtime))
+            if judge.accepts(drop):
+                return
+            result = climb(candidate, variants, drop, judge, ladder, folder, self._track)
+        self.climbs.append(result)
+        if result.mixed is not None:
+            model = folder / result.mixed / model.name
+            self.made.append(_describe(candidate, model, result.rungs[-1].in_float))
+
+
+def _describe(candidate: Candidate, model: Path, in_float: tuple[str, ...] = ()) -> MadeCandidate:
+    place = model.parent
     files = sorted(place.iterdir())
     return MadeCandidate(
-        name=candidate.name,
+        name=place.name,
         runtime=candidate.runtime,
         precision=candidate.precision,
         batch=candidate.batch,
         runtime_version=metadata.version(candidate.runtime),
-        model=model.relative_to(folder).as_posix(),
-        files={file.relative_to(folder).as_posix(): hash_file(file) for file in files},
+        model=f"{place.name}/{model.name}",
+        files={f"{place.name}/{file.name}": hash_file(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),
+        options=candidate.options,
+        in_float=in_float,
     )
 
 
@@ -126,7 +185,12 @@ def _check(
     candidate: Candidate,
     exported: Mapping[Literal["dynamic", 1], Path],
     calibration: NDArray[np.uint8],
+    judge: Judge | None,
 ) -> None:
+    if candidate.accuracy_control and judge is None:
+        raise QuantizationError(
+            candidate.name, "accuracy control needs validation images", "give a judge"
+        )
     if candidate.batch not in exported:
         raise QuantizationError(
             candidate.name,

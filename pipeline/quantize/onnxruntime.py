@@ -21,19 +21,25 @@ import itertools
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from finch_runtime.errors import said_by
 from finch_runtime.telemetry import turn_off
 from numpy.typing import NDArray
 
+from pipeline.errors import QuantizationError
 from pipeline.files import whole_file
 from pipeline.params import Candidate
+from pipeline.quantize.layers import find_layers
+from pipeline.quantize.variants import Variants
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime.quantization import CalibrationDataReader
 
 _CALIBRATION_BATCH = 16
 
@@ -52,10 +58,13 @@ def make_model(
     Returns:
         The file.
     """
+    if candidate.precision == "int8" and candidate.method == "static":
+        with open_variants(candidate, source, calibration) as variants:
+            return variants.write(folder)
     target = folder / "model.onnx"
     with whole_file(target) as temporary:
         if candidate.precision == "int8":
-            _quantize(candidate, source, temporary, calibration)
+            _quantize_dynamic(candidate, source, temporary)
         elif candidate.precision == "fp16":
             _store_in_half(source, temporary)
         else:
@@ -84,93 +93,142 @@ def _is_large(shape: Sequence[int]) -> bool:
     return len(shape) > 1 and math.prod(shape) >= 256
 
 
-def _quantize(
-    candidate: Candidate, source: Path, target: Path, calibration: NDArray[np.uint8]
-) -> None:
+@contextmanager
+def open_variants(
+    candidate: Candidate, source: Path, calibration: NDArray[np.uint8]
+) -> Iterator[Variants]:
+    """Static int8 with any of its layers in float; the ranges are found once, for all of them.
+
+    Args:
+        candidate: Its options.
+        source: The exported student with the candidate's batch.
+        calibration: Images, uint8 [n, height, width, 3] RGB.
+
+    Raises:
+        QuantizationError: ONNX Runtime cannot run the student; the message names what it lacks.
+    """
+    turn_off()
+    with tempfile.TemporaryDirectory() as scratch:
+        yield _Variants(candidate, source, calibration, Path(scratch))
+
+
+class _Variants:
+    def __init__(
+        self, candidate: Candidate, source: Path, calibration: NDArray[np.uint8], scratch: Path
+    ) -> None:
+        import onnx
+
+        self._candidate = candidate
+        self._calibration = calibration
+        self._ranges = scratch / "ranges.json"
+        self._prepared = scratch / "prepared.onnx"
+        _prepare(candidate, source, self._prepared)
+        self._model = onnx.load(self._prepared)
+        self.layers = find_layers(self._model)
+
+    def write(self, folder: Path, in_float: Collection[str] = ()) -> Path:
+        kept = [node for layer in self.layers if layer.name in in_float for node in layer.nodes]
+        target = folder / "model.onnx"
+        with whole_file(target) as temporary:
+            self._quantize(temporary, kept)
+        return target
+
+    def _quantize(self, target: Path, kept: Sequence[str]) -> None:
+        from onnxruntime.quantization import (
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+
+        candidate = self._candidate
+        formats = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
+        methods = {
+            "minmax": CalibrationMethod.MinMax,
+            "entropy": CalibrationMethod.Entropy,
+            "percentile": CalibrationMethod.Percentile,
+        }
+        signs = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
+        activations, weights = signs[candidate.types[:2]], signs[candidate.types[2:]]
+        eight_bits = {"quant_type": weights, "reduce_range": False}
+        if candidate.per_channel:
+            eight_bits["axis"] = 0
+        quantize_static(
+            self._prepared,
+            target,
+            self._reader(),
+            quant_format=formats[candidate.format],
+            calibrate_method=methods[candidate.calibration],
+            calibration_cache_path=self._ranges,
+            activation_type=activations,
+            weight_type=weights,
+            per_channel=candidate.per_channel,
+            reduce_range=candidate.reduce_range,
+            nodes_to_exclude=[*_kept_in_float(self._model), *kept],
+            extra_options={
+                # Logits in steps of 1/255 of their range would tie.
+                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+                # Kernels with a scale a channel want one zero for all of them.
+                "WeightSymmetric": True,
+                # Integer operators have no types of single tensors.
+                "TensorQuantOverrides": {
+                    name: [eight_bits] for name in _depthwise_weights(self._model, kept)
+                }
+                if candidate.format == "qdq"
+                else {},
+            },
+        )
+
+    def _reader(self) -> CalibrationDataReader:
+        from onnxruntime.quantization import CalibrationDataReader
+
+        # Histograms are gathered of batches of one size only.
+        single = self._candidate.batch == 1 or self._candidate.calibration != "minmax"
+        batch, calibration = 1 if single else _CALIBRATION_BATCH, self._calibration
+
+        class Reader(CalibrationDataReader):  # type: ignore[misc]
+            def __init__(self) -> None:
+                self._batches: Iterator[NDArray[np.uint8]] = (
+                    calibration[start : start + batch]
+                    for start in range(0, len(calibration), batch)
+                )
+
+            def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+                images = next(self._batches, None)
+                return None if images is None else {"images": images}
+
+        return Reader()
+
+
+def _quantize_dynamic(candidate: Candidate, source: Path, target: Path) -> None:
     turn_off()
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        _prepare(candidate, source, prepared)
+        quantize_dynamic(
+            prepared,
+            target,
+            weight_type=QuantType.QUInt8,
+            reduce_range=candidate.reduce_range,
+            nodes_to_exclude=_kept_in_float(onnx.load(prepared)),
+        )
+
+
+def _prepare(candidate: Candidate, source: Path, target: Path) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    try:
         # The exporter has written the shapes; inferring them again needs sympy and seconds.
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        model = onnx.load(prepared)
-        if candidate.method == "static":
-            _quantize_static(candidate, prepared, model, target, calibration)
-        else:
-            quantize_dynamic(
-                prepared,
-                target,
-                weight_type=QuantType.QUInt8,
-                reduce_range=candidate.reduce_range,
-                nodes_to_exclude=_kept_in_float(model),
-            )
-
-
-def _quantize_static(
-    candidate: Candidate,
-    prepared: Path,
-    model: ModelProto,
-    target: Path,
-    calibration: NDArray[np.uint8],
-) -> None:
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-
-    # Histograms are gathered of batches of one size only.
-    single = candidate.batch == 1 or candidate.calibration != "minmax"
-    batch = 1 if single else _CALIBRATION_BATCH
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._batches: Iterator[NDArray[np.uint8]] = (
-                calibration[start : start + batch] for start in range(0, len(calibration), batch)
-            )
-
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            images = next(self._batches, None)
-            return None if images is None else {"images": images}
-
-    formats = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
-    methods = {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
-    }
-    signs = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
-    activations, weights = signs[candidate.types[:2]], signs[candidate.types[2:]]
-    eight_bits = {"quant_type": weights, "reduce_range": False}
-    if candidate.per_channel:
-        eight_bits["axis"] = 0
-    quantize_static(
-        prepared,
-        target,
-        Reader(),
-        quant_format=formats[candidate.format],
-        calibrate_method=methods[candidate.calibration],
-        activation_type=activations,
-        weight_type=weights,
-        per_channel=candidate.per_channel,
-        reduce_range=candidate.reduce_range,
-        nodes_to_exclude=_kept_in_float(model),
-        extra_options={
-            # Logits in steps of 1/255 of their range would tie.
-            "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
-            # Kernels with a scale a channel want one zero for all of them.
-            "WeightSymmetric": True,
-            # Integer operators have no types of single tensors.
-            "TensorQuantOverrides": {name: [eight_bits] for name in _depthwise_weights(model)}
-            if candidate.format == "qdq"
-            else {},
-        },
-    )
+        quant_pre_process(source, target, skip_symbolic_shape=True)
+    except Exception as error:  # the runtime's errors have no class of their own
+        raise QuantizationError(
+            candidate.name,
+            f"onnxruntime cannot run the student: {said_by(error)}",
+            "choose another runtime, or another model",
+        ) from error
 
 
 def _kept_in_float(model: ModelProto) -> list[str]:
@@ -180,13 +238,13 @@ def _kept_in_float(model: ModelProto) -> list[str]:
     return [*(n.name for n in before), *(n.name for n in nodes if n.op_type == "Softmax")]
 
 
-def _depthwise_weights(model: ModelProto) -> list[str]:
-    """Names of the weights of convolutions in which each channel sees itself alone."""
+def _depthwise_weights(model: ModelProto, kept: Collection[str]) -> list[str]:
+    """Weights of convolutions in which each channel sees itself alone, but for nodes in float."""
     shapes = {weights.name: tuple(weights.dims) for weights in model.graph.initializer}
     groups = {
         node.input[1]: attribute.i
         for node in model.graph.node
-        if node.op_type == "Conv"
+        if node.op_type == "Conv" and node.name not in kept
         for attribute in node.attribute
         if attribute.name == "group"
     }

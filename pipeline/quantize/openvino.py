@@ -17,14 +17,22 @@ The preprocessing stays in float: NNCF knows it for what it is.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from finch_runtime.errors import said_by
 from finch_runtime.telemetry import turn_off
 from numpy.typing import NDArray
 
+from pipeline.errors import QuantizationError
+from pipeline.measure.accuracy import correct
 from pipeline.params import Candidate
+from pipeline.quantize.float_again import FloatAgain, find_weighted
+from pipeline.quantize.judge import Judge
+from pipeline.quantize.variants import Variants
 from pipeline.quiet import quiet
 
 if TYPE_CHECKING:
@@ -46,19 +54,91 @@ def make_model(
 
     Returns:
         The ``.xml`` file.
+
+    Raises:
+        QuantizationError: OpenVINO cannot run the student; the message names what it lacks.
     """
+    model = _read(candidate, source)
+    if candidate.precision == "int8":
+        model = _quantize(candidate, model, calibration)
+    return _write(model, folder, half=candidate.precision == "fp16")
+
+
+@contextmanager
+def open_variants(
+    candidate: Candidate, source: Path, calibration: NDArray[np.uint8]
+) -> Iterator[Variants]:
+    """Static int8 with any of its layers in float; NNCF runs once, for all of them.
+
+    Args:
+        candidate: Its options.
+        source: The exported student with the candidate's batch.
+        calibration: Images, uint8 [n, height, width, 3] RGB.
+
+    Raises:
+        QuantizationError: OpenVINO cannot run the student; the message names what it lacks.
+    """
+    model = _read(candidate, source)
+    yield FloatAgain(
+        find_weighted(source, model),
+        model,
+        _quantize(candidate, model.clone(), calibration),
+        _write,
+    )
+
+
+def make_controlled(
+    candidate: Candidate, source: Path, calibration: NDArray[np.uint8], folder: Path, judge: Judge
+) -> tuple[Path, tuple[str, ...]]:
+    """Writes int8 as NNCF's accuracy control leaves it: as ``make_model``.
+
+    Args:
+        candidate: Its options.
+        source: The exported student with the candidate's batch.
+        calibration: Images, uint8 [n, height, width, 3] RGB.
+        folder: Where to write; to be renamed or thrown away as a whole.
+        judge: Has the validation images and the largest accepted loss.
+
+    Returns:
+        The ``.xml`` file, and the names of the layers whose weights are in float.
+
+    Raises:
+        QuantizationError: OpenVINO cannot run the student; the message names what it lacks.
+    """
+    model = _read(candidate, source)
+    weighted = find_weighted(source, model)
+    model = _quantize(candidate, model, calibration, judge)
+    ops = {op.get_friendly_name(): op for op in model.get_ops()}
+    in_float = tuple(
+        layer.name
+        for name, layer in weighted.items()
+        if ops[name].input_value(1).get_node().get_type_name() == "Constant"
+    )
+    return _write(model, folder), in_float
+
+
+def _read(candidate: Candidate, source: Path) -> Model:
     turn_off()
     import openvino
 
-    # Not `Core.read_model`, which leaves ONNX's decompositions unfolded: twice the file, and NNCF
-    # finds no bias to correct in it.
-    model = openvino.convert_model(source)
+    try:
+        # Not `Core.read_model`, which leaves ONNX's decompositions unfolded: twice the file, and
+        # NNCF finds no bias to correct in it.
+        return openvino.convert_model(source)
+    except Exception as error:  # the runtime's errors have no class of their own
+        raise QuantizationError(
+            candidate.name,
+            f"openvino cannot run the student: {said_by(error)}",
+            "choose another runtime, or another model",
+        ) from error
+
+
+def _write(model: Model, folder: Path, *, half: bool = False) -> Path:
+    import openvino
+
     _name_in_order(model)
-    if candidate.precision == "int8":
-        model = _quantize(candidate, model, calibration)
-        _name_in_order(model)
     target = folder / "model.xml"
-    openvino.save_model(model, target, compress_to_fp16=candidate.precision == "fp16")
+    openvino.save_model(model, target, compress_to_fp16=half)
     return target
 
 
@@ -73,10 +153,19 @@ def _name_in_order(model: Model) -> None:
             node.set_friendly_name(f"{node.get_type_name()}_{index}")
 
 
-def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]) -> Model:
+def _quantize(
+    candidate: Candidate,
+    model: Model,
+    calibration: NDArray[np.uint8],
+    judge: Judge | None = None,
+) -> Model:
     import nncf
     import rich
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.advanced_parameters import (
+        AdvancedAccuracyRestorerParameters,
+        AdvancedQuantizationParameters,
+        OverflowFix,
+    )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     images = nncf.Dataset(range(len(calibration)), lambda i: {"images": calibration[i : i + 1]})
@@ -87,18 +176,41 @@ def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]
         with quiet(log):
             if candidate.method == "weights":
                 return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-            return nncf.quantize(
+            options = {
+                "preset": nncf.QuantizationPreset(candidate.preset),
+                "subset_size": len(calibration),
+                "fast_bias_correction": candidate.bias_correction == "fast",
+            }
+            advanced = AdvancedQuantizationParameters(
+                overflow_fix=OverflowFix.ENABLE if candidate.reduce_range else OverflowFix.DISABLE,
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            )
+            if judge is None:
+                return nncf.quantize(model, images, advanced_parameters=advanced, **options)
+            return nncf.quantize_with_accuracy_control(
                 model,
                 images,
-                preset=nncf.QuantizationPreset(candidate.preset),
-                subset_size=len(calibration),
-                fast_bias_correction=candidate.bias_correction == "fast",
-                advanced_parameters=AdvancedQuantizationParameters(
-                    overflow_fix=OverflowFix.ENABLE
-                    if candidate.reduce_range
-                    else OverflowFix.DISABLE,
-                    activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                nncf.Dataset(range(len(judge.labels))),
+                _accuracy_of(judge),
+                max_drop=judge.max_drop / 100,
+                advanced_quantization_parameters=advanced,
+                # As many as processors are free would be taken, and each holds a model.
+                advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
+                    num_ranking_workers=1
                 ),
+                **options,
             )
     finally:
         console.quiet = before
+
+
+def _accuracy_of(judge: Judge) -> Callable[[Any, Iterable[int]], tuple[float, list[Any]]]:
+    """What NNCF asks of a model: its accuracy, and by its logits how far layers are off."""
+
+    def validate(model: Any, places: Iterable[int]) -> tuple[float, list[Any]]:
+        places = list(places)
+        logits = [model({"images": judge.images[i : i + 1]})["logits"].copy() for i in places]
+        right = correct(np.concatenate(logits), judge.labels[places])
+        return float(right.mean()), [[values] for values in logits]
+
+    return validate
