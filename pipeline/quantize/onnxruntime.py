@@ -218,17 +218,22 @@ def _quantize_dynamic(candidate: Candidate, source: Path, target: Path) -> None:
 
 
 def _prepare(candidate: Candidate, source: Path, target: Path) -> None:
+    import onnxruntime
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # whatever it would log as an error it raises as well
     try:
-        # The exporter has written the shapes; inferring them again needs sympy and seconds.
-        quant_pre_process(source, target, skip_symbolic_shape=True)
+        # `quant_pre_process` would log what is wrong, and go on.
+        onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors have no class of their own
         raise QuantizationError(
             candidate.name,
             f"onnxruntime cannot run the student: {said_by(error)}",
             "choose another runtime, or another model",
         ) from error
+    # The exporter has written the shapes; inferring them again needs sympy and seconds.
+    quant_pre_process(source, target, skip_symbolic_shape=True)
 
 
 def _kept_in_float(model: ModelProto) -> list[str]:

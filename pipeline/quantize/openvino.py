@@ -128,9 +128,15 @@ def _read(candidate: Candidate, source: Path) -> Model:
     except Exception as error:  # the runtime's errors have no class of their own
         raise QuantizationError(
             candidate.name,
-            f"openvino cannot run the student: {said_by(error)}",
+            f"openvino cannot run the student: {_lacking(error)}",
             "choose another runtime, or another model",
         ) from error
+
+
+def _lacking(error: Exception) -> str:
+    """The line of a long message that names unknown operators, where there is one."""
+    unknown = [line for line in str(error).splitlines() if "No conversion rule" in line]
+    return unknown[0].lstrip("- ") if unknown else said_by(error)
 
 
 def _write(model: Model, folder: Path, *, half: bool = False) -> Path:
