@@ -5,7 +5,7 @@ from stages.command import Context, stage
 
 @stage(
     reads="reports/ (evaluation, verify, parity, teacher, student and their histories), "
-    "dist/manifest.json, models/student/model.json, data/prepared/dataset.json",
+    "dist/manifest.json, models/student/model.json, models/candidates/candidates.json, data/prepared/dataset.json",
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
@@ -18,6 +18,7 @@ def report(context: Context) -> None:
     facts = read_facts(
         prepared=place.prepared,
         student=place.student,
+        candidates=place.candidates,
         reports=place.reports,
         manifest=place.dist / "manifest.json",
     )

@@ -64,6 +64,7 @@ class Facts:
         elsewhere: The other devices.
         manifest: That of the bundle.
         verified: The bundle, the fp32 student and the teacher on the test images.
+        made: ``candidates.json``: how each candidate was made, and what the ladder tried.
     """
 
     dataset: Mapping[str, Any]
@@ -75,6 +76,7 @@ class Facts:
     elsewhere: list[OnDevice]
     manifest: Mapping[str, Any]
     verified: Verified
+    made: Mapping[str, Any]
 
     @property
     def class_order_names(self) -> list[str]:
@@ -134,12 +136,15 @@ class Facts:
         return next(m for m in self.evaluation.candidates if m.name == name)
 
 
-def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) -> Facts:
+def read_facts(
+    *, prepared: Path, student: Path, candidates: Path, reports: Path, manifest: Path
+) -> Facts:
     """Reads what the stages before left behind.
 
     Args:
         prepared: Folder of the prepared data.
         student: Folder of the student.
+        candidates: Folder of the candidates.
         reports: Folder of the reports.
         manifest: That of the bundle.
 
@@ -168,6 +173,11 @@ def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) 
     ):
         if made_from[part] != present:
             raise ArtefactError(manifest, f"is of a bundle made from {other} than what is here")
+    made = read_json(candidates / "candidates.json")
+    name = shipped["chosen"]["name"]
+    files = [candidate["files"] for candidate in made["candidates"] if candidate["name"] == name]
+    if files != [made_from["model"]]:
+        raise ArtefactError(manifest, "is of a bundle made from another candidate than what is here")
     if verified.candidate != shipped["chosen"]["name"]:
         raise ArtefactError(
             reports / "verify.json",
@@ -195,6 +205,7 @@ def read_facts(*, prepared: Path, student: Path, reports: Path, manifest: Path) 
         ],
         manifest=shipped,
         verified=verified,
+        made=made,
     )
 
 

@@ -10,12 +10,13 @@ from pipeline.params import Candidate
         ({"precision": "fp32", "types": "u8u8"}, "fp32 has no option types: it is for int8"),
         (
             {"runtime": "openvino", "types": "u8u8"},
-            "static int8 by openvino has no option types: bias_correction, preset, reduce_range",
+            "static int8 by openvino has no option types: accuracy_control, bias_correction, preset",
         ),
         (
             {"runtime": "onnxruntime", "preset": "mixed"},
             "static int8 by onnxruntime has no option preset: calibration, format",
         ),
+        ({"accuracy_control": True}, "static int8 by onnxruntime has no option accuracy_control"),
         ({"method": "dynamic", "per_channel": False}, "has no option per_channel: reduce_range"),
         ({"format": "qoperator", "types": "u8u8"}, "for signed weights only"),
         ({"method": "weights"}, "turns int8 weights into fp32 as it loads them"),

@@ -41,6 +41,27 @@ CANDIDATES = (
     ("openvino-fp16-b1", "openvino", "fp16", 1, 918_771, 0.705, 1, 0),
     ("openvino-int8-b1", "openvino", "int8", 1, 701_640, 0.681, 5, 3),
 )
+LADDER = {
+    "candidate": "onnxruntime-int8",
+    "drop": {"points": 3.5, "low": 1.5, "high": 6.25, "lost": 14, "gained": 2, "images": 334},
+    "mixed": None,
+    "outcome": "no candidate was added: with <2> of 4 layers in float it still loses",
+    "images": 128,
+    "costs": [
+        {"layer": "blocks.1.0.conv_dw", "distance": 0.421, "lost": 5},
+        {"layer": "blocks.0.0.<conv>", "distance": 0.1, "lost": 1},
+    ],
+    "rungs": [
+        {
+            "in_float": ["blocks.1.0.conv_dw", "blocks.0.0.<conv>"][:count],
+            "multiply_adds": 0.125 * count,
+            "weights": 0.0625 * count,
+            "bytes": 650_000,
+            "drop": {"points": 2.5, "low": 1.0, "high": 5.5, "lost": 10, "gained": 2, "images": 334},
+        }
+        for count in (1, 2)
+    ],
+}
 TEACHER = ("teacher", "onnxruntime", "fp32", "dynamic", 13_531_207, 2.754, 0, 0)
 
 PARAMS = Params.model_validate(
@@ -200,7 +221,7 @@ class Run:
         self.root = root
         self.reports = root / "reports"
         rng = np.random.default_rng(5)
-        for folder in ("data/prepared", "models/student", "reports", "dist"):
+        for folder in ("data/prepared", "models/student", "models/candidates", "reports", "dist"):
             (root / folder).mkdir(parents=True)
 
         dataset = {
@@ -294,6 +315,23 @@ class Run:
             },
         }
         write_json(root / "dist/manifest.json", manifest)
+        write_json(
+            root / "models/candidates/candidates.json",
+            {
+                "candidates": [
+                    {
+                        "name": name,
+                        "files": manifest["made_from"]["model"],
+                        "options": {"method": "static", "types": "u8s8"}
+                        if precision == "int8"
+                        else {},
+                        "in_float": [],
+                    }
+                    for name, _, precision, *_ in CANDIDATES
+                ],
+                "ladders": [LADDER],
+            },
+        )
         verified = _verified(selection.chosen, rng)
         write_json(self.reports / "verify.json", asdict(verified))
 
@@ -301,6 +339,7 @@ class Run:
         return read_facts(
             prepared=self.root / "data/prepared",
             student=self.root / "models/student",
+            candidates=self.root / "models/candidates",
             reports=self.reports,
             manifest=self.root / "dist/manifest.json",
         )

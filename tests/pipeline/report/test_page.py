@@ -312,7 +312,7 @@ def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
         "from pipeline.report.facts import read_facts\n"
         "from pipeline.report.page import render\n"
         "root = Path(sys.argv[1])\n"
-        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
+        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student', candidates=root / 'models/candidates',\n"
         "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
         "sys.stdout.buffer.write(render(facts).encode())\n"
     )
@@ -360,3 +360,27 @@ def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
     assert len(rows(table(there, "Measurements of the candidates"))) == len(
         rows(table(tree, "Measurements of the candidates"))
     )
+def test_the_ladder_is_shown_rung_by_rung(page, tree):
+    ladder = table(tree, "Layers of onnxruntime-int8 in float")
+    assert rows(ladder)[-2:] == [
+        ["1", "blocks.1.0.conv_dw", "12.5", "6.2", "0.65", "2.50 1.00 to 5.50"],
+        ["2", "blocks.0.0.<conv>", "25.0", "12.5", "0.65", "2.50 1.00 to 5.50"],
+    ]
+    said = " ".join(paragraph.text for paragraph in tree.all("p"))
+    assert "No candidate was added: with <2> of 4 layers in float it still loses." in said
+    assert "blocks.1.0.conv_dw (0.421), blocks.0.0.<conv> (0.100)." in said
+
+
+def test_it_tells_how_int8_was_made(tree):
+    (details,) = [d for d in tree.all("details") if d.text.startswith("How int8 was made")]
+    assert [term.text for term in details.all("dt")] == [
+        "onnxruntime-int8",
+        "openvino-int8",
+        "openvino-int8-b1",
+    ]
+    assert {value.text for value in details.all("dd")} == {"method static, types u8s8"}
+
+
+def test_a_run_without_ladders_shows_none(facts):
+    page = render(replace(facts, made={**facts.made, "ladders": []}))
+    assert "in float" not in page
