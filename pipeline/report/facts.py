@@ -177,7 +177,9 @@ def read_facts(
     name = shipped["chosen"]["name"]
     files = [candidate["files"] for candidate in made["candidates"] if candidate["name"] == name]
     if files != [made_from["model"]]:
-        raise ArtefactError(manifest, "is of a bundle made from another candidate than what is here")
+        raise ArtefactError(
+            manifest, "is of a bundle made from another candidate than what is here"
+        )
     if verified.candidate != shipped["chosen"]["name"]:
         raise ArtefactError(
             reports / "verify.json",

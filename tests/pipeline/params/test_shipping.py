@@ -14,3 +14,12 @@ def test_the_reference_is_the_fp32_student_wherever_it_stands():
 def test_a_bound_below_the_drop_is_refused():
     assert "raise it as well" in refusal(FILE, "bundle.max_drop=3")
     assert load_params(FILE, ["bundle.max_drop=3", "bundle.max_drop_bound=3"]).bundle.max_drop == 3
+
+
+def test_the_name_of_a_mixed_candidate_is_kept_for_it():
+    taken = (
+        "quantize.candidates=[{name: a, runtime: onnxruntime, precision: fp32}, {name: b, runtime:"
+        " onnxruntime, precision: int8}, {name: b-mixed, runtime: openvino, precision: fp16}]"
+    )
+    assert "'b-mixed' is kept for what ladder.mixed may make" in refusal(FILE, taken)
+    assert load_params(FILE, [taken, "quantize.ladder.mixed=false"]).quantize.candidates

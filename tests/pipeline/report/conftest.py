@@ -57,7 +57,14 @@ LADDER = {
             "multiply_adds": 0.125 * count,
             "weights": 0.0625 * count,
             "bytes": 650_000,
-            "drop": {"points": 2.5, "low": 1.0, "high": 5.5, "lost": 10, "gained": 2, "images": 334},
+            "drop": {
+                "points": 2.5,
+                "low": 1.0,
+                "high": 5.5,
+                "lost": 10,
+                "gained": 2,
+                "images": 334,
+            },
         }
         for count in (1, 2)
     ],

@@ -9,6 +9,7 @@ from pipeline.report.facts import summary
 
 FILES = (
     "data/prepared/dataset.json",
+    "models/candidates/candidates.json",
     "models/student/model.json",
     "reports/teacher.json",
     "reports/student.json",
@@ -56,6 +57,16 @@ def test_a_bundle_made_from_something_else_is_refused(run, file, key, said):
     changed = read_json(run.root / file) | {key: "ff" * 32}
     write_json(run.root / file, changed)
     with pytest.raises(ArtefactError, match=f"manifest.json: .*made from {said}"):
+        run.read()
+
+
+def test_candidates_that_the_bundle_was_not_made_from_are_refused(run):
+    path = run.root / "models/candidates/candidates.json"
+    made = read_json(path)
+    for candidate in made["candidates"]:
+        candidate["files"] = {"x/model.xml": "ff" * 32}
+    write_json(path, made)
+    with pytest.raises(ArtefactError, match=r"manifest.json: .*another candidate"):
         run.read()
 
 

@@ -312,7 +312,8 @@ def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
         "from pipeline.report.facts import read_facts\n"
         "from pipeline.report.page import render\n"
         "root = Path(sys.argv[1])\n"
-        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student', candidates=root / 'models/candidates',\n"
+        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
+        "                   candidates=root / 'models/candidates',\n"
         "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
         "sys.stdout.buffer.write(render(facts).encode())\n"
     )
