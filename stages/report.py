@@ -5,7 +5,8 @@ from stages.command import Context, stage
 
 @stage(
     reads="reports/ (evaluation, verify, parity, teacher, student and their histories), "
-    "dist/manifest.json, models/student/model.json, models/candidates/candidates.json, data/prepared/dataset.json",
+    "dist/manifest.json, models/student/model.json, models/candidates/candidates.json, "
+    "data/prepared/dataset.json",
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:

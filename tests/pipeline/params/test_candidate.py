@@ -10,7 +10,7 @@ from pipeline.params import Candidate
         ({"precision": "fp32", "types": "u8u8"}, "fp32 has no option types: it is for int8"),
         (
             {"runtime": "openvino", "types": "u8u8"},
-            "static int8 by openvino has no option types: accuracy_control, bias_correction, preset",
+            "static int8 by openvino has no option types: accuracy_control, bias_correction",
         ),
         (
             {"runtime": "onnxruntime", "preset": "mixed"},
