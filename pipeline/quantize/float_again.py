@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.quantize.layers import Layer, find_layers
+from pipeline.quantize.node_names import name_in_order
 
 if TYPE_CHECKING:
     from openvino import Model, Node
@@ -38,15 +39,14 @@ def find_weighted(source: Path, model: Model) -> dict[str, Layer]:
     import onnx
 
     layers = {layer.nodes[0]: layer for layer in find_layers(onnx.load(source))}
-    found = {}
-    for place, op in enumerate(model.get_ordered_ops()):
+    found = []
+    for op in model.get_ordered_ops():
         # Such as "node_Conv_856/WithoutBiases".
         layer = layers.get(op.get_friendly_name().partition("/")[0])
-        if op.get_type_name() not in ("Parameter", "Result"):
-            op.set_friendly_name(f"{op.get_type_name()}_{place}")
         if layer is not None and op.get_type_name() in _WEIGHTED:
-            found[op.get_friendly_name()] = layer
-    return found
+            found.append((op, layer))
+    name_in_order(model)
+    return {op.get_friendly_name(): layer for op, layer in found}
 
 
 class FloatAgain:

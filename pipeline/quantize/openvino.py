@@ -32,6 +32,7 @@ from pipeline.measure.accuracy import correct
 from pipeline.params import Candidate
 from pipeline.quantize.float_again import FloatAgain, find_weighted
 from pipeline.quantize.judge import Judge
+from pipeline.quantize.node_names import name_in_order
 from pipeline.quantize.variants import Variants
 from pipeline.quiet import quiet
 
@@ -59,6 +60,7 @@ def make_model(
         QuantizationError: OpenVINO cannot run the student; the message names what it lacks.
     """
     model = _read(candidate, source)
+    name_in_order(model)
     if candidate.precision == "int8":
         model = _quantize(candidate, model, calibration)
     return _write(model, folder, half=candidate.precision == "fp16")
@@ -142,21 +144,10 @@ def _lacking(error: Exception) -> str:
 def _write(model: Model, folder: Path, *, half: bool = False) -> Path:
     import openvino
 
-    _name_in_order(model)
+    name_in_order(model)
     target = folder / "model.xml"
     openvino.save_model(model, target, compress_to_fp16=half)
     return target
-
-
-def _name_in_order(model: Model) -> None:
-    """Names the nodes by their place.
-
-    Nodes without a name are named after a counter of the process: the file would depend on what
-    was made before it.
-    """
-    for index, node in enumerate(model.get_ordered_ops()):
-        if node.get_type_name() not in ("Parameter", "Result"):
-            node.set_friendly_name(f"{node.get_type_name()}_{index}")
 
 
 def _quantize(
