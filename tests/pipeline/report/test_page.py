@@ -361,6 +361,8 @@ def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
     assert len(rows(table(there, "Measurements of the candidates"))) == len(
         rows(table(tree, "Measurements of the candidates"))
     )
+
+
 def test_the_ladder_is_shown_rung_by_rung(page, tree):
     ladder = table(tree, "Layers of onnxruntime-int8 in float")
     assert rows(ladder)[-2:] == [
