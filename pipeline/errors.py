@@ -49,6 +49,10 @@ class QuantizationError(FinchError):
     """A candidate cannot be made as described."""
 
 
+class RecoveryError(FinchError):
+    """What quantisation took cannot be learned back: something is missing, or does not fit."""
+
+
 class MeasurementError(FinchError):
     """A candidate could not be run or timed."""
 

@@ -18,6 +18,7 @@ import torch
 from finch_runtime.telemetry import turn_off
 from numpy.typing import NDArray
 
+from pipeline.data.prepared import Split
 from pipeline.errors import ExportError
 from pipeline.files import whole_file
 from pipeline.quiet import quiet
@@ -107,7 +108,7 @@ def export_onnx(
     try:
         with quiet(log):
             program = torch.onnx.export(
-                _WithPreprocessing(model, mean, std),
+                WithPreprocessing(model, mean, std),
                 (example,),
                 dynamo=True,
                 input_names=[INPUT],
@@ -131,6 +132,12 @@ def export_onnx(
         onnx.checker.check_model(temporary, full_check=True)
 
 
+def parity_images(split: Split) -> NDArray[np.uint8]:
+    """Up to 64 images, uint8 [n, size, size, 3], spread over a split so that all classes are in."""
+    chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
+    return np.array(split.images[chosen])
+
+
 def check_parity(
     model: torch.nn.Module,
     mean: Sequence[float],
@@ -140,6 +147,7 @@ def check_parity(
     batches: Sequence[int] = (1, 2, 7),
     *,
     tolerance: float,
+    optimised: bool = True,
 ) -> Parity:
     """Holds an exported file, run by ONNX Runtime on the CPU, to the PyTorch model.
 
@@ -154,6 +162,8 @@ def check_parity(
         batches: Batch sizes to try.
         tolerance: Largest accepted difference of a logit, relative to the largest |logit| of its
             image; also of a probability, absolute.
+        optimised: Let the runtime rewrite the graph first, as it does on a device. What it makes
+            of a quantised graph rounds at other places; only the graph as written can be exact.
 
     Raises:
         ExportError: The file does not keep to the contract, or does not compute what the model
@@ -164,6 +174,8 @@ def check_parity(
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _THREADS
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     fixed = session.get_inputs()[0].shape[0] == 1
     sizes = [1] if fixed else list(batches)
@@ -204,8 +216,16 @@ def check_parity(
     return Parity(len(images), tuple(differences))
 
 
-class _WithPreprocessing(torch.nn.Module):
-    """A copy of a classifier that takes uint8 [batch, height, width, 3] RGB."""
+class WithPreprocessing(torch.nn.Module):
+    """A copy of a classifier that takes uint8 [batch, height, width, 3] RGB.
+
+    It returns logits and probabilities, both float32 [batch, classes].
+
+    Args:
+        model: Takes float32 [batch, 3, height, width], normalised, and returns logits.
+        mean: Mean of each RGB channel, for pixels in 0…1.
+        std: Standard deviation of each RGB channel, for pixels in 0…1.
+    """
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -220,6 +240,7 @@ class _WithPreprocessing(torch.nn.Module):
         self.cpu().eval().requires_grad_(False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalises the images and classifies them."""
         # Transposed while still bytes, which is faster on the device. `contiguous` keeps
         # channels-last strides out of the trace, where pooling would turn them into a Gather.
         pixels = images.permute(0, 3, 1, 2).contiguous().float() * self.scale + self.shift

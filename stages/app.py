@@ -12,6 +12,7 @@ STAGES = (
     "cache_logits",
     "distill",
     "export",
+    "recover",
     "quantize",
     "probe",
     "evaluate",

@@ -12,20 +12,16 @@ from stages.console import track
 )
 def export(context: Context) -> None:
     """Export teacher and student to ONNX and prove that they compute the same."""
-    import numpy as np
     import torch
 
     from pipeline.data.prepared import open_prepared
-    from pipeline.export import check_parity, export_onnx
+    from pipeline.export import check_parity, export_onnx, parity_images
     from pipeline.files import whole_folder, write_json
     from pipeline.models.classifier import load_classifier
 
     params, place = context.params.export, context.place
     data = open_prepared(place.prepared)
-    val = data.split("val")
-    # Spread over the split, so that all classes are among them.
-    chosen = np.unique(np.linspace(0, len(val) - 1, num=min(64, len(val)), dtype=int))
-    images = np.array(val.images[chosen])
+    images = parity_images(data.split("val"))
     jobs = (
         ("teacher", place.teacher, "dynamic"),
         ("student", place.student, "dynamic"),

@@ -5,27 +5,24 @@ from stages.console import track
 
 
 @stage(
-    reads="models/onnx/, data/prepared/ (training images, to calibrate; validation images, to see "
-    "what int8 loses)",
+    reads="models/onnx/, models/recovered/ (for method aware), data/prepared/ (training images, "
+    "to calibrate; validation images, to see what int8 loses)",
     writes="models/candidates/ (a folder a candidate, candidates.json)",
 )
 def quantize(context: Context) -> None:
     """Make the candidates: the student for each runtime and precision."""
-    import numpy as np
-
     from pipeline.data.prepared import open_prepared
     from pipeline.quantize import make_candidates
+    from pipeline.quantize.calibration import draw_calibration
     from pipeline.quantize.judge import Judge
 
     params, place = context.params, context.place
     data = open_prepared(place.prepared)
     train, val = data.split("train"), data.split("val")
-    count = min(params.quantize.calibration_images, len(train))
-    drawn = np.random.default_rng(params.run.seed).choice(len(train), count, replace=False)
     made = make_candidates(
         {"dynamic": place.onnx / "student.onnx", 1: place.onnx / "student-b1.onnx"},
         params.quantize.candidates,
-        np.array(train.images[np.sort(drawn)]),
+        draw_calibration(train, params.quantize.calibration_images, params.run.seed),
         place.candidates,
         track=track,
         judge=Judge(
@@ -37,6 +34,10 @@ def quantize(context: Context) -> None:
             threads=params.evaluate.threads,
         ),
         ladder=params.quantize.ladder,
+        recovered={
+            "dynamic": place.recovered / "student.onnx",
+            1: place.recovered / "student-b1.onnx",
+        },
     )
     for ladder in made.ladders:
         context.log.info(

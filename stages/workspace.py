@@ -16,6 +16,7 @@ _MAKERS = {
     "reports/student": "distill",
     "models/onnx": "export",
     "reports/parity": "export",
+    "models/recovered": "recover",
     "models/candidates": "quantize",
     "reports/hosts": "probe",
     "reports/evaluations": "evaluate",
@@ -54,6 +55,11 @@ class Workspace:
     def onnx(self) -> Path:
         """Exported teacher and student."""
         return self.root / "models/onnx"
+
+    @property
+    def recovered(self) -> Path:
+        """The student recovered with int8 in its forward pass, and ``recovery.json``."""
+        return self.root / "models/recovered"
 
     @property
     def candidates(self) -> Path:

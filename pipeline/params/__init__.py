@@ -9,6 +9,7 @@ from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
 from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
 from pipeline.params.recipe import Recipe
+from pipeline.params.recovery import Recover
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
 from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
@@ -41,6 +42,7 @@ __all__ = [
     "Prepare",
     "Quantize",
     "Recipe",
+    "Recover",
     "Run",
     "Scout",
     "Transfer",

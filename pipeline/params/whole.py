@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.params.compare import Compare
 from pipeline.params.explanation import explain
 from pipeline.params.prepare import Prepare
+from pipeline.params.recovery import Recover
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
 from pipeline.params.section import Section
@@ -28,6 +29,9 @@ class Params(Section):
     )
     distill: Distill = Field(description="The student.")
     export: Export = Field(default_factory=Export, description="PyTorch to ONNX.")
+    recover: Recover = Field(
+        default_factory=Recover, description="What quantisation took, learned back."
+    )
     quantize: Quantize = Field(description="The candidates.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
     bundle: Bundle = Field(default_factory=Bundle, description="What ships.")
@@ -52,6 +56,16 @@ class Params(Section):
             raise ValueError(
                 f"bundle.device {self.bundle.device!r} is not in evaluate.devices: "
                 f"{', '.join(names)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_recovered_what_it_takes(self) -> Params:
+        aware = [c.name for c in self.quantize.candidates if c.method == "aware"]
+        if aware and not self.recover.epochs:
+            raise ValueError(
+                f"candidate {aware[0]!r} has method aware, and recover.epochs is 0; raise that, or "
+                "take method static"
             )
         return self
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -76,6 +77,7 @@ def make_candidates(
     *,
     judge: Judge | None = None,
     ladder: Ladder | None = None,
+    recovered: Mapping[Literal["dynamic", 1], Path] = MappingProxyType({}),
 ) -> CandidateSet:
     """Makes every candidate from the exported student. The same input gives the same bytes.
 
@@ -88,6 +90,7 @@ def make_candidates(
         track: Shows progress.
         judge: Tells on validation images what an int8 candidate loses.
         ladder: What to try when that is too much; nothing where there is no judge.
+        recovered: The QDQ files by batch, as ``export_qdq`` writes them, for method ``aware``.
 
     Raises:
         ArtefactError: An exported file is missing or damaged.
@@ -103,12 +106,16 @@ def make_candidates(
             "holds no onnxruntime fp32 student to hold the others to",
             "add one",
         )
+
+    def sources(candidate: Candidate) -> Mapping[Literal["dynamic", 1], Path]:
+        return recovered if candidate.method == "aware" else exported
+
     for candidate in candidates:
-        _check(candidate, exported, calibration, judge)
+        _check(candidate, sources(candidate), calibration, judge)
     maker = _Maker(calibration, judge, ladder if judge is not None else None, track)
     with whole_folder(folder) as temporary:
         for candidate in track(candidates, "making candidates", len(candidates)):
-            maker.make(candidate, exported[candidate.batch], temporary)
+            maker.make(candidate, sources(candidate)[candidate.batch], temporary)
         made = CandidateSet(tuple(maker.made), reference, tuple(maker.climbs))
         write_json(temporary / "candidates.json", asdict(made))
     return made

@@ -51,7 +51,7 @@ def make_model(
 
     Args:
         candidate: Its precision and, of int8, its options.
-        source: The exported student with the candidate's batch.
+        source: The exported student with the candidate's batch; of method aware the recovered one.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write.
 
@@ -63,7 +63,7 @@ def make_model(
             return variants.write(folder)
     target = folder / "model.onnx"
     with whole_file(target) as temporary:
-        if candidate.precision == "int8":
+        if candidate.precision == "int8" and candidate.method == "dynamic":
             _quantize_dynamic(candidate, source, temporary)
         elif candidate.precision == "fp16":
             _store_in_half(source, temporary)

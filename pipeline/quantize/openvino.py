@@ -49,7 +49,7 @@ def make_model(
 
     Args:
         candidate: Its precision and, of int8, its options.
-        source: The exported student with the candidate's batch.
+        source: The exported student with the candidate's batch; of method aware the recovered one.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write; to be renamed or thrown away as a whole.
 
@@ -61,7 +61,7 @@ def make_model(
     """
     model = _read(candidate, source)
     name_in_order(model)
-    if candidate.precision == "int8":
+    if candidate.precision == "int8" and candidate.method != "aware":
         model = _quantize(candidate, model, calibration)
     return _write(model, folder, half=candidate.precision == "fp16")
 
