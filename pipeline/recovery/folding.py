@@ -39,11 +39,13 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
         expected = network(example)
         pairs = _pairs(network, example)
         for norm, (path, convolution) in pairs.items():
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None and variance is not None  # _pairs
             weight, bias = fuse_conv_bn_weights(
                 convolution.weight,
                 convolution.bias,
-                norm.running_mean,
-                norm.running_var,
+                mean,
+                variance,
                 norm.eps,
                 norm.weight,
                 norm.bias,
