@@ -139,7 +139,8 @@ def test_bench_reports_every_run_as_json(
     done = run(
         *("bench", "--model", tiny.path(runtime, "fixed"), "--runtime", runtime),
         *("--images", tmp_path / "images.npy"),
-        *("--warmup", 2, "--runs", 9, "--threads", 2, "--json"),
+        *("--warmup", 2, "--warmup-seconds", 0, "--runs", 9, "--threads", 2, "--json"),
+        *("--throughput-seconds", 0.01, "--sustained", 0.05),
         folder=make_bundle(runtime),
         runtime=runtime,
     )
@@ -149,16 +150,44 @@ def test_bench_reports_every_run_as_json(
     assert record["load_s"] > 0 and record["first_s"] > 0
     assert (record["threads"], record["runtime"]) == (2, runtime)
     assert record["runtime_version"][0].isdigit()
+    assert record["peak_bytes"] > record["bare_bytes"] > 1e6
+    assert [rate["batch"] for rate in record["rates"]] == [1]
+    assert record["sustained"]["moments"][-1]["at_s"] >= 0.05
+    assert set(record["energy"]) == {"joules", "source"}
+    assert len(record["conditions"]) == 2
 
 
 def test_bench_prints_figures_over_the_photographs_that_are_passed(
     run: Run, make_bundle: Make, photographs: list[Path]
 ) -> None:
-    done = run("bench", *photographs, "--runs", 5, folder=make_bundle())
+    short = ("--runs", 5, "--warmup-seconds", 0, "--throughput-seconds", 0.01, "--sustained", 0.05)
+    done = run("bench", *photographs, *short, folder=make_bundle())
     assert (done.returncode, done.stderr) == (0, "")
     assert "5 runs over 3 photographs" in done.stdout
     figures = {line.split()[0] for line in done.stdout.splitlines()[2:]}
-    assert figures == {"load", "first", "p50", "p90", "p99", "max"}
+    assert figures == {
+        *("load", "first", "p50", "p90", "p99", "max"),
+        *("memory", "energy", "machine", "throughput", "sustained"),
+    }
+
+
+@RUNTIMES
+def test_compare_prints_every_model_beside_the_first(
+    run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make, runtime: str
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    paths = [tiny.path(runtime, "fixed"), tiny.path(runtime, "dynamic")]
+    done = run(
+        *("compare", *(f"{runtime}={path}" for path in paths)),
+        *("--images", tmp_path / "images.npy", "--turns", 3, "--warmup-seconds", 0),
+        folder=make_bundle(runtime),
+        runtime=runtime,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[-1] for line in lines] == [str(path) for path in paths]
+    assert lines[0][2] == "1.000"
+    assert all(float(line[0]) > 0 and float(line[2]) > 0 for line in lines)
 
 
 def test_a_reader_that_leaves_early_is_no_error(make_bundle: Make, photographs: list[Path]) -> None:
@@ -201,6 +230,9 @@ def test_a_file_name_that_is_no_text_can_still_be_shown(
         ("bench --model {model} --runtime onnxruntime x.jpg", "pass --images"),
         ("bench --bundle {bundle} --images {images} --warmup -1", "warmup"),
         ("bench --bundle {bundle} nowhere.jpg", "nowhere.jpg: there is no such file"),
+        ("bench --bundle {bundle} --images {images} --sustained inf", "--sustained"),
+        ("compare {model} --images {images}", "onnxruntime or openvino=FILE"),
+        ("compare onnxruntime=nowhere.onnx --images {images}", "nowhere.onnx"),
         ("predict --bundle {bundle} --images nowhere.npy --out o.npy", "nowhere.npy"),
         ("predict --bundle {bundle} --images {images} --out no/where.npy", "where.npy"),
         ("classify --bundle nowhere x.jpg", "nowhere"),

@@ -1,10 +1,11 @@
-"""The commands: ``classify``, ``bench`` and ``predict``."""
+"""The commands: ``classify``, ``bench``, ``compare`` and ``predict``."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import json
+import math
 import os
 import sys
 import warnings
@@ -16,13 +17,20 @@ from typing import Any, NoReturn
 import numpy as np
 
 from finch_runtime.arrays import read_images, write_logits
+from finch_runtime.benchmark import Benchmark
 from finch_runtime.bundle import Bundle, open_bundle
+from finch_runtime.conditions import read_conditions
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.memory import peak_bytes
 from finch_runtime.prediction import best_guesses, predict
 from finch_runtime.session import RUNTIMES, Session, open_session
-from finch_runtime.timing import Timing, time_inference
+from finch_runtime.side_by_side import Work, time_side_by_side
+from finch_runtime.sustained import run_sustained
+from finch_runtime.throughput import sweep_batches
+from finch_runtime.timing import time_inference
 
 HERE = Path(__file__).resolve().parent.parent
+BATCHES = (1, 2, 4, 8, 16, 32)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,32 +90,55 @@ def _classify(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    bare_bytes = peak_bytes()  # before the runtime is imported
     session, bundle = _open(options)
     images = _bench_images(options, bundle)
-    timing = time_inference(session, images, options.warmup, options.runs)
+    before = read_conditions()
+    timing = time_inference(
+        session, images, options.warmup, options.runs, warmup_s=options.warmup_seconds
+    )
+    measured = Benchmark(
+        session=session,
+        timing=timing,
+        bare_bytes=bare_bytes,
+        peak_bytes=peak_bytes(),  # before larger batches need more
+        conditions=(before, read_conditions()),
+        rates=(
+            sweep_batches(session, images, options.batches, options.throughput_seconds)
+            if options.throughput_seconds
+            else []
+        ),
+        sustained=(
+            run_sustained(session, images, options.sustained) if options.sustained else None
+        ),
+    )
     if options.json:
-        print(json.dumps(_record(session, timing)))
-        return 0
-    threads = "1 thread" if session.threads == 1 else f"{session.threads} threads"
-    print(f"{session.model.name}: {session.runtime} {session.runtime_version}, {threads}")
-    print(f"{options.runs} runs over {len(images)} photographs, one at a time")
-    print(f"load {session.load_s * 1000:10.3f} ms")
-    print(f"first {timing.first_s * 1000:9.3f} ms")
-    for title, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
-        print(f"{title} {timing.quantile_ms(share):11.3f} ms")
+        print(json.dumps(measured.record()))
+    else:
+        print("\n".join(measured.lines(len(images))))
     return 0
 
 
-def _record(session: Session, timing: Timing) -> dict[str, Any]:
-    return {
-        "seconds": timing.seconds,
-        "load_s": session.load_s,
-        "first_s": timing.first_s,
-        "threads": session.threads,
-        "runtime": session.runtime,
-        "runtime_version": session.runtime_version,
-        "settings": dict(session.settings),
-    }
+def _compare(options: argparse.Namespace) -> int:
+    work = Work(
+        images=options.images,
+        threads=options.threads or 1,
+        turns=options.turns,
+        runs=options.runs,
+        warmup=options.warmup,
+        warmup_s=options.warmup_seconds,
+        seed=options.seed,
+    )
+    record = time_side_by_side(options.models, work)
+    if options.json:
+        print(json.dumps(record))
+        return 0
+    # By the median of the turns' own ratios: a turn and its neighbours meet the same machine.
+    p50s = [np.median(model["turns"], axis=1) for model in record["models"]]
+    for index, (path, _) in enumerate(options.models):
+        ratio = float(np.median(p50s[index] / p50s[0]))
+        print(f"{1e3 * float(np.median(p50s[index])):11.3f} ms {ratio:7.3f} x  {path}")
+    return 0
 
 
 def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> np.ndarray[Any, Any]:
@@ -166,6 +197,20 @@ def _count(text: str) -> int:
     return value
 
 
+def _model(text: str) -> tuple[Path, str]:
+    runtime, equals, path = text.partition("=")
+    if not equals or not path or runtime not in RUNTIMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {' or '.join(RUNTIMES)}=FILE")
+    return Path(path), runtime
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="finch_runtime", description="Run an image classifier that Finch made, on this device."
@@ -179,15 +224,60 @@ def _parser() -> argparse.ArgumentParser:
     _add_bundle(classify)
     classify.set_defaults(command=_classify)
 
-    bench = commands.add_parser("bench", help="time single inferences")
+    bench = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
     bench.add_argument("photographs", nargs="*", metavar="IMAGE", help="an image file")
     bench.add_argument("--images", type=Path, metavar="NPY", help="uint8 [n, size, size, 3]")
-    bench.add_argument("--warmup", type=int, default=10, metavar="W", help="untimed runs (10)")
+    _add_warmup(bench)
     bench.add_argument("--runs", type=_count, default=100, metavar="K", help="timed runs (100)")
+    bench.add_argument(
+        "--batches",
+        type=_count,
+        nargs="+",
+        default=BATCHES,
+        metavar="B",
+        help=f"sizes to find the throughput with ({' '.join(map(str, BATCHES))})",
+    )
+    bench.add_argument(
+        "--throughput-seconds",
+        type=_seconds,
+        default=0.3,
+        metavar="S",
+        help="time for every size (0.3); 0: no throughput",
+    )
+    bench.add_argument(
+        "--sustained",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="run on for so many seconds, to see whether the device slows down (0)",
+    )
     bench.add_argument("--json", action="store_true", help="print every time, as JSON")
     _add_bundle(bench)
     _add_model(bench)
     bench.set_defaults(command=_bench)
+
+    compare = commands.add_parser("compare", help="time models side by side")
+    compare.add_argument(
+        "models",
+        nargs="+",
+        type=_model,
+        metavar="RUNTIME=FILE",
+        help=f"{' or '.join(RUNTIMES)}, and the model's file; the first is what others are held to",
+    )
+    compare.add_argument(
+        "--images", type=Path, required=True, metavar="NPY", help="uint8 [n, size, size, 3]"
+    )
+    compare.add_argument(
+        "--turns", type=_count, default=20, metavar="T", help="turns of every model (20)"
+    )
+    compare.add_argument(
+        "--runs", type=_count, default=8, metavar="K", help="timed inferences in a turn (8)"
+    )
+    _add_warmup(compare)
+    compare.add_argument("--seed", type=int, default=0, metavar="S", help="of their order (0)")
+    compare.add_argument("--json", action="store_true", help="print every time, as JSON")
+    _add_threads(compare, "threads of one inference (1)")
+    compare.set_defaults(command=_compare)
 
     predict = commands.add_parser("predict", help="write the logits of many images")
     predict.add_argument(
@@ -210,8 +300,21 @@ def _add_bundle(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="an unpacked bundle (the folder that holds finch_runtime)",
     )
+    _add_threads(command, "threads of one inference (the bundle's, or 1)")
+
+
+def _add_threads(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("--threads", type=_count, metavar="N", help=help)
+
+
+def _add_warmup(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--warmup", type=int, default=10, metavar="W", help="untimed runs (10)")
     command.add_argument(
-        "--threads", type=_count, metavar="N", help="threads of one inference (the bundle's, or 1)"
+        "--warmup-seconds",
+        type=_seconds,
+        default=0.2,
+        metavar="S",
+        help="their shortest time (0.2)",
     )
 
 
