@@ -1,0 +1,121 @@
+"""Finch's latency beside what others measure of the same files, in interleaved rounds.
+
+    python benchmarks/benchmark_app.py [ROUNDS [RUNS [THREADS]]]
+
+resnet18 and tf_efficientnet_lite0 at 224 px, untrained, exported with a batch of 1. OpenVINO's own
+`benchmark_app` (`-api sync -hint none -nstreams 1`, fp32) times the OpenVINO file; for ONNX Runtime
+it is a bare loop over `session.run`. Each has a process of its own, on the same image.
+Prints the median of the rounds' ratios, Finch over the other, and the smallest and largest of them.
+On a machine at rest they should lie within 5 % of 1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.export import export_onnx
+from pipeline.measure.runtime import MeasuredModel, run_model
+from pipeline.models.classifier import build_classifier
+from pipeline.params import Candidate
+from pipeline.quantize.openvino import make_model
+
+NETWORKS = ("resnet18", "tf_efficientnet_lite0")
+SIZE, CLASSES, WARMUP = 224, 10, 20
+RUNTIME = Path(__file__).parents[1] / "deploy" / "python"
+
+# model.onnx images.npy runs threads warm-up -> median milliseconds
+BARE_LOOP = """\
+import statistics, sys, time
+import numpy as np, onnxruntime
+path, images, runs, threads, warmup = sys.argv[1:]
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(threads)
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+feed, taken = {"images": np.load(images)}, []
+for _ in range(int(warmup) + int(runs)):
+    began = time.perf_counter()
+    session.run(None, feed)
+    taken.append(time.perf_counter() - began)
+print(1e3 * statistics.median(taken[int(warmup):]))
+"""
+
+
+def finch_ms(model: MeasuredModel, images: Path, runs: int, threads: int) -> float:
+    """The p50 that the device runtime finds."""
+    arguments = ["--runs", str(runs), "--warmup", str(WARMUP), "--warmup-seconds", "0"]
+    arguments += ["--throughput-seconds", "0", "--json"]
+    text = run_model("bench", model, images, arguments, threads=threads, runtime_folder=RUNTIME)
+    return 1e3 * statistics.median(json.loads(text)["seconds"])
+
+
+def other_ms(model: MeasuredModel, images: Path, runs: int, threads: int) -> float:
+    """The median that the tool of the model's runtime finds."""
+    if model.runtime == "onnxruntime":
+        told = [str(model.path), str(images), str(runs), str(threads), str(WARMUP)]
+        return float(_said([sys.executable, "-c", BARE_LOOP, *told]))
+    line = [str(Path(sys.executable).parent / "benchmark_app"), "-m", str(model.path)]
+    line += ["-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", str(threads)]
+    line += ["-infer_precision", "f32", "-niter", str(runs), "-i", f"images:{images}"]
+    said = _said(line)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us|µs)", said)
+    if found is None:
+        raise SystemExit(f"benchmark_app tells no median:\n{said}")
+    return float(found[1]) * (1 if found[2] == "ms" else 1e-3)
+
+
+def main(rounds: int, runs: int, threads: int) -> None:
+    """Prints a row per network and runtime."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = folder / "images.npy"
+        photograph = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+        np.save(images, photograph)
+        print(f"{'':36}{'Finch':>10}{'other':>10}  ratio (smallest to largest of {rounds})")
+        for network in NETWORKS:
+            for model in make_files(network, folder / network):
+                pairs = []
+                for index in range(rounds):
+                    tools = (finch_ms, other_ms) if index % 2 else (other_ms, finch_ms)
+                    times = {tool: tool(model, images, runs, threads) for tool in tools}
+                    pairs.append((times[finch_ms], times[other_ms]))
+                ratios = [finch / other for finch, other in pairs]
+                finch, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+                print(
+                    f"{network + ', ' + model.runtime:36}{finch:7.2f} ms{other:7.2f} ms"
+                    f"  {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+                    flush=True,
+                )
+
+
+def make_files(network: str, folder: Path) -> list[MeasuredModel]:
+    """The network for both runtimes, in fp32."""
+    folder.mkdir()
+    model = build_classifier(network, tuple(map(str, range(CLASSES))), SIZE).eval()
+    source = folder / "source.onnx"
+    half = (0.5, 0.5, 0.5)
+    export_onnx(model, half, half, SIZE, source, batch=1, opset=18)
+    candidate = Candidate(name="openvino", runtime="openvino", precision="fp32", batch=1)
+    (folder / "openvino").mkdir()
+    no_images = np.zeros((0, SIZE, SIZE, 3), np.uint8)
+    made = make_model(candidate, source, no_images, folder / "openvino")
+    return [MeasuredModel(source, "onnxruntime"), MeasuredModel(made, "openvino")]
+
+
+def _said(line: list[str]) -> str:
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{Path(line[0]).name} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    given = [int(word) for word in sys.argv[1:]]
+    main(*given, *(5, 100, 1)[len(given) :])
