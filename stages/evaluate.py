@@ -56,6 +56,16 @@ def _tell(log: logging.Logger, evaluation: Evaluation) -> None:
     for note in evaluation.notes:
         log.warning("%s", note)
     log.info(
+        "%d rounds; the ratios are certain to %.1f %%, %s",
+        evaluation.rounds,
+        100 * evaluation.uncertainty,
+        {
+            "settled": "as wanted",
+            "rounds": "and more rounds are not allowed (evaluate.max_rounds)",
+            "time": "and the time is over (evaluate.minutes)",
+        }[evaluation.ended],
+    )
+    log.info(
         "wrote reports/evaluations/%s.json: %d candidates",
         evaluation.device,
         len(evaluation.candidates),

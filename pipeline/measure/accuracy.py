@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
 
+_BINS = 15
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -18,12 +20,19 @@ class Accuracy:
     Attributes:
         accuracy: Share of images whose largest logit is at their label.
         balanced_accuracy: Mean recall of the classes that occur among the labels.
+        top5: Share of images whose label is among the five largest logits; None with five classes
+            or fewer, where that says nothing.
+        calibration_error: Expected calibration error: by how much the probability of the answer
+            is off the share of right answers, on average over 15 bins of probability (Guo et al.,
+            ICML 2017).
         recalls: Recall per class; None for a class without images.
         confusion: Counts; ``confusion[label][prediction]``.
     """
 
     accuracy: float
     balanced_accuracy: float
+    top5: float | None
+    calibration_error: float
     recalls: list[float | None]
     confusion: list[list[int]]
 
@@ -66,6 +75,8 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
     return Accuracy(
         accuracy=float(right.sum() / per_class.sum()),
         balanced_accuracy=float(recalls[present].mean()),
+        top5=_top(5, logits, labels) if classes > 5 else None,
+        calibration_error=_calibration_error(logits, predictions == labels),
         recalls=[float(r) if p else None for r, p in zip(recalls, present, strict=True)],
         confusion=confusion.tolist(),
     )
@@ -150,6 +161,24 @@ def _share(count: int, images: int) -> tuple[float, float, float]:
 
     interval = binomtest(count, images).proportion_ci(0.95, method="exact")
     return count / images, float(interval.low), float(interval.high)
+
+
+def _top(count: int, logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    own = np.take_along_axis(logits, labels[:, np.newaxis].astype(np.intp), axis=1)
+    # As in _predictions, of equal logits the class that comes first is ahead.
+    before = np.arange(logits.shape[1]) < labels[:, np.newaxis]
+    ahead = (logits > own) | ((logits == own) & before)
+    return float(np.mean(ahead.sum(axis=1) < count))
+
+
+def _calibration_error(logits: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    confidence = 1 / np.exp(shifted).sum(axis=1)  # of the largest, whose numerator is 1
+    # A bin holds its upper edge, as in the paper; a probability is never 0.
+    bins = np.ceil(confidence * _BINS).astype(np.intp) - 1
+    # Weighted by its images, a bin's gap is that of its sums.
+    gap = np.bincount(bins, weights=right - confidence, minlength=_BINS)
+    return float(np.abs(gap).sum() / len(right))
 
 
 def _predictions(logits: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,19 @@ from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, DeviceError, MeasurementError
 from pipeline.files import read_json, whole_file
 from pipeline.measure.accuracy import Accuracy, Drop, agreement, correct, paired_drop, score
+from pipeline.measure.demand import Demand, Moment
 from pipeline.measure.devices.device import Device
-from pipeline.measure.latency import Latency, Ratio, measure_latency, paired_ratio
+from pipeline.measure.latency import (
+    Latency,
+    Ratio,
+    Rounds,
+    Stopping,
+    measure_latency,
+    paired_ratio,
+)
 from pipeline.measure.predictions import predict
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel
+from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
 
@@ -36,11 +45,15 @@ class Measured:
         bytes: Size of its files.
         accuracy: Share of images classified right.
         balanced_accuracy: Mean recall of the classes.
+        top5: Share of images whose label is among the five likeliest; None with few classes.
+        calibration_error: Expected calibration error.
         recalls: Recall per class; None for a class without images.
         agreement: Share of images classified like the fp32 student.
         drop: Accuracy lost to the fp32 student, paired by images.
         latency: At batch 1.
-        ratio: Latency over that of the fp32 student, paired by rounds.
+        ratio: Latency over that of the fp32 student, paired by turns.
+        demand: Memory and energy, at batch 1.
+        throughput: Images a second, other thread counts, a sustained run.
     """
 
     name: str
@@ -50,11 +63,15 @@ class Measured:
     bytes: int
     accuracy: float
     balanced_accuracy: float
+    top5: float | None
+    calibration_error: float
     recalls: list[float | None]
     agreement: float
     drop: Drop
     latency: Latency
     ratio: Ratio
+    demand: Demand
+    throughput: Throughput
 
 
 @dataclass(frozen=True)
@@ -85,24 +102,31 @@ class Evaluation:
     Attributes:
         device: Its name in ``evaluate.devices``.
         images: Validation images that accuracy was measured on.
-        rounds: Interleaved rounds of processes.
+        rounds: Rounds of processes side by side.
+        ended: Why there were no more: the ratios ``settled``, or the most ``rounds`` or the
+            ``time`` was reached.
+        uncertainty: Half of the widest 95 % interval of a candidate's ratio, as a share of it.
         threads: Threads of the inference runtime.
         reference: Name of the candidate that is the fp32 student.
         candidates: What the device can run, in the order of ``candidates.json``.
         not_run: What it cannot run, in that order; the teacher comes last.
         teacher: The fp32 teacher, by ONNX Runtime; None where it is among ``not_run``.
         notes: What a reader of the figures has to know of the device.
+        moments: The machine at the begin and the end of every round.
     """
 
     device: str
     images: int
     rounds: int
+    ended: Literal["settled", "rounds", "time"]
+    uncertainty: float
     threads: int
     reference: str
     candidates: list[Measured]
     not_run: list[NotRun]
     teacher: Measured | None
     notes: list[str]
+    moments: list[Moment]
 
 
 def evaluate_candidates(
@@ -173,16 +197,31 @@ def evaluate_candidates(
         except MeasurementError as error:
             give_up(name, error)
 
-    latencies: dict[str, Latency] = {}
-    while not latencies:
+    rounds: Rounds | None = None
+    throughputs: dict[str, Throughput] = {}
+    while rounds is None:
         able = {name: model for name, model in models.items() if name not in problems}
         try:
-            latencies = measure_latency(
+            for name, model in track(able.items(), "throughput", len(able)):
+                throughputs[name] = throughputs.get(name) or measure_throughput(
+                    model,
+                    images_path,
+                    threads=[params.threads, *params.thread_sweep],
+                    batches=params.batches,
+                    sustained_seconds=params.sustained_seconds,
+                    runtime_folder=runtime_folder,
+                    device=device,
+                )
+            rounds = measure_latency(
                 able,
                 images_path,
-                rounds=params.rounds,
+                reference=reference,
+                stopping=Stopping(params.rounds, params.max_rounds, params.minutes, params.settled),
+                turns=params.turns,
                 runs=params.runs,
                 warmup=params.warmup,
+                warmup_seconds=params.warmup_seconds,
+                bystanders=["teacher"],
                 threads=params.threads,
                 runtime_folder=runtime_folder,
                 device=device,
@@ -194,6 +233,8 @@ def evaluate_candidates(
             if not failed:
                 raise
             give_up(failed[0], error)
+    timed = rounds
+    latencies = timed.latencies
     reference_correct = correct(logits[reference], labels)
 
     def measured(name: str) -> Measured:
@@ -207,11 +248,15 @@ def evaluate_candidates(
             bytes=about["bytes"],
             accuracy=scored.accuracy,
             balanced_accuracy=scored.balanced_accuracy,
+            top5=scored.top5,
+            calibration_error=scored.calibration_error,
             recalls=scored.recalls,
             agreement=agreement(logits[name], logits[reference]),
             drop=paired_drop(reference_correct, correct(logits[name], labels)),
             latency=latencies[name],
-            ratio=paired_ratio(latencies[name].round_p50s_ms, latencies[reference].round_p50s_ms),
+            ratio=paired_ratio(latencies[name].round_ratios),
+            demand=timed.demands[name],
+            throughput=throughputs[name],
         )
 
     def not_run(name: str) -> NotRun:
@@ -221,13 +266,16 @@ def evaluate_candidates(
     return Evaluation(
         device=device.name,
         images=len(labels),
-        rounds=params.rounds,
+        rounds=timed.count,
+        ended=timed.ended,
+        uncertainty=timed.uncertainty,
         threads=params.threads,
         reference=reference,
         candidates=[measured(c["name"]) for c in listed["candidates"] if c["name"] in latencies],
         not_run=[not_run(name) for name in models if name in problems],
         teacher=measured("teacher") if "teacher" in latencies else None,
         notes=_other_versions(device.name, listed["candidates"], latencies),
+        moments=timed.moments,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,8 @@ class Host:
         system: System and kernel family, such as ``Linux 6.1``.
         python: Version of Python.
         runtimes: Version per installed inference runtime.
+        governor: What sets the clock of the cores, such as ``performance`` or ``schedutil``; empty
+            where the system does not tell.
     """
 
     cpu: str
@@ -52,6 +55,7 @@ class Host:
     system: str
     python: str
     runtimes: dict[str, str]
+    governor: str = ""
 
 
 def describe_host() -> Host:
@@ -68,7 +72,21 @@ def describe_host() -> Host:
         system=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         python=platform.python_version(),
         runtimes=_runtime_versions(),
+        governor=read_governor(),
     )
+
+
+def read_governor(sys: Path = Path("/sys")) -> str:
+    """The governors of the cores, sorted; empty where there are none.
+
+    Args:
+        sys: Where Linux's sysfs is mounted.
+    """
+    names = set()
+    for path in sys.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"):
+        with suppress(OSError):
+            names.add(path.read_text(encoding="ascii", errors="replace").strip())
+    return " + ".join(sorted(names))
 
 
 def read_cpuinfo(text: str) -> tuple[str, frozenset[str]]:

@@ -1,15 +1,16 @@
 """How long one inference takes, measured so that models can be compared.
 
-A machine drifts: it warms up, its neighbours come and go. So the models take turns, each in a new
-process, round after round, and two of them are compared within rounds.
+A machine drifts: it warms up, its neighbours come and go. So the models take turns of a few
+milliseconds, side by side, and are compared turn by turn. A process has luck of its own, with where
+its memory lies, so every round starts new ones, and the rounds tell how sure the comparison is.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import random
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import MeasurementError
+from pipeline.measure.demand import Demand, Moment, summarise_demand
 from pipeline.measure.devices.device import Device
-from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_model
+from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_side_by_side
 from pipeline.progress import Track, silent
 
-_ANSWER = {"seconds", "load_s", "first_s", "threads", "runtime", "runtime_version"}
+_ANSWER = {"turns", "load_s", "first_s", "threads", "runtime", "runtime_version"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Latency:
         p99_ms: 99th percentile over them.
         max_ms: The longest of them.
         round_p50s_ms: Median of every round, in the order of the rounds.
+        round_ratios: In the same order, the median over the turns of a round of the model's time
+            as a multiple of the reference's beside it.
         load_ms: From the file to a model that can run; median over the rounds.
         first_ms: First inference of a process; median over the rounds.
         runs: Timed inferences in all.
@@ -48,6 +52,7 @@ class Latency:
     p99_ms: float
     max_ms: float
     round_p50s_ms: list[float]
+    round_ratios: list[float]
     load_ms: float
     first_ms: float
     runs: int
@@ -70,112 +75,203 @@ class Ratio:
     high: float
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """When there were rounds enough.
+
+    Attributes:
+        rounds: Fewest rounds.
+        max_rounds: Most rounds.
+        minutes: No round begins that would end later than this.
+        settled: Rounds may end when no interval reaches further from its ratio than this share.
+    """
+
+    rounds: int
+    max_rounds: int
+    minutes: float
+    settled: float
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What rounds of models side by side gave.
+
+    Attributes:
+        count: How many there were.
+        ended: Because all ratios were ``settled``, or at the most ``rounds``, or for ``time``.
+        uncertainty: Half of the widest 95 % interval of the ratios that had to settle, as a share
+            of the ratio.
+        latencies: By model.
+        demands: What the models take beside time, by model.
+        moments: The machine at the begin and the end of every round.
+    """
+
+    count: int
+    ended: Literal["settled", "rounds", "time"]
+    uncertainty: float
+    latencies: dict[str, Latency]
+    demands: dict[str, Demand]
+    moments: list[Moment]
+
+
 def measure_latency(
     models: Mapping[str, MeasuredModel],
     images_path: Path,
     *,
-    rounds: int,
+    reference: str,
+    stopping: Stopping,
+    turns: int,
     runs: int,
     warmup: int,
+    warmup_seconds: float,
     threads: int,
     runtime_folder: Path,
     device: Device = THIS_MACHINE,
-    seed: int = 0,
+    bystanders: Sequence[str] = (),
     track: Track = silent,
-) -> dict[str, Latency]:
-    """Times models in interleaved rounds; every model gets a new process in every round.
+) -> Rounds:
+    """Times models side by side, in new processes every round, until their ratios are sure.
 
     Args:
         models: The models by name.
         images_path: ``.npy`` file, uint8 [n, height, width, 3], RGB; the runs cycle over it.
-        rounds: How often every model has its turn.
+        reference: The model that the others are compared with.
+        stopping: When it ends.
+        turns: Turns of every model in a round.
         runs: Timed inferences in a turn.
-        warmup: Inferences before the timed ones of a turn.
+        warmup: Fewest inferences of a process before its first turn.
+        warmup_seconds: Shortest time of these.
         threads: Threads of the inference runtime.
         runtime_folder: Folder that holds the package ``finch_runtime``.
         device: Where.
-        seed: Seed of the order (see ``take_turns``).
+        bystanders: Models whose ratios need not be sure.
         track: Shows progress.
 
     Raises:
         MeasurementError: A model could not be run; the message names it.
         DeviceError: The device failed.
     """
-    arguments = ["--runs", str(runs), "--warmup", str(warmup), "--json"]
-    turns = [name for order in take_turns(list(models), rounds, seed) for name in order]
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
-    for name in track(turns, "timing", len(turns)):
-        text = run_model(
-            "bench",
-            models[name],
+    names = list(models)
+    arguments = ["--turns", str(turns), "--runs", str(runs), "--warmup", str(warmup)]
+    arguments += ["--warmup-seconds", str(warmup_seconds), "--json"]
+    rounds: list[list[dict[str, Any]]] = []
+    moments: list[Moment] = []
+    judged = [name for name in names if name not in (reference, *bystanders)]
+    ended: Literal["settled", "rounds", "time"] = "rounds"
+    uncertainty = math.inf
+    began = time.monotonic()
+    for seed in track(range(stopping.max_rounds), "timing", stopping.max_rounds):
+        text = run_side_by_side(
+            list(models.values()),
             images_path,
-            arguments,
+            [*arguments, "--seed", str(seed)],
             threads=threads,
             runtime_folder=runtime_folder,
             device=device,
         )
-        answers[name].append(_read_answer(text, models[name], runs))
-    return {name: _summarise(answers[name]) for name in models}
+        answers, conditions = _read_round(text, list(models.values()), turns, runs)
+        rounds.append(answers)
+        moments += conditions
+        if len(rounds) < stopping.rounds:
+            continue
+        ratios = [paired_ratio(_ratios(rounds, names, name, reference)) for name in judged]
+        uncertainty = max((half_width(ratio) for ratio in ratios), default=0.0)
+        if uncertainty <= stopping.settled:
+            ended = "settled"
+            break
+        taken = (time.monotonic() - began) / 60
+        if taken * (len(rounds) + 1) / len(rounds) > stopping.minutes:
+            ended = "time"
+            break
+    by_model = {name: [answers[i] for answers in rounds] for i, name in enumerate(names)}
+    return Rounds(
+        count=len(rounds),
+        ended=ended,
+        uncertainty=uncertainty,
+        latencies={
+            name: _summarise(by_model[name], _ratios(rounds, names, name, reference))
+            for name in names
+        },
+        demands={name: summarise_demand(by_model[name]) for name in names},
+        moments=moments,
+    )
 
 
-def take_turns(names: Sequence[str], rounds: int, seed: int) -> list[list[str]]:
-    """The order of the models in every round.
+def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = None) -> Ratio:
+    """Puts the ratios of rounds together.
 
-    Every other round is shuffled, and the one after it goes the same way backwards: over the two,
-    every model's mean place is the same, so that a steady drift of the machine favours none.
-    """
-    shuffle = random.Random(seed)
-    turns: list[list[str]] = []
-    for index in range(rounds):
-        if index % 2:
-            turns.append(turns[-1][::-1])
-        else:
-            turns.append(shuffle.sample(names, len(names)))
-    return turns
-
-
-def paired_ratio(candidate_p50s: Sequence[float], reference_p50s: Sequence[float]) -> Ratio:
-    """Compares two latencies round by round.
-
-    The value is the geometric mean of the ratios of the rounds; the interval is Student's, on
-    their logarithms.
+    The value is their geometric mean; the interval is Student's, on their logarithms.
 
     Args:
-        candidate_p50s: Median latency per round, in any unit.
-        reference_p50s: Those of the reference in the same rounds and unit.
+        ratios: A model's latency in every round, as a multiple of some reference's.
+        reference: That of the model to compare with in the same rounds; by default the reference
+            itself.
 
     Raises:
         MeasurementError: The rounds do not match, or there are fewer than two.
     """
     from scipy.stats import t
 
-    rounds = len(candidate_p50s)
-    if rounds != len(reference_p50s) or rounds < 2:
+    rounds = len(ratios)
+    reference = [1.0] * rounds if reference is None else reference
+    if rounds != len(reference) or rounds < 2:
         raise MeasurementError(
             "paired latencies",
-            f"{rounds} rounds stand against {len(reference_p50s)}",
+            f"{rounds} rounds stand against {len(reference)}",
             "time both models in the same two or more rounds",
         )
-    logs = np.log(candidate_p50s) - np.log(reference_p50s)
+    logs = np.log(ratios) - np.log(reference)
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(rounds)
     reach = float(t.ppf(0.975, rounds - 1)) * error
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach))
 
 
-def _read_answer(text: str, model: MeasuredModel, runs: int) -> dict[str, Any]:
+def half_width(ratio: Ratio) -> float:
+    """Half of the interval, as a share of the ratio."""
+    return (ratio.high - ratio.low) / 2 / ratio.value
+
+
+def _ratios(
+    rounds: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str], name: str, reference: str
+) -> list[float]:
+    place, other = names.index(name), names.index(reference)
+
+    def ratios() -> Iterator[float]:
+        for answers in rounds:
+            own, its = (np.median(answers[i]["turns"], axis=1) for i in (place, other))
+            yield float(np.median(own / its))
+
+    return list(ratios())
+
+
+def _read_round(
+    text: str, models: Sequence[MeasuredModel], turns: int, runs: int
+) -> tuple[list[dict[str, Any]], list[Moment]]:
     try:
         answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict) or not answer.keys() >= _ANSWER:
-        raise MeasurementError(model.path, f"the device runtime's answer lacks {sorted(_ANSWER)}")
-    if len(answer["seconds"]) != runs or min(answer["seconds"]) <= 0:
-        raise MeasurementError(model.path, f"the device runtime did not time {runs} runs")
-    return answer
+        answers = list(answer["models"])
+        moments = [Moment(**moment) for moment in answer["conditions"]]
+    except (ValueError, TypeError, KeyError):
+        answers, moments = [], []
+    for model, found in zip(models, answers, strict=False):
+        if not isinstance(found, dict) or not found.keys() >= _ANSWER:
+            raise MeasurementError(
+                model.path, f"the device runtime's answer lacks {sorted(_ANSWER)}"
+            )
+        seconds = found["turns"]
+        if [len(turn) for turn in seconds] != [runs] * turns or np.min(seconds) <= 0:
+            raise MeasurementError(
+                model.path, f"the device runtime did not time {turns} turns of {runs} runs"
+            )
+    if len(answers) != len(models):
+        raise MeasurementError(
+            "the device runtime", f"answered for {len(answers)} of {len(models)} models"
+        )
+    return answers, moments
 
 
-def _summarise(answers: Sequence[Mapping[str, Any]]) -> Latency:
-    seconds = np.array([answer["seconds"] for answer in answers])
+def _summarise(answers: Sequence[Mapping[str, Any]], ratios: list[float]) -> Latency:
+    seconds = np.array([answer["turns"] for answer in answers])
     p50, p90, p99 = 1e3 * np.percentile(seconds, [50, 90, 99])
     last = answers[-1]
     return Latency(
@@ -183,7 +279,8 @@ def _summarise(answers: Sequence[Mapping[str, Any]]) -> Latency:
         p90_ms=float(p90),
         p99_ms=float(p99),
         max_ms=float(1e3 * seconds.max()),
-        round_p50s_ms=(1e3 * np.median(seconds, axis=1)).tolist(),
+        round_p50s_ms=(1e3 * np.median(seconds, axis=(1, 2))).tolist(),
+        round_ratios=ratios,
         load_ms=float(1e3 * np.median([answer["load_s"] for answer in answers])),
         first_ms=float(1e3 * np.median([answer["first_s"] for answer in answers])),
         runs=seconds.size,

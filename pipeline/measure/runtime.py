@@ -84,19 +84,60 @@ def run_model(
             folder holds no runtime.
         DeviceError: The device failed.
     """
+    place = model.place(device)
+    line = [command, *model.arguments(place)]
+    ended = _run(line, images_path, arguments, threads, runtime_folder, device, out)
+    if ended.code:
+        said = _last_words(ended).removeprefix(f"{place}: ")
+        raise MeasurementError(model.path, f"could not be run: {said}")
+    return ended.stdout
+
+
+def run_side_by_side(
+    models: Sequence[MeasuredModel],
+    images_path: Path,
+    arguments: Sequence[str],
+    *,
+    threads: int,
+    runtime_folder: Path,
+    device: Device = THIS_MACHINE,
+) -> str:
+    """Runs ``python -m finch_runtime compare`` on several models, and is else as ``run_model``.
+
+    Raises:
+        MeasurementError: It failed; the message names the model that it was about.
+        DeviceError: The device failed.
+    """
+    places = [model.place(device) for model in models]
+    told = [f"{model.runtime}={place}" for model, place in zip(models, places, strict=True)]
+    ended = _run(["compare", *told], images_path, arguments, threads, runtime_folder, device, None)
+    if ended.code:
+        said = _last_words(ended)
+        for model, place in zip(models, places, strict=True):
+            if said.startswith(f"{place}: "):
+                said = said.removeprefix(f"{place}: ")
+                raise MeasurementError(model.path, f"could not be run: {said}")
+        raise MeasurementError("models side by side", f"could not be run: {said}")
+    return ended.stdout
+
+
+def _run(
+    line: Sequence[str],
+    images_path: Path,
+    arguments: Sequence[str],
+    threads: int,
+    runtime_folder: Path,
+    device: Device,
+    out: Path | None,
+) -> Ended:
     if not (runtime_folder / "finch_runtime" / "__main__.py").is_file():
         # Without this look, Python would quietly take the package from elsewhere.
         raise MeasurementError(runtime_folder, "holds no device runtime, package finch_runtime")
     package = device.place(runtime_files(runtime_folder))
     images = images_path.resolve()
-    place = model.place(device)
-    line = [command, *model.arguments(place), "--threads", str(threads)]
-    line += ["--images", f"{device.place(Files(images.parent, (images.name,)))}/{images.name}"]
-    ended = device.run([*line, *arguments], package=package, threads=threads, out=out)
-    if ended.code:
-        said = _last_words(ended).removeprefix(f"{place}: ")
-        raise MeasurementError(model.path, f"could not be run: {said}")
-    return ended.stdout
+    placed = f"{device.place(Files(images.parent, (images.name,)))}/{images.name}"
+    words = [*line, "--threads", str(threads), "--images", placed, *arguments]
+    return device.run(words, package=package, threads=threads, out=out)
 
 
 def runtime_files(runtime_folder: Path) -> Files:

@@ -75,11 +75,46 @@ class Evaluate(Section):
         description="Machines to measure on, one after the other.",
     )
     rounds: int = Field(
-        7, ge=3, description="Interleaved rounds; each runs every candidate in a new process."
+        5, ge=3, description="Fewest rounds; each starts every model in a new process."
     )
-    runs: int = Field(150, ge=10, description="Timed inferences per candidate and round.")
-    warmup: int = Field(30, ge=1, description="Inferences before the timed ones.")
+    max_rounds: int = Field(30, ge=3, description="Most rounds.")
+    minutes: AboveZero = Field(
+        2.0,
+        description="No further round begins that would end after so many minutes of rounds, "
+        "settled or not.",
+    )
+    settled: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Rounds end when no candidate's latency beside fp32 is uncertain by more than "
+        "this share: half of its 95 % interval.",
+    )
+    turns: int = Field(40, ge=3, description="Turns of every model in a round, side by side.")
+    runs: int = Field(6, ge=3, description="Timed inferences in a turn.")
+    warmup: int = Field(30, ge=1, description="Fewest inferences before the first turn.")
+    warmup_seconds: NotNegative = Field(0.2, description="Shortest time of these, in seconds.")
     threads: Positive = Field(1, description="Threads of the inference runtime.")
+    batches: list[Positive] = Field(
+        [1, 2, 4, 8, 16, 32],
+        description="Batches to find the throughput with, where a model takes them; none: "
+        "no throughput.",
+    )
+    thread_sweep: list[Positive] = Field(
+        default_factory=list,
+        description="Further thread counts to measure latency and throughput with.",
+    )
+    sustained_seconds: NotNegative = Field(
+        0.0, description="Seconds that every model runs on, to see whether it slows down."
+    )
+
+    @model_validator(mode="after")
+    def _can_end(self) -> Evaluate:
+        if self.max_rounds < self.rounds:
+            raise ValueError(
+                f"max_rounds {self.max_rounds} is below rounds {self.rounds}, the fewest"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Evaluate:

@@ -111,9 +111,9 @@ class Facts:
 
     @property
     def speed_up(self) -> Ratio:
-        """The teacher's latency as a multiple of the shipped model's, paired by rounds."""
+        """The teacher's latency as a multiple of the shipped model's, paired by turns."""
         teacher, shipped = self.measured_teacher.latency, self.shipped.latency
-        return paired_ratio(teacher.round_p50s_ms, shipped.round_p50s_ms)
+        return paired_ratio(teacher.round_ratios, shipped.round_ratios)
 
     @property
     def times_smaller(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.measure.accuracy import Drop
+from pipeline.measure.demand import Moment
 from pipeline.measure.evaluation import Measured
 from pipeline.params import Distill, Recipe
 from pipeline.report.facts import Facts, Training
@@ -60,6 +61,7 @@ def render(facts: Facts) -> str:
         },
         recipe=_recipe(facts),
         method_options=_method_options(facts.student.recipe),
+        weather=_weather(facts.evaluation.moments),
         runtimes=_runtimes([*facts.evaluation.candidates, facts.measured_teacher]),
     )
 
@@ -131,6 +133,22 @@ def _runtimes(models: Sequence[Measured]) -> list[tuple[str, str, list[str]]]:
         key = (f"{latency.runtime} {latency.runtime_version}", settings)
         runs.setdefault(key, []).append(m.name)
     return [(*key, names) for key, names in runs.items()]
+
+
+def _weather(moments: Sequence[Moment]) -> dict[str, str]:
+    """Between what temperatures and frequencies was measured."""
+
+    def span(values: Sequence[float | None], unit: str, what: str) -> str:
+        known = [value for value in values if value is not None]
+        if not known:
+            return f"{what} unknown"
+        ends = dict.fromkeys(f"{value:.0f}" for value in (min(known), max(known)))
+        return f"{' to '.join(ends)}{_FIXED_SPACE}{unit}"
+
+    return {
+        "temperature": span([moment.temperature_c for moment in moments], "°C", "temperature"),
+        "frequency": span([moment.frequency_mhz for moment in moments], "MHz", "frequency"),
+    }
 
 
 def _decimal(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import textwrap
 from collections.abc import Sequence
@@ -14,13 +15,15 @@ import torch
 
 from pipeline.errors import FinchError
 from pipeline.export import export_onnx
-from pipeline.measure.latency import measure_latency, paired_ratio
+from pipeline.measure.latency import Stopping, measure_latency, paired_ratio
 from pipeline.measure.runtime import MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.cost import count_multiply_adds
 from pipeline.params import Candidate, Scout
 from pipeline.quantize import CandidateSet, make_candidates
 from pipeline.scout.photographs import Photographs
+
+_RUNS_A_TURN = 5
 
 
 @dataclass(frozen=True)
@@ -159,18 +162,23 @@ def _export(network: Classifier, bench: Bench, folder: Path) -> dict[Literal["dy
 
 
 def _time(made: CandidateSet, folder: Path, bench: Bench) -> list[Timing]:
+    rounds_wanted = bench.scout.rounds
     latencies = measure_latency(
         {
             c.name: MeasuredModel(folder / "candidates" / c.model, c.runtime)
             for c in made.candidates
         },
         folder / "images.npy",
-        rounds=bench.scout.rounds,
-        runs=bench.scout.runs,
+        reference=made.candidates[0].name,
+        # As many rounds as wanted: no candidate is held to another here.
+        stopping=Stopping(rounds_wanted, rounds_wanted, math.inf, 1.0),
+        turns=bench.scout.runs // _RUNS_A_TURN,
+        runs=_RUNS_A_TURN,
         warmup=bench.scout.warmup,
+        warmup_seconds=0.0,
         threads=bench.threads,
         runtime_folder=bench.runtime_folder,
-    )
+    ).latencies
     timings = []
     for candidate in made.candidates:
         rounds = latencies[candidate.name].round_p50s_ms

@@ -72,6 +72,7 @@ class RemoteDevice:
             system=f"{facts['system']} {'.'.join(facts['release'].split('.')[:2])}",
             python=facts["python"],
             runtimes=versions,
+            governor=facts["governor"],
         )
 
     def place(self, files: Files) -> str:

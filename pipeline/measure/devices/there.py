@@ -96,7 +96,18 @@ def describe() -> dict[str, Any]:
         "release": platform.release(),
         "python": platform.python_version(),
         "versions": versions,
+        "governor": " + ".join(sorted(_governors())),
     }
+
+
+def _governors() -> set[str]:
+    names = set()
+    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        try:
+            names.add(path.read_text().strip())
+        except OSError:
+            continue
+    return names
 
 
 def _physical_cores() -> int | None:

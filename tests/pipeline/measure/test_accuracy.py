@@ -61,6 +61,62 @@ def test_many_classes_do_not_overflow_the_type_of_the_labels(dtype):
     assert score(np.eye(256, dtype=np.float32), labels).accuracy == 1
 
 
+def test_the_label_is_among_the_first_five_as_often_as_sorting_finds_it():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(200, 9)).astype(np.float32)
+    labels = rng.integers(0, 9, 200).astype(np.uint8)
+    first = [sorted(range(9), key=lambda c, row=row: -row[c])[:5] for row in logits]
+    expected = sum(label in five for label, five in zip(labels, first, strict=True)) / 200
+    assert score(logits, labels).top5 == expected
+
+
+def test_equal_logits_are_in_the_order_of_the_classes():
+    assert score(np.zeros((8, 8), np.float32), np.arange(8)).top5 == 5 / 8
+
+
+def test_with_five_classes_the_first_five_say_nothing():
+    assert score(np.eye(5, dtype=np.float32), np.arange(5)).top5 is None
+
+
+def logits_of(confidences, right):
+    """Two classes, the first the answer with this probability, and labels."""
+    p = np.array(confidences, dtype=np.float64)
+    return np.stack([np.log(p / (1 - p)), 0 * p], axis=1), np.where(right, 0, 1)
+
+
+def test_the_calibration_error_is_the_one_worked_out_by_hand():
+    # Bins are 1/15 wide: 0.62 and 0.65 share one, 0.72 and 0.95 have their own.
+    measured = score(*logits_of([0.62, 0.65, 0.72, 0.95], [True, False, False, True]))
+    by_hand = (2 * abs(1 / 2 - 0.635) + abs(0 - 0.72) + abs(1 - 0.95)) / 4
+    assert measured.calibration_error == pytest.approx(by_hand)
+
+
+def test_a_model_that_is_right_as_often_as_it_is_sure_is_calibrated():
+    measured = score(*logits_of([0.75] * 8, [True] * 6 + [False] * 2))
+    assert measured.calibration_error == pytest.approx(0, abs=1e-12)
+
+
+def test_an_overconfident_model_is_off_by_all_its_confidence():
+    sure = np.float32([[1000.0, 0.0]] * 4)  # a probability of just 1
+    assert score(sure, np.array([1, 1, 1, 1])).calibration_error == 1
+    assert score(sure, np.array([0, 0, 0, 1])).calibration_error == pytest.approx(0.25)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_calibration_error_is_guo_s_sum_over_bins(seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(0, 3, (60, 4)), rng.integers(0, 4, 60)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
+    expected = 0.0
+    for low in range(15):
+        inside = (confidence > low / 15) & (confidence <= (low + 1) / 15)
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            expected += inside.sum() / 60 * gap
+    assert score(logits, labels).calibration_error == pytest.approx(expected)
+
+
 def test_agreement_asks_for_the_class_and_not_for_its_score():
     reference = np.float32([[0, 1], [2, 0], [0, 3], [1, 0]])
     other = np.float32([[5, 6], [0, 1], [0, 9], [4, 0]])

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline.measure.host import VECTOR_FLAGS, describe_host, read_cpuinfo
+from pipeline.measure.host import VECTOR_FLAGS, describe_host, read_cpuinfo, read_governor
 
 XEON = """\
 processor\t: 0
@@ -67,6 +67,15 @@ def test_fewer_cores_are_another_host():
 def test_affinity_reads_as_ranges(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 0, 2, 1, 5, 8}, raising=False)
     assert describe_host().affinity == "0-2,5,8-9"
+
+
+def test_the_governors_of_all_cores_are_told(tmp_path):
+    assert read_governor(tmp_path) == ""
+    for core, governor in enumerate(["schedutil", "performance", "schedutil"]):
+        folder = tmp_path / f"devices/system/cpu/cpu{core}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(f"{governor}\n")
+    assert read_governor(tmp_path) == "performance + schedutil"
 
 
 def test_an_x86_cpu_is_told_by_its_name_and_flags():

@@ -5,8 +5,9 @@ import onnxruntime
 import pytest
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.latency import measure_latency
+from pipeline.measure.latency import Stopping, measure_latency
 from pipeline.measure.predictions import predict
+from pipeline.measure.throughput import measure_throughput
 from tests.pipeline.measure.linear_model import write_model
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
@@ -38,10 +39,52 @@ def test_a_damaged_model_is_named(tmp_path, images):
 def test_the_device_runtime_times_what_it_is_asked_to(tmp_path, images):
     models = {name: write_model(tmp_path / f"{name}.onnx") for name in ("a", "b")}
     found = measure_latency(
-        models, images, rounds=2, runs=12, warmup=1, threads=1, runtime_folder=RUNTIME_FOLDER
+        models,
+        images,
+        reference="a",
+        stopping=Stopping(rounds=2, max_rounds=2, minutes=1, settled=0.05),
+        turns=3,
+        runs=4,
+        warmup=1,
+        warmup_seconds=0,
+        threads=1,
+        runtime_folder=RUNTIME_FOLDER,
     )
-    assert list(found) == ["a", "b"]
-    for latency in found.values():
+    assert list(found.latencies) == ["a", "b"] and found.count == 2
+    for latency in found.latencies.values():
         assert 0 < latency.p50_ms <= latency.p90_ms <= latency.p99_ms <= latency.max_ms
         assert (latency.runs, len(latency.round_p50s_ms), latency.threads) == (24, 2, 1)
         assert latency.runtime_version == onnxruntime.__version__
+    assert found.latencies["a"].round_ratios == [1, 1]
+    assert found.demands["b"].peak_bytes > found.demands["b"].bare_bytes > 1e6
+    assert len(found.moments) == 4
+
+
+def test_throughput_is_measured_with_every_number_of_threads(tmp_path, images):
+    found = measure_throughput(
+        write_model(tmp_path / "model.onnx"),
+        images,
+        threads=[2, 1],
+        batches=[1, 3],
+        sustained_seconds=0.1,
+        runtime_folder=RUNTIME_FOLDER,
+    )
+    assert [(run.threads, [r.batch for r in run.rates]) for run in found.sweep] == [
+        (2, [1, 3]),
+        (1, [1, 3]),
+    ]
+    assert all(run.p50_ms > 0 for run in found.sweep)
+    assert found.best.images_per_s == max(r.images_per_s for r in found.sweep[0].rates)
+    assert found.sustained.moments[-1].at_s >= 0.1
+
+
+def test_without_batches_there_is_no_throughput(tmp_path, images):
+    found = measure_throughput(
+        write_model(tmp_path / "model.onnx", batch=1),
+        images,
+        threads=[1],
+        batches=[],
+        sustained_seconds=0,
+        runtime_folder=RUNTIME_FOLDER,
+    )
+    assert found.best is None and found.sustained is None

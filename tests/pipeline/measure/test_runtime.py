@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.runtime import MeasuredModel, run_model
+from pipeline.measure.runtime import MeasuredModel, run_model, run_side_by_side
 
 
 @pytest.fixture
@@ -109,3 +109,23 @@ def test_an_installed_runtime_does_not_stand_in_for_a_missing_one(tmp_path):
             threads=1,
             runtime_folder=tmp_path,
         )
+
+
+@pytest.mark.parametrize(
+    ("said", "about"),
+    [
+        ("{b}: is damaged; make it again", "b.onnx: could not be run: is damaged; make it again"),
+        ("images: do not fit; mend them", "models side by side: could not be run: images: do not"),
+    ],
+)
+def test_of_several_models_the_one_that_failed_is_named(tmp_path, said, about):
+    package = tmp_path / "runtime" / "finch_runtime"
+    package.mkdir(parents=True)
+    said = said.format(b=tmp_path / "b.onnx")
+    (package / "__main__.py").write_text(f"raise SystemExit({f'finch_runtime: {said}'!r})")
+    models = [MeasuredModel(tmp_path / f"{name}.onnx", "onnxruntime") for name in "ab"]
+    with pytest.raises(MeasurementError) as caught:
+        run_side_by_side(
+            models, tmp_path / "images.npy", [], threads=1, runtime_folder=package.parent
+        )
+    assert about in str(caught.value)

@@ -23,3 +23,8 @@ def test_the_name_of_a_mixed_candidate_is_kept_for_it():
     )
     assert "'b-mixed' is kept for what ladder.mixed may make" in refusal(FILE, taken)
     assert load_params(FILE, [taken, "quantize.ladder.mixed=false"]).quantize.candidates
+
+
+def test_rounds_must_be_able_to_end():
+    assert "is below rounds 5" in refusal(FILE, "evaluate.max_rounds=4")
+    assert "evaluate.settled" in refusal(FILE, "evaluate.settled=1.0")

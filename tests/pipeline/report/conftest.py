@@ -9,9 +9,11 @@ from pipeline.export import Difference, Parity
 from pipeline.files import write_json
 from pipeline.hashing import hash_file, hash_value
 from pipeline.measure.accuracy import agreement, correct, paired_drop, score
+from pipeline.measure.demand import Demand, Moment
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.measure.host import Host
 from pipeline.measure.latency import Latency, paired_ratio
+from pipeline.measure.throughput import Rate, Threaded, Throughput
 from pipeline.params import Params
 from pipeline.report.facts import read_facts
 from pipeline.select import Limits, Measurement, select
@@ -106,13 +108,15 @@ def _quantised(logits, labels, lost, gained):
 
 def _latency(runtime, p50, rng):
     seconds = p50 * rng.lognormal(0, 0.05, size=(7, 150)) * rng.lognormal(0, 0.01, size=(7, 1))
+    round_p50s = np.median(seconds, axis=1)
     p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
     return Latency(
         p50_ms=float(p50),
         p90_ms=float(p90),
         p99_ms=float(p99),
         max_ms=float(seconds.max()),
-        round_p50s_ms=np.median(seconds, axis=1).tolist(),
+        round_p50s_ms=round_p50s.tolist(),
+        round_ratios=(round_p50s / 0.712).tolist(),
         load_ms=31.25,
         first_ms=4.5,
         runs=seconds.size,
@@ -144,23 +148,30 @@ def _evaluation(rng):
             bytes=size,
             accuracy=scored.accuracy,
             balanced_accuracy=scored.balanced_accuracy,
+            top5=scored.top5,
+            calibration_error=scored.calibration_error,
             recalls=scored.recalls,
             agreement=agreement(logits[name], student),
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
-            ratio=paired_ratio(latencies[name].round_p50s_ms, latencies[REFERENCE].round_p50s_ms),
+            ratio=paired_ratio(latencies[name].round_ratios, latencies[REFERENCE].round_ratios),
+            demand=Demand(61_200_000, 30_100_000, None, "not measured: no meter"),
+            throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
         )
 
     return Evaluation(
         device="local",
         images=len(labels),
         rounds=7,
+        ended="settled",
+        uncertainty=0.031,
         threads=1,
         reference=REFERENCE,
         candidates=[measured(*about) for about in CANDIDATES],
         not_run=[],
         teacher=measured(*TEACHER),
         notes=[],
+        moments=[Moment(51.4, None), Moment(55.6, None)],
     )
 
 

@@ -15,7 +15,7 @@ from pipeline.measure.devices.connection import connect
 from pipeline.measure.devices.device import Files
 from pipeline.measure.devices.remote import RemoteDevice
 from pipeline.measure.host import describe_host
-from pipeline.measure.latency import measure_latency
+from pipeline.measure.latency import Stopping, measure_latency
 from pipeline.measure.predictions import predict
 from pipeline.measure.runtime import MeasuredModel, run_model
 from tests.pipeline.measure.linear_model import write_model
@@ -64,13 +64,16 @@ def test_another_device_gives_the_same_logits_and_times_them(listed, images, tmp
         times = measure_latency(
             {"model": model},
             images,
-            rounds=2,
-            runs=10,
+            reference="model",
+            stopping=Stopping(rounds=2, max_rounds=2, minutes=1, settled=0.05),
+            turns=2,
+            runs=5,
             warmup=1,
+            warmup_seconds=0,
             threads=1,
             runtime_folder=RUNTIME_FOLDER,
             device=device,
-        )["model"]
+        ).latencies["model"]
     np.testing.assert_array_equal(there, here)
     assert 0 < times.p50_ms <= times.max_ms
     assert (times.runs, times.runtime) == (20, "onnxruntime")
