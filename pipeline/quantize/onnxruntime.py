@@ -131,6 +131,8 @@ class _Variants:
         target = folder / "model.onnx"
         with whole_file(target) as temporary:
             self._quantize(temporary, kept)
+            if kept:
+                _keep_from_requantizing(temporary, kept)
         return target
 
     def _quantize(self, target: Path, kept: Sequence[str]) -> None:
@@ -198,6 +200,36 @@ class _Variants:
                 return None if images is None else {"images": images}
 
         return Reader()
+
+
+def _keep_from_requantizing(path: Path, kept: Collection[str]) -> None:
+    """Has ONNX Runtime compute layers in float that the file has in float.
+
+    As it loads a file it quantises the weights of any Conv or Gemm between DequantizeLinear and
+    QuantizeLinear, with one scale for all of them. An operator that changes nothing stands between.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    quantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    ends = {output.name for output in graph.output}
+    lowest = numpy_helper.from_array(np.float32(np.finfo(np.float32).min), "lowest_float")
+    graph.initializer.append(lowest)
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        own = node.name in kept and node.op_type in ("Conv", "ConvTranspose", "Gemm")
+        if own and node.input[0] in quantized and node.output[0] not in ends:
+            output = node.output[0]
+            node.output[0] = f"{output}.in_float"
+            inputs = [node.output[0], lowest.name]
+            nodes.append(helper.make_node("Max", inputs, [output], name=f"{node.name}.in_float"))
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    onnx.save(model, path)
 
 
 def _quantize_dynamic(candidate: Candidate, source: Path, target: Path) -> None:
