@@ -29,14 +29,24 @@ def bundle(context: Context) -> None:
     evaluation = read_evaluation(measurements)
     selection = select(
         [
-            Measurement(m.name, m.bytes, m.latency.of(rule.percentile), m.ratio, m.drop)
+            Measurement(
+                m.name,
+                m.bytes,
+                m.latency.of(rule.percentile),
+                m.ratio,
+                m.drop,
+                runtime_bytes=m.demand.runtime_bytes,
+                memory_bytes=m.demand.peak_bytes,
+            )
             for m in evaluation.candidates
         ],
         reference=evaluation.reference,
         limits=Limits(
             max_drop=rule.max_drop,
             max_drop_bound=rule.max_drop_bound,
-            max_bytes=None if rule.max_model_mb is None else 1e6 * rule.max_model_mb,
+            max_bytes=_bytes(rule.max_model_mb),
+            max_total_bytes=_bytes(rule.max_total_mb),
+            max_memory_bytes=_bytes(rule.max_memory_mb),
         ),
         latency_tolerance=rule.latency_tolerance,
     )
@@ -107,6 +117,10 @@ def bundle(context: Context) -> None:
         selection.chosen,
         selection.reason,
     )
+
+
+def _bytes(megabytes: float | None) -> float | None:
+    return None if megabytes is None else 1e6 * megabytes
 
 
 def _public(params: Params) -> dict[str, Any]:

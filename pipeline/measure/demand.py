@@ -1,4 +1,4 @@
-"""What a model takes beside time: memory and energy."""
+"""What a model takes beside time: memory, energy, and disk for its runtime."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Demand:
-    """Memory of a process with the model in it, at batch 1, and energy of an inference.
+    """Memory of a process with the model in it, at batch 1, energy of an inference, and disk.
 
     Attributes:
         peak_bytes: Most resident memory; median over the processes. None where the system does
             not tell.
         bare_bytes: That before the inference runtime was imported.
+        runtime_bytes: Size of the inference runtime's package; None where it is not known.
         energy_mj: Millijoules of an inference, with all that ran at the time; None when it was
             not measured.
         energy_source: By which meters, or why not.
@@ -24,6 +25,7 @@ class Demand:
 
     peak_bytes: int | None
     bare_bytes: int | None
+    runtime_bytes: int | None
     energy_mj: float | None
     energy_source: str
 
@@ -58,6 +60,7 @@ def summarise_demand(answers: Sequence[Mapping[str, Any]]) -> Demand:
     return Demand(
         peak_bytes=_median([answer.get("peak_bytes") for answer in answers]),
         bare_bytes=_median([answer.get("bare_bytes") for answer in answers]),
+        runtime_bytes=_median([answer.get("runtime_bytes") for answer in answers]),
         energy_mj=None if None in joules else 1e3 * sum(map(float, joules)) / runs,
         energy_source=source,
     )

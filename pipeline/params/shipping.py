@@ -148,6 +148,12 @@ class Bundle(Section):
     max_model_mb: AboveZero | None = Field(
         None, description="Largest accepted size of the model's files, in 10^6 bytes; null: any."
     )
+    max_total_mb: AboveZero | None = Field(
+        None, description="That of the model's files and its inference runtime's; null: any."
+    )
+    max_memory_mb: AboveZero | None = Field(
+        None, description="Largest accepted peak resident memory, in 10^6 bytes; null: any."
+    )
 
     @model_validator(mode="after")
     def _bound_beyond_drop(self) -> Bundle:

@@ -215,7 +215,7 @@ def _keep_from_requantizing(path: Path, kept: Collection[str]) -> None:
     graph = model.graph
     quantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     ends = {output.name for output in graph.output}
-    lowest = numpy_helper.from_array(np.float32(np.finfo(np.float32).min), "lowest_float")
+    lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min), "lowest_float")
     graph.initializer.append(lowest)
     nodes = []
     for node in graph.node:

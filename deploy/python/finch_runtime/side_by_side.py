@@ -21,6 +21,7 @@ from finch_runtime.arrays import read_images
 from finch_runtime.conditions import read_conditions
 from finch_runtime.energy import Energy, EnergyMeter
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.installed import installed_bytes
 from finch_runtime.memory import peak_bytes
 from finch_runtime.session import open_session
 from finch_runtime.timing import time_once, warm_up
@@ -178,6 +179,7 @@ def _answer(line: Connection, path: Path, runtime: str, work: Work) -> None:
         "settings": dict(session.settings),
         "bare_bytes": bare_bytes,
         "peak_bytes": peak_bytes(),
+        "runtime_bytes": installed_bytes(runtime),
         "energy": asdict(_total(taken)),
     }
     line.send(("record", record))

@@ -57,6 +57,7 @@ def test_the_device_runtime_times_what_it_is_asked_to(tmp_path, images):
         assert latency.runtime_version == onnxruntime.__version__
     assert found.latencies["a"].round_ratios == [1, 1]
     assert found.demands["b"].peak_bytes > found.demands["b"].bare_bytes > 1e6
+    assert found.demands["b"].runtime_bytes > 1e7
     assert len(found.moments) == 4
 
 

@@ -155,7 +155,7 @@ def _evaluation(rng):
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
             ratio=paired_ratio(latencies[name].round_ratios, latencies[REFERENCE].round_ratios),
-            demand=Demand(61_200_000, 30_100_000, None, "not measured: no meter"),
+            demand=Demand(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
         )
 
