@@ -187,7 +187,10 @@ def _quantize(
             return nncf.quantize_with_accuracy_control(
                 model,
                 images,
-                nncf.Dataset(range(len(judge.labels))),
+                # Items go to `_accuracy_of`; what is made of them, to the model itself.
+                nncf.Dataset(
+                    range(len(judge.labels)), lambda i: {"images": judge.images[i : i + 1]}
+                ),
                 _accuracy_of(judge),
                 max_drop=judge.max_drop / 100,
                 advanced_quantization_parameters=advanced,
