@@ -314,6 +314,9 @@ def test_the_method_says_what_it_is(facts):
 
     figkd = with_method()
     assert "reconstructed here from the abstract of arXiv 2505.11897" in figkd.text
+    assert "CVPR 2024) stands beside it, which is not in the abstract" in figkd.text
+    plain = with_method(figkd={**facts.student.recipe["figkd"], "kd_share": 0.0})
+    assert "CVPR 2024" not in plain.text
     options = dict(row[:2] for row in rows(table(figkd, "Options of the method")))
     assert options["wavelet"] == "haar" and options["weight"] == "0.15"
 
