@@ -128,7 +128,7 @@ def test_an_interrupted_scout_says_that_it_can_go_on(scouted):
 def test_where_no_network_can_be_measured_the_report_says_why_and_the_command_fails(scouted):
     done = finch(scouted, "scout.models=[test_vit]")
     assert done.returncode == 1
-    assert "none of them can be measured; reports/scout.md says why" in done.stderr
+    assert "none of them can be measured; see reports/scout.md" in done.stderr
     assert "cannot be measured" in (scouted / "reports/scout.md").read_text()
 
 
