@@ -23,7 +23,7 @@ STAGES = (
 
 
 # Not of the chain: they go before it, look at what it made, or learn from it.
-ASIDE = ("scout", "inspect", "compare", "presets")
+ASIDE = ("scout", "inspect", "compare", "replay", "presets")
 
 
 class _Stages(click.Group):

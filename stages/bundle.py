@@ -17,48 +17,18 @@ from stages.command import Context, stage
 def bundle(context: Context) -> None:
     """Choose the candidate that ships and pack it with all that a device needs."""
     from pipeline.bundle import Record, Winner, build_bundle
+    from pipeline.choice import choose
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json, whole_folder, write_json
     from pipeline.hashing import hash_file
     from pipeline.measure.evaluation import read_evaluation
-    from pipeline.select import Limits, Measurement, Verdict, select
 
     params, place = context.params, context.place
     rule = params.bundle
     measurements = place.evaluations / f"{rule.device}.json"
     evaluation = read_evaluation(measurements)
-    selection = select(
-        [
-            Measurement(
-                m.name,
-                m.bytes,
-                m.latency.of(rule.percentile),
-                m.ratio,
-                m.drop,
-                runtime_bytes=m.demand.runtime_bytes,
-                memory_bytes=m.demand.peak_bytes,
-            )
-            for m in evaluation.candidates
-        ],
-        reference=evaluation.reference,
-        limits=Limits(
-            max_drop=rule.max_drop,
-            max_drop_bound=rule.max_drop_bound,
-            max_bytes=_bytes(rule.max_model_mb),
-            max_total_bytes=_bytes(rule.max_total_mb),
-            max_memory_bytes=_bytes(rule.max_memory_mb),
-        ),
-        latency_tolerance=rule.latency_tolerance,
-    )
-    verdicts = [
-        *selection.verdicts,
-        *(
-            Verdict(m.name, "rejected", f"{evaluation.device} cannot run it: {m.problem}")
-            for m in evaluation.not_run
-            if m.name != "teacher"
-        ),
-    ]
-    for verdict in verdicts:
+    selection = choose(evaluation, rule)
+    for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
 
     data = open_prepared(place.prepared)
@@ -70,7 +40,7 @@ def bundle(context: Context) -> None:
         params=_public(params),
         candidates=[
             {**asdict(m), **asdict(v)}
-            for v in verdicts
+            for v in selection.verdicts
             for m in (*evaluation.candidates, *evaluation.not_run)
             if m.name == v.name
         ],
@@ -117,10 +87,6 @@ def bundle(context: Context) -> None:
         selection.chosen,
         selection.reason,
     )
-
-
-def _bytes(megabytes: float | None) -> float | None:
-    return None if megabytes is None else 1e6 * megabytes
 
 
 def _public(params: Params) -> dict[str, Any]:

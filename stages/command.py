@@ -57,7 +57,7 @@ def stage(
     resumable: bool = False,
     alone: bool = False,
     together: bool = False,
-    options: Sequence[click.Option] = (),
+    takes: Sequence[click.Parameter] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Turns a function into a stage's command.
 
@@ -71,7 +71,7 @@ def stage(
             side; any other stage refuses a second process in the same folder.
         alone: It refuses one although it is resumable.
         together: Several processes can do it together, see ``stages.launch``.
-        options: What can be said besides; the function gets them by name, after the context.
+        takes: What can be said besides; the function gets it by name, after the context.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -90,7 +90,7 @@ def stage(
         run.__doc__ = f"{about}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
         command = click.command(name=name.replace("_", "-"))(run)
         command.params = [
-            *options,
+            *takes,
             click.Option(
                 ["--params", "params_path"],
                 type=click.Path(path_type=Path),

@@ -10,7 +10,7 @@ from stages.command import Context, stage
 @stage(
     reads="data/prepared/; models/teacher/ when it is there",
     writes="reports/inspect.html",
-    options=(
+    takes=(
         click.Option(
             ["--split"],
             type=click.Choice(["train", "val", "test"]),

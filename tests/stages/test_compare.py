@@ -50,7 +50,7 @@ def start(project: Path) -> subprocess.Popen[str]:
 
 def finished(project: Path) -> dict[str, int]:
     """When each finished run was written."""
-    models = (project / ".finch/compare").glob("*/model.safetensors")
+    models = (project / ".finch/compare").glob("[!.]*/model.safetensors")  # else half-written
     return {path.parent.name: path.stat().st_mtime_ns for path in models}
 
 

@@ -78,8 +78,12 @@ def run(tmp_path, images, listed):
             {
                 "devices": [{"name": "local"}, listed(python=python, **entry).model_dump()],
                 "rounds": 3,
+                "max_rounds": 3,
+                "turns": 2,
                 "runs": 10,
                 "warmup": 1,
+                "warmup_seconds": 0,
+                "batches": [1],
             }
         )
         evaluations = []
