@@ -310,11 +310,26 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
-    """Writes a row a model and device, for ``dvc plots``: latency in ms, accuracy in percent."""
+    """Writes a row a model and device, for ``dvc plots`` and for other programs.
+
+    Latencies are in ms, accuracy and agreement in percent, the drop in percentage points; ``low``
+    and ``high`` are the ends of 95 % intervals.
+    """
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"])
+        writer.writerow(
+            ["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"]
+            + [f"{figure}{end}" for figure in ("ratio", "drop") for end in ("", "_low", "_high")]
+            + ["agreement"]
+        )
         for evaluation in evaluations:
             for m in (*evaluation.candidates, *filter(None, [evaluation.teacher])):
                 times = (m.latency.p50_ms, m.latency.p90_ms, m.latency.p99_ms)
-                writer.writerow([evaluation.device, m.name, *times, 100 * m.accuracy, m.bytes])
+                ratio = (m.ratio.value, m.ratio.low, m.ratio.high)
+                drop = (m.drop.points, m.drop.low, m.drop.high)
+                writer.writerow(
+                    [evaluation.device, m.name]
+                    + [f"{time:.6g}" for time in times]
+                    + [f"{100 * m.accuracy:.6g}", m.bytes]
+                    + [f"{figure:.6g}" for figure in (*ratio, *drop, 100 * m.agreement)]
+                )

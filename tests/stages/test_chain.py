@@ -93,7 +93,9 @@ def test_chain(project: Path, tmp_path: Path) -> None:
         )
         assert shown.returncode == 0, shown.stderr
     with (project / "reports/candidates.csv").open() as file:
-        assert "teacher" in [row["model"] for row in csv.DictReader(file)]
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert "teacher" in rows
+    assert float(rows["onnxruntime-fp32"]["ratio"]) == 1 < float(rows["onnxruntime-fp32"]["bytes"])
 
     assert repro() == ["probe"], "a second run measures nothing and trains nothing"
 
