@@ -79,7 +79,7 @@ def run(tmp_path, images, listed):
                 "devices": [{"name": "local"}, listed(python=python, **entry).model_dump()],
                 "rounds": 3,
                 "max_rounds": 3,
-                "turns": 2,
+                "turns": 3,
                 "runs": 10,
                 "warmup": 1,
                 "warmup_seconds": 0,
