@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline import losses
 from pipeline.data.prepared import open_prepared
-from pipeline.files import read_json, whole_file
+from pipeline.files import read_json
 from pipeline.logit_cache import cache_key, open_logit_cache
 from pipeline.models.classifier import Classifier, load_classifier
 from pipeline.params import Recover, load_params
@@ -47,14 +46,13 @@ def detail(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Prints a line a run, and the means; writes the lines as CSV where asked to."""
+    """Prints a line a run, comma-separated, and the means."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--table", type=Path, help="a CSV file to write")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     check_requirements()
@@ -114,8 +112,8 @@ def main() -> None:
                 "detail_recovered": round(blur(done.model), 4),
             }
             if not rows:
-                print("  ".join(row))
-            print("  ".join(f"{value!s:>{len(name)}}" for name, value in row.items()), flush=True)
+                print(",".join(row))
+            print(",".join(map(str, row.values())), flush=True)
             rows.append(row)
     for method in METHODS:
         own = [row for row in rows if row["method"] == method]
@@ -128,11 +126,6 @@ def main() -> None:
                 f"{method}, {split}: {gained.mean():+.2f} points "
                 f"({gained.min():+.2f} to {gained.max():+.2f}) of {lost.mean():.2f} lost"
             )
-    if asked.table:
-        with whole_file(asked.table) as temporary, temporary.open("w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
 
 
 if __name__ == "__main__":
