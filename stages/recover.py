@@ -28,10 +28,11 @@ def recover(context: Context) -> None:
 
     import torch
 
-    from pipeline.export import check_parity, parity_images
     from pipeline.models.classifier import load_classifier
+    from pipeline.parity import parity_images
     from pipeline.quantize.calibration import draw_calibration
     from pipeline.recovery.fake_quantized import fake_quantize
+    from pipeline.recovery.parity import check_roundings
     from pipeline.recovery.qdq import export_qdq
     from pipeline.recovery.recovering import recover as recover_student
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
@@ -85,14 +86,8 @@ def recover(context: Context) -> None:
                 opset=params.export.opset,
             )
             parity[name] = asdict(
-                check_parity(
-                    native,
-                    spec.mean,
-                    spec.std,
-                    path,
-                    images,
-                    tolerance=params.export.tolerance,
-                    optimised=False,
+                check_roundings(
+                    native, spec.mean, spec.std, path, images, tolerance=params.export.tolerance
                 )
             )
         write_json(

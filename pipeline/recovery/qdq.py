@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+from torch.ao.quantization import FakeQuantize
 
-from pipeline.errors import ExportError
-from pipeline.export import INPUT, OUTPUTS, WithPreprocessing
-from pipeline.files import whole_file
-from pipeline.quiet import quiet
+from pipeline.export import WithPreprocessing, save, translate
 
-# The newest that PyTorch's exporter of fake quantisation writes.
-_NEWEST_OPSET = 20
 
-log = logging.getLogger(__name__)
+class _Pair(nn.Module):
+    """A fake quantiser as ONNX has it, for the exporter alone: it computes nothing."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, quantizer: FakeQuantize) -> None:
+        super().__init__()
+        per_channel = quantizer.scale.numel() > 1
+        self.dtype = torch.uint8 if quantizer.quant_min == 0 else torch.int8
+        self.attributes: dict[str, Any] = {"axis": int(quantizer.ch_axis)} if per_channel else {}
+        shape = (-1,) if per_channel else ()
+        self.register_buffer("scale", quantizer.scale.detach().reshape(shape).clone())
+        self.register_buffer("zero_point", quantizer.zero_point.reshape(shape).to(self.dtype))
+
+    def forward(self, values: Tensor) -> Tensor:
+        quantized = torch.onnx.ops.symbolic(
+            "QuantizeLinear",
+            (values, self.scale, self.zero_point),
+            self.attributes,
+            dtype=self.dtype,
+            shape=values.shape,
+        )
+        return torch.onnx.ops.symbolic(
+            "DequantizeLinear",
+            (quantized, self.scale, self.zero_point),
+            self.attributes,
+            dtype=values.dtype,
+            shape=values.shape,
+        )
 
 
 def export_qdq(
-    model: torch.nn.Module,
+    model: nn.Module,
     mean: Sequence[float],
     std: Sequence[float],
     image_size: int,
@@ -42,49 +66,25 @@ def export_qdq(
         image_size: Height and width in pixels.
         path: The file to write.
         batch: ``dynamic``, or 1 for a file that takes one image at a time.
-        opset: ONNX operator set; 20 if it is newer.
+        opset: ONNX operator set.
 
     Raises:
         ExportError: The model holds something that ONNX cannot express.
     """
-    import onnx
-    import onnx_ir
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
 
     whole = WithPreprocessing(model, mean, std)
-    example = torch.zeros(1 if batch == 1 else 2, image_size, image_size, 3, dtype=torch.uint8)
-    names = (INPUT, *OUTPUTS)
-    with whole_file(path) as temporary:
-        try:
-            with quiet(log), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                # The exporter by torch.export does not know fake quantisation.
-                torch.onnx.export(
-                    whole,
-                    (example,),
-                    temporary,
-                    dynamo=False,
-                    input_names=[INPUT],
-                    output_names=list(OUTPUTS),
-                    opset_version=min(opset, _NEWEST_OPSET),
-                    dynamic_axes=None if batch == 1 else {name: {0: "batch"} for name in names},
-                )
-        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-            said = str(error).strip().partition("\n")[0]
-            raise ExportError(
-                path.name,
-                f"PyTorch cannot write the recovered student as ONNX ({said})",
-                "set recover.epochs to 0, or take another distill.model",
-            ) from error
-        program = onnx_ir.load(temporary)
-        # Weights come as floats to be quantised whenever the file is opened: four times the size.
-        fold_constants(
-            program,
-            input_size_limit=2**62,
-            output_size_limit=2**62,
-            should_fold=lambda node: node.op_type != "DequantizeLinear",
-        )
-        ClearMetadataAndDocStringPass()(program)
-        onnx_ir.save(program, temporary)
-        onnx.checker.check_model(temporary, full_check=True)
+    for name, module in list(whole.named_modules()):
+        if isinstance(module, FakeQuantize):
+            whole.set_submodule(name, _Pair(module))
+    program = translate(whole, image_size, path.name, batch=batch, opset=opset)
+    # Weights come as floats to be quantised whenever the file is opened: four times the size.
+    fold_constants(
+        program.model,
+        input_size_limit=2**62,
+        output_size_limit=2**62,
+        should_fold=lambda node: node.op_type != "DequantizeLinear",
+    )
+    RemoveUnusedNodesPass()(program.model)
+    save(program, path)

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.errors import ExportError
-from pipeline.export import check_parity, export_onnx
+from pipeline.export import export_onnx
+from pipeline.parity import check_parity
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.export import Difference, Parity
 from pipeline.files import write_json
 from pipeline.hashing import hash_file, hash_value
 from pipeline.measure.accuracy import agreement, correct, paired_drop, score
@@ -15,6 +14,7 @@ from pipeline.measure.host import Host
 from pipeline.measure.latency import Latency, paired_ratio
 from pipeline.measure.throughput import Rate, Threaded, Throughput
 from pipeline.params import Params
+from pipeline.parity import Difference, Parity
 from pipeline.report.facts import read_facts
 from pipeline.select import Limits, Measurement, select
 from pipeline.verify import Figures, Verified
