@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from tests.small_project import PROJECT
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
 IMAGES = np.array(photographs(16, seed=1).images)
+LARGE = 64
+NOISE = np.random.default_rng(0).integers(0, 256, (16, LARGE, LARGE, 3), dtype=np.uint8)
 
 
 def check(model: FakeQuantized, path: Path, images: NDArray[np.uint8] = IMAGES) -> Any:
@@ -123,20 +127,49 @@ def test_a_fault_of_a_single_step_is_found_where_it_is(
         check(model, tmp_path / "student.onnx")
 
 
-@pytest.mark.parametrize("batch", ["dynamic", 1])
-def test_fifty_layers_agree_at_each_rounding(tmp_path: Path, batch: Any) -> None:
-    """It pads as TensorFlow does, by the size of what comes in; the file must know that size."""
-    size = 64
-    images = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), dtype=np.uint8)
+@pytest.fixture(scope="module")
+def deep() -> FakeQuantized:
+    """Fifty layers that pad as TensorFlow does: by the size of what comes in."""
     torch.manual_seed(0)
     network = load_params(PROJECT / "params.yaml").finetune
-    model = fake_quantize(start_classifier(network, ("a", "b", "c"), size), images)
-    spec, path = model.spec, tmp_path / "student.onnx"
-    export_qdq(model.native(), spec.mean, spec.std, size, path, batch=batch, opset=18)
-    parity = check(model, path, images)
+    return fake_quantize(start_classifier(network, ("a", "b", "c"), LARGE), NOISE)
+
+
+def write(model: FakeQuantized, path: Path, batch: Any) -> Path:
+    spec = model.spec
+    export_qdq(model.native(), spec.mean, spec.std, LARGE, path, batch=batch, opset=18)
+    return path
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 1])
+def test_fifty_layers_agree_at_each_rounding(
+    deep: FakeQuantized, tmp_path: Path, batch: Any
+) -> None:
+    path = write(deep, tmp_path / "student.onnx", batch)
+    parity = check(deep, path, NOISE)
     assert parity.worst.relative < 1e-5
     assert [d.batch for d in parity.differences] == ([1] if batch == 1 else [1, 2, 7])
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert not {"Gather", "Pad", "Shape"} & kinds
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].shape == ["batch" if batch == "dynamic" else 1, 3]
+
+
+def test_onnx_runtime_computes_every_convolution_in_integers(
+    deep: FakeQuantized, tmp_path: Path
+) -> None:
+    """Even where learning would have made ranges wider, by a little."""
+    learned = copy.deepcopy(deep)
+    with torch.no_grad():
+        for name, values in learned.named_parameters():
+            if name.endswith("_input_range_param_storage"):
+                values *= 1.00001
+            elif name.endswith("input_low"):
+                values -= 0.01
+    path = write(learned, tmp_path / "student.onnx", "dynamic")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert kinds["QLinearConv"] == 49
+    assert not {"Clip", "Conv", "FusedConv"} & set(kinds)
