@@ -2,12 +2,13 @@
 
     python benchmarks/recovery.py --project . --epochs 3 --seeds 3
 
-Takes the student, the prepared data and the logit cache of a finished run, and its params.yaml.
-Every method starts from the same int8 student, with the same learning rate, batches and views; a
-seed is that of the calibration images and of the batches' order. As in the stage, validation images
-choose the epoch, or the start where no epoch was better; test images chose nothing. Given are the
-accuracies on both, and how far the logits' detail band is from that of the fp32 student on the
-validation images (root mean square).
+Takes the student, its post-training int8 file by ONNX Runtime (the candidate `ort-int8`), the
+prepared data and the logit cache of a finished run, and its params.yaml. Every method starts from
+the same fake-quantised student, with the same learning rate, batches and views; a seed is that of
+the calibration images and of the batches' order. As in the stage, validation images choose the
+epoch, or the start where no epoch was better; test images chose nothing. Given are the accuracies
+on both, of files as ONNX Runtime runs them, and how far the logits' detail band is from that of the
+fp32 student on the validation images (root mean square).
 """
 
 from __future__ import annotations
@@ -16,30 +17,50 @@ import argparse
 import copy
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnxruntime
 import torch
+from finch_runtime.telemetry import turn_off
 from numpy.typing import NDArray
 
 from pipeline import losses
-from pipeline.data.prepared import open_prepared
+from pipeline.data.prepared import Split, open_prepared
 from pipeline.files import read_json
 from pipeline.logit_cache import cache_key, open_logit_cache
-from pipeline.models.classifier import Classifier, load_classifier
+from pipeline.measure.accuracy import score
+from pipeline.models.classifier import load_classifier
 from pipeline.params import Recover, load_params
 from pipeline.quantize.calibration import draw_calibration
-from pipeline.recovery.fake_quantized import fake_quantize
+from pipeline.recovery.fake_quantized import FakeQuantized, fake_quantize
+from pipeline.recovery.qdq import export_qdq
 from pipeline.recovery.recovering import recover
 from pipeline.recovery.requirements import check_requirements, compile_kernels
-from pipeline.training.judging import predict
 from pipeline.training.loop import train
 from pipeline.training.teacher import CachedTeacher
 
 METHODS = ("figkd", "cross_entropy")
 CPU = torch.device("cpu")
+BATCH = 32
+
+Logits = NDArray[np.float32]
 
 
-def detail(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def run(path: Path, split: Split) -> Logits:
+    """The logits of an exported file."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    starts = range(0, len(split), BATCH)
+    parts = [split.images[start : start + BATCH] for start in starts]
+    return np.concatenate([session.run(["logits"], {"images": np.array(p)})[0] for p in parts])
+
+
+def percent(logits: Logits, split: Split) -> float:
+    """The accuracy in percent."""
+    return round(100 * score(logits, split.labels).accuracy, 2)
+
+
+def detail(logits: Logits) -> Logits:
     """The one-level Haar detail along the class axis."""
     even = logits[:, : logits.shape[1] // 2 * 2]
     return (even[:, ::2] - even[:, 1::2]) / np.float32(np.sqrt(2))
@@ -55,34 +76,51 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    turn_off()
     check_requirements()
     compile_kernels()
 
     params = load_params(asked.project / "params.yaml")
     models = asked.project / "models"
     data = open_prepared(asked.project / "data/prepared")
-    train_split, val, test = (data.split(name) for name in ("train", "val", "test"))
+    train_split = data.split("train")
+    judged = {name: data.split(name) for name in ("val", "test")}
     student, about = load_classifier(models / "student", CPU)
     key = cache_key(read_json(models / "teacher/model.json")["weights_sha256"], data, params.views)
     teacher = CachedTeacher(open_logit_cache(asked.project / "data/teacher_logits", key))
-    exact = detail(predict(student, val, CPU))
 
-    def blur(model: Classifier) -> float:
-        return float(np.sqrt(((detail(predict(model, val, CPU)) - exact) ** 2).mean()))
+    def asks(path: Path) -> dict[str, Logits]:
+        return {name: run(path, split) for name, split in judged.items()}
 
-    def tested(model: Classifier) -> float:
-        return 100 * float((predict(model, test, CPU).argmax(axis=1) == test.labels).mean())
+    def written(model: FakeQuantized) -> dict[str, Logits]:
+        spec = model.spec
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "student.onnx"
+            export_qdq(
+                model.native(),
+                spec.mean,
+                spec.std,
+                spec.image_size,
+                path,
+                batch="dynamic",
+                opset=params.export.opset,
+            )
+            return asks(path)
 
     print(
         f"{about['architecture']}, {asked.epochs} epochs, lr {asked.lr:g}, "
-        f"{len(val)} validation and {len(test)} test images, {asked.threads} threads"
+        f"{len(judged['val'])} validation and {len(judged['test'])} test images, "
+        f"{asked.threads} threads"
     )
     rows: list[dict[str, str | int | float]] = []
-    test_before = tested(student)
+    before = {
+        "fp32": asks(models / "onnx/student.onnx"),
+        "int8": asks(models / "candidates/ort-int8/model.onnx"),
+    }
     for seed in range(asked.seeds):
         calibration = draw_calibration(train_split, params.quantize.calibration_images, seed)
         start = fake_quantize(student, calibration)
-        blurred, test_start = blur(start), tested(start)
+        begun = written(start)
         for method in METHODS:
             settings = Recover(epochs=asked.epochs, method=method, lr=asked.lr)
             recipe = settings.recipe(params.distill)
@@ -91,26 +129,25 @@ def main() -> None:
                 objective=losses.build(recipe, len(data.classes), list(range(len(data.classes)))),
                 recipe=recipe,
                 train_split=train_split,
-                val_split=val,
+                val_split=judged["val"],
                 views=params.views,
                 device=CPU,
                 seed=seed,
                 teacher=teacher,
             )
-            done = recover(student, copy.deepcopy(start), learn, val, CPU)
+            done = recover(student, copy.deepcopy(start), learn, judged["val"], CPU)
+            answers = {**before, "start": begun, "recovered": written(done.model)}
             row: dict[str, str | int | float] = {
                 "method": method,
                 "seed": seed,
                 "epoch": done.epoch,
-                "val_fp32": round(100 * done.accuracy_before, 2),
-                "val_int8": round(100 * done.accuracy_quantized, 2),
-                "val_recovered": round(100 * done.accuracy, 2),
-                "test_fp32": round(test_before, 2),
-                "test_int8": round(test_start, 2),
-                "test_recovered": round(tested(done.model), 2),
-                "detail_int8": round(blurred, 4),
-                "detail_recovered": round(blur(done.model), 4),
             }
+            for name, split in judged.items():
+                for what, logits in answers.items():
+                    row[f"{name}_{what}"] = percent(logits[name], split)
+            for what, logits in list(answers.items())[1:]:
+                blur = detail(logits["val"]) - detail(answers["fp32"]["val"])
+                row[f"detail_{what}"] = round(float(np.sqrt((blur**2).mean())), 4)
             if not rows:
                 print(",".join(row))
             print(",".join(map(str, row.values())), flush=True)

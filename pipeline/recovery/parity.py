@@ -2,7 +2,7 @@
 
 The logits of the two say little. A value beside a rounding boundary falls to one side here and to
 the other there, is then a whole step away, and every layer hands that on: the logits of a network
-of fifty layers move by 5 % of the largest when PyTorch itself adds up its convolutions in another
+of fifty layers move by 6 % of the largest when PyTorch itself adds up its convolutions in another
 order (benchmarks/rounding.py), as far as a wrong scale would move them.
 
 So they are held to one another step by step. What PyTorch computes before a rounding is compared
