@@ -65,6 +65,8 @@ class Facts:
         manifest: That of the bundle.
         verified: The bundle, the fp32 student and the teacher on the test images.
         made: ``candidates.json``: how each candidate was made, and what the ladder tried.
+        recovery: ``recovery.json``: what the student lost and won back with int8 in its forward
+            pass; None where no candidate was made of that student.
     """
 
     dataset: Mapping[str, Any]
@@ -77,6 +79,7 @@ class Facts:
     manifest: Mapping[str, Any]
     verified: Verified
     made: Mapping[str, Any]
+    recovery: Mapping[str, Any] | None
 
     @property
     def class_order_names(self) -> list[str]:
@@ -137,13 +140,20 @@ class Facts:
 
 
 def read_facts(
-    *, prepared: Path, student: Path, candidates: Path, reports: Path, manifest: Path
+    *,
+    prepared: Path,
+    student: Path,
+    recovered: Path,
+    candidates: Path,
+    reports: Path,
+    manifest: Path,
 ) -> Facts:
     """Reads what the stages before left behind.
 
     Args:
         prepared: Folder of the prepared data.
         student: Folder of the student.
+        recovered: Folder of the recovered student; read if a candidate was made of it.
         candidates: Folder of the candidates.
         reports: Folder of the reports.
         manifest: That of the bundle.
@@ -185,6 +195,13 @@ def read_facts(
             reports / "verify.json",
             f"is of {verified.candidate}, but {shipped['chosen']['name']} is in the bundle",
         )
+    recovery = None
+    if any(candidate["options"].get("method") == "aware" for candidate in made["candidates"]):
+        recovery = read_json(recovered / "recovery.json")
+        if recovery.get("student") != student_info["weights_sha256"]:
+            raise ArtefactError(
+                recovered / "recovery.json", "is of another student than what is here"
+            )
     return Facts(
         dataset=dataset,
         teacher=Training(
@@ -208,6 +225,7 @@ def read_facts(
         manifest=shipped,
         verified=verified,
         made=made,
+        recovery=recovery,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.hashing import hash_file, hash_value
 from pipeline.measure.accuracy import agreement, correct, paired_drop, score
 from pipeline.measure.demand import Demand, Moment
@@ -350,13 +350,38 @@ class Run:
                 "ladders": [LADDER],
             },
         )
+        self.recovery = {
+            "epochs": 3,
+            "method": "figkd",
+            "val_accuracy_before": 0.691,
+            "val_accuracy_quantized": 0.662,
+            "val_accuracy": 0.687,
+            "best_epoch": 2,
+            "parity": {
+                name: asdict(
+                    Parity(64, tuple(Difference(b, 2e-6, b * 1e-7, 1e-7, 1.0) for b in batches))
+                )
+                for name, batches in (("student", (1, 2, 7)), ("student-b1", (1,)))
+            },
+            "student": "57" * 32,
+        }
         verified = _verified(selection.chosen, rng)
         write_json(self.reports / "verify.json", asdict(verified))
+
+    def recover(self, **changes):
+        """As if one of the candidates came of a recovered student."""
+        path = self.root / "models/candidates/candidates.json"
+        made = read_json(path)
+        made["candidates"][1]["options"] = {"method": "aware"}
+        write_json(path, made)
+        (self.root / "models/recovered").mkdir()
+        write_json(self.root / "models/recovered/recovery.json", self.recovery | changes)
 
     def read(self):
         return read_facts(
             prepared=self.root / "data/prepared",
             student=self.root / "models/student",
+            recovered=self.root / "models/recovered",
             candidates=self.root / "models/candidates",
             reports=self.reports,
             manifest=self.root / "dist/manifest.json",

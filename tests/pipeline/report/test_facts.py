@@ -93,6 +93,18 @@ def test_a_verification_of_another_form_is_refused(run):
         run.read()
 
 
+def test_a_recovery_is_read_where_a_candidate_came_of_it(run):
+    assert run.read().recovery is None
+    run.recover()
+    assert run.read().recovery == read_json(run.root / "models/recovered/recovery.json")
+
+
+def test_a_recovery_of_another_student_is_refused(run):
+    run.recover(student="ff" * 32)
+    with pytest.raises(ArtefactError, match=r"recovery.json: is of another student"):
+        run.read()
+
+
 def test_the_summary_is_flat_and_says_what_the_files_say(run):
     figures = summary(run.read())
     assert json.loads(json.dumps(figures)) == figures

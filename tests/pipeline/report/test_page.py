@@ -363,6 +363,7 @@ def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
         "from pipeline.report.page import render\n"
         "root = Path(sys.argv[1])\n"
         "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
+        "                   recovered=root / 'models/recovered',\n"
         "                   candidates=root / 'models/candidates',\n"
         "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
         "sys.stdout.buffer.write(render(facts).encode())\n"
@@ -422,6 +423,26 @@ def test_the_ladder_is_shown_rung_by_rung(page, tree):
     said = " ".join(paragraph.text for paragraph in tree.all("p"))
     assert "No candidate was added: with <2> of 4 layers in float it still loses." in said
     assert "blocks.1.0.conv_dw (0.421), blocks.0.0.<conv> (0.100)." in said
+
+
+@pytest.mark.parametrize(
+    ("epoch", "kept"),
+    [
+        (2, "Epoch 2 was kept, chosen on these images"),
+        (0, "No epoch was better than the start, which was kept"),
+    ],
+)
+def test_it_tells_what_recovery_won_back(run, epoch, kept):
+    run.recover(best_epoch=epoch)
+    tree = Tree(render(run.read()))
+    (said,) = [p.text for p in tree.root.all("p") if "int8 in the forward pass" in p.text]
+    assert "69.1 % in fp32, 66.2 % with int8 in the forward pass, and 68.7 % after 3 epochs" in said
+    assert "by figkd" in said and kept in said
+    assert "at most 7.0e-07 of" in said
+
+
+def test_without_recovery_it_tells_of_none(page):
+    assert "in the forward pass" not in page
 
 
 def test_it_tells_how_int8_was_made(tree):
