@@ -20,9 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import onnxruntime
 import torch
-from finch_runtime.telemetry import turn_off
+from finch_runtime.prediction import predict
+from finch_runtime.session import open_session
 from numpy.typing import NDArray
 
 from pipeline import losses
@@ -42,17 +42,13 @@ from pipeline.training.teacher import CachedTeacher
 
 METHODS = ("figkd", "cross_entropy")
 CPU = torch.device("cpu")
-BATCH = 32
 
 Logits = NDArray[np.float32]
 
 
 def run(path: Path, split: Split) -> Logits:
     """The logits of an exported file."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    starts = range(0, len(split), BATCH)
-    parts = [split.images[start : start + BATCH] for start in starts]
-    return np.concatenate([session.run(["logits"], {"images": np.array(p)})[0] for p in parts])
+    return predict(open_session(path, "onnxruntime"), split.images)
 
 
 def percent(logits: Logits, split: Split) -> float:
@@ -76,7 +72,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    turn_off()
     check_requirements()
     compile_kernels()
 

@@ -62,6 +62,7 @@ def render(facts: Facts) -> str:
         recipe=_recipe(facts),
         method_options=_method_options(facts.student.recipe),
         weather=_weather(facts.evaluation.moments),
+        parity=_parity(facts),
         runtimes=_runtimes([*facts.evaluation.candidates, facts.measured_teacher]),
     )
 
@@ -122,6 +123,11 @@ def _method_options(recipe: Mapping[str, Any]) -> list[Option]:
         Option(name, described.model_fields[name].description or "", (value,))
         for name, value in recipe[recipe["method"]].items()
     ]
+
+
+def _parity(facts: Facts) -> dict[str, Any]:
+    recovered = facts.recovery["parity"] if facts.recovery else {}
+    return {**facts.parity, **{f"recovered/{name}": recovered[name] for name in recovered}}
 
 
 def _runtimes(models: Sequence[Measured]) -> list[tuple[str, str, list[str]]]:
