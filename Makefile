@@ -51,7 +51,7 @@ check: lint types test slow ## Everything: lint, types, tests, slow tests
 # torch is pinned by hand; it pins its own CUDA packages, which only Linux has and the lock leaves
 # to it, as it leaves pip to the virtual environment.
 lock: ## Pin again all that pyproject.toml asks for
-	pip-compile --quiet --upgrade --extra demo --extra dev --extra recover --extra typefaces --allow-unsafe --strip-extras \
+	pip-compile --quiet --upgrade --extra demo --extra dev --extra qat --extra typefaces --allow-unsafe --strip-extras \
 	  --upgrade-package torch==2.14.1 --upgrade-package torchvision==0.29.1 \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
 	  --output-file requirements.lock pyproject.toml

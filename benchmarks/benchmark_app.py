@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.export import export_onnx
+from pipeline.export.onnx_export import export_onnx
 from pipeline.measure.runtime import MeasuredModel, run_model
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Candidate

@@ -28,9 +28,9 @@ from pipeline.losses import CrossEntropy, Objective
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Distill, Views
 from pipeline.training.distributed import Group
-from pipeline.training.lesson import Lesson
-from pipeline.training.optimisation import build_optimizer
+from pipeline.training.optimizer import build_optimizer
 from pipeline.training.state import State
+from pipeline.training.step import TrainingStep
 from pipeline.training.teacher import CachedTeacher, LiveTeacher, Teacher
 from pipeline.views import make_views
 
@@ -39,13 +39,15 @@ NAMES = tuple(map(str, range(CLASSES)))
 CPU = torch.device("cpu")
 
 
-def lesson(recipe: Distill, split: Split, objective: Objective, teacher: Teacher | None) -> Lesson:
+def lesson(
+    recipe: Distill, split: Split, objective: Objective, teacher: Teacher | None
+) -> TrainingStep:
     """A student from scratch, ready for its first step."""
     student = build_classifier(recipe.model, NAMES, SIZE)
     student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = State(student, objective, build_optimizer(student, recipe), None, scaler, CPU)
-    return Lesson(
+    return TrainingStep(
         state, student, Group(), 0, recipe, torch.float32, split, Views(), teacher, len(split)
     )
 

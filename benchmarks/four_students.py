@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from pipeline.files import read_json, whole_file
-from pipeline.parameter_file import changed
+from pipeline.params.editing import changed
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = PROJECT / "docs/results/quantization.yaml"
@@ -39,7 +39,7 @@ STUDENTS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "tf_efficientnet_lite0": (0, {"epochs": 2, "lr": 0.02, "pretrained": "package"}),
 }
 AWARE = [
-    {"name": name, "runtime": runtime, "precision": "int8", "method": "aware", "batch": batch}
+    {"name": name, "runtime": runtime, "precision": "int8", "method": "qat", "batch": batch}
     for name, runtime, batch in (
         ("ort-aware", "onnxruntime", "dynamic"),
         ("ov-aware-b1", "openvino", 1),

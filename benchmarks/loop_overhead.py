@@ -27,7 +27,7 @@ from pipeline.models.classifier import build_classifier
 from pipeline.params import Recipe, Views
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.loop import train
-from pipeline.training.optimisation import build_optimizer
+from pipeline.training.optimizer import build_optimizer
 from pipeline.training.teacher import CachedTeacher
 
 SIZE, BATCH, STEPS, CLASSES = 96, 64, 8, 8

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.data.prepared import open_prepared
+from pipeline.export.parity import normalised, parity_images
 from pipeline.models.classifier import load_classifier
 from pipeline.params import load_params
-from pipeline.parity import normalised, parity_images
+from pipeline.qat.fake_quantize import fake_quantize
+from pipeline.qat.parity import check_roundings
+from pipeline.qat.qdq_export import export_qdq
+from pipeline.qat.requirements import check_requirements, compile_kernels
 from pipeline.quantize.calibration import draw_calibration
-from pipeline.recovery.fake_quantized import fake_quantize
-from pipeline.recovery.parity import check_roundings
-from pipeline.recovery.qdq import export_qdq
-from pipeline.recovery.requirements import check_requirements, compile_kernels
 
 Logits = NDArray[np.float32]
 LEVELS = onnxruntime.GraphOptimizationLevel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -49,8 +51,8 @@ class QuantizationError(FinchError):
     """A candidate cannot be made as described."""
 
 
-class RecoveryError(FinchError):
-    """What quantisation took cannot be learned back: something is missing, or does not fit."""
+class QATError(FinchError):
+    """Quantization-aware training lacks a requirement, or does not fit the model."""
 
 
 class MeasurementError(FinchError):
@@ -63,3 +65,34 @@ class DeviceError(MeasurementError):
 
 class SelectionError(FinchError):
     """No candidate meets the budget, or the measurements do not allow a choice."""
+
+
+class Stopped(Exception):
+    """Long work was asked to stop, and stopped between two steps.
+
+    Args:
+        kept: What has been saved, and from where the next run resumes; for a person.
+    """
+
+    def __init__(self, kept: str) -> None:
+        self.kept = kept
+        super().__init__(f"stopped; {kept}")
+
+
+def one_of(name: str, known: Iterable[str], what: str) -> str:
+    """Returns ``name`` if it is one of the known names.
+
+    Args:
+        name: As the user wrote it.
+        known: All valid names.
+        what: What the name denotes, for the message.
+
+    Raises:
+        ValueError: The name is unknown. The message lists close matches, or all known names.
+    """
+    known = list(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
+        raise ValueError(f"{name!r} is not a known {what} ({hint})")
+    return name

@@ -1,8 +1,9 @@
-"""Files that are whole or not there: write under a temporary name, then rename."""
+"""Atomic writes (temporary name, then rename), safe reads, and SHA-256 of files and values."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -112,3 +113,15 @@ def open_array(path: Path) -> NDArray[Any]:
         raise ArtefactError(path, "is missing") from None
     except (ValueError, EOFError, OSError) as error:
         raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_value(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys, as 64 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ STAGES = (
     "cache_logits",
     "distill",
     "export",
-    "recover",
+    "qat",
     "quantize",
     "probe",
     "evaluate",

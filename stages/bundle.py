@@ -16,12 +16,11 @@ from stages.command import Context, stage
 )
 def bundle(context: Context) -> None:
     """Choose the candidate that ships and pack it with all that a device needs."""
-    from pipeline.bundle import Record, Winner, build_bundle
-    from pipeline.choice import choose
     from pipeline.data.prepared import open_prepared
-    from pipeline.files import read_json, whole_folder, write_json
-    from pipeline.hashing import hash_file
+    from pipeline.files import hash_file, read_json, whole_folder, write_json
     from pipeline.measure.evaluation import read_evaluation
+    from pipeline.shipping.bundle import Record, Winner, build_bundle
+    from pipeline.shipping.choice import choose
 
     params, place = context.params, context.place
     rule = params.bundle

@@ -20,10 +20,9 @@ import click
 import filelock
 from finch_runtime.telemetry import turn_off
 
-from pipeline.errors import ArtefactError, FinchError
+from pipeline.errors import ArtefactError, FinchError, Stopped
 from pipeline.params import Params, load_params
-from pipeline.stopping import Stopped
-from pipeline.training.seat import find_seat
+from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.launch import is_asked_for, launch, leave_words
 from stages.workspace import Workspace
@@ -125,7 +124,7 @@ def between_steps(
         several processes train together, their launcher decides how long it waits for them.
     """
     numbers: list[int] = []
-    alone = find_seat().size == 1
+    alone = read_process_rank().world_size == 1
 
     def note(number: int, frame: FrameType | None) -> None:
         if numbers and alone:
@@ -163,7 +162,7 @@ def _run(
     try:
         params = load_params(params_path, overrides)
         # Of several processes the first holds the lock for all.
-        with _lock(place, name) if alone and find_seat().leads else nullcontext():
+        with _lock(place, name) if alone and read_process_rank().is_main else nullcontext():
             function(Context(params, place, log))
     except _Interrupted as stop:
         kept = stop.kept or ("what is done is kept" if resumable else "no result was written")
@@ -214,4 +213,4 @@ def _leave(name: str, message: str, code: int, debug: bool, *, expected: bool) -
     sys.stderr.flush()
     # Interpreter shutdown of the native runtimes must not turn the code into another one.
     # Nor may one of several processes wait in it for another one that it has lost.
-    os._exit(code) if code > 128 or find_seat().size > 1 else sys.exit(code)
+    os._exit(code) if code > 128 or read_process_rank().world_size > 1 else sys.exit(code)

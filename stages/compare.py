@@ -22,9 +22,9 @@ def compare(context: Context) -> None:
     import numpy as np
     import torch
 
+    from pipeline.compare.analysis import judge
     from pipeline.compare.comparison import Done, run_comparison
-    from pipeline.compare.judgement import judge
-    from pipeline.compare.runs import Bench, Store
+    from pipeline.compare.runs import ComparisonSetup, RunStore
     from pipeline.data.prepared import open_prepared
     from pipeline.data.split import stratify
     from pipeline.files import whole_file, write_json
@@ -35,8 +35,8 @@ def compare(context: Context) -> None:
     from pipeline.models.head import read_head_weights
     from pipeline.report.comparison import as_markdown, as_page, write_runs
     from pipeline.training.device import prepare_torch
-    from pipeline.training.judging import predict
     from pipeline.training.teacher import CachedTeacher
+    from pipeline.training.validation import compute_logits
 
     params, place = context.params, context.place
     device = prepare_torch(params.run)
@@ -48,7 +48,7 @@ def compare(context: Context) -> None:
     answers = CachedTeacher(
         open_logit_cache(place.teacher_logits, key), open_packed_views(place.teacher_logits)
     )
-    bench = Bench(
+    bench = ComparisonSetup(
         data,
         answers,
         partial(read_head_weights, place.teacher),
@@ -57,7 +57,7 @@ def compare(context: Context) -> None:
         stratify(labels, equal, params.compare.fold_block, params.prepare.seed),
         device,
     )
-    store = Store(place.compared)
+    store = RunStore(place.compared)
 
     def log(done: Done) -> None:
         trial = ", ".join(f"{k} = {v}" for k, v in done.run.setting.items())
@@ -74,13 +74,13 @@ def compare(context: Context) -> None:
         )
 
     finals = run_comparison(params.compare, params.distill, bench, store, track=track, on_done=log)
-    val_logits = predict(teacher, data.split("val"), device)
+    val_logits = compute_logits(teacher, data.split("val"), device)
     test = data.split("test")
     facts = {
         "data": {"source": data.info["source"], "fingerprint": data.fingerprint},
         "teacher": {
             "model": teacher.spec.architecture,
-            "accuracy": score(predict(teacher, test, device), test.labels).accuracy,
+            "accuracy": score(compute_logits(teacher, test, device), test.labels).accuracy,
         },
         "recipe": params.distill.model_dump(),
         "host": asdict(describe_host()),

@@ -14,17 +14,23 @@ def distill(context: Context) -> None:
     """Train the student on the labels and on the teacher's logits, cached or live."""
     import torch
 
-    from pipeline.class_order import describe_order
+    from pipeline.losses.figkd.class_order import describe_order
     from pipeline.models.classifier import save_classifier
     from pipeline.models.pretrained import start_classifier
     from pipeline.training.checkpoint import Checkpoints, checkpoint_key
+    from pipeline.training.distillation_inputs import open_distillation_inputs
     from pipeline.training.distributed import join
     from pipeline.training.loop import train
-    from stages.teaching import open_teaching
-    from stages.training_record import EpochLog, write_figures, write_history
+    from stages.training_log import EpochLog, write_figures, write_history
 
     run, params, place = context.params.run, context.params.distill, context.place
-    taught = open_teaching(context, params)
+    taught = open_distillation_inputs(
+        context.params,
+        params,
+        prepared=place.prepared,
+        teacher_folder=place.teacher,
+        teacher_logits=place.teacher_logits,
+    )
     data, val, device = taught.data, taught.val, taught.device
     described = describe_order(params.class_order, taught.order, data.classes)
     student = start_classifier(params, data.classes, data.image_size)
@@ -52,7 +58,7 @@ def distill(context: Context) -> None:
             on_epoch=epochs.done,
             on_resume=epochs.resumed,
         )
-    if not group.leads:
+    if not group.is_main:
         return
     figures = write_figures(place.reports / "student.json", trained, val, device)
     write_history(place.reports / "student_history.csv", trained.history)

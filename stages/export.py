@@ -15,10 +15,10 @@ def export(context: Context) -> None:
     import torch
 
     from pipeline.data.prepared import open_prepared
-    from pipeline.export import export_onnx
+    from pipeline.export.onnx_export import export_onnx
+    from pipeline.export.parity import check_parity, parity_images
     from pipeline.files import whole_folder, write_json
     from pipeline.models.classifier import load_classifier
-    from pipeline.parity import check_parity, parity_images
 
     params, place = context.params.export, context.place
     data = open_prepared(place.prepared)

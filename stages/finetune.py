@@ -22,7 +22,7 @@ def finetune(context: Context) -> None:
     from pipeline.training.device import prepare_torch
     from pipeline.training.distributed import join
     from pipeline.training.loop import train
-    from stages.training_record import EpochLog, write_figures, write_history
+    from stages.training_log import EpochLog, write_figures, write_history
 
     run, params, place = context.params.run, context.params.finetune, context.place
     data = open_prepared(place.prepared)
@@ -57,7 +57,7 @@ def finetune(context: Context) -> None:
             on_epoch=epochs.done,
             on_resume=epochs.resumed,
         )
-    if not group.leads:
+    if not group.is_main:
         return
     figures = write_figures(place.reports / "teacher.json", trained, val, device)
     write_history(place.reports / "teacher_history.csv", trained.history)

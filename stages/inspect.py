@@ -49,7 +49,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     if (place.teacher / "model.json").exists():
         from pipeline.models.classifier import load_classifier
         from pipeline.training.device import prepare_torch
-        from pipeline.training.judging import predict
+        from pipeline.training.validation import compute_logits
 
         device = prepare_torch(context.params.run)
         teacher, record = load_classifier(place.teacher, device)
@@ -57,7 +57,9 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
         if record["data"] != data.fingerprint:
             context.log.warning("models/teacher was trained on other data, and is left out")
         elif len(val):
-            confusions = commonest_mistakes(predict(teacher, val, device), val.labels, data.classes)
+            confusions = commonest_mistakes(
+                compute_logits(teacher, val, device), val.labels, data.classes
+            )
     page = render_inspection(
         data,
         cast(SplitName, split),

@@ -5,7 +5,7 @@ from stages.console import track
 
 
 @stage(
-    reads="models/onnx/, models/recovered/ (for method aware), data/prepared/ (training images, "
+    reads="models/onnx/, models/qat/ (for method qat), data/prepared/ (training images, "
     "to calibrate; validation images, to see what int8 loses)",
     writes="models/candidates/ (a folder a candidate, candidates.json)",
 )
@@ -14,7 +14,7 @@ def quantize(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.quantize import make_candidates
     from pipeline.quantize.calibration import draw_calibration
-    from pipeline.quantize.judge import Judge
+    from pipeline.quantize.validation import CandidateValidator
 
     params, place = context.params, context.place
     data = open_prepared(place.prepared)
@@ -25,7 +25,7 @@ def quantize(context: Context) -> None:
         draw_calibration(train, params.quantize.calibration_images, params.run.seed),
         place.candidates,
         track=track,
-        judge=Judge(
+        judge=CandidateValidator(
             place.onnx / "student.onnx",
             val.images,
             val.labels,
@@ -33,10 +33,10 @@ def quantize(context: Context) -> None:
             max_drop_bound=params.bundle.max_drop_bound,
             threads=params.evaluate.threads,
         ),
-        ladder=params.quantize.ladder,
+        ladder=params.quantize.mixed_precision,
         recovered={
-            "dynamic": place.recovered / "student.onnx",
-            1: place.recovered / "student-b1.onnx",
+            "dynamic": place.qat / "student.onnx",
+            1: place.qat / "student-b1.onnx",
         },
     )
     for ladder in made.ladders:

@@ -18,8 +18,8 @@ def replay(context: Context, recording: Path) -> None:
 
     The rule is the section `bundle` of the parameters: try `--set bundle.max_model_mb=1`.
     """
-    from pipeline.choice import choose
     from pipeline.measure.evaluation import read_evaluation
+    from pipeline.shipping.choice import choose
 
     evaluation = read_evaluation(recording)
     selection = choose(evaluation, context.params.bundle)

@@ -6,7 +6,7 @@ from stages.command import Context, stage
 @stage(
     reads="reports/ (evaluation, verify, parity, teacher, student and their histories), "
     "dist/manifest.json, models/student/model.json, models/candidates/candidates.json, "
-    "models/recovered/recovery.json (for method aware), data/prepared/dataset.json",
+    "models/qat/qat.json (for method qat), data/prepared/dataset.json",
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
@@ -19,7 +19,7 @@ def report(context: Context) -> None:
     facts = read_facts(
         prepared=place.prepared,
         student=place.student,
-        recovered=place.recovered,
+        recovered=place.qat,
         candidates=place.candidates,
         reports=place.reports,
         manifest=place.dist / "manifest.json",

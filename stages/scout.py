@@ -22,15 +22,15 @@ def scout(context: Context) -> None:
     from pipeline.files import whole_file, write_json
     from pipeline.report.scouting import as_markdown, as_page
     from pipeline.scout.facts import describe
-    from pipeline.scout.measuring import Bench, Student
+    from pipeline.scout.measuring import ScoutSetup, Student
     from pipeline.scout.photographs import find_photographs
     from pipeline.scout.scouting import scout_students
-    from pipeline.scout.store import Store
+    from pipeline.scout.store import StudentStore
     from pipeline.training.device import prepare_torch
 
     params, place = context.params, context.place
     prepare_torch(params.run)
-    bench = Bench(
+    bench = ScoutSetup(
         find_photographs(place.prepared, params.prepare),
         params.quantize.candidates,
         params.export.opset,
@@ -54,7 +54,7 @@ def scout(context: Context) -> None:
             (student.multiply_adds or 0) / 1e6,
         )
 
-    students = scout_students(bench, Store(place.scouted), track=track, on_done=log)
+    students = scout_students(bench, StudentStore(place.scouted), track=track, on_done=log)
     facts = describe(students, bench)
     write_json(place.reports / "scout.json", facts)
     for name, text in (("scout.md", as_markdown(facts)), ("scout.html", as_page(facts))):

@@ -14,7 +14,7 @@ def verify(context: Context) -> None:
     """Unpack the bundle and run it, by its own runtime, over the test images."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
-    from pipeline.verify import verify_bundle
+    from pipeline.shipping.verify import verify_bundle
 
     params, place = context.params, context.place
     verified = verify_bundle(

@@ -16,7 +16,7 @@ _MAKERS = {
     "reports/student": "distill",
     "models/onnx": "export",
     "reports/parity": "export",
-    "models/recovered": "recover",
+    "models/qat": "qat",
     "models/candidates": "quantize",
     "reports/hosts": "probe",
     "reports/evaluations": "evaluate",
@@ -57,9 +57,9 @@ class Workspace:
         return self.root / "models/onnx"
 
     @property
-    def recovered(self) -> Path:
-        """The student recovered with int8 in its forward pass, and ``recovery.json``."""
-        return self.root / "models/recovered"
+    def qat(self) -> Path:
+        """The student recovered with int8 in its forward pass, and ``qat.json``."""
+        return self.root / "models/qat"
 
     @property
     def candidates(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compare.plan import Run, finals_of, trials_of
-from pipeline.compare.runs import Bench, Store, held_out_accuracy, train_run
+from pipeline.compare.runs import ComparisonSetup, RunStore, held_out_accuracy, train_run
 from pipeline.errors import ParameterError
 from pipeline.params import Compare, Distill
 from pipeline.progress import Track, silent
@@ -37,8 +37,8 @@ class Done:
 def run_comparison(
     compare: Compare,
     distill: Distill,
-    bench: Bench,
-    store: Store,
+    bench: ComparisonSetup,
+    store: RunStore,
     *,
     track: Track = silent,
     on_done: Callable[[Done], None] = lambda done: None,
@@ -84,8 +84,8 @@ class _Worker:
 
     def __init__(
         self,
-        bench: Bench,
-        store: Store,
+        bench: ComparisonSetup,
+        store: RunStore,
         total: int,
         epochs: int,
         on_done: Callable[[Done], None],
@@ -135,8 +135,8 @@ def _finals(
     compare: Compare,
     distill: Distill,
     trials: dict[str, list[list[Run]]],
-    bench: Bench,
-    store: Store,
+    bench: ComparisonSetup,
+    store: RunStore,
 ) -> dict[str, list[Run]]:
     finals = {}
     for entry in compare.entries:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.hashing import hash_value
+from pipeline.files import hash_value
 from pipeline.logit_cache import CacheKey
 from pipeline.params import Compare, Distill, Entry
 

@@ -17,23 +17,22 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline import losses
-from pipeline.class_order import order_classes
 from pipeline.compare.plan import Run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, ParameterError
-from pipeline.files import read_json, whole_file
-from pipeline.hashing import hash_file
+from pipeline.files import hash_file, read_json, whole_file
 from pipeline.logit_cache import CacheKey
+from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import start_classifier
 from pipeline.params import Views
-from pipeline.training.judging import predict
 from pipeline.training.loop import train
 from pipeline.training.teacher import CachedTeacher
+from pipeline.training.validation import compute_logits
 
 
 @dataclass(frozen=True)
-class Bench:
+class ComparisonSetup:
     """What all runs have in common.
 
     Attributes:
@@ -66,7 +65,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Store:
+class RunStore:
     """Finished runs, a folder each; a run that is there is never trained again."""
 
     folder: Path
@@ -95,7 +94,7 @@ class Store:
         finally:
             lock.release()
 
-    def test_logits(self, name: str, bench: Bench) -> NDArray[np.float32]:
+    def test_logits(self, name: str, bench: ComparisonSetup) -> NDArray[np.float32]:
         """The run's logits float32 [n, classes] on the test split, computed once.
 
         Raises:
@@ -104,7 +103,7 @@ class Store:
         path = self.folder / name / "test_logits.npy"
         if not path.is_file():
             model, _ = load_classifier(self.folder / name, bench.device)
-            logits = predict(model, bench.data.split("test"), bench.device)
+            logits = compute_logits(model, bench.data.split("test"), bench.device)
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, logits)
         try:
@@ -113,7 +112,7 @@ class Store:
             raise ArtefactError(path, f"is damaged ({error})", "delete it, run again") from None
 
 
-def train_run(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
+def train_run(run: Run, bench: ComparisonSetup, store: RunStore) -> dict[str, Any]:
     """Trains a run and keeps its weights and figures.
 
     A trial is judged on the fold that was held out, a final run on the validation split; the test
@@ -173,12 +172,12 @@ def train_run(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
     return record
 
 
-def held_out_accuracy(runs: Sequence[Run], bench: Bench, store: Store) -> float:
+def held_out_accuracy(runs: Sequence[Run], bench: ComparisonSetup, store: RunStore) -> float:
     """Mean accuracy of finished trials of one setting, each on the fold that it held out."""
     return statistics.fmean(finished(run, bench, store)["val_accuracy"] for run in runs)
 
 
-def finished(run: Run, bench: Bench, store: Store) -> dict[str, Any]:
+def finished(run: Run, bench: ComparisonSetup, store: RunStore) -> dict[str, Any]:
     """What a run came to that must be there by now.
 
     Raises:

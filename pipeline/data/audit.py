@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.decoded import Decoded
+from pipeline.data.decoding_checks import FLAT, HASH_SIDE
 from pipeline.data.duplicates import NearPairs, near, same, same_by_either
-from pipeline.data.look import FLAT, HASH_SIDE
 from pipeline.data.sources.photos import SPLITS, Photo, Source, SplitName
 from pipeline.data.split import parted_groups
 from pipeline.errors import DataError

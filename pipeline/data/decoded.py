@@ -25,11 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
-from pipeline.data import look
-from pipeline.data.look import Bad, Seen, look_at
+from pipeline.data import decoding_checks
+from pipeline.data.decoding_checks import Bad, Seen, look_at
 from pipeline.data.sources.photos import Photo
-from pipeline.files import whole_file
-from pipeline.hashing import hash_file, hash_value
+from pipeline.files import hash_file, hash_value, whole_file
 from pipeline.progress import Track, silent
 
 TIME_LIMIT_S = 60
@@ -168,7 +167,9 @@ def decode(
 
 def _key(photos: Sequence[Photo], image_size: int, fit: str) -> str:
     """Names the work by all that its result depends on, without reading the photographs."""
-    code = [hash_file(Path(str(module.__file__))) for module in (look, finch_runtime.images)]
+    code = [
+        hash_file(Path(str(module.__file__))) for module in (decoding_checks, finch_runtime.images)
+    ]
     versions = [importlib.metadata.version(name) for name in ("pillow", "imagehash", "numpy")]
     what = [[photo.name, *_identity(photo)] for photo in photos]
     return hash_value([code, versions, image_size, fit, what])[:32]
@@ -278,7 +279,7 @@ def _write_chunk(looks: Sequence[Seen | Bad], path: Path, recipe: _Recipe) -> No
         "contrasts": np.zeros(count, np.float32),
         "file_hashes": np.zeros((count, 32), np.uint8),
         "pixel_hashes": np.zeros((count, 32), np.uint8),
-        "look_hashes": np.zeros((count, look.HASH_SIDE**2 // 64), np.uint64),
+        "look_hashes": np.zeros((count, decoding_checks.HASH_SIDE**2 // 64), np.uint64),
         "problems": np.array([seen.problem if isinstance(seen, Bad) else "" for seen in looks]),
     }
     for row, seen in enumerate(looks):

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.data.decoded import Decoded
 from pipeline.data.prepared import FORMAT, PreparedData
 from pipeline.data.sources.photos import SPLITS, Source, SplitName
-from pipeline.files import whole_folder, write_json
-from pipeline.hashing import hash_file, hash_value
+from pipeline.files import hash_file, hash_value, whole_folder, write_json
 from pipeline.progress import Track, silent
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import TrainingError
-from pipeline.hashing import hash_value
+from pipeline.files import hash_value
 from pipeline.params import Views
 
 

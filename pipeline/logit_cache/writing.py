@@ -10,17 +10,15 @@ import numpy as np
 import torch
 
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import TrainingError
-from pipeline.files import whole_folder, write_json
-from pipeline.hashing import hash_file, hash_value
+from pipeline.errors import Stopped, TrainingError
+from pipeline.files import hash_file, hash_value, whole_folder, write_json
 from pipeline.logit_cache.key import CacheKey, check_classes
 from pipeline.logit_cache.layout import FORMAT, INFO, LOGITS, VIEWS
 from pipeline.logit_cache.unfinished import Layout, Unfinished
-from pipeline.models.asking import ask
 from pipeline.models.classifier import Classifier
+from pipeline.models.inference import teacher_logits
 from pipeline.params import Views
 from pipeline.progress import Track, silent
-from pipeline.stopping import Stopped
 from pipeline.views import make_views, to_bytes, to_unit_range
 
 
@@ -101,7 +99,7 @@ def write_logit_cache(
                 blocks[VIEWS] = to_bytes(pixels)
                 pixels = to_unit_range(blocks[VIEWS], device)
             with np.errstate(over="ignore"):  # told below, with the images
-                answers = ask(teacher, pixels, precision).cpu().numpy().astype(dtype)
+                answers = teacher_logits(teacher, pixels, precision).cpu().numpy().astype(dtype)
             if not np.isfinite(answers).all():
                 raise TrainingError(
                     f"the teacher's logits on view {view}, images {start} to {places[-1]}",

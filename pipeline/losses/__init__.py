@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.losses.cross_entropy import CrossEntropy
 from pipeline.losses.dist import DISTLoss
 from pipeline.losses.dkd import DKDLoss
-from pipeline.losses.figkd import FiGKDLoss
+from pipeline.losses.figkd.loss import FiGKDLoss
 from pipeline.losses.kd import KDLoss
 from pipeline.losses.logit_mse import LogitMSELoss
 from pipeline.losses.objective import Loss, Objective

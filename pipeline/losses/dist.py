@@ -53,7 +53,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(varies, cosine, torch.zeros_like(cosine))
 
 
-def _varies(centred: Tensor, rows: Tensor) -> Tensor:
-    spread, size = (torch.linalg.vector_norm(x.detach(), dim=1) for x in (centred, rows))
+def _varies(centered: Tensor, rows: Tensor) -> Tensor:
+    spread, size = (torch.linalg.vector_norm(x.detach(), dim=1) for x in (centered, rows))
     varies: Tensor = spread > _FLAT * size
     return varies

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pipeline.losses.distillation import Distillation
 from pipeline.losses.divergence import softened_divergence
-from pipeline.losses.normalisation import Normalisation, normalise
+from pipeline.losses.normalization import Normalization, normalize
 from pipeline.losses.objective import Loss
 from pipeline.params import KD
 
@@ -15,7 +15,7 @@ class KDLoss(Distillation):
     """Cross-entropy plus the divergence from the teacher's softened probabilities.
 
     "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), with the usual factor T²;
-    on standardised logits it is that of "Logit Standardization in KD" (CVPR 2024).
+    on standardized logits it is that of "Logit Standardization in KD" (CVPR 2024).
 
     Args:
         options: Weights, temperature, standardisation.
@@ -28,8 +28,8 @@ class KDLoss(Distillation):
 
     def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
         """See ``Distillation.compare``."""
-        kind: Normalisation = "standardised" if self.options.standardised else "none"
+        kind: Normalization = "standardized" if self.options.standardized else "none"
         divergence = softened_divergence(
-            normalise(student, kind), normalise(teacher, kind), self.options.temperature
+            normalize(student, kind), normalize(teacher, kind), self.options.temperature
         )
         return Loss(divergence, {"divergence": divergence.detach()})

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.losses.distillation import Distillation
-from pipeline.losses.normalisation import Normalisation, normalise
+from pipeline.losses.normalization import Normalization, normalize
 from pipeline.losses.objective import Loss
 from pipeline.params import LogitMSE
 
 
 class LogitMSELoss(Distillation):
-    """Cross-entropy plus the squared distance of the logits, centred or as they are.
+    """Cross-entropy plus the squared distance of the logits, centered or as they are.
 
     Args:
         options: Weights, centring.
@@ -25,6 +25,6 @@ class LogitMSELoss(Distillation):
 
     def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
         """See ``Distillation.compare``."""
-        kind: Normalisation = "centred" if self.options.centred else "none"
-        distance = F.mse_loss(normalise(student, kind), normalise(teacher, kind))
+        kind: Normalization = "centered" if self.options.centered else "none"
+        distance = F.mse_loss(normalize(student, kind), normalize(teacher, kind))
         return Loss(distance, {"mse": distance.detach()})

@@ -16,8 +16,8 @@ from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, DeviceError, MeasurementError
 from pipeline.files import read_json, whole_file
 from pipeline.measure.accuracy import Accuracy, Drop, agreement, correct, paired_drop, score
-from pipeline.measure.demand import Demand, Moment
 from pipeline.measure.devices.device import Device
+from pipeline.measure.footprint import Footprint, Moment
 from pipeline.measure.latency import (
     Latency,
     Ratio,
@@ -26,7 +26,7 @@ from pipeline.measure.latency import (
     measure_latency,
     paired_ratio,
 )
-from pipeline.measure.predictions import predict
+from pipeline.measure.predictions import measure_logits
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
@@ -70,7 +70,7 @@ class Measured:
     drop: Drop
     latency: Latency
     ratio: Ratio
-    demand: Demand
+    demand: Footprint
     throughput: Throughput
 
 
@@ -187,7 +187,7 @@ def evaluate_candidates(
 
     for name, model in track(models.items(), "classifying", len(models)):
         try:
-            logits[name] = predict(
+            logits[name] = measure_logits(
                 model,
                 images_path,
                 threads=params.threads,

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.demand import Demand, Moment, summarise_demand
 from pipeline.measure.devices.device import Device
+from pipeline.measure.footprint import Footprint, Moment, summarize_footprint
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_side_by_side
 from pipeline.progress import Track, silent
 
@@ -110,7 +110,7 @@ class Rounds:
     ended: Literal["settled", "rounds", "time"]
     uncertainty: float
     latencies: dict[str, Latency]
-    demands: dict[str, Demand]
+    demands: dict[str, Footprint]
     moments: list[Moment]
 
 
@@ -192,7 +192,7 @@ def measure_latency(
             name: _summarise(by_model[name], _ratios(rounds, names, name, reference))
             for name in names
         },
-        demands={name: summarise_demand(by_model[name]) for name in names},
+        demands={name: summarize_footprint(by_model[name]) for name in names},
         moments=moments,
     )
 

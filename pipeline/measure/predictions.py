@@ -13,7 +13,7 @@ from pipeline.measure.devices.device import Device
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, UnpackedBundle, run_model
 
 
-def predict(
+def measure_logits(
     model: MeasuredModel,
     images_path: Path,
     *,
@@ -40,8 +40,8 @@ def predict(
     return _run(model, images_path, threads, runtime_folder, device)
 
 
-def predict_bundle(folder: Path, images_path: Path, *, threads: int) -> NDArray[np.float32]:
-    """Runs the model of an unpacked bundle by the runtime that is in the bundle, as ``predict``."""
+def measure_bundle_logits(folder: Path, images_path: Path, *, threads: int) -> NDArray[np.float32]:
+    """Runs the model of an unpacked bundle by the runtime that is in the bundle, as ``measure_logits``."""
     return _run(UnpackedBundle(folder), images_path, threads, folder, THIS_MACHINE)
 
 

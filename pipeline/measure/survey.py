@@ -10,10 +10,9 @@ from typing import Any
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, DeviceError
-from pipeline.files import read_json, write_json
-from pipeline.hashing import hash_file, hash_value
+from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.devices import open_device
-from pipeline.measure.devices.there import content_key
+from pipeline.measure.devices.remote_runner import content_key
 from pipeline.measure.evaluation import Evaluation, evaluate_candidates, read_evaluation
 from pipeline.measure.runtime import runtime_files
 from pipeline.params import Evaluate

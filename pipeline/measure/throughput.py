@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.demand import Moment
 from pipeline.measure.devices.device import Device
+from pipeline.measure.footprint import Moment
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_model
 
 _RUNS = 50

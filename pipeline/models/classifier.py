@@ -1,4 +1,4 @@
-"""A network with what it needs to be used: its class names, image size and normalisation."""
+"""A network with what it needs to be used: its class names, image size and normalization."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json, whole_folder, write_json
-from pipeline.hashing import hash_file
+from pipeline.files import hash_file, read_json, whole_folder, write_json
 from pipeline.models.zoo import create_network, full_name
 
 FORMAT = 1

@@ -16,7 +16,7 @@ from pipeline.errors import ParameterError
 from pipeline.models.cifar import NETWORKS
 
 TORCHVISION = "torchvision/"
-# Google's weights of these expect another normalisation; their second heads only serve training.
+# Google's weights of these expect another normalization; their second heads only serve training.
 _INCEPTIONS = ("googlenet", "inception_v3")
 
 

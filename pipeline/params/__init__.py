@@ -4,12 +4,12 @@ from pipeline.params.candidate import Candidate
 from pipeline.params.compare import Compare, Entry
 from pipeline.params.device import ListedDevice
 from pipeline.params.file import load_params
-from pipeline.params.ladder import Ladder
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
+from pipeline.params.mixed_precision import MixedPrecision
 from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, Typefaces
+from pipeline.params.qat import QAT
 from pipeline.params.recipe import Recipe
-from pipeline.params.recovery import Recover
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
 from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
@@ -22,6 +22,7 @@ __all__ = [
     "DIST",
     "DKD",
     "KD",
+    "QAT",
     "Bundle",
     "CacheLogits",
     "Candidate",
@@ -34,15 +35,14 @@ __all__ = [
     "FiGKD",
     "Finetune",
     "Fractions",
-    "Ladder",
     "ListedDevice",
     "LogitMSE",
+    "MixedPrecision",
     "Network",
     "Params",
     "Prepare",
     "Quantize",
     "Recipe",
-    "Recover",
     "Run",
     "Scout",
     "Transfer",

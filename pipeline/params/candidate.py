@@ -12,10 +12,10 @@ from pipeline.params.section import Section
 _DECIDES = {
     ("onnxruntime", "static"): {"format", "types", "per_channel", "reduce_range", "calibration"},
     ("onnxruntime", "dynamic"): {"reduce_range"},
-    ("onnxruntime", "aware"): set(),
+    ("onnxruntime", "qat"): set(),
     ("openvino", "static"): {"preset", "bias_correction", "reduce_range", "accuracy_control"},
     ("openvino", "weights"): set(),
-    ("openvino", "aware"): set(),
+    ("openvino", "qat"): set(),
 }
 _CANNOT = {
     ("onnxruntime", "weights"): "onnxruntime turns int8 weights into fp32 as it loads them; "
@@ -34,7 +34,7 @@ class Candidate(Section):
         description="Weights' type; fp16 halves the file and computes as the runtime likes."
     )
     batch: Literal["dynamic", 1] = Field("dynamic", description="Batch: dynamic, or fixed at 1.")
-    method: Literal["static", "dynamic", "weights", "aware"] = Field(
+    method: Literal["static", "dynamic", "weights", "qat"] = Field(
         "static",
         description="int8: static has ranges from calibration images, dynamic (onnxruntime) finds "
         "those of activations as it runs, weights (openvino) leaves activations in float, "

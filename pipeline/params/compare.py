@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from pipeline.known_names import one_of
+from pipeline.errors import one_of
 from pipeline.params.section import Positive, Section
 
 

@@ -8,7 +8,7 @@ import pywt
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.known_names import one_of
+from pipeline.errors import one_of
 from pipeline.params.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -44,7 +44,7 @@ class FiGKD(Transfer):
         description="What is transferred: the detail bands, the content band alone (the method's "
         "complement), or all of them.",
     )
-    normalisation: Literal["none", "centred", "standardised"] = Field(
+    normalization: Literal["none", "centered", "standardized"] = Field(
         "none", description="What is done to each image's logits before the transform."
     )
     temperature: AboveZero = Field(1.0, description="The logits are divided by it first.")
@@ -58,7 +58,7 @@ class FiGKD(Transfer):
     )
     kd_share: NotNegative = Field(
         20.0,
-        description="How much of the divergence between standardised logits (as in `kd`) is added "
+        description="How much of the divergence between standardized logits (as in `kd`) is added "
         "to the distance; `weight` times this is its weight. 0: the detail alone.",
     )
     kd_temperature: AboveZero = Field(2.0, description="Temperature of that divergence.")
@@ -83,12 +83,12 @@ class FiGKD(Transfer):
 
 
 class KD(Transfer):
-    """Hinton's distillation (arXiv 1503.02531), also on standardised logits (CVPR 2024)."""
+    """Hinton's distillation (arXiv 1503.02531), also on standardized logits (CVPR 2024)."""
 
     weight: NotNegative = Field(0.9, description="Weight of the divergence from the teacher.")
     label_weight: NotNegative = Field(0.1, description="Weight of the cross-entropy.")
     temperature: AboveZero = Field(4.0, description="Temperature of both softmaxes.")
-    standardised: bool = Field(
+    standardized: bool = Field(
         False,
         description="Standardise each image's logits first; the paper has temperature 2, "
         "weight 9 and label_weight 1 then.",
@@ -124,4 +124,4 @@ class LogitMSE(Transfer):
     """Mean squared error of the whole logits."""
 
     weight: NotNegative = Field(0.1, description="Weight of the squared distance.")
-    centred: bool = Field(False, description="Take each image's mean logit away first.")
+    centered: bool = Field(False, description="Take each image's mean logit away first.")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
 from pipeline.params.device import LOCAL, ListedDevice
-from pipeline.params.ladder import Ladder
+from pipeline.params.mixed_precision import MixedPrecision
 from pipeline.params.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -27,8 +27,8 @@ class Quantize(Section):
     """The candidates."""
 
     calibration_images: Positive = Field(256, description="Training images that set the ranges.")
-    ladder: Ladder = Field(
-        default_factory=Ladder, description="What is tried for int8 that loses too much."
+    mixed_precision: MixedPrecision = Field(
+        default_factory=MixedPrecision, description="What is tried for int8 that loses too much."
     )
     candidates: list[Candidate] = Field(min_length=1, description="What to make and measure.")
 
@@ -51,7 +51,7 @@ class Quantize(Section):
         taken = sorted(
             c.mixed_name for c in self.candidates if c.can_be_mixed and c.mixed_name in names
         )
-        if self.ladder.mixed and taken:
+        if self.mixed_precision.mixed and taken:
             raise ValueError(
                 f"the name {taken[0]!r} is kept for what ladder.mixed may make; name the "
                 "candidate otherwise, or set it to false"

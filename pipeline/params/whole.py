@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.params.compare import Compare
 from pipeline.params.explanation import explain
 from pipeline.params.prepare import Prepare
-from pipeline.params.recovery import Recover
+from pipeline.params.qat import QAT
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
 from pipeline.params.section import Section
@@ -29,9 +29,7 @@ class Params(Section):
     )
     distill: Distill = Field(description="The student.")
     export: Export = Field(default_factory=Export, description="PyTorch to ONNX.")
-    recover: Recover = Field(
-        default_factory=Recover, description="What quantisation took, learned back."
-    )
+    qat: QAT = Field(default_factory=QAT, description="What quantisation took, learned back.")
     quantize: Quantize = Field(description="The candidates.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
     bundle: Bundle = Field(default_factory=Bundle, description="What ships.")
@@ -61,10 +59,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _has_recovered_what_it_takes(self) -> Params:
-        aware = [c.name for c in self.quantize.candidates if c.method == "aware"]
-        if aware and not self.recover.epochs:
+        aware = [c.name for c in self.quantize.candidates if c.method == "qat"]
+        if aware and not self.qat.epochs:
             raise ValueError(
-                f"candidate {aware[0]!r} has method aware, and recover.epochs is 0; raise that, or "
+                f"candidate {aware[0]!r} has method qat, and qat.epochs is 0; raise that, or "
                 "take method static"
             )
         return self

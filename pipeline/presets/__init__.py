@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import ParameterError
+from pipeline.errors import ParameterError, one_of
 from pipeline.files import whole_file
-from pipeline.known_names import one_of
-from pipeline.parameter_file import changed, merged
 from pipeline.params import Params, load_params
+from pipeline.params.editing import changed, merged
 
 # Pairs of networks with their recipe, and methods.
 _PAIRS, _METHODS = "cifar100.yaml", "methods.yaml"

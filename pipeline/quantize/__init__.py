@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtefactError, QuantizationError
-from pipeline.files import whole_folder, write_json
-from pipeline.hashing import hash_file
-from pipeline.params import Candidate, Ladder
+from pipeline.files import hash_file, whole_folder, write_json
+from pipeline.params import Candidate, MixedPrecision
 from pipeline.progress import Track, silent
 from pipeline.quantize import onnxruntime, openvino
-from pipeline.quantize.judge import Judge
-from pipeline.quantize.ladder import Climb, climb
+from pipeline.quantize.mixed_precision import MixedPrecisionSearch, search_mixed_precision
+from pipeline.quantize.validation import CandidateValidator
 
 _RUNTIMES = {"onnxruntime": onnxruntime, "openvino": openvino}
 
@@ -65,7 +64,7 @@ class CandidateSet:
 
     candidates: tuple[MadeCandidate, ...]
     reference: str
-    ladders: tuple[Climb, ...]
+    ladders: tuple[MixedPrecisionSearch, ...]
 
 
 def make_candidates(
@@ -75,8 +74,8 @@ def make_candidates(
     folder: Path,
     track: Track = silent,
     *,
-    judge: Judge | None = None,
-    ladder: Ladder | None = None,
+    judge: CandidateValidator | None = None,
+    ladder: MixedPrecision | None = None,
     recovered: Mapping[Literal["dynamic", 1], Path] = MappingProxyType({}),
 ) -> CandidateSet:
     """Makes every candidate from the exported student. The same input gives the same bytes.
@@ -108,7 +107,7 @@ def make_candidates(
         )
 
     def sources(candidate: Candidate) -> Mapping[Literal["dynamic", 1], Path]:
-        return recovered if candidate.method == "aware" else exported
+        return recovered if candidate.method == "qat" else exported
 
     for candidate in candidates:
         _check(candidate, sources(candidate), calibration, judge)
@@ -127,8 +126,8 @@ class _Maker:
     def __init__(
         self,
         calibration: NDArray[np.uint8],
-        judge: Judge | None,
-        ladder: Ladder | None,
+        judge: CandidateValidator | None,
+        ladder: MixedPrecision | None,
         track: Track,
     ) -> None:
         self._calibration = calibration
@@ -136,7 +135,7 @@ class _Maker:
         self._ladder = ladder
         self._track = track
         self.made: list[MadeCandidate] = []
-        self.climbs: list[Climb] = []
+        self.climbs: list[MixedPrecisionSearch] = []
 
     def make(self, candidate: Candidate, source: Path, folder: Path) -> None:
         place = folder / candidate.name
@@ -154,7 +153,9 @@ class _Maker:
             model = runtime.make_model(candidate, source, self._calibration, place)
             self.made.append(_describe(candidate, model))
 
-    def _make_mixed(self, candidate: Candidate, source: Path, folder: Path, ladder: Ladder) -> None:
+    def _make_mixed(
+        self, candidate: Candidate, source: Path, folder: Path, ladder: MixedPrecision
+    ) -> None:
         judge = self._judge
         assert judge is not None
         runtime = _RUNTIMES[candidate.runtime]
@@ -164,7 +165,9 @@ class _Maker:
             drop = judge.drop(judge.logits(model, candidate.runtime))
             if judge.accepts(drop):
                 return
-            result = climb(candidate, variants, drop, judge, ladder, folder, self._track)
+            result = search_mixed_precision(
+                candidate, variants, drop, judge, ladder, folder, self._track
+            )
         self.climbs.append(result)
         if result.mixed is not None:
             model = folder / result.mixed / model.name
@@ -192,7 +195,7 @@ def _check(
     candidate: Candidate,
     exported: Mapping[Literal["dynamic", 1], Path],
     calibration: NDArray[np.uint8],
-    judge: Judge | None,
+    judge: CandidateValidator | None,
 ) -> None:
     if candidate.accuracy_control and judge is None:
         raise QuantizationError(

@@ -51,7 +51,7 @@ def make_model(
 
     Args:
         candidate: Its precision and, of int8, its options.
-        source: The exported student with the candidate's batch; of method aware the recovered one.
+        source: The exported student with the candidate's batch; of method qat the recovered one.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write.
 

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
 from pipeline.params import Candidate
-from pipeline.quantize.float_again import FloatAgain, find_weighted
-from pipeline.quantize.judge import Judge
 from pipeline.quantize.node_names import name_in_order
+from pipeline.quantize.openvino_variants import OpenVINOVariants, find_weighted
+from pipeline.quantize.validation import CandidateValidator
 from pipeline.quantize.variants import Variants
 from pipeline.quiet import quiet
 
@@ -49,7 +49,7 @@ def make_model(
 
     Args:
         candidate: Its precision and, of int8, its options.
-        source: The exported student with the candidate's batch; of method aware the recovered one.
+        source: The exported student with the candidate's batch; of method qat the recovered one.
         calibration: Images for int8, uint8 [n, height, width, 3] RGB.
         folder: Where to write; to be renamed or thrown away as a whole.
 
@@ -61,7 +61,7 @@ def make_model(
     """
     model = _read(candidate, source)
     name_in_order(model)
-    if candidate.precision == "int8" and candidate.method != "aware":
+    if candidate.precision == "int8" and candidate.method != "qat":
         model = _quantize(candidate, model, calibration)
     return _write(model, folder, half=candidate.precision == "fp16")
 
@@ -81,7 +81,7 @@ def open_variants(
         QuantizationError: OpenVINO cannot run the student; the message names what it lacks.
     """
     model = _read(candidate, source)
-    yield FloatAgain(
+    yield OpenVINOVariants(
         find_weighted(source, model),
         model,
         _quantize(candidate, model.clone(), calibration),
@@ -90,7 +90,11 @@ def open_variants(
 
 
 def make_controlled(
-    candidate: Candidate, source: Path, calibration: NDArray[np.uint8], folder: Path, judge: Judge
+    candidate: Candidate,
+    source: Path,
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    judge: CandidateValidator,
 ) -> tuple[Path, tuple[str, ...]]:
     """Writes int8 as NNCF's accuracy control leaves it: as ``make_model``.
 
@@ -154,7 +158,7 @@ def _quantize(
     candidate: Candidate,
     model: Model,
     calibration: NDArray[np.uint8],
-    judge: Judge | None = None,
+    judge: CandidateValidator | None = None,
 ) -> Model:
     import nncf
     import rich
@@ -204,7 +208,9 @@ def _quantize(
         console.quiet = before
 
 
-def _accuracy_of(judge: Judge) -> Callable[[Any, Iterable[int]], tuple[float, list[Any]]]:
+def _accuracy_of(
+    judge: CandidateValidator,
+) -> Callable[[Any, Iterable[int]], tuple[float, list[Any]]]:
     """What NNCF asks of a model: its accuracy, and by its logits how far layers are off."""
 
     def validate(model: Any, places: Iterable[int]) -> tuple[float, list[Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.measure.accuracy import correct
 from pipeline.progress import Track, silent
-from pipeline.quantize.judge import Judge, Runtime
+from pipeline.quantize.validation import CandidateValidator, Runtime
 from pipeline.quantize.variants import Variants
 
 
@@ -37,7 +37,11 @@ class Cost:
 
 
 def rank_layers(
-    variants: Variants, runtime: Runtime, judge: Judge, images: int, track: Track = silent
+    variants: Variants,
+    runtime: Runtime,
+    judge: CandidateValidator,
+    images: int,
+    track: Track = silent,
 ) -> list[Cost]:
     """The cost of every layer, the most costly first: by distance, then by lost images.
 

@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json
-from pipeline.hashing import hash_file
+from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
 from pipeline.measure.host import Host
 from pipeline.measure.latency import Ratio, paired_ratio
-from pipeline.verify import Verified
+from pipeline.shipping.verify import Verified
 
 T = TypeVar("T")
 
@@ -65,7 +64,7 @@ class Facts:
         manifest: That of the bundle.
         verified: The bundle, the fp32 student and the teacher on the test images.
         made: ``candidates.json``: how each candidate was made, and what the ladder tried.
-        recovery: ``recovery.json``: what the student lost and won back with int8 in its forward
+        recovery: ``qat.json``: what the student lost and won back with int8 in its forward
             pass; None where no candidate was made of that student.
     """
 
@@ -196,12 +195,10 @@ def read_facts(
             f"is of {verified.candidate}, but {shipped['chosen']['name']} is in the bundle",
         )
     recovery = None
-    if any(candidate["options"].get("method") == "aware" for candidate in made["candidates"]):
-        recovery = read_json(recovered / "recovery.json")
+    if any(candidate["options"].get("method") == "qat" for candidate in made["candidates"]):
+        recovery = read_json(recovered / "qat.json")
         if recovery.get("student") != student_info["weights_sha256"]:
-            raise ArtefactError(
-                recovered / "recovery.json", "is of another student than what is here"
-            )
+            raise ArtefactError(recovered / "qat.json", "is of another student than what is here")
     return Facts(
         dataset=dataset,
         teacher=Training(

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.measure.accuracy import Drop
-from pipeline.measure.demand import Moment
 from pipeline.measure.evaluation import Measured
+from pipeline.measure.footprint import Moment
 from pipeline.params import Distill, Recipe
 from pipeline.report.facts import Facts, Training
 from pipeline.report.picture import Point, plot_history, plot_tradeoff, to_svg

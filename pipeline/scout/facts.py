@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.measure.host import describe_host
-from pipeline.scout.measuring import Bench, Student
+from pipeline.scout.measuring import ScoutSetup, Student
 from pipeline.scout.proposal import closest, meets, propose
 
 
-def describe(students: Sequence[Student], bench: Bench) -> dict[str, Any]:
+def describe(students: Sequence[Student], bench: ScoutSetup) -> dict[str, Any]:
     """What ``scout.json`` holds: every student, and the one to train.
 
     Returns:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import FinchError
-from pipeline.export import export_onnx
+from pipeline.export.onnx_export import export_onnx
 from pipeline.measure.latency import Stopping, measure_latency, paired_ratio
 from pipeline.measure.runtime import MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
@@ -27,7 +27,7 @@ _RUNS_A_TURN = 5
 
 
 @dataclass(frozen=True)
-class Bench:
+class ScoutSetup:
     """What all students have in common.
 
     Attributes:
@@ -94,7 +94,7 @@ class Student:
         return min(self.timings, key=lambda timing: timing.high_ms, default=None)
 
 
-def measure_student(model: str, image_size: int, bench: Bench) -> Student:
+def measure_student(model: str, image_size: int, bench: ScoutSetup) -> Student:
     """Takes a student with fresh weights the way that a trained one goes.
 
     Latency hangs on the architecture and not on what the weights are, so nothing is trained.
@@ -143,7 +143,9 @@ def _build(model: str, image_size: int, classes: int) -> Classifier:
         return build_classifier(model, names, image_size).eval()
 
 
-def _export(network: Classifier, bench: Bench, folder: Path) -> dict[Literal["dynamic", 1], Path]:
+def _export(
+    network: Classifier, bench: ScoutSetup, folder: Path
+) -> dict[Literal["dynamic", 1], Path]:
     """Exports the student with each batch that a candidate wants."""
     exported = {}
     for batch in {candidate.batch for candidate in bench.candidates}:
@@ -161,7 +163,7 @@ def _export(network: Classifier, bench: Bench, folder: Path) -> dict[Literal["dy
     return exported
 
 
-def _time(made: CandidateSet, folder: Path, bench: Bench) -> list[Timing]:
+def _time(made: CandidateSet, folder: Path, bench: ScoutSetup) -> list[Timing]:
     rounds_wanted = bench.scout.rounds
     latencies = measure_latency(
         {

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from pipeline.models.zoo import full_name
 from pipeline.progress import Track, silent
-from pipeline.scout.measuring import Bench, Student, measure_student
-from pipeline.scout.store import Store, key_of
+from pipeline.scout.measuring import ScoutSetup, Student, measure_student
+from pipeline.scout.store import StudentStore, key_of
 
 
 def scout_students(
-    bench: Bench,
-    store: Store,
+    bench: ScoutSetup,
+    store: StudentStore,
     *,
     track: Track = silent,
     on_done: Callable[[Student], None] = lambda student: None,

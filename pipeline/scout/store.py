@@ -9,10 +9,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ArtefactError
-from pipeline.files import read_json, write_json
-from pipeline.hashing import hash_value
+from pipeline.files import hash_value, read_json, write_json
 from pipeline.measure.host import describe_host
-from pipeline.scout.measuring import Bench, Student
+from pipeline.scout.measuring import ScoutSetup, Student
 
 _FORMAT = 1
 # They decide what a network is, and what it becomes as a file.
@@ -20,7 +19,7 @@ _MAKERS = ("timm", "torch", "torchvision", "onnxscript", "nncf")
 
 
 @dataclass(frozen=True)
-class Store:
+class StudentStore:
     """Measured students, a file each."""
 
     folder: Path
@@ -47,7 +46,7 @@ class Store:
         return self.folder / f"{key}.json"
 
 
-def key_of(model: str, image_size: int, bench: Bench) -> str:
+def key_of(model: str, image_size: int, bench: ScoutSetup) -> str:
     """Names a measurement: the same for two only if all that bears on latency is the same.
 
     That is the network, what is made of it and by which libraries, how it is timed, and the

@@ -19,9 +19,8 @@ from safetensors.torch import save
 from torch import nn
 
 from pipeline.errors import ArtefactError, TrainingError
-from pipeline.files import whole_file
-from pipeline.hashing import hash_value
-from pipeline.training.seat import find_seat
+from pipeline.files import hash_value, whole_file
+from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import State
 
 FORMAT = 1
@@ -47,7 +46,7 @@ def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str
     first = hashlib.sha256(save(weights)).hexdigest()
     surroundings = [FORMAT, torch.__version__, device.type]
     if device.type == "cpu":
-        surroundings += [torch.get_num_threads(), find_seat().size]
+        surroundings += [torch.get_num_threads(), read_process_rank().world_size]
     return hash_value([surroundings, first, inputs])
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.errors import ParameterError
 from pipeline.params import Run
-from pipeline.training.seat import find_seat
+from pipeline.training.process_rank import read_process_rank
 
 
 def prepare_torch(run: Run) -> torch.device:
@@ -20,9 +20,9 @@ def prepare_torch(run: Run) -> torch.device:
         ParameterError: The named device is not there, or not for every process.
     """
     device = resolve_device(run.device)
-    seat = find_seat()
-    if seat.size > 1:
-        device = _own_device(device, seat.local_rank)
+    process = read_process_rank()
+    if process.world_size > 1:
+        device = _own_device(device, process.local_rank)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)

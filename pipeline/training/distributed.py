@@ -25,8 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Recipe
-from pipeline.training.draws import draws_of
-from pipeline.training.seat import Seat, find_seat
+from pipeline.training.process_rank import ProcessRank, read_process_rank
+from pipeline.training.rng import draws_of
 from pipeline.training.state import State
 
 
@@ -34,15 +34,15 @@ class Group:
     """The processes of a training; this one is a process alone, which has nothing to agree on.
 
     Attributes:
-        seat: Which of the processes this one is.
+        process: Which of the processes this one is.
     """
 
-    seat = Seat()
+    process = ProcessRank()
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one process that writes and speaks for all."""
-        return self.seat.leads
+        return self.process.is_main
 
     def check(self, recipe: Recipe, images: int) -> None:
         """Sees to it that every process gets something to do in every part of every batch.
@@ -102,8 +102,8 @@ class Group:
 class Several(Group):
     """One of several processes, which all call the same methods in the same order."""
 
-    def __init__(self, seat: Seat, device: torch.device) -> None:
-        self.seat = seat
+    def __init__(self, process: ProcessRank, device: torch.device) -> None:
+        self.process = process
         self._device = device
         self._spread: DistributedDataParallel | None = None
 
@@ -112,12 +112,12 @@ class Several(Group):
         steps = -(-images // recipe.batch_size)
         batch = images // steps  # the smallest
         part = batch // min(recipe.accumulate, batch)
-        if part < self.seat.size:
+        if part < self.process.world_size:
             section = type(recipe).__name__.lower()  # a recipe's class is named after its section
             raise ParameterError(
                 f"{section}.batch_size = {recipe.batch_size}",
                 f"leaves {part} images in a part of a batch (accumulate = {recipe.accumulate}, "
-                f"{images} training images) for {self.seat.size} processes",
+                f"{images} training images) for {self.process.world_size} processes",
                 "raise it, or start fewer processes",
             )
 
@@ -143,14 +143,14 @@ class Several(Group):
 
     def start_alike(self, state: State, restored: bool) -> bool:
         """See ``Group.start_alike``."""
-        if not self.any(self.leads and restored)[0]:
+        if not self.any(self.is_main and restored)[0]:
             return False
         tensors, facts = b"", b""
-        if self.leads:
+        if self.is_main:
             on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
             tensors, facts = save(on_cpu), json.dumps(state.facts()).encode()
         tensors, facts = self._from_first(tensors), self._from_first(facts)
-        if not self.leads:
+        if not self.is_main:
             state.restore(load(tensors), json.loads(facts))
         return True
 
@@ -160,13 +160,13 @@ class Several(Group):
 
     def gather(self, rows: Tensor, total: int) -> Tensor:
         """See ``Group.gather``."""
-        ends = _ends(total, self.seat.size)
-        gathered: Tensor = _Gather.apply(rows, ends, self.seat.rank)
+        ends = _ends(total, self.process.world_size)
+        gathered: Tensor = _Gather.apply(rows, ends, self.process.rank)
         return gathered
 
     def own_draws(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
         """See ``Group.own_draws``."""
-        return draws_of(device, *key, self.seat.rank)
+        return draws_of(device, *key, self.process.rank)
 
     def share_statistics(self, model: nn.Module) -> None:
         """See ``Group.share_statistics``."""
@@ -175,8 +175,8 @@ class Several(Group):
 
     def stretch(self, count: int) -> slice:
         """See ``Group.stretch``."""
-        ends = _ends(count, self.seat.size)
-        return slice(ends[self.seat.rank], ends[self.seat.rank + 1])
+        ends = _ends(count, self.process.world_size)
+        return slice(ends[self.process.rank], ends[self.process.rank + 1])
 
     def add_up(self, *numbers: int) -> list[int]:
         """See ``Group.add_up``."""
@@ -190,9 +190,9 @@ class Several(Group):
         return [count > 0 for count in self.add_up(*flags)]
 
     def _from_first(self, content: bytes) -> bytes:
-        size = self.add_up(len(content) if self.leads else 0)[0]
+        size = self.add_up(len(content) if self.is_main else 0)[0]
         carried = torch.empty(size, dtype=torch.uint8)
-        if self.leads:
+        if self.is_main:
             carried.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         dist.broadcast(carried, src=0)
         return carried.numpy().tobytes()
@@ -208,21 +208,21 @@ def join(device: torch.device) -> Iterator[Group]:
     Raises:
         TrainingError: They do not meet.
     """
-    seat = find_seat()
-    if seat.size == 1:
+    process = read_process_rank()
+    if process.world_size == 1:
         yield Group()
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, rank=seat.rank, world_size=seat.size)
+        dist.init_process_group(backend, rank=process.rank, world_size=process.world_size)
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
         raise TrainingError(
-            f"process {seat.rank + 1} of {seat.size}",
+            f"process {process.rank + 1} of {process.world_size}",
             f"has not met the others ({said})",
             "start all of them with torchrun",
         ) from None
-    group = Several(seat, device)
+    group = Several(process, device)
     yield group
     # Only at a good end: after a bad one the others may never come.
     group.any(False)

@@ -21,17 +21,17 @@ from pipeline.params import Recipe, Views
 from pipeline.progress import Track, silent
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.distributed import Group
+from pipeline.training.finite_checks import check_weights
 from pipeline.training.freezing import learn_all, learn_head
 from pipeline.training.history import Epoch, has_settled, kept_epoch
-from pipeline.training.judging import validation_accuracy
-from pipeline.training.lesson import Lesson
 from pipeline.training.mixing import check_mixing
-from pipeline.training.optimisation import build_average, build_optimizer, rate_factor
+from pipeline.training.optimizer import build_average, build_optimizer, rate_factor
 from pipeline.training.precision import resolve_precision
-from pipeline.training.soundness import check_weights
 from pipeline.training.state import State
+from pipeline.training.step import TrainingStep
 from pipeline.training.stopping import TrainingStopped
 from pipeline.training.teacher import CachedTeacher, Teacher
+from pipeline.training.validation import validation_accuracy
 
 _ALONE = Group()
 
@@ -115,7 +115,7 @@ def train(
     if places is None:
         places = np.arange(len(train_split))
     group.check(recipe, len(places))
-    if not group.leads:
+    if not group.is_main:
         checkpoints, track = None, silent
         on_epoch, on_resume = _heard_from_first, _heard_from_first
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +131,7 @@ def train(
         device,
     )
     network = group.spread(model, frozen=freeze_epochs > 0)
-    lesson = Lesson(
+    lesson = TrainingStep(
         state,
         cast("nn.Module", torch.compile(network)) if recipe.compile else network,
         group,
@@ -163,7 +163,7 @@ def train(
             step = next(steps)
             for layers in state.optimizer.param_groups:
                 layers["lr"] = recipe.lr * factor(step)
-            lesson.take(batch)
+            lesson.run(batch)
             stopped, due = group.any(stop(), checkpoints is not None and checkpoints.due())
             if checkpoints is not None and (stopped or due):
                 check_weights(model, f"after {lesson.moment}")

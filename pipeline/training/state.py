@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.training.draws import random_states, set_random_states
 from pipeline.training.history import Epoch
+from pipeline.training.rng import random_states, set_random_states
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """How training ends before its time when it is asked to."""
 
-from pipeline.stopping import Stopped
+from pipeline.errors import Stopped
 
 
 class TrainingStopped(Stopped):

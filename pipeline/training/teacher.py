@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import TrainingError
-from pipeline.models.asking import ask
 from pipeline.models.classifier import Classifier
+from pipeline.models.inference import teacher_logits
 
 
 class Teacher(Protocol):
@@ -127,4 +127,4 @@ class LiveTeacher:
 
     def answer(self, view: int, places: NDArray[np.int64], pixels: Tensor) -> Tensor:
         """What it says of these pixels."""
-        return ask(self.model, pixels, self.precision)
+        return teacher_logits(self.model, pixels, self.precision)

@@ -16,10 +16,10 @@ from torch import Tensor
 from pipeline.params import Views
 from pipeline.views.auto_augment import auto_augment
 from pipeline.views.colour import recolour
-from pipeline.views.draws import count_draws, draw
 from pipeline.views.erasing import erase
 from pipeline.views.geometry import warp
 from pipeline.views.pixels import to_bytes, to_unit_range
+from pipeline.views.rng import count_draws, draw
 
 __all__ = ["make_views", "to_bytes", "to_unit_range"]
 

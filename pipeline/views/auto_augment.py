@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.params import Views
-from pipeline.views.draws import DRAWS_PER_OPERATION, Draw, count_operations
 from pipeline.views.operations import OPERATIONS, Reach, apply
+from pipeline.views.rng import DRAWS_PER_OPERATION, Draw, count_operations
 
 _BINS = 31  # magnitudes 0 … 30
 

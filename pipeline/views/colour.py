@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.params import Views
-from pipeline.views.draws import Draw
 from pipeline.views.means import mean_over
+from pipeline.views.rng import Draw
 
 
 def recolour(pixels: Tensor, draws: Tensor, recipe: Views) -> Tensor:

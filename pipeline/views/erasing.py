@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.views.draws import Draw
 from pipeline.views.means import mean_over
+from pipeline.views.rng import Draw
 
 
 def erase(pixels: Tensor, draws: Tensor, share: float) -> Tensor:

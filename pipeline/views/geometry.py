@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.params import Views
-from pipeline.views.draws import Draw
+from pipeline.views.rng import Draw
 
 
 def warp(pixels: Tensor, draws: Tensor, recipe: Views) -> Tensor:

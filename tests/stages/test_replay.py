@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.choice import choose
 from pipeline.measure.evaluation import read_evaluation
 from pipeline.params import load_params
+from pipeline.shipping.choice import choose
 from tests.small_project import PROJECT
 
 RECORDINGS = PROJECT / "tests/recordings"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.measure.devices.device import Ended, Files
-from pipeline.measure.devices.there import environment
+from pipeline.measure.devices.remote_runner import environment
 from pipeline.measure.host import Host, describe_host
 
 

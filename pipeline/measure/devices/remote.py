@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from pipeline.errors import ArtefactError, DeviceError
 from pipeline.files import whole_file
-from pipeline.measure.devices import there
+from pipeline.measure.devices import remote_runner
 from pipeline.measure.devices.connection import Answer, Connection
 from pipeline.measure.devices.device import Ended, Files
 from pipeline.measure.host import Host, as_ranges, read_cpuinfo, vector_flags
@@ -35,7 +35,7 @@ class RemoteDevice:
     def __init__(self, listed: ListedDevice, connection: Connection) -> None:
         self._listed = listed
         self._connection = connection
-        self._agent = Path(there.__file__).read_text(encoding="utf-8")
+        self._agent = Path(remote_runner.__file__).read_text(encoding="utf-8")
         self._store: str | None = None
         self._present: set[str] = set()
         self._check_python()
@@ -84,7 +84,7 @@ class RemoteDevice:
         """
         store = self._open()
         try:
-            key = there.content_key(files.folder, files.names)
+            key = remote_runner.content_key(files.folder, files.names)
         except OSError as error:
             raise ArtefactError(
                 Path(error.filename), f"cannot be read ({error.strerror})"
@@ -108,7 +108,7 @@ class RemoteDevice:
         given = [] if out is None else ["--out", written]
         words = ["run", package, str(threads), self._listed.python, *arguments, *given]
         answer = self._call(words)
-        said, _, code = answer.stderr.rpartition(f"\n{there.ENDED}")
+        said, _, code = answer.stderr.rpartition(f"\n{remote_runner.ENDED}")
         ended = Ended(int(code.split()[0]), answer.stdout.decode("utf-8", "replace"), said)
         if ended.code and any(sign in said for sign in _FULL):
             raise self._full(said)
@@ -156,9 +156,11 @@ class RemoteDevice:
         self, words: Sequence[str], feed: Callable[[IO[bytes]], None] | None = None
     ) -> Answer:
         answer = self._connection.run(self._quoted(["-c", self._agent, *words]), feed)
-        _, begun, stdout = answer.stdout.partition(there.BEGIN)
+        _, begun, stdout = answer.stdout.partition(remote_runner.BEGIN)
         if not begun or answer.code:
-            said = answer.stderr.strip().rpartition("\n")[2].removeprefix(there.FAILED).strip()
+            said = (
+                answer.stderr.strip().rpartition("\n")[2].removeprefix(remote_runner.FAILED).strip()
+            )
             if any(sign in said for sign in _FULL):
                 raise self._full(said)
             raise DeviceError(

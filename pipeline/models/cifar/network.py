@@ -14,7 +14,7 @@ class CifarNetwork(nn.Module):
     """Takes normalised images float32 [n, 3, height, width] and returns logits [n, classes].
 
     Attributes:
-        pretrained_cfg: Normalisation and the head's name, under timm's keys.
+        pretrained_cfg: Normalization and the head's name, under timm's keys.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ def convolution(
 def normalised(
     inside: int, outside: int, kernel: int, *, stride: int = 1, groups: int = 1, relu: bool = True
 ) -> nn.Sequential:
-    """A convolution, batch normalisation and, if asked for, ReLU."""
+    """A convolution, batch normalization and, if asked for, ReLU."""
     layers = [
         convolution(inside, outside, kernel, stride=stride, groups=groups),
         nn.BatchNorm2d(outside),

@@ -1,6 +1,6 @@
 """Residual networks for 32 px images (He et al., arXiv 1512.03385, section 4.2).
 
-Shortcuts that change the shape are convolutions of one pixel with batch normalisation, as the
+Shortcuts that change the shape are convolutions of one pixel with batch normalization, as the
 distillation literature has them, where the paper pads with zeros. ``x4`` has four times the
 channels, but a stem of 32. ``resnet50`` is the ImageNet network with a stem of three pixels and
 stride 1, and without the first pooling.

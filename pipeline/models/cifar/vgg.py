@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalisation and one linear layer.
+"""VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalization and one linear layer.
 
 Three poolings, so that a side of 32 px ends as 4, over which the mean is taken.
 """

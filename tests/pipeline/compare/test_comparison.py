@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.compare.analysis import judge
 from pipeline.compare.comparison import run_comparison
-from pipeline.compare.judgement import judge
 from pipeline.compare.plan import trials_of
-from pipeline.compare.runs import Bench, Store, train_run
+from pipeline.compare.runs import ComparisonSetup, RunStore, train_run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
@@ -52,7 +52,7 @@ def bench(tmp_path_factory):
     labels = np.arange(24) % len(CLASSES)
     logits = np.stack([4.0 * np.eye(3)[labels]] * VIEWS).astype(np.float32)
     folds = [np.flatnonzero(np.arange(24) // 8 == k) for k in range(3)]
-    return Bench(
+    return ComparisonSetup(
         PreparedData(folder, info),
         CachedTeacher(logits),
         lambda: np.eye(3),
@@ -70,7 +70,7 @@ def compare(bench, store, compare=COMPARE):
 
 
 def test_every_run_is_trained_once_and_a_second_comparison_trains_nothing(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     finals, done = compare(bench, store)
     assert [(d.run.entry, d.run.fold, d.run.seed) for d in done] == [
         ("labels", 0, 0),
@@ -90,7 +90,7 @@ def test_every_run_is_trained_once_and_a_second_comparison_trains_nothing(bench,
 
 
 def test_the_setting_with_the_best_trial_is_the_one_that_is_run(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     finals, done = compare(bench, store)
     for name, runs in finals.items():
         trials = [d for d in done if d.run.entry == name and d.run.fold is not None]
@@ -100,7 +100,7 @@ def test_the_setting_with_the_best_trial_is_the_one_that_is_run(bench, tmp_path)
 
 
 def test_with_several_folds_the_mean_over_them_decides(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     several = COMPARE.model_copy(update={"trial_folds": 3})
     finals, done = compare(bench, store, several)
     assert len(done) == done[-1].total == 2 * (2 * 3 + 2)
@@ -120,12 +120,12 @@ def test_with_several_folds_the_mean_over_them_decides(bench, tmp_path):
             means.append(trial["accuracy"])
         assert entry["setting"] == entry["trials"][int(np.argmax(means))]["setting"]
     # The runs on the first fold are those of a comparison on one fold.
-    _, new = compare(bench, Store(tmp_path))
+    _, new = compare(bench, RunStore(tmp_path))
     assert all(d.run.fold is None for d in new)
 
 
 def test_a_lost_run_alone_is_done_again_and_ends_in_the_same_weights(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     finals, _ = compare(bench, store)
     lost = bench.name_of(finals["mse"][1])
     weights = (tmp_path / lost / "model.safetensors").read_bytes()
@@ -136,7 +136,7 @@ def test_a_lost_run_alone_is_done_again_and_ends_in_the_same_weights(bench, tmp_
 
 
 def test_what_would_train_other_weights_is_another_run(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     finals, _ = compare(bench, store)
     run = finals["mse"][0]
     other = [
@@ -180,7 +180,7 @@ def test_the_students_of_a_comparison_start_from_pretrained_weights(bench, tmp_p
     }
     run = trials_of(COMPARE.entries[0], RECIPE, COMPARE)[0][0]
     run = replace(run, distill=run.distill.changed(changes))
-    train_run(run, bench, Store(tmp_path / "runs"))
+    train_run(run, bench, RunStore(tmp_path / "runs"))
     kept, _ = load_classifier(tmp_path / "runs" / bench.name_of(run), torch.device("cpu"))
     for name, tensor in donor.state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
@@ -192,17 +192,17 @@ def test_a_random_class_order_is_another_one_with_every_seed(bench, tmp_path):
         "set": {"method": "figkd", "class_order.kind": "random"},
         "tune": {"figkd.weight": [0.1, 0.2]},
     }
-    finals, _ = compare(bench, Store(tmp_path), Compare(entries=[entry], trials=2, seeds=2))
+    finals, _ = compare(bench, RunStore(tmp_path), Compare(entries=[entry], trials=2, seeds=2))
     assert [run.distill.class_order.seed for run in finals["shuffled"]] == [0, 1]
 
 
 def test_a_run_that_another_process_holds_is_left_to_it_until_nothing_else_is_left(bench, tmp_path):
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     _, done = compare(bench, store)
     held = bench.name_of(done[0].run)
     with (
         store.claim(held, wait=False) as ours,
-        Store(tmp_path).claim(held, wait=False) as theirs,
+        RunStore(tmp_path).claim(held, wait=False) as theirs,
     ):
         assert (ours, theirs) == (True, False)
     with store.claim(held, wait=False) as free_again:
@@ -212,7 +212,7 @@ def test_a_run_that_another_process_holds_is_left_to_it_until_nothing_else_is_le
 def test_the_test_split_is_read_only_by_the_judge(bench, tmp_path):
     hidden = bench.data.folder / "test"
     hidden.rename(hidden.with_name("hidden"))
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     try:
         finals, _ = compare(bench, store)
     finally:
@@ -237,4 +237,4 @@ def test_the_test_split_is_read_only_by_the_judge(bench, tmp_path):
 
 def test_nothing_to_compare_is_refused(bench, tmp_path):
     with pytest.raises(ParameterError, match=r"compare\.entries: is empty"):
-        compare(bench, Store(tmp_path), Compare(entries=[]))
+        compare(bench, RunStore(tmp_path), Compare(entries=[]))

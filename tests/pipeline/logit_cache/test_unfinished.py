@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.errors import TrainingError
+from pipeline.errors import Stopped, TrainingError
 from pipeline.logit_cache import open_logit_cache, unfinished
-from pipeline.stopping import Stopped
 from tests.killable import Killable
 from tests.pipeline.logit_cache.small_cache import MANY, key_of, prepare, teacher, write, write_in
 

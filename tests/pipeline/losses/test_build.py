@@ -13,7 +13,7 @@ OPTIONS = {
     "kd": KD(temperature=3.0),
     "dkd": DKD(beta=2.0),
     "dist": DIST(gamma=2.0),
-    "logit_mse": LogitMSE(weight=0.2, centred=True),
+    "logit_mse": LogitMSE(weight=0.2, centered=True),
 }
 EXPECTED = {
     "figkd": FiGKDLoss(OPTIONS["figkd"], 7, ORDER, 0.1),

@@ -12,11 +12,11 @@ from pipeline.params import DIST, DKD, KD, LogitMSE
 
 RIVALS = {
     "kd": (KDLoss, KD),
-    "standardised kd": (KDLoss, lambda **options: KD(standardised=True, **options)),
+    "standardized kd": (KDLoss, lambda **options: KD(standardized=True, **options)),
     "dkd": (DKDLoss, DKD),
     "dist": (DISTLoss, DIST),
     "mse": (LogitMSELoss, LogitMSE),
-    "centred mse": (LogitMSELoss, lambda **options: LogitMSE(centred=True, **options)),
+    "centered mse": (LogitMSELoss, lambda **options: LogitMSE(centered=True, **options)),
 }
 
 

@@ -12,12 +12,12 @@ from pipeline.params import KD
 IMAGES, CLASSES = 4, 7
 
 
-def closed_form(student, teacher, temperature, standardised=False):
+def closed_form(student, teacher, temperature, standardized=False):
     """T² times the mean over images of KL(teacher ‖ student), in float64 NumPy."""
 
     def log_probabilities(logits):
         x = logits.numpy()
-        if standardised:
+        if standardized:
             x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
         return log_softmax(x / temperature, axis=1)
 
@@ -25,13 +25,13 @@ def closed_form(student, teacher, temperature, standardised=False):
     return temperature**2 * np.mean(np.sum(np.exp(p) * (p - q), axis=1))
 
 
-@pytest.mark.parametrize("standardised", [False, True])
+@pytest.mark.parametrize("standardized", [False, True])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-def test_the_loss_is_the_closed_form(logits, labels, cross_entropy, temperature, standardised):
+def test_the_loss_is_the_closed_form(logits, labels, cross_entropy, temperature, standardized):
     student, teacher = logits(1), logits(2)
-    options = KD(weight=0.7, label_weight=0.2, temperature=temperature, standardised=standardised)
+    options = KD(weight=0.7, label_weight=0.2, temperature=temperature, standardized=standardized)
     loss = KDLoss(options, 0.1)(student, labels, teacher, 0.0)
-    expected = closed_form(student, teacher, temperature, standardised)
+    expected = closed_form(student, teacher, temperature, standardized)
     hard = cross_entropy(student, labels, 0.1)
     assert loss.parts["divergence"].item() == pytest.approx(expected, rel=1e-7)
     assert loss.total.item() == pytest.approx(0.2 * hard + 0.7 * expected, rel=1e-7)
@@ -58,7 +58,7 @@ def test_the_standardised_one_is_the_published_one_at_the_temperature_of_its_dev
     """Its code divides by n - 1 in the deviation, its paper by n: a factor on the temperature."""
     classes = single_batch[0].shape[1]
     ratio = classes / (classes - 1)
-    options = KD(weight=9 / ratio, label_weight=1.0, temperature=2 * ratio**0.5, standardised=True)
+    options = KD(weight=9 / ratio, label_weight=1.0, temperature=2 * ratio**0.5, standardized=True)
     theirs = published("LogitStdKDLoss", temperature=2.0, alpha=1.0, beta=9.0)
     agrees(KDLoss(options), theirs, single_batch, value_and_gradient)
 
@@ -82,7 +82,7 @@ shifts = hnp.arrays(np.float64, (IMAGES, 1), elements=st.floats(-100, 100))
 def test_standardised_kd_sees_neither_scale_nor_shift_of_an_images_logits(
     logits, labels, student_scale, student_shift, teacher_scale, teacher_shift
 ):
-    objective = KDLoss(KD(standardised=True, temperature=2.0))
+    objective = KDLoss(KD(standardized=True, temperature=2.0))
 
     def divergence(student, teacher):
         return objective(student, labels, teacher, 0.0).parts["divergence"]

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import MeasurementError
 from pipeline.measure.latency import Stopping, measure_latency
-from pipeline.measure.predictions import predict
+from pipeline.measure.predictions import measure_logits
 from pipeline.measure.throughput import measure_throughput
 from tests.pipeline.measure.linear_model import write_model
 
@@ -16,7 +16,7 @@ RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
 @pytest.mark.parametrize("batch", ["batch", 1])
 def test_logits_are_those_of_the_bare_runtime(tmp_path, images, batch):
     model = write_model(tmp_path / "model.onnx", batch=batch)
-    logits = predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
+    logits = measure_logits(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
     session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
     expected = [session.run(["logits"], {"images": i[None]})[0][0] for i in np.load(images)]
     assert logits.dtype == np.float32
@@ -26,14 +26,14 @@ def test_logits_are_those_of_the_bare_runtime(tmp_path, images, batch):
 def test_logits_that_are_not_finite_are_refused_by_name(tmp_path, images):
     model = write_model(tmp_path / "model.onnx", scale=np.inf)
     with pytest.raises(MeasurementError, match=r"model\.onnx: its logits of 70 of 70 images"):
-        predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
+        measure_logits(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
 
 
 def test_a_damaged_model_is_named(tmp_path, images):
     model = write_model(tmp_path / "model.onnx")
     model.path.write_bytes(model.path.read_bytes()[:300])
     with pytest.raises(MeasurementError, match=r"model\.onnx: could not be run: .*cannot load it"):
-        predict(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
+        measure_logits(model, images, threads=1, runtime_folder=RUNTIME_FOLDER)
 
 
 def test_the_device_runtime_times_what_it_is_asked_to(tmp_path, images):

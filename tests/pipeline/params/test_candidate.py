@@ -21,9 +21,9 @@ from pipeline.params import Candidate
         ({"format": "qoperator", "types": "u8u8"}, "for signed weights only"),
         ({"method": "weights"}, "turns int8 weights into fp32 as it loads them"),
         ({"runtime": "openvino", "method": "dynamic"}, "need the ranges beforehand"),
-        ({"precision": "fp16", "method": "aware"}, "fp16 has no option method: it is for int8"),
+        ({"precision": "fp16", "method": "qat"}, "fp16 has no option method: it is for int8"),
         (
-            {"method": "aware", "reduce_range": False},
+            {"method": "qat", "reduce_range": False},
             "aware int8 by onnxruntime has no option reduce_range: no options",
         ),
         (

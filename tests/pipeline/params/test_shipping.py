@@ -22,7 +22,7 @@ def test_the_name_of_a_mixed_candidate_is_kept_for_it():
         " onnxruntime, precision: int8}, {name: b-mixed, runtime: openvino, precision: fp16}]"
     )
     assert "'b-mixed' is kept for what ladder.mixed may make" in refusal(FILE, taken)
-    assert load_params(FILE, [taken, "quantize.ladder.mixed=false"]).quantize.candidates
+    assert load_params(FILE, [taken, "quantize.mixed_precision.mixed=false"]).quantize.candidates
 
 
 def test_rounds_must_be_able_to_end():

@@ -11,7 +11,7 @@ from pipeline.params import Candidate, Params, load_params
 from tests.pipeline.params.own_file import FILE, PROJECT, leaves, refusal
 
 ORT = "name: a, runtime: onnxruntime, precision"
-AWARE = "name: b, runtime: openvino, precision: int8, method: aware"
+AWARE = "name: b, runtime: openvino, precision: int8, method: qat"
 
 
 def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -81,9 +81,9 @@ def test_the_schema_for_editors_is_up_to_date():
         ([f"quantize.candidates=[{{{ORT}: fp32}}, {{{ORT}: int8}}]"], "same name: a"),
         (
             [f"quantize.candidates=[{{{ORT}: fp32}}, {{{AWARE}}}]"],
-            "candidate 'b' has method aware, and recover.epochs is 0; raise that",
+            "candidate 'b' has method qat, and qat.epochs is 0; raise that",
         ),
-        (["recover.epochs=-1"], "recover.epochs = -1"),
+        (["qat.epochs=-1"], "qat.epochs = -1"),
         (
             ["quantize.candidates=[{name: teacher, runtime: onnxruntime, precision: fp32}]"],
             "'teacher'",

@@ -5,19 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.files import read_json, write_json
-from pipeline.hashing import hash_file, hash_value
+from pipeline.export.parity import Difference, Parity
+from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, paired_drop, score
-from pipeline.measure.demand import Demand, Moment
 from pipeline.measure.evaluation import Evaluation, Measured
+from pipeline.measure.footprint import Footprint, Moment
 from pipeline.measure.host import Host
 from pipeline.measure.latency import Latency, paired_ratio
 from pipeline.measure.throughput import Rate, Threaded, Throughput
 from pipeline.params import Params
-from pipeline.parity import Difference, Parity
 from pipeline.report.facts import read_facts
-from pipeline.select import Limits, Measurement, select
-from pipeline.verify import Figures, Verified
+from pipeline.shipping.select import Limits, Measurement, select
+from pipeline.shipping.verify import Figures, Verified
 
 CLASSES = (
     "mono 0 %",
@@ -155,7 +154,7 @@ def _evaluation(rng):
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
             ratio=paired_ratio(latencies[name].round_ratios, latencies[REFERENCE].round_ratios),
-            demand=Demand(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
+            demand=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
         )
 
@@ -372,16 +371,16 @@ class Run:
         """As if one of the candidates came of a recovered student."""
         path = self.root / "models/candidates/candidates.json"
         made = read_json(path)
-        made["candidates"][1]["options"] = {"method": "aware"}
+        made["candidates"][1]["options"] = {"method": "qat"}
         write_json(path, made)
-        (self.root / "models/recovered").mkdir()
-        write_json(self.root / "models/recovered/recovery.json", self.recovery | changes)
+        (self.root / "models/qat").mkdir()
+        write_json(self.root / "models/qat/qat.json", self.recovery | changes)
 
     def read(self):
         return read_facts(
             prepared=self.root / "data/prepared",
             student=self.root / "models/student",
-            recovered=self.root / "models/recovered",
+            recovered=self.root / "models/qat",
             candidates=self.root / "models/candidates",
             reports=self.reports,
             manifest=self.root / "dist/manifest.json",

@@ -96,12 +96,12 @@ def test_a_verification_of_another_form_is_refused(run):
 def test_a_recovery_is_read_where_a_candidate_came_of_it(run):
     assert run.read().recovery is None
     run.recover()
-    assert run.read().recovery == read_json(run.root / "models/recovered/recovery.json")
+    assert run.read().recovery == read_json(run.root / "models/qat/qat.json")
 
 
 def test_a_recovery_of_another_student_is_refused(run):
     run.recover(student="ff" * 32)
-    with pytest.raises(ArtefactError, match=r"recovery.json: is of another student"):
+    with pytest.raises(ArtefactError, match=r"qat.json: is of another student"):
         run.read()
 
 

@@ -323,7 +323,7 @@ def test_the_method_says_what_it_is(facts):
     kd = with_method(method="kd")
     assert "arXiv" not in kd.text
     options = dict(row[:2] for row in rows(table(kd, "Options of the method")))
-    assert options["temperature"] == "4" and options["standardised"] == "no"
+    assert options["temperature"] == "4" and options["standardized"] == "no"
 
     labels_alone = with_method(method="cross_entropy")
     assert "learned from the labels alone" in labels_alone.text
@@ -363,7 +363,7 @@ def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
         "from pipeline.report.page import render\n"
         "root = Path(sys.argv[1])\n"
         "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
-        "                   recovered=root / 'models/recovered',\n"
+        "                   recovered=root / 'models/qat',\n"
         "                   candidates=root / 'models/candidates',\n"
         "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
         "sys.stdout.buffer.write(render(facts).encode())\n"

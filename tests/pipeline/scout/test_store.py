@@ -6,28 +6,28 @@ import pytest
 from pipeline.errors import ArtefactError
 from pipeline.params import Candidate, Scout
 from pipeline.scout import store as store_module
-from pipeline.scout.measuring import Bench, Student, Timing
+from pipeline.scout.measuring import ScoutSetup, Student, Timing
 from pipeline.scout.photographs import Photographs
-from pipeline.scout.store import Store, key_of
+from pipeline.scout.store import StudentStore, key_of
 
 FP32 = Candidate(name="fp32", runtime="onnxruntime", precision="fp32")
 INT8 = Candidate(name="int8", runtime="onnxruntime", precision="int8")
-BENCH = Bench(Photographs("birds", 8, "crop", (b"a",)), [FP32], 18, Scout(), 1, Path("deploy"))
+BENCH = ScoutSetup(Photographs("birds", 8, "crop", (b"a",)), [FP32], 18, Scout(), 1, Path("deploy"))
 STUDENT = Student("one", 96, 10, 20, [Timing("fp32", 5, 1.0, 0.9, 1.1, [1.0, 1.1])])
 
 
 def test_a_student_that_was_kept_is_read_as_it_was(tmp_path):
-    store = Store(tmp_path / "scout")
+    store = StudentStore(tmp_path / "scout")
     assert store.read("key") is None
     store.keep("key", STUDENT)
-    assert Store(tmp_path / "scout").read("key") == STUDENT
+    assert StudentStore(tmp_path / "scout").read("key") == STUDENT
     assert store.read("other") is None
 
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "key.json").write_text('{"model": "one"}')
     with pytest.raises(ArtefactError, match=r"key\.json: is no measured student; delete it"):
-        Store(tmp_path).read("key")
+        StudentStore(tmp_path).read("key")
 
 
 @pytest.mark.parametrize(

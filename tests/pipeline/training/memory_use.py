@@ -19,13 +19,13 @@ from torch import nn
 
 from pipeline.data.prepared import FORMAT as DATA_FORMAT
 from pipeline.data.prepared import open_prepared
+from pipeline.errors import Stopped
 from pipeline.files import write_json
 from pipeline.logit_cache import CacheKey, open_logit_cache, write_logit_cache
 from pipeline.logit_cache.layout import FORMAT as CACHE_FORMAT
 from pipeline.losses import KDLoss
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import KD, Recipe, Views
-from pipeline.stopping import Stopped
 from pipeline.training.loop import train
 from pipeline.training.teacher import CachedTeacher
 

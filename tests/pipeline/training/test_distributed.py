@@ -16,7 +16,7 @@ from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Distill, Finetune
 from pipeline.training import distributed
 from pipeline.training.distributed import Group, join
-from pipeline.training.seat import Seat
+from pipeline.training.process_rank import ProcessRank
 from tests.pipeline.training import train_together
 from tests.pipeline.training.train_together import CASES
 
@@ -117,16 +117,16 @@ def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
 )
 def test_more_processes_than_images_are_refused(section, changes, images, says):
     recipe = section(**{"epochs": 1, "lr": 0.1, "weight_decay": 0.0, **changes})
-    five = distributed.Several(Seat(0, 5, 0), CPU)
+    five = distributed.Several(ProcessRank(0, 5, 0), CPU)
     with pytest.raises(ParameterError, match=says + r".* for 5 processes; raise it, or start"):
         five.check(recipe, images)
-    distributed.Several(Seat(0, 3, 0), CPU).check(recipe, images)
+    distributed.Several(ProcessRank(0, 3, 0), CPU).check(recipe, images)
     Group().check(recipe, images)
 
 
 @pytest.mark.parametrize("count", [8, 9, 10, 11, 3])
 def test_shares_are_all_of_a_batch_and_about_equal(count):
-    shares = [distributed.Several(Seat(rank, 4, 0), CPU).stretch(count) for rank in range(4)]
+    shares = [distributed.Several(ProcessRank(rank, 4, 0), CPU).stretch(count) for rank in range(4)]
     places = [list(range(count))[share] for share in shares]
     assert list(chain.from_iterable(places)) == list(range(count))
     assert max(map(len, places)) - min(map(len, places)) <= 1
@@ -137,7 +137,7 @@ def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         before = network(pixels)
-        distributed.Several(Seat(0, 2, 0), torch.device("cuda")).adapt(network)
+        distributed.Several(ProcessRank(0, 2, 0), torch.device("cuda")).adapt(network)
         assert any(isinstance(layer, SyncBatchNormAct) for layer in network.modules())
         torch.testing.assert_close(network(pixels), before)
 

@@ -16,8 +16,8 @@ from pipeline.losses import (
 )
 from pipeline.models.classifier import build_classifier
 from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE
-from pipeline.training.judging import predict
 from pipeline.training.teacher import CachedTeacher
+from pipeline.training.validation import compute_logits
 from tests.pipeline.training.stand_ins import (
     CPU,
     SIZE,
@@ -46,7 +46,7 @@ def test_a_learnable_problem_is_learned(optimizer):
     assert [epoch.epoch for epoch in trained.history] == list(range(1, 13))
     assert losses[-1] < 0.5 * losses[0]
     assert trained.best.val_accuracy > 0.9
-    right = predict(trained.model, val, CPU).argmax(1) == val.labels
+    right = compute_logits(trained.model, val, CPU).argmax(1) == val.labels
     assert right.mean() == trained.best.val_accuracy
 
 
@@ -131,7 +131,7 @@ def test_the_best_epoch_by_validation_is_what_is_returned():
     # The first of the three best.
     assert trained.best == trained.history[3]
     assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
-    assert predict(trained.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
+    assert compute_logits(trained.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
 
 
 def test_the_last_weights_are_kept_where_that_is_asked_for():

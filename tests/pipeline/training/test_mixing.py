@@ -111,7 +111,7 @@ class Grey(torch.nn.Module):
         self.idle = torch.nn.Parameter(torch.zeros(CLASSES))
 
     def forward(self, pixels):
-        # 0.25 and 0.5 undo the normalisation of the small network.
+        # 0.25 and 0.5 undo the normalization of the small network.
         return 0 * self.idle + (pixels.mean(dim=(1, 2, 3)) * 0.25 + 0.5)[:, None]
 
 

@@ -152,7 +152,7 @@ def train_stopped(folder: Path, group: Group, device: torch.device) -> None:
 
     keep(folder / "never_stopped", start(folder / "never_stopped"))
     left = iter(range(5))
-    asked = group.seat.rank == group.seat.size - 1
+    asked = group.process.rank == group.process.world_size - 1
     try:
         start(folder / "stopped", lambda: asked and next(left, None) is None)
     except TrainingStopped as stopped:
@@ -171,7 +171,7 @@ def keep(folder: Path, trained: Trained) -> None:
 def main(folder: Path, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
     with join(device) as group:
-        own = folder / str(group.seat.rank)
+        own = folder / str(group.process.rank)
         for name in CASES:
             keep(own / name, train_case(name, group, device))
         if device.type == "cuda":

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.params import Views
 from pipeline.views import make_views
-from pipeline.views.draws import draw
+from pipeline.views.rng import draw
 from tests.pipeline.views.made_views import CPU, EVERYTHING, NOTHING, noise, views_of
 
 

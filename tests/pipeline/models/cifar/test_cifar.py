@@ -14,14 +14,14 @@ from torchvision.models.resnet import ResNet as TorchvisionResNet
 from torchvision.models.shufflenetv2 import InvertedResidual
 from torchvision.models.vgg import make_layers
 
-from pipeline.export import export_onnx
+from pipeline.export.onnx_export import export_onnx
+from pipeline.export.parity import check_parity
 from pipeline.models.cifar import NETWORKS
 from pipeline.models.cifar.shufflenet import GroupedUnit, Shuffle
 from pipeline.models.cifar.wide_resnet import PreActivated
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.models.head import head_weights, read_head_weights
 from pipeline.models.zoo import count_parameters
-from pipeline.parity import check_parity
 
 CLASSES = tuple(f"class-{number}" for number in range(5))
 SMALLEST = ("cifar_resnet8", "cifar_wrn_16_1", "cifar_shufflenet_v1", "cifar_mobilenet_v2")

@@ -1,0 +1,87 @@
+"""What a candidate loses on the validation images, and whether that is too much."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from finch_runtime.errors import RuntimeProblem
+from finch_runtime.prediction import predict
+from finch_runtime.session import open_session
+from numpy.typing import NDArray
+
+from pipeline.errors import QuantizationError
+from pipeline.measure.accuracy import Drop, correct, paired_drop
+
+Runtime = Literal["onnxruntime", "openvino"]
+
+
+class CandidateValidator:
+    """Holds candidates to the exported student, with the sessions that devices use.
+
+    Args:
+        student: The exported student.
+        images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
+        labels: int [n].
+        max_drop: Largest accepted loss of accuracy, in percentage points.
+        max_drop_bound: Largest accepted upper end of its 95 % interval, in percentage points.
+        threads: Threads of the inference runtime.
+    """
+
+    def __init__(
+        self,
+        student: Path,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.integer],
+        *,
+        max_drop: float,
+        max_drop_bound: float,
+        threads: int = 1,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.max_drop = max_drop
+        self.max_drop_bound = max_drop_bound
+        self._student = student
+        self._threads = threads
+
+    @cached_property
+    def student_logits(self) -> NDArray[np.float32]:
+        """Those of the fp32 student: float32 [n, classes]."""
+        return self.logits(self._student, "onnxruntime")
+
+    def logits(
+        self, model: Path, runtime: Runtime, images: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
+        """Logits, float32 [n, classes], of all validation images unless others are given.
+
+        Raises:
+            QuantizationError: The runtime cannot run it; the message names what it lacks.
+        """
+        try:
+            session = open_session(model, runtime, self._threads)
+            return predict(session, self.images if images is None else images)
+        except RuntimeProblem as problem:
+            raise QuantizationError(
+                f"{model.parent.name}/{model.name}", problem.problem, "see quantize.candidates"
+            ) from problem
+
+    def drop(self, logits: NDArray[np.float32]) -> Drop:
+        """What a model with these logits of the validation images loses against the student."""
+        return paired_drop(correct(self.student_logits, self.labels), correct(logits, self.labels))
+
+    def accepts(self, drop: Drop) -> bool:
+        """Whether ``pipeline.shipping.select`` would not reject for this loss."""
+        return drop.points <= self.max_drop and drop.high <= self.max_drop_bound
+
+    @property
+    def can_accept(self) -> bool:
+        """Whether there are enough images for any candidate: one that changes no answer at all."""
+        return self.accepts(self.drop(self.student_logits))
+
+    def sample(self, count: int) -> NDArray[np.intp]:
+        """Places of about ``count`` images, evenly spread over all of them."""
+        images = len(self.labels)
+        return np.unique(np.linspace(0, images - 1, min(count, images)).round().astype(np.intp))

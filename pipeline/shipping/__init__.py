@@ -1,0 +1,1 @@
+"""Selects the candidate that ships, packs it, and verifies the archive."""

@@ -1,0 +1,156 @@
+import hashlib
+import io
+import os
+
+import numpy as np
+import pytest
+from finch_runtime.images import load_image
+from PIL import Image
+
+from pipeline.data.decoding_checks import MAX_BYTES, MIN_SIDE, Bad, Seen, look_at
+from pipeline.data.sources.photos import Photo
+from tests.damaged_photos import KINDS, draw, encode, write_damaged
+
+SIZE = 32
+RNG = np.random.default_rng(1)
+
+
+def look(path, size=SIZE, fit="crop"):
+    return look_at(Photo(path, path.name, 0), size, fit)
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def bits_apart(one, other):
+    return int(np.bitwise_count(one.look_hash ^ other.look_hash).sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_photograph_is_refused_and_never_raised(tmp_path, kind):
+    paths = write_damaged(tmp_path, kind)
+    assert paths
+    taken = [path.name for path in paths if not isinstance(look(path), Bad)]
+    assert taken == []
+
+
+def test_there_are_hundreds_of_damaged_files_of_many_kinds(tmp_path):
+    counts = [len(write_damaged(tmp_path, kind)) for kind in KINDS]
+    assert sum(counts) >= 200
+    assert len(counts) >= 10
+
+
+GOOD = {
+    "JPEG": ("a.JPG", draw(RNG), "JPEG", {}),
+    "progressive": ("a.jpeg", draw(RNG), "JPEG", {"progressive": True}),
+    "CMYK": ("a.jpg", draw(RNG).convert("CMYK"), "JPEG", {}),
+    "grey": ("a.png", draw(RNG).convert("L"), "PNG", {}),
+    "palette": ("a.png", draw(RNG).convert("P"), "PNG", {}),
+    "alpha": ("a.png", draw(RNG).convert("RGBA"), "PNG", {}),
+    "bilevel": ("a.tif", draw(RNG).convert("1"), "TIFF", {}),
+    "16 bits": (
+        "a.png",
+        Image.fromarray(RNG.integers(0, 65536, (30, 40), dtype=np.uint16)),
+        "PNG",
+        {},
+    ),
+    "still GIF": ("a.gif", draw(RNG), "GIF", {}),
+    "WebP": ("a.webp", draw(RNG), "WEBP", {}),
+    "smallest": ("a.bmp", draw(RNG, MIN_SIDE, MIN_SIDE), "BMP", {}),
+    "unknown suffix": ("a.photo", draw(RNG), "PNG", {}),
+    "turned": (
+        "a.jpg",
+        draw(RNG),
+        "JPEG",
+        {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"},
+    ),
+}
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_photograph_is_seen_as_the_device_sees_it(tmp_path, kind, fit):
+    name, image, form, options = GOOD[kind]
+    path = write(tmp_path / name, encode(image, form, **options))
+    seen = look(path, fit=fit)
+    assert isinstance(seen, Seen), seen
+    assert np.array_equal(seen.pixels, load_image(path, SIZE, fit))
+    assert (seen.width, seen.height) == image.size
+    assert seen.file_hash == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_a_phone_s_jpeg_with_a_second_picture_in_it_is_a_photograph(tmp_path):
+    first, second = draw(RNG), draw(RNG, 20, 20)
+    path = tmp_path / "portrait.jpg"
+    first.save(path, "MPO", save_all=True, append_images=[second])
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    seen = look(path)
+    assert isinstance(seen, Seen)
+    alone = look(write(tmp_path / "alone.jpg", encode(first, "JPEG")))
+    assert bits_apart(seen, alone) == 0
+
+
+def test_what_is_wrong_is_said_in_words(tmp_path):
+    assert look(write(tmp_path / "a.jpg", encode(draw(RNG), "PNG"))).problem == (
+        "is PNG by content, JPEG by its suffix"
+    )
+    assert look(write(tmp_path / "b.png", b"")).problem == "is empty"
+    assert "3 frames" in look(write_damaged(tmp_path, "moving")[0]).problem
+    assert "1 x 1 pixels" in look(write_damaged(tmp_path, "hardly a pixel")[0]).problem
+    assert "no such file" in look(tmp_path / "none.jpg").problem.lower()
+
+
+def test_a_pipe_a_folder_and_a_huge_file_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert look(tmp_path / "pipe.jpg") == look(tmp_path / "folder.jpg") == Bad("is not a file")
+    assert "bytes, more than" in look(tmp_path / "huge.jpg").problem
+
+
+def test_a_photograph_without_a_file_is_read_from_what_makes_it(tmp_path):
+    content = encode(draw(RNG), "PNG")
+    # Its path says nothing of the bytes: here it is the name of a table.
+    made = look_at(Photo(tmp_path / "rows.jpg", "row 3", 0, content=lambda: content), SIZE, "crop")
+    assert isinstance(made, Seen)
+    assert np.array_equal(made.pixels, load_image(io.BytesIO(content), SIZE, "crop"))
+
+
+def test_a_maker_that_fails_makes_a_bad_photograph(tmp_path):
+    def fail():
+        raise KeyError("row 3")
+
+    assert "row 3" in look_at(Photo(tmp_path, "row 3", 0, content=fail), SIZE, "crop").problem
+
+
+def test_one_image_saved_twice_without_loss_has_one_pixel_hash(tmp_path):
+    image = draw(RNG)
+    as_png, as_bmp = (
+        look(write(tmp_path / f"a.{form.lower()}", encode(image, form))) for form in ("PNG", "BMP")
+    )
+    assert as_png.file_hash != as_bmp.file_hash
+    assert as_png.pixel_hash == as_bmp.pixel_hash
+    assert as_png.pixel_hash != look(write(tmp_path / "b.png", encode(draw(RNG), "PNG"))).pixel_hash
+
+
+def test_a_copy_saved_with_loss_is_near_and_another_photograph_is_far(tmp_path):
+    image, unlike = (
+        Image.fromarray(RNG.integers(0, 256, (20, 25, 3), dtype=np.uint8)).resize((200, 160))
+        for _ in range(2)
+    )
+    one = look(write(tmp_path / "one.png", encode(image, "PNG")), size=96)
+    small = image.resize((120, 96), Image.Resampling.BILINEAR)
+    copy = look(write(tmp_path / "copy.jpg", encode(small, "JPEG", quality=60)), size=96)
+    other = look(write(tmp_path / "other.png", encode(unlike, "PNG")), size=96)
+    assert bits_apart(one, copy) <= 16
+    assert bits_apart(one, other) > 64
+
+
+def test_an_image_of_one_colour_has_no_contrast(tmp_path):
+    blank = look(write(tmp_path / "a.png", encode(Image.new("RGB", (40, 40), "teal"), "PNG")))
+    assert blank.contrast == 0
+    assert look(write(tmp_path / "b.png", encode(draw(RNG), "PNG"))).contrast > 10

@@ -1,0 +1,175 @@
+"""A file of QDQ pairs is held to PyTorch at each rounding; needs a C++ compiler."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from pipeline.errors import ExportError
+from pipeline.models.pretrained import start_classifier
+from pipeline.params import load_params
+from pipeline.qat.fake_quantize import FakeQuantized, fake_quantize
+from pipeline.qat.parity import check_roundings
+from pipeline.qat.qdq_export import export_qdq
+from tests.pipeline.qat.conftest import SIZE, photographs, student
+from tests.small_project import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
+
+IMAGES = np.array(photographs(16, seed=1).images)
+LARGE = 64
+NOISE = np.random.default_rng(0).integers(0, 256, (16, LARGE, LARGE, 3), dtype=np.uint8)
+
+
+def check(model: FakeQuantized, path: Path, images: NDArray[np.uint8] = IMAGES) -> Any:
+    spec = model.spec
+    return check_roundings(model.native(), spec.mean, spec.std, path, images, tolerance=1e-5)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantized, Path]:
+    model = fake_quantize(student(0), IMAGES)
+    path = tmp_path_factory.mktemp("qdq") / "student.onnx"
+    spec = model.spec
+    export_qdq(model.native(), spec.mean, spec.std, SIZE, path, batch="dynamic", opset=18)
+    return model, path
+
+
+def change(graph: onnx.GraphProto, name: str, by: Callable[[Any], Any]) -> None:
+    stored = next(values for values in graph.initializer if values.name == name)
+    values = numpy_helper.to_array(stored)
+    changed = np.asarray(by(values.copy()), dtype=values.dtype)
+    stored.CopyFrom(numpy_helper.from_array(changed, name))
+
+
+def rounding(graph: onnx.GraphProto, place: int) -> onnx.NodeProto:
+    return [node for node in graph.node if node.op_type == "QuantizeLinear"][place]
+
+
+def scale(graph: onnx.GraphProto) -> None:
+    change(graph, rounding(graph, 2).input[1], lambda values: values * np.float32(1.01))
+
+
+def zero_point(graph: onnx.GraphProto) -> None:
+    node = rounding(graph, 2)
+    stored = {values.name: values for values in graph.initializer}
+    moved = numpy_helper.to_array(stored[node.input[2]]) + 3
+    graph.initializer.append(numpy_helper.from_array(moved.astype(np.uint8), "moved"))
+    for user in graph.node:
+        if user is node or node.output[0] in user.input:
+            user.input[2] = "moved"
+
+
+def weight(graph: onnx.GraphProto) -> None:
+    def step(values: Any) -> Any:
+        values.flat[7] += 1
+        return values
+
+    kernels = (v for v in graph.initializer if v.data_type == onnx.TensorProto.INT8 and v.dims)
+    change(graph, next(v.name for v in kernels if len(v.dims) == 4), step)
+
+
+def bias(graph: onnx.GraphProto) -> None:
+    layer = next(node for node in graph.node if node.op_type == "Conv")
+    change(graph, layer.input[2], lambda values: values * np.nan)
+
+
+def missing(graph: onnx.GraphProto) -> None:
+    first = rounding(graph, -1)
+    last = next(node for node in graph.node if first.output[0] in node.input)
+    for node in graph.node:
+        node.input[:] = [first.input[0] if n == last.output[0] else n for n in node.input]
+    graph.node.remove(first)
+    graph.node.remove(last)
+
+
+def surplus(graph: onnx.GraphProto) -> None:
+    step = numpy_helper.from_array(np.array(0.1, np.float32), "step")
+    graph.initializer.append(step)
+    for kind, taken, given in (
+        ("QuantizeLinear", "logits", "steps"),
+        ("DequantizeLinear", "steps", "rounded"),
+    ):
+        graph.node.append(onnx.helper.make_node(kind, [taken, "step"], [given]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (scale, r"does not round .* at \S+: a value is \S+ steps"),
+        (zero_point, r"does not round .* at \S+: a value is \S+ steps"),
+        (weight, r"does not round .* at \S+: a value is \S+ steps"),
+        (bias, r"does not round .* at \S+: a value is \S+ steps"),
+        (missing, r"does not round .* at \S+: it is not rounded there"),
+        (surplus, r"rounds at 8 places, PyTorch at 7"),
+    ],
+)
+def test_a_fault_of_a_single_step_is_found_where_it_is(
+    exported: tuple[FakeQuantized, Path], tmp_path: Path, fault: Any, said: str
+) -> None:
+    model, path = exported
+    check(model, path)
+    file = onnx.load(path)
+    fault(file.graph)
+    onnx.save(file, tmp_path / "student.onnx")
+    with pytest.raises(ExportError, match=said):
+        check(model, tmp_path / "student.onnx")
+
+
+@pytest.fixture(scope="module")
+def deep() -> FakeQuantized:
+    """Fifty layers that pad as TensorFlow does: by the size of what comes in."""
+    torch.manual_seed(0)
+    network = load_params(PROJECT / "params.yaml").finetune
+    return fake_quantize(start_classifier(network, ("a", "b", "c"), LARGE), NOISE)
+
+
+def write(model: FakeQuantized, path: Path, batch: Any) -> Path:
+    spec = model.spec
+    export_qdq(model.native(), spec.mean, spec.std, LARGE, path, batch=batch, opset=18)
+    return path
+
+
+@pytest.mark.parametrize("batch", ["dynamic", 1])
+def test_fifty_layers_agree_at_each_rounding(
+    deep: FakeQuantized, tmp_path: Path, batch: Any
+) -> None:
+    path = write(deep, tmp_path / "student.onnx", batch)
+    parity = check(deep, path, NOISE)
+    assert parity.worst.relative < 1e-5
+    assert [d.batch for d in parity.differences] == ([1] if batch == 1 else [1, 2, 7])
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert not {"Gather", "Pad", "Shape"} & kinds
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_outputs()[0].shape == ["batch" if batch == "dynamic" else 1, 3]
+
+
+def test_onnx_runtime_computes_every_convolution_in_integers(
+    deep: FakeQuantized, tmp_path: Path
+) -> None:
+    """Even where learning would have made ranges wider, by a little."""
+    learned = copy.deepcopy(deep)
+    with torch.no_grad():
+        for name, values in learned.named_parameters():
+            if name.endswith("_input_range_param_storage"):
+                values *= 1.00001
+            elif name.endswith("input_low"):
+                values -= 0.01
+    path = write(learned, tmp_path / "student.onnx", "dynamic")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert kinds["QLinearConv"] == 49
+    assert not {"Clip", "Conv", "FusedConv"} & set(kinds)

@@ -1,0 +1,350 @@
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pipeline.errors import ArtefactError, DataError
+from pipeline.shipping.bundle import Record, Winner, build_bundle, unpack_bundle
+
+RUNTIME_FOLDER = Path(__file__).parents[2] / "deploy" / "python"
+SIZE = 16
+LABELS = ("dark", "süß & bright")
+RECORD = Record(
+    params={"evaluate": {"threads": 2}},
+    candidates=[{"name": "ort-fp32", "p50_ms": 0.68, "verdict": "shipped"}],
+    chosen={"name": "ort-fp32", "reason": "the only one"},
+    made_from={"student": "ab" * 32},
+    data={"source": "drawn", "licence": "CC0"},
+)
+
+
+def write_onnx(path):
+    """Tells dark photographs from bright ones by the sum of their pixels."""
+    weights = np.tile(np.float32([-1, 1]) / SIZE**2 / 3 / 32, (SIZE * SIZE * 3, 1))
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["sums"]),
+        helper.make_node("Add", ["sums", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])
+            for name in ("logits", "probabilities")
+        ],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.float32([4, -4]), "bias"),
+        ],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    model = tmp_path / "candidates" / "ort-fp32" / "model.onnx"
+    write_onnx(model)
+    return {
+        "name": "birds-1.0",
+        "created_by": "finch 0.1.0",
+        "winner": Winner(model, "onnxruntime", "fp32", "dynamic"),
+        "portable": None,
+        "labels": LABELS,
+        "image_size": SIZE,
+        "fit": "crop",
+        "threads": 2,
+        "record": RECORD,
+        "data_licence": None,
+        "runtime_folder": RUNTIME_FOLDER,
+        "out": tmp_path / "dist" / "birds-1.0.tar.gz",
+    }
+
+
+@pytest.fixture
+def openvino_inputs(inputs, tmp_path):
+    import openvino
+
+    portable = inputs["winner"].model
+    model = tmp_path / "candidates" / "ov-fp32" / "model.xml"
+    openvino.save_model(openvino.Core().read_model(portable), model, compress_to_fp16=False)
+    winner = Winner(model, "openvino", "fp32", "dynamic")
+    return inputs | {"winner": winner, "portable": portable, "data_licence": "Free for all.\n"}
+
+
+def files_below(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def classify(folder, *images):
+    """Runs the unpacked bundle as its user would: from its folder, with nothing of ours around."""
+    run = subprocess.run(
+        [sys.executable, "-m", "finch_runtime", "classify", *map(str, images), "--json"],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return {Path(a["image"]).stem: a["top"][0]["label"] for a in json.loads(run.stdout)}
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    paths = []
+    for name, level in (("night", 20), ("noon", 230)):
+        paths.append(tmp_path / f"{name}.png")
+        Image.new("RGB", (40, 30), (level,) * 3).save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["inputs", "openvino_inputs"])
+def test_an_unpacked_bundle_classifies_photographs(kind, request, photographs, tmp_path):
+    result = build_bundle(**request.getfixturevalue(kind))
+    folder = unpack_bundle(result.path, tmp_path / "device")
+    assert folder == tmp_path / "device" / "birds-1.0"
+    assert classify(folder, *photographs) == {"night": "dark", "noon": "süß & bright"}
+
+
+def test_the_manifest_names_every_file_and_what_it_was_made_from(openvino_inputs, tmp_path):
+    result = build_bundle(**openvino_inputs)
+    folder = unpack_bundle(result.path, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert manifest == result.manifest
+    package = {f"finch_runtime/{p.name}" for p in (RUNTIME_FOLDER / "finch_runtime").glob("*.py")}
+    listed = {"model.xml", "model.bin", "portable.onnx", "labels.txt", "requirements.txt"}
+    listed |= {"LICENSE-DATA.txt"} | package
+    assert files_below(folder) == listed | {"manifest.json"}
+    assert manifest["files"] == {path: sha256(folder / path) for path in sorted(listed)}
+
+    assert manifest["format"] == 1
+    assert (manifest["name"], manifest["created_by"]) == ("birds-1.0", "finch 0.1.0")
+    assert manifest["model"] == {
+        "path": "model.xml",
+        "runtime": "openvino",
+        "precision": "fp32",
+        "batch": "dynamic",
+    }
+    assert manifest["portable"] == "portable.onnx"
+    assert manifest["labels"] == list(LABELS)
+    assert (folder / "labels.txt").read_text("utf-8").splitlines() == list(LABELS)
+    assert (manifest["params"], manifest["chosen"]) == (RECORD.params, RECORD.chosen)
+    assert (manifest["candidates"], manifest["data"]) == (RECORD.candidates, RECORD.data)
+    assert manifest["made_from"] == RECORD.made_from
+    assert (folder / "LICENSE-DATA.txt").read_text() == "Free for all.\n"
+    assert sha256(folder / "portable.onnx") == sha256(openvino_inputs["portable"])
+
+
+def test_the_contract_in_the_manifest_is_that_of_the_model(inputs, tmp_path):
+    import onnxruntime
+
+    folder = unpack_bundle(build_bundle(**inputs).path, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    session = onnxruntime.InferenceSession(folder / manifest["model"]["path"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.type) == (manifest["input"]["name"], "tensor(uint8)")
+    assert given.shape[1:3] == [manifest["input"]["height"], manifest["input"]["width"]]
+    assert {o.name: o.shape for o in session.get_outputs()} == {
+        name: output["shape"] for name, output in manifest["outputs"].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "runtime"), [("inputs", "onnxruntime"), ("openvino_inputs", "openvino")]
+)
+def test_requirements_pin_what_was_measured_and_no_more(kind, runtime, request, tmp_path):
+    result = build_bundle(**request.getfixturevalue(kind))
+    text = (unpack_bundle(result.path, tmp_path) / "requirements.txt").read_text()
+    assert text.splitlines() == [
+        f"{name}=={metadata.version(name)}" for name in ("numpy", "pillow", runtime)
+    ]
+
+
+def test_the_result_describes_the_archive(inputs):
+    result = build_bundle(**inputs)
+    assert (result.bytes, result.sha256) == (result.path.stat().st_size, sha256(result.path))
+    assert result.model_bytes == inputs["winner"].model.stat().st_size
+
+
+def test_the_same_content_gives_the_same_bytes(inputs, tmp_path):
+    """Neither time, place, file modes, umask nor leftovers of Python get into the archive."""
+    first = build_bundle(**inputs)
+    runtime, model = tmp_path / "elsewhere", tmp_path / "other" / "model.onnx"
+    shutil.copytree(RUNTIME_FOLDER / "finch_runtime", runtime / "finch_runtime")
+    model.parent.mkdir()
+    shutil.copy(inputs["winner"].model, model)
+    cache = runtime / "finch_runtime" / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    (cache / "left.cpython-311.pyc").write_bytes(b"over")
+    for path in [model, *(runtime / "finch_runtime").glob("*.py")]:
+        path.chmod(0o700)
+        os.utime(path, (1, 1))
+    mask = os.umask(0o077)
+    try:
+        second = build_bundle(
+            **inputs
+            | {"winner": replace(inputs["winner"], model=model), "runtime_folder": runtime}
+            | {"out": tmp_path / "renamed.tar.gz"}
+        )
+    finally:
+        os.umask(mask)
+    assert second.path.read_bytes() == first.path.read_bytes()
+
+
+def test_members_are_sorted_and_belong_to_nobody(inputs):
+    with tarfile.open(build_bundle(**inputs).path) as tar:
+        members = tar.getmembers()
+    assert [m.name for m in members] == sorted(m.name for m in members)
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {
+        (0, 0, 0, "", "", 0o644)
+    }
+
+
+def test_a_failed_build_leaves_the_old_archive_and_nothing_else(inputs):
+    before = build_bundle(**inputs).sha256
+    broken = replace(RECORD, made_from={"student": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        build_bundle(**inputs | {"record": broken})
+    assert [sha256(path) for path in inputs["out"].parent.iterdir()] == [before]
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "", "  ", "line\u2028separator"])
+def test_a_class_name_that_is_no_line_is_refused(inputs, label):
+    with pytest.raises(DataError, match="is empty or has a line break"):
+        build_bundle(**inputs | {"labels": ("fine", label)})
+
+
+def test_missing_parts_are_named(inputs, openvino_inputs, tmp_path):
+    openvino_inputs["winner"].model.with_suffix(".bin").unlink()
+    with pytest.raises(ArtefactError, match=r"model\.bin: cannot be read .* stages\.quantize"):
+        build_bundle(**openvino_inputs)
+    with pytest.raises(ArtefactError, match="is not the device runtime"):
+        build_bundle(**inputs | {"runtime_folder": tmp_path})
+    assert not inputs["out"].exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.2, 0.7, 0.99, "all but one byte"])
+def test_a_truncated_archive_is_refused_and_leaves_nothing(inputs, tmp_path, share):
+    archive = build_bundle(**inputs).path
+    content = archive.read_bytes()
+    keep = len(content) - 1 if isinstance(share, str) else int(share * len(content))
+    archive.write_bytes(content[:keep])
+    target = tmp_path / "unpacked"
+    with pytest.raises(ArtefactError, match="truncated, damaged or no bundle"):
+        unpack_bundle(archive, target)
+    assert not target.exists()
+
+
+def test_a_changed_byte_anywhere_is_noticed(inputs, tmp_path):
+    archive = build_bundle(**inputs).path
+    content = archive.read_bytes()
+    expected = contents(unpack_bundle(archive, tmp_path / "whole"))
+    unnoticed = []
+    # The ten bytes of gzip's header hold nothing that the content depends on.
+    for place in np.linspace(10, len(content) - 1, 40).astype(int):
+        archive.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+        try:
+            unnoticed.append(unpack_bundle(archive, tmp_path / f"unpacked-{place}"))
+        except ArtefactError:
+            assert not (tmp_path / f"unpacked-{place}").exists()
+    # Compression has bits without a meaning: what is not refused unpacks to the same bytes.
+    assert len(unnoticed) <= 1
+    assert all(contents(folder) == expected for folder in unnoticed)
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def rewrite(archive, change):
+    """Packs the archive anew after ``change`` was let at its list of (member, content)."""
+    with tarfile.open(archive) as tar:
+        members = [(m, tar.extractfile(m).read()) for m in tar.getmembers()]
+    change(members)
+    with tarfile.open(archive, "w:gz") as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def swap(members, name, content):
+    index = next(i for i, (m, _) in enumerate(members) if m.name.endswith(name))
+    members[index] = (members[index][0], content)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: swap(m, "labels.txt", b"x\ny\n"), "labels.txt in it is not what its manifest"),
+        (lambda m: m.append((tarfile.TarInfo("birds-1.0/more"), b"")), "more in it is not what"),
+        (lambda m: m.pop(0), "in it is not what its manifest"),
+        (lambda m: m.append((tarfile.TarInfo("other/file"), b"")), "no folder with a manifest"),
+        (lambda m: swap(m, "manifest.json", b"{}"), "not of format 1"),
+        (lambda m: swap(m, "manifest.json", b"[1"), "not of format 1"),
+        (lambda m: m.clear(), "no folder with a manifest"),
+    ],
+)
+def test_an_archive_that_is_not_what_its_manifest_says_is_refused(inputs, tmp_path, change, says):
+    archive = build_bundle(**inputs).path
+    rewrite(archive, change)
+    with pytest.raises(ArtefactError, match=says):
+        unpack_bundle(archive, tmp_path / "unpacked")
+    assert not (tmp_path / "unpacked").exists()
+
+
+@pytest.mark.parametrize("name", ["../out", "birds-1.0/../../out", "/tmp/out", "birds-1.0\\out"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(inputs, tmp_path, name):
+    archive = build_bundle(**inputs).path
+    rewrite(archive, lambda members: members.append((tarfile.TarInfo(name), b"")))
+    with pytest.raises(ArtefactError, match="is no plain file"):
+        unpack_bundle(archive, tmp_path / "unpacked")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(inputs, tmp_path, kind):
+    archive = build_bundle(**inputs).path
+    member = tarfile.TarInfo("birds-1.0/link")
+    member.type, member.linkname = kind, "birds-1.0/labels.txt"
+    rewrite(archive, lambda members: members.append((member, b"")))
+    with pytest.raises(ArtefactError, match=r"birds-1\.0/link in it is no plain file"):
+        unpack_bundle(archive, tmp_path / "unpacked")
+
+
+def test_unpacking_overwrites_nothing(inputs, tmp_path):
+    archive = build_bundle(**inputs).path
+    kept = tmp_path / "birds-1.0" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    with pytest.raises(ArtefactError, match="is in the way"):
+        unpack_bundle(archive, tmp_path)
+    assert files_below(kept.parent) == {"mine.txt"}
+
+
+def test_a_missing_archive_names_the_stage_to_run(tmp_path):
+    with pytest.raises(ArtefactError, match=r"is missing; run `python -m stages\.bundle`"):
+        unpack_bundle(tmp_path / "none.tar.gz", tmp_path)

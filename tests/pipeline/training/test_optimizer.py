@@ -1,0 +1,124 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from pipeline.params import Recipe
+from pipeline.training.optimizer import build_average, build_optimizer, rate_factor
+
+
+def recipe(**changes):
+    return Recipe(**{"epochs": 1, "batch_size": 8, "lr": 0.1, "weight_decay": 0.2, **changes})
+
+
+def factors(total, **changes):
+    factor = rate_factor(recipe(**changes), total)
+    return [factor(step) for step in range(total)]
+
+
+schedules = st.sampled_from(["one_cycle", "cosine", "constant", "multi_step"])
+
+
+@given(schedules, st.floats(0, 1), st.integers(1, 500))
+def test_the_rate_rises_over_the_warm_up_and_never_after(schedule, warmup, total):
+    found = factors(total, schedule=schedule, warmup=warmup)
+    rising = sum(step < warmup * total for step in range(total))
+    assert all(0 < factor <= 1 for factor in found)
+    steps = [later - earlier for earlier, later in pairwise(found)]
+    assert all(change > 0 for change in steps[: max(0, rising - 1)])
+    assert all(change <= 0 for change in steps[rising:])
+    # Linear: all the rises are alike.
+    assert steps[: max(0, rising - 1)] == pytest.approx([found[0]] * max(0, rising - 1))
+
+
+@pytest.mark.parametrize("total", [1, 7, 100])
+def test_cosine_without_warm_up_is_torchs_own(total):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
+    expected = []
+    for _ in range(total):
+        expected.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert factors(total, schedule="cosine", warmup=0.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("schedule", "floor"), [("one_cycle", 1e-4), ("cosine", 0.0)])
+def test_a_schedule_falls_from_its_peak_to_its_floor(schedule, floor):
+    factor = rate_factor(recipe(schedule=schedule, warmup=0.2), 1000)
+    assert factor(0) == pytest.approx(1 / 201)
+    assert factor(200) == 1.0
+    assert factor(600) == pytest.approx((1 + floor) / 2)
+    assert factor(1000) == pytest.approx(floor)
+
+
+def test_constant_stays_at_the_peak_after_the_warm_up():
+    assert factors(10, schedule="constant", warmup=0.2) == pytest.approx([1 / 3, 2 / 3] + 8 * [1])
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(240, 3), (240, 1), (8, 5)])
+def test_multi_step_is_torchs_own_with_the_milestones_of_the_literature(epochs, steps):
+    """In epochs of 240: 150, 180 and 210, and the same shares of any other number."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    milestones = [epochs * part // 240 for part in (150, 180, 210)]
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
+    expected = []
+    for _ in range(epochs):
+        expected += steps * scheduler.get_last_lr()
+        optimizer.step()
+        scheduler.step()
+    found = factors(epochs * steps, schedule="multi_step", warmup=0.0)
+    assert found == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0, 1), max_size=5), st.floats(0.01, 1), st.integers(1, 300))
+def test_multi_step_falls_by_gamma_at_each_milestone_in_any_order(milestones, gamma, total):
+    changes = {"schedule": "multi_step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
+    factor = rate_factor(recipe(**changes), total)
+    assert factor(total) == pytest.approx(gamma ** len(milestones))
+    at_start = sum(share * total < 0.5 for share in milestones)
+    assert factor(0) == pytest.approx(gamma**at_start) or 0.5 in [s * total for s in milestones]
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LayerNorm(4), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weight_decay_spares_biases_and_the_scales_of_norm_layers(optimizer):
+    """With gradients of nothing, the decay is all that a step does: times 1 - lr * decay."""
+    model = network()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 2.0)
+        parameter.grad = torch.zeros_like(parameter)
+    build_optimizer(model, recipe(optimizer=optimizer, momentum=0.0)).step()
+    for name, parameter in model.named_parameters():
+        expected = 2.0 * (1 - 0.1 * 0.2) if name in ("0.weight", "3.weight") else 2.0
+        torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, expected))
+
+
+def test_frozen_parameters_are_not_trained():
+    model = network()
+    model[0].requires_grad_(False)
+    groups = build_optimizer(model, recipe()).param_groups
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
+    assert trained == {id(p) for layer in model[1:] for p in layer.parameters()}
+
+
+def test_sgd_has_nesterov_momentum():
+    """Two steps with a gradient of 1: v is 1 then 1.9, and a step is lr * (1 + 0.9 * v)."""
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.bias)
+    optimizer = build_optimizer(model, recipe(weight_decay=0.0, momentum=0.9))
+    for _ in range(2):
+        model.weight.grad, model.bias.grad = torch.zeros(1, 1), torch.ones(1)
+        optimizer.step()
+    assert model.bias.item() == pytest.approx(-0.1 * ((1 + 0.9) + (1 + 0.9 * 1.9)))
+
+
+def test_no_decay_is_no_average():
+    assert build_average(network(), 0.0) is None

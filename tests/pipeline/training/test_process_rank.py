@@ -1,0 +1,20 @@
+import pytest
+
+from pipeline.training.process_rank import ProcessRank, read_process_rank
+
+
+@pytest.mark.parametrize(
+    ("environment", "process"),
+    [
+        ({}, ProcessRank(0, 1, 0)),
+        ({"RANK": "3"}, ProcessRank(0, 1, 0)),
+        ({"WORLD_SIZE": "8", "RANK": "5", "LOCAL_RANK": "1"}, ProcessRank(5, 8, 1)),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, ProcessRank(0, 1, 0)),
+    ],
+)
+def test_the_environment_says_which_process_this_is(environment, process):
+    assert read_process_rank(environment) == process
+
+
+def test_the_first_leads():
+    assert [ProcessRank(rank, 3, rank).is_main for rank in range(3)] == [True, False, False]
