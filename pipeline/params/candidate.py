@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 
 # What each way to make int8 has to decide.
 _DECIDES = {

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipeline.errors import one_of
-from pipeline.params.section import Positive, Section
+from pipeline.plugins.section import Positive, Section
 
 
 class Entry(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 
 LOCAL = "local"
 

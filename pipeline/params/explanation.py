@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 
 
 def explain(error: Mapping[str, Any], root: type[Section]) -> str:

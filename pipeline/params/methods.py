@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.errors import one_of
-from pipeline.params.section import AboveZero, NotNegative, Positive, Section
+from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
 
 
 class Transfer(Section):

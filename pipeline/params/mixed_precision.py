@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.params.section import Positive, Section
+from pipeline.plugins.section import Positive, Section
 
 
 class MixedPrecision(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 
 ModelName = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.params.section import AboveZero, Positive, Section
+from pipeline.plugins.section import AboveZero, Positive, Section
 
 
 class Fractions(Section):

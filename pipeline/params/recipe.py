@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import AboveZero, Fraction, NotNegative, Positive, Section
+from pipeline.plugins.section import AboveZero, Fraction, NotNegative, Positive, Section
 
 
 class Recipe(Section):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.params.section import AboveZero, Section
+from pipeline.plugins.section import AboveZero, Section
 
 
 class Run(Section):

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from pipeline.params.network import ModelName
-from pipeline.params.section import AboveZero, Positive, Section
+from pipeline.plugins.section import AboveZero, Positive, Section
 
 
 class Scout(Section):

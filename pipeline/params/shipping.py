@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.params.candidate import Candidate
 from pipeline.params.device import LOCAL, ListedDevice
 from pipeline.params.mixed_precision import MixedPrecision
-from pipeline.params.section import AboveZero, NotNegative, Positive, Section
+from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
 
 
 class Export(Section):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE
 from pipeline.params.network import ModelName, Network
 from pipeline.params.recipe import Recipe
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 
 
 class ClassOrder(Section):

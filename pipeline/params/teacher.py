@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params.network import FirstWeights, ModelName, Network
 from pipeline.params.recipe import Recipe
-from pipeline.params.section import Positive, Section
+from pipeline.plugins.section import Positive, Section
 
 
 class Finetune(Network, Recipe):

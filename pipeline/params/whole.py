@@ -10,7 +10,7 @@ from pipeline.params.prepare import Prepare
 from pipeline.params.qat import QAT
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
-from pipeline.params.section import Section
+from pipeline.plugins.section import Section
 from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
 from pipeline.params.student import Distill
 from pipeline.params.teacher import CacheLogits, Finetune

@@ -1,4 +1,4 @@
-"""What every section of ``params.yaml`` is made of."""
+"""The base of every group of parameters, and the number types that their fields share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ AboveZero = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A part of ``params.yaml``: strict types, no unknown keys, frozen once read."""
+    """A group of parameters: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

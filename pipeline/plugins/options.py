@@ -1,0 +1,64 @@
+"""Parameters that are declared once: by the signature and the docstring of what takes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, get_type_hints
+
+import docstring_parser
+from pydantic import Field, create_model
+
+from pipeline.plugins.section import Section
+
+
+def options_of(
+    target: Callable[..., Any], name: str, *, exclude: Collection[str] = ()
+) -> type[Section]:
+    """The keyword-only arguments of a class or function as a group of parameters.
+
+    Types and limits come from the annotations (``Annotated[float, Field(ge=0)]``), defaults from
+    the signature, and descriptions from the ``Args`` of the docstring.
+
+    Args:
+        target: A class, whose ``__init__`` counts, or a function.
+        name: Name of the resulting model.
+        exclude: Keyword-only arguments that are not parameters of a user.
+
+    Returns:
+        A pydantic model with one field per argument.
+
+    Raises:
+        TypeError: An argument has no default or no description.
+
+    Example:
+        >>> def resize(image: object, *, size: int = 96) -> object:
+        ...     '''Resizes an image.
+        ...
+        ...     Args:
+        ...         image: Any image.
+        ...         size: Height and width in pixels.
+        ...     '''
+        >>> options_of(resize, "ResizeOptions")().model_dump()
+        {'size': 96}
+    """
+    function: Callable[..., Any] = target.__init__ if inspect.isclass(target) else target
+    hints = get_type_hints(function, include_extras=True)
+    described = {
+        arg.arg_name: " ".join((arg.description or "").split())
+        for arg in docstring_parser.parse(target.__doc__ or "").params
+    }
+    fields: dict[str, Any] = {}
+    for argument in inspect.signature(function).parameters.values():
+        if argument.kind is not argument.KEYWORD_ONLY or argument.name in exclude:
+            continue
+        if argument.default is argument.empty or not described.get(argument.name):
+            raise TypeError(
+                f"{target.__qualname__}: {argument.name} needs a default and a description under "
+                "Args, as every option of a plug-in"
+            )
+        fields[argument.name] = (
+            hints[argument.name],
+            Field(argument.default, description=described[argument.name]),
+        )
+    return create_model(name, __base__=Section, __doc__=f"Options of {name}.", **fields)

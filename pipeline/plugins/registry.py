@@ -1,0 +1,99 @@
+"""A table of implementations by name, filled by the files that hold them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from importlib import metadata
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pipeline.errors import ParameterError, one_of
+
+ENTRY_POINTS = "finch.plugins"
+
+T = TypeVar("T")
+
+
+class Registry:
+    """Plug-ins of one kind.
+
+    The modules of ``package``, and those that other installed packages name under the entry point
+    group ``finch.plugins``, are imported at the first lookup, and register what they hold.
+
+    Args:
+        kind: What a name denotes, for messages.
+        package: Dotted name of the package with the built-in plug-ins.
+
+    Example:
+        >>> greetings = Registry("greeting", "pipeline.plugins")
+        >>> @greetings.register("hello")
+        ... def hello() -> str:
+        ...     return "hello"
+        >>> greetings["hello"]()
+        'hello'
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, Any] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds a class or function under ``name``.
+
+        Raises:
+            ParameterError: Another object has that name.
+        """
+
+        def decorate(plugin: T) -> T:
+            other = self._entries.setdefault(name, plugin)
+            if _identity(other) != _identity(plugin):
+                raise ParameterError(
+                    f"{self.kind} {name!r}",
+                    f"is registered by {_identity(other)} and by {_identity(plugin)}",
+                    "rename one of the two",
+                )
+            return plugin
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def __getitem__(self, name: str) -> Any:
+        """The plug-in registered under ``name``.
+
+        Raises:
+            ParameterError: There is none; the message lists close names.
+        """
+        self._load()
+        try:
+            return self._entries[one_of(name, self.names(), self.kind)]
+        except ValueError as error:
+            raise ParameterError(self.kind, str(error)) from None
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        _import_all(importlib.import_module(self._package))
+        for point in metadata.entry_points(group=ENTRY_POINTS):
+            point.load()
+
+
+def _import_all(package: ModuleType) -> None:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(found.name)
+
+
+def _identity(plugin: object) -> str:
+    return f"{plugin.__module__}.{getattr(plugin, '__qualname__', repr(plugin))}"

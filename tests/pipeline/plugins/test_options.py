@@ -1,0 +1,52 @@
+"""A signature becomes a group of parameters, with its types, limits, defaults and descriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from pipeline.plugins.options import options_of
+
+
+class Example:
+    """An example.
+
+    Args:
+        size: Not an option: positional.
+        rate: A rate,
+            in hertz.
+        kind: One of two.
+        context: Given by the caller.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        rate: Annotated[float, Field(gt=0)] = 2.0,
+        kind: Literal["a", "b"] = "a",
+        context: object = None,
+    ) -> None:
+        self.size = size
+
+
+def test_fields_come_from_the_keyword_only_arguments() -> None:
+    options = options_of(Example, "example", exclude={"context"})
+    assert options().model_dump() == {"rate": 2.0, "kind": "a"}
+    assert options.model_fields["rate"].description == "A rate, in hertz."
+
+
+@pytest.mark.parametrize("values", [{"rate": 0.0}, {"kind": "c"}, {"size": 1}, {"rate": "2"}])
+def test_limits_and_types_are_checked(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        options_of(Example, "example", exclude={"context"}).model_validate(values)
+
+
+def test_an_option_without_description_is_refused() -> None:
+    def undocumented(*, rate: float = 1.0) -> None:
+        """No arguments are described."""
+
+    with pytest.raises(TypeError, match="rate needs a default and a description"):
+        options_of(undocumented, "undocumented")

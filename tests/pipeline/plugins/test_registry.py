@@ -1,0 +1,44 @@
+"""Lookup by name, plug-ins of other packages, and what a wrong name gets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ParameterError
+from pipeline.plugins import Registry
+
+
+def test_an_unknown_name_gets_close_names() -> None:
+    registry = Registry("greeting", "pipeline.plugins")
+    registry.register("hello")(lambda: None)
+    with pytest.raises(ParameterError, match=r"greeting.*'helo'.*hello"):
+        registry["helo"]
+    assert "hello" in registry
+    assert "helo" not in registry
+
+
+def test_two_objects_of_one_name_are_refused() -> None:
+    registry = Registry("greeting", "pipeline.plugins")
+    registry.register("hello")(Registry)
+    with pytest.raises(ParameterError, match=r"'hello'.*Registry.*Path.*rename"):
+        registry.register("hello")(Path)
+
+
+def test_an_installed_package_adds_a_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "greeter.py").write_text(
+        "from pipeline.plugins import LOSSES\nLOSSES.register('greeter')(dict)\n"
+    )
+    info = tmp_path / "greeter-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[finch.plugins]\ngreeter = greeter\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = Registry("method", "pipeline.plugins")
+    monkeypatch.setattr("pipeline.plugins.LOSSES", registry)
+    assert "greeter" in registry.names()
+    sys.modules.pop("greeter")
