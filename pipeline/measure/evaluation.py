@@ -15,22 +15,21 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, DeviceError, MeasurementError
 from pipeline.files import read_json, whole_file
-from pipeline.measure.accuracy import Accuracy, Drop, agreement, correct, paired_drop, score
+from pipeline.measure.accuracy import Accuracy, agreement, correct, score
 from pipeline.measure.devices.device import Device
 from pipeline.measure.footprint import Footprint, Moment
 from pipeline.measure.latency import (
     Latency,
-    Ratio,
     Rounds,
     Stopping,
     measure_latency,
-    paired_ratio,
 )
 from pipeline.measure.predictions import measure_logits
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
+from pipeline.statistics import AccuracyDrop, LatencyRatio, paired_drop, paired_ratio
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class Measured:
     calibration_error: float
     recalls: list[float | None]
     agreement: float
-    drop: Drop
+    drop: AccuracyDrop
     latency: Latency
-    ratio: Ratio
+    ratio: LatencyRatio
     demand: Footprint
     throughput: Throughput
 

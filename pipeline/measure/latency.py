@@ -22,6 +22,7 @@ from pipeline.measure.devices.device import Device
 from pipeline.measure.footprint import Footprint, Moment, summarize_footprint
 from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_side_by_side
 from pipeline.progress import Track, silent
+from pipeline.statistics import paired_ratio, relative_half_width
 
 _ANSWER = {"turns", "load_s", "first_s", "threads", "runtime", "runtime_version"}
 
@@ -64,15 +65,6 @@ class Latency:
     def of(self, percentile: Literal["p50", "p90", "p99"]) -> float:
         """A percentile over the runs of all rounds, in milliseconds."""
         return {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms}[percentile]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A candidate's latency as a multiple of a reference's, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,7 @@ def measure_latency(
         if len(rounds) < stopping.rounds:
             continue
         ratios = [paired_ratio(_ratios(rounds, names, name, reference)) for name in judged]
-        uncertainty = max((half_width(ratio) for ratio in ratios), default=0.0)
+        uncertainty = max((relative_half_width(ratio) for ratio in ratios), default=0.0)
         if uncertainty <= stopping.settled:
             ended = "settled"
             break
@@ -195,40 +187,6 @@ def measure_latency(
         demands={name: summarize_footprint(by_model[name]) for name in names},
         moments=moments,
     )
-
-
-def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = None) -> Ratio:
-    """Puts the ratios of rounds together.
-
-    The value is their geometric mean; the interval is Student's, on their logarithms.
-
-    Args:
-        ratios: A model's latency in every round, as a multiple of some reference's.
-        reference: That of the model to compare with in the same rounds; by default the reference
-            itself.
-
-    Raises:
-        MeasurementError: The rounds do not match, or there are fewer than two.
-    """
-    from scipy.stats import t
-
-    rounds = len(ratios)
-    reference = [1.0] * rounds if reference is None else reference
-    if rounds != len(reference) or rounds < 2:
-        raise MeasurementError(
-            "paired latencies",
-            f"{rounds} rounds stand against {len(reference)}",
-            "time both models in the same two or more rounds",
-        )
-    logs = np.log(ratios) - np.log(reference)
-    mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(rounds)
-    reach = float(t.ppf(0.975, rounds - 1)) * error
-    return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach))
-
-
-def half_width(ratio: Ratio) -> float:
-    """Half of the interval, as a share of the ratio."""
-    return (ratio.high - ratio.low) / 2 / ratio.value
 
 
 def _ratios(

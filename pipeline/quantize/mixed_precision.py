@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import QuantizationError
-from pipeline.measure.accuracy import Drop
 from pipeline.params import Candidate, MixedPrecision
 from pipeline.progress import Track, silent
 from pipeline.quantize.sensitivity import Cost, rank_layers
 from pipeline.quantize.validation import CandidateValidator
 from pipeline.quantize.variants import Variants
+from pipeline.statistics import AccuracyDrop
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SearchStep:
     multiply_adds: float
     weights: float
     bytes: int
-    drop: Drop
+    drop: AccuracyDrop
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MixedPrecisionSearch:
     """
 
     candidate: str
-    drop: Drop
+    drop: AccuracyDrop
     mixed: str | None
     outcome: str
     images: int
@@ -67,7 +67,7 @@ class MixedPrecisionSearch:
 def search_mixed_precision(
     candidate: Candidate,
     variants: Variants,
-    drop: Drop,
+    drop: AccuracyDrop,
     judge: CandidateValidator,
     params: MixedPrecision,
     folder: Path,

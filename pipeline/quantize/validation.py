@@ -13,7 +13,8 @@ from finch_runtime.session import open_session
 from numpy.typing import NDArray
 
 from pipeline.errors import QuantizationError
-from pipeline.measure.accuracy import Drop, correct, paired_drop
+from pipeline.measure.accuracy import correct
+from pipeline.statistics import AccuracyDrop, paired_drop
 
 Runtime = Literal["onnxruntime", "openvino"]
 
@@ -68,11 +69,11 @@ class CandidateValidator:
                 f"{model.parent.name}/{model.name}", problem.problem, "see quantize.candidates"
             ) from problem
 
-    def drop(self, logits: NDArray[np.float32]) -> Drop:
+    def drop(self, logits: NDArray[np.float32]) -> AccuracyDrop:
         """What a model with these logits of the validation images loses against the student."""
         return paired_drop(correct(self.student_logits, self.labels), correct(logits, self.labels))
 
-    def accepts(self, drop: Drop) -> bool:
+    def accepts(self, drop: AccuracyDrop) -> bool:
         """Whether ``pipeline.shipping.select`` would not reject for this loss."""
         return drop.points <= self.max_drop and drop.high <= self.max_drop_bound
 

@@ -14,8 +14,8 @@ from pipeline.errors import ArtefactError
 from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
 from pipeline.measure.host import Host
-from pipeline.measure.latency import Ratio, paired_ratio
 from pipeline.shipping.verify import Verified
+from pipeline.statistics import LatencyRatio, paired_ratio
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Facts:
         return self._measured(self.evaluation.reference)
 
     @property
-    def speed_up(self) -> Ratio:
+    def speed_up(self) -> LatencyRatio:
         """The teacher's latency as a multiple of the shipped model's, paired by turns."""
         teacher, shipped = self.measured_teacher.latency, self.shipped.latency
         return paired_ratio(teacher.round_ratios, shipped.round_ratios)

@@ -9,13 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.measure.accuracy import Drop
 from pipeline.measure.evaluation import Measured
 from pipeline.measure.footprint import Moment
 from pipeline.params import Distill, Recipe
 from pipeline.report.facts import Facts, Training
 from pipeline.report.picture import Point, plot_history, plot_tradeoff, to_svg
 from pipeline.report.template import load_template
+from pipeline.statistics import AccuracyDrop
 
 _MINUS, _FIXED_SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
@@ -172,7 +172,7 @@ def _times(ratio: float, more: str, less: str) -> str:
     return f"{ratio:.1f} times {more}" if ratio >= 1 else f"{1 / ratio:.1f} times {less}"
 
 
-def _loss(drop: Drop) -> str:
+def _loss(drop: AccuracyDrop) -> str:
     verb = "gains" if drop.points < 0 else "loses"
     return (
         f"{verb} {_decimal(abs(drop.points))} points (95{_FIXED_SPACE}% interval of the loss "

@@ -15,13 +15,14 @@ import torch
 
 from pipeline.errors import FinchError
 from pipeline.export.onnx_export import export_onnx
-from pipeline.measure.latency import Stopping, measure_latency, paired_ratio
+from pipeline.measure.latency import Stopping, measure_latency
 from pipeline.measure.runtime import MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.cost import count_multiply_adds
 from pipeline.params import Candidate, Scout
 from pipeline.quantize import CandidateSet, make_candidates
 from pipeline.scout.photographs import Photographs
+from pipeline.statistics import paired_ratio
 
 _RUNS_A_TURN = 5
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import SelectionError
-from pipeline.measure.accuracy import Drop
-from pipeline.measure.latency import Ratio
+from pipeline.statistics import AccuracyDrop, LatencyRatio
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Measurement:
     name: str
     bytes: int
     latency_ms: float
-    ratio: Ratio
-    drop: Drop
+    ratio: LatencyRatio
+    drop: AccuracyDrop
     runtime_bytes: int | None = None
     memory_bytes: int | None = None
 

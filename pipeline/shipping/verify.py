@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
 from pipeline.files import hash_file, read_json
-from pipeline.measure.accuracy import Drop, agreement, correct, paired_drop, score
+from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.predictions import measure_bundle_logits, measure_logits
 from pipeline.measure.runtime import MeasuredModel
 from pipeline.progress import Track, silent
 from pipeline.shipping.bundle import unpack_bundle
+from pipeline.statistics import AccuracyDrop, paired_drop
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Verified:
     shipped: Figures
     student: Figures
     teacher: Figures
-    drop_to_student: Drop
-    drop_to_teacher: Drop
+    drop_to_student: AccuracyDrop
+    drop_to_teacher: AccuracyDrop
 
 
 def verify_bundle(
@@ -111,7 +112,7 @@ def verify_bundle(
             agreement(logits[name], logits["student"]),
         )
 
-    def drop_to(name: str) -> Drop:
+    def drop_to(name: str) -> AccuracyDrop:
         return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
 
     return Verified(

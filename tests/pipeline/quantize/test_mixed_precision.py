@@ -18,13 +18,13 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pipeline.errors import QuantizationError
-from pipeline.measure.accuracy import Drop
 from pipeline.params import Candidate, MixedPrecision
 from pipeline.quantize import CandidateSet, make_candidates
 from pipeline.quantize import openvino as openvino_way
 from pipeline.quantize.layers import Layer
 from pipeline.quantize.mixed_precision import search_mixed_precision, step_sizes
 from pipeline.quantize.validation import CandidateValidator
+from pipeline.statistics import AccuracyDrop
 
 FP32 = Candidate(name="fp32", runtime="onnxruntime", precision="fp32")
 # One scale for all weights of a layer.
@@ -312,7 +312,7 @@ def test_a_student_without_layers_is_named(coarse_weights: Path, images: Images)
         QuantizationError, match=r"^int8: .*no layer with weights to leave in float"
     ):
         search_mixed_precision(
-            COARSE, Bare(), Drop(9, 5, 13, 9, 0, 96), judge, MixedPrecision(), Path("nowhere")
+            COARSE, Bare(), AccuracyDrop(9, 5, 13, 9, 0, 96), judge, MixedPrecision(), Path("nowhere")
         )
 
 

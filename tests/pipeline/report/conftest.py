@@ -7,16 +7,17 @@ import pytest
 
 from pipeline.export.parity import Difference, Parity
 from pipeline.files import hash_file, hash_value, read_json, write_json
-from pipeline.measure.accuracy import agreement, correct, paired_drop, score
+from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.measure.footprint import Footprint, Moment
 from pipeline.measure.host import Host
-from pipeline.measure.latency import Latency, paired_ratio
+from pipeline.measure.latency import Latency
 from pipeline.measure.throughput import Rate, Threaded, Throughput
 from pipeline.params import Params
 from pipeline.report.facts import read_facts
 from pipeline.shipping.select import Limits, Measurement, select
 from pipeline.shipping.verify import Figures, Verified
+from pipeline.statistics import paired_drop, paired_ratio
 
 CLASSES = (
     "mono 0 %",

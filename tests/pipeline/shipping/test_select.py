@@ -5,9 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.errors import SelectionError
-from pipeline.measure.accuracy import Drop
-from pipeline.measure.latency import Ratio
 from pipeline.shipping.select import Limits, Measurement, select
+from pipeline.statistics import AccuracyDrop, LatencyRatio
 
 REFERENCE = "ort-fp32"
 BUDGET = {
@@ -20,7 +19,7 @@ BUDGET = {
 def measured(name, kilobytes, latency_ms, ratio=(1, 1, 1), drop=(0.0, -0.7, 0.7)):
     points, low, high = drop
     return Measurement(
-        name, kilobytes * 1000, latency_ms, Ratio(*ratio), Drop(points, low, high, 9, 2, 525)
+        name, kilobytes * 1000, latency_ms, LatencyRatio(*ratio), AccuracyDrop(points, low, high, 9, 2, 525)
     )
 
 
@@ -68,7 +67,7 @@ def test_where_int8_is_slow_the_plain_int8_file_does_not_ship():
 
 
 def test_the_reference_ships_when_int8_loses_too_much():
-    worse = [replace(m, drop=Drop(2.3, 0.9, 3.7, 14, 2, 525)) for m in INT8_SLOW[1::3]]
+    worse = [replace(m, drop=AccuracyDrop(2.3, 0.9, 3.7, 14, 2, 525)) for m in INT8_SLOW[1::3]]
     selection = select([*worse, INT8_SLOW[0]], **BUDGET)
     found = verdicts(selection)
     assert selection.chosen == "ort-fp32"
@@ -94,7 +93,7 @@ def test_where_int8_is_fast_it_ships():
 
 def test_a_small_loss_on_few_images_is_not_taken_for_a_small_loss():
     few = measured("int8", 610, 0.30, (0.54, 0.53, 0.56), (0.74, -0.45, 2.07))
-    many = replace(few, drop=Drop(0.74, 0.3, 1.2, 61, 21, 5410))
+    many = replace(few, drop=AccuracyDrop(0.74, 0.3, 1.2, 61, 21, 5410))
     budget = {**BUDGET, "limits": Limits(max_drop=1.0, max_drop_bound=2.0)}
     assert select([INT8_FAST[0], many], **budget).chosen == "int8"
     found = verdicts(select([INT8_FAST[0], few], **budget))
@@ -108,11 +107,11 @@ def test_a_small_loss_on_few_images_is_not_taken_for_a_small_loss():
     ("change", "ships"),
     [
         ({}, "small"),
-        ({"drop": Drop(1.0, -0.5, 2.5, 7, 2, 500)}, "small"),
-        ({"drop": Drop(1.2, -0.3, 2.4, 8, 2, 500)}, REFERENCE),
-        ({"drop": Drop(1.0, -0.6, 2.6, 7, 2, 500)}, REFERENCE),
-        ({"ratio": Ratio(1.0, 0.9, 1.1)}, "small"),
-        ({"ratio": Ratio(1.01, 0.9, 1.1)}, REFERENCE),
+        ({"drop": AccuracyDrop(1.0, -0.5, 2.5, 7, 2, 500)}, "small"),
+        ({"drop": AccuracyDrop(1.2, -0.3, 2.4, 8, 2, 500)}, REFERENCE),
+        ({"drop": AccuracyDrop(1.0, -0.6, 2.6, 7, 2, 500)}, REFERENCE),
+        ({"ratio": LatencyRatio(1.0, 0.9, 1.1)}, "small"),
+        ({"ratio": LatencyRatio(1.01, 0.9, 1.1)}, REFERENCE),
         ({"latency_ms": 1.1}, "small"),
         ({"latency_ms": 1.11}, REFERENCE),
         ({"bytes": 1_000_001}, REFERENCE),
@@ -215,8 +214,8 @@ def candidates(draw, name=None):
         name=name or draw(st.text("abcdef", min_size=1, max_size=3)),
         bytes=draw(st.integers(1, 40)) * 50_000,
         latency_ms=draw(st.floats(0.2, 3)),
-        ratio=Ratio(value, value / reach, value * reach),
-        drop=Drop(points, points - spread, points + spread, 10, 5, 400),
+        ratio=LatencyRatio(value, value / reach, value * reach),
+        drop=AccuracyDrop(points, points - spread, points + spread, 10, 5, 400),
     )
 
 

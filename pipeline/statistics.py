@@ -1,0 +1,130 @@
+"""Statistics of measurements: paired accuracy drops and latency ratios with 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import MeasurementError
+
+
+@dataclass(frozen=True)
+class AccuracyDrop:
+    """Accuracy that a model loses relative to a reference on the same images.
+
+    Attributes:
+        points: Drop in percentage points; positive when the model is worse.
+        low: Lower end of the 95 % confidence interval of ``points``.
+        high: Upper end of the interval.
+        lost: Number of images that only the reference classifies correctly.
+        gained: Number of images that only the model classifies correctly.
+        images: Number of images.
+    """
+
+    points: float
+    low: float
+    high: float
+    lost: int
+    gained: int
+    images: int
+
+
+@dataclass(frozen=True)
+class LatencyRatio:
+    """Latency of a model divided by that of a reference, with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def paired_drop(
+    reference_correct: NDArray[np.bool_], candidate_correct: NDArray[np.bool_]
+) -> AccuracyDrop:
+    """Compares two models on the same images.
+
+    The drop is the difference of two proportions, lost and gained. Its 95 % interval combines their
+    exact (Clopper-Pearson) intervals by the method of variance estimates recovery (MOVER; Zou and
+    Donner, Statistics in Medicine 27, 2008), with the correlation of two counts of one multinomial.
+    By enumeration of all outcomes (10 to 120 images), its coverage is at least 95 % as long as at
+    most 80 % of the predictions differ. The exact interval conditional on the number of differing
+    images is not used: it ends at the estimate when all differences have one sign. Without any
+    difference the interval extends about 3.7 images to either side.
+
+    Args:
+        reference_correct: Whether the reference is correct, bool [n].
+        candidate_correct: Whether the candidate is correct, bool [n], in the same order.
+
+    Raises:
+        MeasurementError: The shapes differ, or there are no images.
+    """
+    if reference_correct.shape != candidate_correct.shape or not reference_correct.size:
+        raise MeasurementError(
+            "paired drop",
+            f"got {len(candidate_correct)} predictions for {len(reference_correct)} images",
+            "evaluate both models on the same images",
+        )
+    images = len(reference_correct)
+    lost = int(np.sum(reference_correct & ~candidate_correct))
+    gained = int(np.sum(~reference_correct & candidate_correct))
+    low, high = _difference_interval(lost, gained, images)
+    return AccuracyDrop(100 * (lost - gained) / images, 100 * low, 100 * high, lost, gained, images)
+
+
+def paired_ratio(
+    ratios: Sequence[float], reference: Sequence[float] | None = None
+) -> LatencyRatio:
+    """Summarizes latency ratios of several rounds.
+
+    The value is the geometric mean; the interval is Student's t interval of the logarithms.
+
+    Args:
+        ratios: Latency of the model in each round, relative to any common unit.
+        reference: Latency of the model to compare with in the same rounds, in the same unit; 1 by
+            default.
+
+    Raises:
+        MeasurementError: The numbers of rounds differ, or there are fewer than two.
+    """
+    from scipy.stats import t
+
+    rounds = len(ratios)
+    reference = [1.0] * rounds if reference is None else reference
+    if rounds != len(reference) or rounds < 2:
+        raise MeasurementError(
+            "paired ratio",
+            f"got {rounds} rounds, and {len(reference)} of the reference",
+            "time both models in the same rounds, at least two",
+        )
+    logs = np.log(ratios) - np.log(reference)
+    mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(rounds)
+    margin = float(t.ppf(0.975, rounds - 1)) * error
+    return LatencyRatio(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
+
+
+def relative_half_width(ratio: LatencyRatio) -> float:
+    """Half of the 95 % interval, as a fraction of the ratio."""
+    return (ratio.high - ratio.low) / 2 / ratio.value
+
+
+def _difference_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
+    a, a_low, a_high = _proportion(lost, images)
+    b, b_low, b_high = _proportion(gained, images)
+    both = (1 - a) * (1 - b)
+    correlation = -math.sqrt(a * b / both) if both else 0.0
+
+    def margin(x: float, y: float) -> float:
+        return math.sqrt(x * x + y * y - 2 * correlation * x * y)
+
+    return a - b - margin(a - a_low, b_high - b), a - b + margin(a_high - a, b - b_low)
+
+
+def _proportion(count: int, images: int) -> tuple[float, float, float]:
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, images).proportion_ci(0.95, method="exact")
+    return count / images, float(interval.low), float(interval.high)
