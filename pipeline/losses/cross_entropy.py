@@ -1,23 +1,22 @@
-"""Labels only: fine-tuning, and the baseline of every comparison."""
+"""Cross-entropy with the labels, without a teacher."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from typing import ClassVar
 
-from pipeline.losses.objective import Loss, Objective
+from pipeline.losses.base import DistillationLoss
+from pipeline.plugins import LOSSES
 
 
-class CrossEntropy(Objective):
-    """Cross-entropy with the labels."""
+@LOSSES.register("cross_entropy")
+class CrossEntropy(DistillationLoss):
+    """Cross-entropy with the labels: fine-tuning, and the baseline of a comparison.
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
+    Args:
+        label_smoothing: Label smoothing.
+    """
 
-    def forward(
-        self, student: Tensor, labels: Tensor, teacher: Tensor | None, epoch: float
-    ) -> Loss:
-        """See ``Objective.forward``; the teacher is not looked at."""
-        loss = F.cross_entropy(student, labels, label_smoothing=self.label_smoothing)
-        return Loss(loss, {"cross_entropy": loss.detach()})
+    needs_teacher: ClassVar[bool] = False
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing=label_smoothing)

@@ -6,45 +6,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.losses.distillation import Distillation
-from pipeline.losses.objective import Loss
-from pipeline.params import DKD
+from pipeline.losses.base import DistillationLoss
+from pipeline.plugins import LOSSES
+from pipeline.plugins.section import AboveZero, NotNegative
 
 
-class DKDLoss(Distillation):
-    """Cross-entropy plus KD's divergence, taken apart and weighted anew.
+@LOSSES.register("dkd")
+class DKDLoss(DistillationLoss):
+    """Cross-entropy plus the two parts of KD's divergence, each with a weight of its own.
 
-    "Decoupled Knowledge Distillation" (CVPR 2022, arXiv 2203.08679). KD's divergence is that of
-    the two answers "the labelled class" and "another class", plus that among the other classes
-    times the probability that the teacher gives to them. Here the two have weights of their own.
+    "Decoupled Knowledge Distillation" (CVPR 2022, arXiv 2203.08679). KD's divergence is the sum of
+    that between target class and all other classes (TCKD), and that among the other classes
+    (NCKD) times the teacher's probability of them.
 
     Args:
-        options: Weights, temperature.
-        label_smoothing: Of the cross-entropy.
+        label_smoothing: Label smoothing of the cross-entropy.
+        weight: Weight of both parts.
+        label_weight: Weight of the cross-entropy.
+        warmup_epochs: Epochs over which both parts are scaled up linearly from 0; the paper uses
+            20 of 240.
+        alpha: Weight of the divergence between target class and other classes (TCKD).
+        beta: Weight of the divergence among the other classes (NCKD).
+        temperature: Temperature of all softmaxes.
     """
 
-    def __init__(self, options: DKD, label_smoothing: float = 0.0) -> None:
-        super().__init__(options, label_smoothing)
-        self.options = options
-
-    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
-        """See ``Distillation.compare``."""
-        temperature = self.options.temperature
-        of_student = _take_apart(student / temperature, labels)
-        of_teacher = _take_apart(teacher / temperature, labels)
-        target, others = (
-            temperature**2 * F.kl_div(ours, theirs, log_target=True, reduction="batchmean")
-            for ours, theirs in zip(of_student, of_teacher, strict=True)
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        weight: NotNegative = 1.0,
+        label_weight: NotNegative = 1.0,
+        warmup_epochs: NotNegative = 20.0,
+        alpha: NotNegative = 1.0,
+        beta: NotNegative = 8.0,
+        temperature: AboveZero = 4.0,
+    ) -> None:
+        super().__init__(
+            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
         )
-        total = self.options.alpha * target + self.options.beta * others
-        return Loss(total, {"target": target.detach(), "others": others.detach()})
+        self.weight = weight
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+
+    def teacher_terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The two divergences, ``tckd`` and ``nckd``."""
+        student = _decouple(student_logits / self.temperature, labels)
+        teacher = _decouple(teacher_logits / self.temperature, labels)
+        tckd, nckd = (
+            self.temperature**2 * F.kl_div(p, q, log_target=True, reduction="batchmean")
+            for p, q in zip(student, teacher, strict=True)
+        )
+        return {"tckd": self.weight * self.alpha * tckd, "nckd": self.weight * self.beta * nckd}
 
 
-def _take_apart(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Log probabilities [n, 2] of the label or another class, and [n, classes - 1] among those."""
-    at_label = labels[:, None]
-    places = torch.arange(logits.shape[1] - 1, device=logits.device)
-    # Selected rather than masked by a large number, which would have to outweigh any logit.
-    others = logits.gather(1, places + (places >= at_label))
-    pair = torch.cat([logits.gather(1, at_label), others.logsumexp(dim=1, keepdim=True)], dim=1)
+def _decouple(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probabilities [n, 2] of target and other classes, and [n, classes - 1] among these."""
+    target = labels[:, None]
+    columns = torch.arange(logits.shape[1] - 1, device=logits.device)
+    # Selected instead of masked by a large number, which would have to exceed every logit.
+    others = logits.gather(1, columns + (columns >= target))
+    pair = torch.cat([logits.gather(1, target), others.logsumexp(dim=1, keepdim=True)], dim=1)
     return F.log_softmax(pair, dim=1), F.log_softmax(others, dim=1)

@@ -4,32 +4,50 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.losses.distillation import Distillation
-from pipeline.losses.divergence import softened_divergence
-from pipeline.losses.normalization import Normalization, normalize
-from pipeline.losses.objective import Loss
-from pipeline.params import KD
+from pipeline.losses.base import DistillationLoss, Normalization, kd_divergence, normalize
+from pipeline.plugins import LOSSES
+from pipeline.plugins.section import AboveZero, NotNegative
 
 
-class KDLoss(Distillation):
-    """Cross-entropy plus the divergence from the teacher's softened probabilities.
+@LOSSES.register("kd")
+class KDLoss(DistillationLoss):
+    """Cross-entropy plus the KL divergence from the teacher's softened probabilities.
 
-    "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), with the usual factor T²;
-    on standardized logits it is that of "Logit Standardization in KD" (CVPR 2024).
+    "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), with the factor T². With
+    ``standardized`` it is "Logit Standardization in Knowledge Distillation" (CVPR 2024).
 
     Args:
-        options: Weights, temperature, standardisation.
-        label_smoothing: Of the cross-entropy.
+        label_smoothing: Label smoothing of the cross-entropy.
+        weight: Weight of the divergence.
+        label_weight: Weight of the cross-entropy.
+        warmup_epochs: Epochs over which the divergence is scaled up linearly from 0.
+        temperature: Temperature of both softmaxes.
+        standardized: Standardize the logits of each image first; that paper uses temperature 2,
+            weight 9 and label_weight 1.
     """
 
-    def __init__(self, options: KD, label_smoothing: float = 0.0) -> None:
-        super().__init__(options, label_smoothing)
-        self.options = options
-
-    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
-        """See ``Distillation.compare``."""
-        kind: Normalization = "standardized" if self.options.standardized else "none"
-        divergence = softened_divergence(
-            normalize(student, kind), normalize(teacher, kind), self.options.temperature
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        weight: NotNegative = 0.9,
+        label_weight: NotNegative = 0.1,
+        warmup_epochs: NotNegative = 0.0,
+        temperature: AboveZero = 4.0,
+        standardized: bool = False,
+    ) -> None:
+        super().__init__(
+            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
         )
-        return Loss(divergence, {"divergence": divergence.detach()})
+        self.weight = weight
+        self.temperature = temperature
+        self.normalization: Normalization = "standardized" if standardized else "none"
+
+    def teacher_terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The divergence, ``kd``."""
+        student, teacher = (
+            normalize(logits, self.normalization) for logits in (student_logits, teacher_logits)
+        )
+        return {"kd": self.weight * kd_divergence(student, teacher, self.temperature)}

@@ -1,30 +1,47 @@
-"""Mean squared error of the whole logits: FiGKD without its wavelet."""
+"""Mean squared error of the logits."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.losses.distillation import Distillation
-from pipeline.losses.normalization import Normalization, normalize
-from pipeline.losses.objective import Loss
-from pipeline.params import LogitMSE
+from pipeline.losses.base import DistillationLoss, Normalization, normalize
+from pipeline.plugins import LOSSES
+from pipeline.plugins.section import NotNegative
 
 
-class LogitMSELoss(Distillation):
-    """Cross-entropy plus the squared distance of the logits, centered or as they are.
+@LOSSES.register("logit_mse")
+class LogitMSELoss(DistillationLoss):
+    """Cross-entropy plus the mean squared error of the logits: FiGKD without a transform.
 
     Args:
-        options: Weights, centring.
-        label_smoothing: Of the cross-entropy.
+        label_smoothing: Label smoothing of the cross-entropy.
+        weight: Weight of the mean squared error.
+        label_weight: Weight of the cross-entropy.
+        warmup_epochs: Epochs over which the mean squared error is scaled up linearly from 0.
+        centered: Subtract the mean logit of each image first.
     """
 
-    def __init__(self, options: LogitMSE, label_smoothing: float = 0.0) -> None:
-        super().__init__(options, label_smoothing)
-        self.options = options
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        weight: NotNegative = 0.1,
+        label_weight: NotNegative = 1.0,
+        warmup_epochs: NotNegative = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(
+            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
+        )
+        self.weight = weight
+        self.normalization: Normalization = "centered" if centered else "none"
 
-    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
-        """See ``Distillation.compare``."""
-        kind: Normalization = "centered" if self.options.centered else "none"
-        distance = F.mse_loss(normalize(student, kind), normalize(teacher, kind))
-        return Loss(distance, {"mse": distance.detach()})
+    def teacher_terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The mean squared error, ``mse``."""
+        student, teacher = (
+            normalize(logits, self.normalization) for logits in (student_logits, teacher_logits)
+        )
+        return {"mse": self.weight * F.mse_loss(student, teacher)}

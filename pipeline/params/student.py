@@ -1,62 +1,70 @@
-"""The student."""
+"""The student: network, recipe and loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
-from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE
+from pipeline.errors import one_of
 from pipeline.params.network import ModelName, Network
 from pipeline.params.recipe import Recipe
+from pipeline.plugins import LOSSES
+from pipeline.plugins.options import options_of
 from pipeline.plugins.section import Section
 
 
 class ClassOrder(Section):
-    """The order in which the classes stand along the transform's axis."""
+    """The order of the classes along the axis of the wavelet transform."""
 
     kind: Literal["index", "similarity", "random", "file"] = Field(
         "index",
-        description="As in the data set; look-alikes next to each other (optimal leaf ordering of "
-        "what the teacher finds alike); shuffled; or as written in `file`.",
+        description="Order of the data set; similar classes side by side (optimal leaf ordering); "
+        "random; or the order in `file`.",
     )
     similarity: Literal["logits", "weights"] = Field(
         "logits",
-        description="What tells look-alikes: the teacher's mean logits of the training images of "
-        "each class, or the weights of its classifier layer.",
+        description="Similarity of two classes: by the teacher's mean logits on their training "
+        "images, or by the weights of its classifier layer.",
     )
     seed: int = Field(0, ge=0, description="Seed of the random order.")
     file: str | None = Field(
         None,
-        description="Path of a UTF-8 text file with one class name a line, for `kind: file`. DVC "
-        "does not watch it: after a change run `dvc repro --force distill`.",
+        description="Path of a UTF-8 text file with one class name per line, for `kind: file`. DVC "
+        "does not track it: after a change run `dvc repro --force distill`.",
     )
 
     @model_validator(mode="after")
-    def _has_a_file(self) -> ClassOrder:
+    def _has_a_file(self) -> Self:
         if (self.kind == "file") != (self.file is not None):
-            raise ValueError("`file` and `kind: file` go together")
+            raise ValueError("set `file` if and only if `kind` is file")
         return self
 
 
 class Distill(Network, Recipe):
-    """The student."""
+    """The student.
+
+    ``distill_model()`` adds the sections of the registered methods; this class serves annotations.
+    """
 
     model: ModelName = "mobilenetv2_035"
-    method: Literal["figkd", "kd", "dkd", "dist", "logit_mse", "cross_entropy"] = Field(
-        "figkd", description="What the student learns from besides the labels."
-    )
+    method: str = Field("figkd", description="Loss of the student, a file in pipeline/losses.")
     class_order: ClassOrder = Field(default_factory=ClassOrder, description="Order of the classes.")
-    figkd: FiGKD = Field(default_factory=FiGKD, description="Options of `method: figkd`.")
-    kd: KD = Field(default_factory=KD, description="Options of `method: kd`.")
-    dkd: DKD = Field(default_factory=DKD, description="Options of `method: dkd`.")
-    dist: DIST = Field(default_factory=DIST, description="Options of `method: dist`.")
-    logit_mse: LogitMSE = Field(
-        default_factory=LogitMSE, description="Options of `method: logit_mse`."
-    )
 
-    def changed(self, changes: Mapping[str, Any]) -> Distill:
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return one_of(name, LOSSES.names(), LOSSES.kind)
+
+    @property
+    def loss_options(self) -> Section:
+        """The options of ``method``."""
+        options: Section = getattr(self, self.method, Section())
+        return options
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
         """A copy with other values, by key below ``distill`` such as ``figkd.level``.
 
         Raises:
@@ -71,4 +79,23 @@ class Distill(Network, Recipe):
                     place[name] = {}
                 place = place[name]
             place[last] = value
-        return Distill.model_validate(raw)
+        return type(self).model_validate(raw)
+
+
+@cache
+def distill_model() -> type[Distill]:
+    """``Distill`` with one section per registered method that has options.
+
+    Raises:
+        TypeError: An option of a method has no default or description, or the method's name is
+            that of another parameter of the student.
+    """
+    sections: dict[str, Any] = {}
+    for name in LOSSES.names():
+        if name in Distill.model_fields:
+            raise TypeError(f"method {name!r}: distill.{name} is a parameter; rename the method")
+        options = options_of(LOSSES[name], name, exclude=("class_order", "label_smoothing"))
+        if options.model_fields:
+            description = f"Options of `method: {name}`."
+            sections[name] = (options, Field(default_factory=options, description=description))
+    return create_model("Distill", __base__=Distill, __doc__="The student.", **sections)

@@ -1,93 +1,128 @@
-"""FiGKD: fine-grained knowledge distillation by transfer of high-frequency detail.
-
-A reconstruction from the abstract of arXiv 2505.11897; the paper's own equation, wavelet and
-weights were not available. The abstract says: logits are decomposed by the discrete wavelet
-transform into low-frequency content and high-frequency detail; only the detail is transferred,
-since the labels already convey the content. Here:
-
-    loss = cross_entropy(z_s, y)
-           + weight * (distance(detail(z_s / T), detail(z_t / T)) + kd_share * kd(z_s, z_t))
-
-with the transform along the class axis. What the abstract leaves open is in ``params.FiGKD``. The
-last term is not in the abstract: it is the divergence of standardized-logit KD (CVPR 2024), which
-with the detail beats either alone (docs/results.md); ``kd_share: 0`` leaves it out.
-"""
+"""FiGKD: fine-grained knowledge distillation by transfer of high-frequency detail."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.losses.distillation import Distillation
-from pipeline.losses.divergence import softened_divergence
-from pipeline.losses.figkd.transform import ClassAxisDWT
-from pipeline.losses.normalization import normalize
-from pipeline.losses.objective import Loss
-from pipeline.params import FiGKD
+from pipeline.losses.base import DistillationLoss, Normalization, kd_divergence, normalize
+from pipeline.losses.figkd.transform import Bands, ClassAxisDWT, Level, PaddingMode, WaveletName
+from pipeline.plugins import LOSSES
+from pipeline.plugins.section import AboveZero, NotNegative
 
 
-class FiGKDLoss(Distillation):
-    """Cross-entropy plus the weighted distance between wavelet bands.
+@LOSSES.register("figkd")
+class FiGKDLoss(DistillationLoss):
+    """Cross-entropy, a distance between wavelet bands of the logits, and a KD divergence.
+
+    A reconstruction from the abstract of FiGKD (arXiv 2505.11897). The paper's equation, wavelet
+    and weights were not available; what the abstract leaves open is an option. The loss is ::
+
+        label_weight * cross_entropy(z_s, labels)
+        + detail_weight * distance(detail(z_s / T), detail(z_t / T))
+        + kd_weight * kd(z_s, z_t)
+
+    where ``detail`` is the discrete wavelet transform along the class axis without its
+    approximation band. The term ``kd`` is that of standardized-logit KD (CVPR 2024) and not in the
+    abstract; ``kd_weight=0`` omits it. The defaults come from the comparison in docs/results.md.
 
     Args:
-        options: Wavelet, level, bands, distance, weights and the rest.
-        num_classes: Classes of teacher and student.
-        class_order: The class at each place of the transform's axis; as they are when None.
-        label_smoothing: Of the cross-entropy.
+        num_classes: Number of classes of student and teacher.
+        class_order: Class at each position along the transform's axis; 0, 1, ... if None.
+        label_smoothing: Label smoothing of the cross-entropy.
+        detail_weight: Weight of the distance between the wavelet bands.
+        kd_weight: Weight of the KL divergence between standardized logits, as in `kd`; 0 omits it.
+        label_weight: Weight of the cross-entropy.
+        warmup_epochs: Epochs over which the teacher's terms are scaled up linearly from 0.
+        wavelet: Any discrete wavelet of PyWavelets.
+        level: Decomposition levels, 1 to the maximum of PyWavelets for this number of classes;
+            `max` is that maximum.
+        mode: Padding mode of PyWavelets.
+        bands: Bands that are compared, the detail bands, the approximation band (`content`), or
+            all.
+        normalization: Normalization of each image's logits before the transform.
+        temperature: Temperature that divides the logits before the transform.
+        distance: Distance between the bands of student and teacher.
+        redraw: Permute the classes randomly in every step, so that all pairs of classes are
+            contrasted during training; `class_order` has no effect then.
+        kd_temperature: Temperature of the KL divergence.
 
     Raises:
-        ParameterError: The wavelet, level or order does not go with the class count.
+        ParameterError: Wavelet, level or order do not fit the number of classes.
+
+    Example:
+        >>> import torch
+        >>> criterion = FiGKDLoss(num_classes=100, detail_weight=0.15, kd_weight=3.0)
+        >>> student_logits = torch.randn(8, 100, requires_grad=True)
+        >>> teacher_logits, labels = torch.randn(8, 100), torch.randint(100, (8,))
+        >>> loss = criterion(student_logits, teacher_logits, labels)
+        >>> loss.backward()
+        >>> student_logits.grad.shape
+        torch.Size([8, 100])
     """
 
-    def __init__(
+    def __init__(  # one argument per option
         self,
-        options: FiGKD,
         num_classes: int,
+        *,
         class_order: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
+        detail_weight: NotNegative = 0.15,
+        kd_weight: NotNegative = 3.0,
+        label_weight: NotNegative = 1.0,
+        warmup_epochs: NotNegative = 0.0,
+        wavelet: WaveletName = "haar",
+        level: Level = 1,
+        mode: PaddingMode = "symmetric",
+        bands: Bands = "detail",
+        normalization: Normalization = "none",
+        temperature: AboveZero = 1.0,
+        distance: Literal["mse", "l1", "kl"] = "mse",
+        redraw: bool = False,
+        kd_temperature: AboveZero = 2.0,
     ) -> None:
-        super().__init__(options, label_smoothing)
-        self.options = options
-        self.transform = ClassAxisDWT(
-            num_classes, options.wavelet, options.level, options.mode, options.bands, class_order
+        super().__init__(
+            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
         )
+        self.transform = ClassAxisDWT(num_classes, wavelet, level, mode, bands, class_order)
+        self.detail_weight = detail_weight
+        self.kd_weight = kd_weight
+        self.normalization = normalization
+        self.temperature = temperature
+        self.distance = distance
+        self.redraw = redraw
+        self.kd_temperature = kd_temperature
 
-    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
-        """See ``Distillation.compare``."""
-        options = self.options
-        kind = options.normalization
-        ours, theirs = normalize(student, kind), normalize(teacher, kind)
-        if options.redraw:
+    def teacher_terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The distance, ``detail``, and the divergence, ``kd``."""
+        both = (student_logits, teacher_logits)
+        student, teacher = (normalize(logits, self.normalization) for logits in both)
+        if self.redraw:
             order = torch.randperm(student.shape[-1], device=student.device)
-            ours, theirs = ours[:, order], theirs[:, order]
-        total = distance = self._distance(ours, theirs)
-        parts = {"detail": distance.detach()}
-        if options.kd_share:
-            divergence = softened_divergence(
-                normalize(student, "standardized"),
-                normalize(teacher, "standardized"),
-                options.kd_temperature,
-            )
-            total = distance + options.kd_share * divergence
-            parts["divergence"] = divergence.detach()
-        return Loss(total, parts)
+            student, teacher = student[:, order], teacher[:, order]
+        terms = {"detail": self.detail_weight * self._band_distance(student, teacher)}
+        if self.kd_weight:
+            student, teacher = (normalize(logits, "standardized") for logits in both)
+            divergence = kd_divergence(student, teacher, self.kd_temperature)
+            terms["kd"] = self.kd_weight * divergence
+        return terms
 
-    def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        temperature = self.options.temperature
-        if self.options.distance == "kl":
+    def _band_distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.distance == "kl":
             return F.kl_div(
-                F.log_softmax(self.transform(student) / temperature, dim=-1),
-                F.log_softmax(self.transform(teacher) / temperature, dim=-1),
+                F.log_softmax(self.transform(student) / self.temperature, dim=-1),
+                F.log_softmax(self.transform(teacher) / self.temperature, dim=-1),
                 log_target=True,
                 reduction="batchmean",
             )
-        # The transform is linear: the detail of the difference is the difference of the details.
-        difference = student - teacher
-        if self.options.distance == "mse":
-            distance = self.transform.mean_square(difference)
-            return distance if temperature == 1 else distance / temperature**2
-        detail: Tensor = self.transform(difference)
-        return detail.abs().mean() / temperature
+        # The transform is linear, so one transform of the difference is enough.
+        difference: Tensor = self.transform(student - teacher)
+        if self.distance == "mse":
+            return difference.square().mean() / self.temperature**2
+        return difference.abs().mean() / self.temperature

@@ -1,54 +1,64 @@
 """The discrete wavelet transform of logits along the class axis.
 
-The transform is linear whatever the wavelet, padding mode and level, so it is a matrix, which
-PyWavelets fills once. A permutation of the classes is a permutation of the matrix's rows, and the
-gradient is the product with its transpose. Few of its entries are not zero.
+Up to ``DENSE_CLASSES`` classes the transform is a product with a matrix. Above, each level pads the
+signal and convolves it with PyWavelets' filters at stride 2, so that memory grows linearly with the
+number of classes. Filters, padding and conventions come from PyWavelets in both cases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import pywt
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import sparse
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from pipeline.errors import ParameterError, one_of
-from pipeline.losses.figkd.matrix import analysis_matrices
+from pipeline.plugins.section import Positive
+
+_known_wavelet = partial(
+    one_of, known=pywt.wavelist(kind="discrete"), what="discrete wavelet of PyWavelets"
+)
+_known_mode = partial(one_of, known=pywt.Modes.modes, what="padding mode of PyWavelets")
+
+
+def _check_level(level: object) -> object:
+    if level != "max" and not (type(level) is int and level >= 1):
+        # One message, where the union would give one for each of its members.
+        raise PydanticCustomError("level", "Input should be a whole number from 1, or max")
+    return level
+
 
 Bands = Literal["detail", "content", "all"]
+WaveletName = Annotated[str, AfterValidator(_known_wavelet)]
+PaddingMode = Annotated[str, AfterValidator(_known_mode)]
+Level = Annotated[Positive | Literal["max"], BeforeValidator(_check_level)]
 
-# Up to here the dense product is about as fast or faster. Forward and backward of haar's mean
-# square on one thread of an EPYC with AVX2, in ms, dense / sparse: at batch 64, 128 classes
-# 0.25 / 0.25 and 160 classes 0.24 / 0.23; at batch 256, 100 classes 0.33 / 0.33, 160 classes
-# 0.49 / 0.40 and 200 classes 0.48 / 0.37. With AVX-512 the two meet near 200 classes, and at batch
-# 32 the sparse one takes a fourth with 1,000. Longer wavelets and more levels turn at about the
-# same count.
-_DENSE_CLASSES = 160
+DENSE_CLASSES = 2048
 
 
 class ClassAxisDWT(nn.Module):
-    """Wavelet coefficients of logits.
+    """Wavelet coefficients of logits, as ``pywt.wavedec`` along the class axis.
 
     Args:
         num_classes: Length of the class axis, 2 or more.
         wavelet: A discrete wavelet of PyWavelets.
         level: Levels of the decomposition, from 1 to ``max_level(num_classes, wavelet)``, or
-            ``max`` for just that.
+            ``max`` for that maximum.
         mode: Padding mode of PyWavelets.
         bands: ``detail`` drops the approximation band, ``content`` keeps only it, ``all`` keeps
             everything.
-        order: The class that stands at each place of the axis; as they are when None.
+        order: Class at each position of the axis; 0, 1, ... if None.
 
     Raises:
-        ParameterError: The wavelet or mode is unknown, the level is deeper than the class count
-            allows, or ``order`` is no permutation.
+        ParameterError: Wavelet or mode are unknown, the level is too deep for the number of
+            classes, or ``order`` is not a permutation.
     """
 
     def __init__(
@@ -61,24 +71,32 @@ class ClassAxisDWT(nn.Module):
         order: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.wavelet = wavelet
         self.level = _checked_level(level, num_classes, wavelet)
-        self.mode = _known("padding", mode, pywt.Modes.modes, "padding mode of PyWavelets")
-        self.order = _checked_order(order, num_classes)
+        _checked("padding", mode, _known_mode)
         details = tuple(f"detail{k}" for k in range(self.level, 0, -1))
         names = ("content", *details)
         self.band_names = {"detail": details, "content": names[:1], "all": names}[bands]
-        matrices = dict(
-            zip(names, analysis_matrices(num_classes, wavelet, self.level, mode), strict=True)
-        )
-        self.band_sizes = tuple(matrices[name].shape[0] for name in self.band_names)
-        matrix = sparse.vstack([matrices[name] for name in self.band_names], format="csr")
-        # In float64, off the module's device: a buffer would be cast along with the module, and
-        # not every device has that type.
-        self._exact = matrix[:, np.argsort(self.order)]
-        self._grams: dict[tuple[torch.device, torch.dtype], Tensor | _Rows | None] = {}
-        self._placed: dict[tuple[torch.device, torch.dtype], Tensor | _Product] = {}
+        self._order = _checked_order(order, num_classes)
+        self._is_dense = num_classes <= DENSE_CLASSES
+        # float64 arrays instead of buffers: a buffer is cast along with the module, and MPS has no
+        # float64.
+        if self._is_dense:
+            impulses = np.eye(num_classes)[:, self._order]
+            decomposed = pywt.wavedec(impulses, wavelet, mode, self.level, axis=1)
+            kept = [decomposed[names.index(name)] for name in self.band_names]
+            sizes = [band.shape[1] for band in kept]
+            self._arrays = [np.concatenate(kept, axis=1)]
+        else:
+            filters = pywt.Wavelet(wavelet)
+            self._arrays = [np.array([filters.dec_lo, filters.dec_hi])[:, ::-1]]
+            length, lengths = num_classes, {}
+            for name in reversed(details):
+                self._arrays.append(_padding(length, filters.dec_len, mode))
+                length = lengths[name] = pywt.dwt_coeff_len(length, filters.dec_len, mode)
+            self._left = _left_padding(filters.dec_len, mode)
+            sizes = [lengths.get(name, length) for name in self.band_names]
+        self.band_sizes = tuple(sizes)
+        self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, list[Tensor]]] = {}
 
     def forward(self, logits: Tensor) -> Tensor:
         """The kept coefficients, coarsest band first.
@@ -88,107 +106,48 @@ class ClassAxisDWT(nn.Module):
 
         Returns:
             [..., sum(band_sizes)], float64 for float64 logits and float32 for all others, since
-            half precision would lose the differences that the detail consists of.
+            half precision would round away the differences that make up the detail.
         """
-        if torch.is_autocast_enabled(logits.device.type):
-            with torch.autocast(logits.device.type, enabled=False):
-                return self(logits)  # type: ignore[no-any-return]
-        if logits.dtype not in (torch.float32, torch.float64):
-            logits = logits.float()
-        product = self._placed.get((logits.device, logits.dtype))
-        if product is None:
-            product = self._place(logits)
-        if isinstance(product, _Product):
-            return _SparseProduct.apply(logits, product)  # type: ignore[no-any-return]
-        return logits @ product
-
-    def mean_square(self, logits: Tensor) -> Tensor:
-        """The mean of all squared coefficients, as ``forward(logits).square().mean()``, but faster.
-
-        With G the matrix times its transpose, the sum of squares of a row x is x G x, and half of
-        its gradient is G x: one product serves both directions.
-
-        Args:
-            logits: [..., num_classes], of any floating dtype, on any device.
-
-        Returns:
-            Scalar of the dtype that ``forward`` returns.
-        """
-        if torch.is_autocast_enabled(logits.device.type):
-            with torch.autocast(logits.device.type, enabled=False):
-                return self.mean_square(logits)
-        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        gram = self._gram_on(logits.device, dtype)
-        if gram is None:
-            coefficients: Tensor = self(logits)
-            return (coefficients * coefficients).sum() / coefficients.numel()
-        flat = logits.to(dtype)
-        if flat.dim() != 2:
-            flat = flat.reshape(-1, self.num_classes)
-        mean: Tensor = _MeanSquare.apply(flat, gram, len(flat) * sum(self.band_sizes))
-        return mean
+        with torch.autocast(logits.device.type, enabled=False):
+            if logits.dtype not in (torch.float32, torch.float64):
+                logits = logits.float()
+            order, (first, *paddings) = self._on(logits.device, logits.dtype)
+            if self._is_dense:
+                return logits @ first
+            return self._convolve(logits[..., order], first, paddings)
 
     def split(self, coefficients: Tensor) -> dict[str, Tensor]:
-        """Cuts what ``forward`` returned into its bands, by name (``content``, ``detail3``, …)."""
+        """Splits the result of ``forward`` into bands by name (``content``, ``detail3``, ...)."""
         parts = torch.split(coefficients, list(self.band_sizes), dim=-1)
         return dict(zip(self.band_names, parts, strict=True))
 
-    def inverse(self, coefficients: Tensor) -> Tensor:
-        """Logits from coefficients, by ``pywt.waverec``: to look at, without gradients.
+    def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+        """The class order and the constants on a device; copied there at the first call."""
+        key = (device, dtype)
+        if key not in self._tensors:
+            constants = [
+                torch.from_numpy(np.ascontiguousarray(array)).to(dtype).to(device)
+                for array in self._arrays
+            ]
+            self._tensors[key] = torch.from_numpy(self._order).to(device), constants
+        return self._tensors[key]
 
-        Args:
-            coefficients: [..., sum(band_sizes)] of all bands, as ``forward`` returns them.
-
-        Returns:
-            [..., num_classes], in the classes' own order.
-
-        Raises:
-            ParameterError: The transform keeps only some of the bands.
-        """
-        if len(self.band_names) != self.level + 1:
-            raise ParameterError(
-                "inverse transform", f"only {', '.join(self.band_names)} kept", "take bands='all'"
-            )
-        bands = [band.numpy(force=True) for band in self.split(coefficients).values()]
-        # A signal of odd length comes back one longer.
-        ordered = pywt.waverec(bands, self.wavelet, self.mode)[..., : self.num_classes]
-        logits = np.empty_like(ordered)
-        logits[..., self.order] = ordered
-        return torch.from_numpy(logits).to(coefficients.device, coefficients.dtype)
-
-    def _place(self, logits: Tensor) -> Tensor | _Product:
-        """Brings the matrix to the device and dtype of these logits, where it then stays."""
-        device, dtype = logits.device, logits.dtype
-        self._placed[device, dtype] = (
-            torch.from_numpy(self._exact.T.toarray()).to(dtype).to(device)
-            if self.num_classes <= _DENSE_CLASSES
-            else _Product.of(self._exact, device, dtype)
-        )
-        return self._placed[device, dtype]
-
-    def _gram_on(self, device: torch.device, dtype: torch.dtype) -> Tensor | _Rows | None:
-        if (device, dtype) not in self._grams:
-            gram = (self._exact.T @ self._exact).tocsr()
-            # Coarse bands overlap: with many levels the matrix would fill up to classes squared.
-            is_worth_it = gram.nnz <= 2 * self._exact.nnz
-            self._grams[device, dtype] = (
-                torch.from_numpy(gram.toarray()).to(dtype).to(device)
-                if self.num_classes <= _DENSE_CLASSES
-                else _Rows.of(gram, device, dtype)
-                if is_worth_it
-                else None
-            )
-        return self._grams[device, dtype]
+    def _convolve(self, signal: Tensor, filters: Tensor, paddings: list[Tensor]) -> Tensor:
+        content, bands = signal.reshape(-1, signal.shape[-1]), {}
+        for k, padding in enumerate(paddings, start=1):
+            content, bands[f"detail{k}"] = _one_level(content, filters, padding, self._left)
+        bands["content"] = content
+        kept = torch.cat([bands[name] for name in self.band_names], dim=-1)
+        return kept.reshape(*signal.shape[:-1], sum(self.band_sizes))
 
 
 def max_level(num_classes: int, wavelet: str) -> int:
-    """The deepest level that PyWavelets allows for this many classes; 0 when there is none.
+    """The maximum level of PyWavelets for this number of classes; 0 if none is possible.
 
     Raises:
         ParameterError: PyWavelets has no discrete wavelet of that name.
     """
-    known = pywt.wavelist(kind="discrete")
-    name = _known("wavelet", wavelet, known, "discrete wavelet of PyWavelets")
+    name = _checked("wavelet", wavelet, _known_wavelet)
     return int(pywt.dwt_max_level(num_classes, pywt.Wavelet(name).dec_len))
 
 
@@ -199,130 +158,88 @@ def band_energy(
     mode: str = "symmetric",
     order: Sequence[int] | None = None,
 ) -> dict[str, float]:
-    """What share of the energy of centered logits each band holds, under an order of the classes.
+    """The fraction of the energy of centered logits in each band, for a class order.
 
-    The mean squared detail is this share times what the logits have in all, so an order that moves
-    energy into the detail acts like a larger weight of the loss.
+    The mean squared detail is this fraction times the total energy, so an order that moves energy
+    into the detail acts like a larger weight of the loss.
 
     Args:
         logits: [n, classes], of any floating dtype.
-        wavelet: As of ``ClassAxisDWT``, like what follows.
+        wavelet: As for ``ClassAxisDWT``, like the following arguments.
         level: Levels of the decomposition.
         mode: Padding mode.
-        order: The class at each place of the axis.
+        order: Class at each position of the axis.
 
     Returns:
-        Sum of squared coefficients by band name, coarsest first, over that of all bands; all 0 for
-        logits that do not differ between classes. For an orthogonal wavelet under periodization,
-        with classes divisible by 2 ** level, it is the share of the logits' own energy.
+        Sum of squared coefficients by band name, coarsest first, divided by the sum over all bands;
+        zeros for logits that are equal for all classes. For an orthogonal wavelet with
+        ``mode="periodization"`` and a class count divisible by 2 ** level, it is the fraction of
+        the energy of the logits themselves.
 
     Raises:
         ParameterError: See ``ClassAxisDWT``.
     """
     transform = ClassAxisDWT(logits.shape[-1], wavelet, level, mode, "all", order)
-    wide = logits.detach().double().cpu()
-    coefficients = transform.split(transform(wide - wide.mean(dim=-1, keepdim=True)))
+    exact = logits.detach().double().cpu()
+    coefficients = transform.split(transform(exact - exact.mean(dim=-1, keepdim=True)))
     energy = {name: float(band.square().sum()) for name, band in coefficients.items()}
     total = sum(energy.values())
     return {name: part / total if total else 0.0 for name, part in energy.items()}
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The entries of a sparse matrix, row after row.
+def _left_padding(taps: int, mode: str) -> int:
+    # The first coefficient of "periodization" is centered on the beginning of the signal.
+    return taps // 2 - 1 if mode == "periodization" else taps - 2
 
-    Attributes:
-        columns: int64 [entries].
-        starts: int64 [rows + 1], where each row's entries begin, and the last ones end.
-        values: [entries].
+
+def _padding(length: int, taps: int, mode: str) -> NDArray[np.float64]:
+    """The padding of one level as a matrix.
+
+    A padded value is a linear combination of the ``taps + 1`` values at either end, in every mode
+    and at every level that PyWavelets allows.
+
+    Returns:
+        float64 [end values, left + right], the weight of each end value in each padded value; the
+        end values are all values if the signal is short.
     """
-
-    columns: Tensor
-    starts: Tensor
-    values: Tensor
-
-    @classmethod
-    def of(cls, matrix: sparse.csr_matrix, device: torch.device, dtype: torch.dtype) -> _Rows:
-        return cls(
-            torch.from_numpy(matrix.indices.astype(np.int64)).to(device),
-            torch.from_numpy(matrix.indptr.astype(np.int64)).to(device),
-            torch.from_numpy(matrix.data).to(dtype).to(device),
-        )
-
-    def times(self, columns: Tensor) -> Tensor:
-        """The product with [columns, n], which gives [rows, n].
-
-        The sum of weighted rows is an embedding bag's, which PyTorch has for every device and both
-        types; its CSR product is not there on all of them, and no faster.
-        """
-        return F.embedding_bag(
-            self.columns,
-            columns,
-            self.starts,
-            mode="sum",
-            per_sample_weights=self.values,
-            include_last_offset=True,
-        )
+    left, count = _left_padding(taps, mode), pywt.dwt_coeff_len(length, taps, mode)
+    right = 2 * (count - 1) + taps - left - length
+    width = taps + 1
+    ends = min(length, 2 * width + length % 2)  # "periodization" extends odd lengths by one
+    padded = np.stack([pywt.pad(impulse, width, mode) for impulse in np.eye(ends)])
+    after = width + ends
+    return np.concatenate([padded[:, width - left : width], padded[:, after : after + right]], 1)
 
 
-@dataclass(frozen=True)
-class _Product:
-    """A sparse matrix and its transpose."""
+def _one_level(
+    signal: Tensor, filters: Tensor, padding: Tensor, left: int
+) -> tuple[Tensor, Tensor]:
+    """Content and detail [n, coefficients] of a signal [n, length].
 
-    matrix: _Rows
-    transpose: _Rows
-
-    @classmethod
-    def of(cls, matrix: sparse.csr_matrix, device: torch.device, dtype: torch.dtype) -> _Product:
-        return cls(_Rows.of(matrix, device, dtype), _Rows.of(matrix.T.tocsr(), device, dtype))
-
-
-class _MeanSquare(torch.autograd.Function):
-    """See ``ClassAxisDWT.mean_square``; of logits [n, classes] with ``count`` coefficients."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, gram: Tensor | _Rows, count: int) -> Tensor:
-        ctx.gram, ctx.count = gram, count
-        if isinstance(gram, Tensor):
-            product = logits @ gram
-            ctx.save_for_backward(logits, product)
-            return torch.dot(logits.reshape(-1), product.view(-1)) / count
-        # The sparse product takes a column per image, and leaves its result so.
-        columns = logits.t().contiguous()
-        rows = gram.times(columns)
-        ctx.save_for_backward(logits, rows.t())
-        return torch.dot(columns.view(-1), rows.view(-1)) / count
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        logits, product = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is wanted: the product must have its own
-            gram = ctx.gram
-            if isinstance(gram, Tensor):
-                product = logits @ gram
-            else:
-                product = _SparseProduct.apply(logits, _Product(gram, gram))
-        return product * (gradient * (2 / ctx.count)), None, None
+    Args:
+        signal: [n, length].
+        filters: [2, taps], low-pass and high-pass, reversed.
+        padding: See ``_padding``.
+        left: Number of padded values before the signal.
+    """
+    ends, taps = len(padding), filters.shape[1]
+    outer = signal
+    if ends < signal.shape[1]:
+        outer = torch.cat([signal[:, : ends // 2], signal[:, ends // 2 - ends :]], dim=1)
+    before, after = torch.tensor_split(outer @ padding, [left], dim=1)
+    padded = torch.cat([before, signal, after], dim=1)
+    # A sum of strided slices instead of F.conv1d, which cuDNN computes in TF32 by default.
+    last = padded.shape[1] - taps + 1
+    content, detail = (
+        sum(weight * padded[:, tap : last + tap : 2] for tap, weight in enumerate(weights))
+        for weights in filters
+    )
+    return content, detail
 
 
-class _SparseProduct(torch.autograd.Function):
-    """Batch [..., columns] to [..., rows]; its gradient is the product with the transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, batch: Tensor, product: _Product) -> Tensor:
-        ctx.product = product
-        rows = product.matrix.times(batch.reshape(-1, batch.shape[-1]).t().contiguous())
-        return rows.t().reshape(*batch.shape[:-1], len(rows))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        product = ctx.product
-        return _SparseProduct.apply(gradient, _Product(product.transpose, product.matrix)), None
-
-
-def _known(thing: str, name: str, names: Sequence[str], what: str) -> str:
+def _checked(thing: str, name: str, check: Callable[[str], str]) -> str:
     try:
-        return one_of(name, names, what)
+        return check(name)
     except ValueError as error:
         raise ParameterError(thing, str(error)) from None
 
@@ -336,7 +253,7 @@ def _checked_level(level: int | Literal["max"], num_classes: int, wavelet: str) 
             f"{num_classes} classes allow 1 to {deepest} for {wavelet}"
             if deepest
             else f"{num_classes} classes are too few for {wavelet} at any level",
-            "lower distill.figkd.level or take a shorter wavelet (haar)",
+            "lower distill.figkd.level or use a shorter wavelet (haar)",
         )
     return chosen
 
@@ -347,6 +264,8 @@ def _checked_order(order: Sequence[int] | None, num_classes: int) -> NDArray[np.
     array = np.asarray(order, dtype=np.int64)
     if not np.array_equal(np.sort(array), np.arange(num_classes)):
         raise ParameterError(
-            "class order", f"is no permutation of 0 … {num_classes - 1}", "list every class once"
+            "class order",
+            f"is not a permutation of 0, ..., {num_classes - 1}",
+            "list every class once",
         )
     return array

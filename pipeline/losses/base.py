@@ -1,0 +1,136 @@
+"""The interface of every loss, and two operations on logits that several losses share."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Normalization = Literal["none", "centered", "standardized"]
+
+HALF_PRECISION = (torch.float16, torch.bfloat16)
+
+
+class DistillationLoss(nn.Module):
+    """Cross-entropy with the labels plus weighted terms that compare student and teacher.
+
+    A subclass implements ``teacher_terms`` and registers itself in ``pipeline.plugins.LOSSES``.
+    The keyword-only arguments of its ``__init__`` become the parameters ``distill.<name>.*``,
+    except ``label_smoothing`` and ``class_order``, which ``build_loss`` supplies.
+
+    Args:
+        label_smoothing: Label smoothing of the cross-entropy.
+        label_weight: Weight of the cross-entropy.
+        warmup_epochs: Epochs over which the teacher's terms are scaled up linearly from 0.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        label_weight: float = 1.0,
+        warmup_epochs: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.label_weight = label_weight
+        self.warmup_epochs = warmup_epochs
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
+    ) -> Tensor:
+        """The sum of ``terms``, a scalar."""
+        terms = self.terms(student_logits, teacher_logits, labels)
+        return reduce(torch.add, terms.values())
+
+    def terms(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor | None,
+        labels: Tensor,
+        teacher_scale: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """The weighted terms of the loss by name; they add up to the loss.
+
+        Args:
+            student_logits: [n, classes]; half precision is computed in float32.
+            teacher_logits: [n, classes]; unused and possibly None if ``needs_teacher`` is False.
+            labels: int64 [n].
+            teacher_scale: Factor of the teacher's terms, see the method ``teacher_scale``.
+
+        Returns:
+            Scalars, ``cross_entropy`` first.
+
+        Raises:
+            TypeError: The loss needs a teacher and ``teacher_logits`` is None.
+        """
+        if student_logits.dtype in HALF_PRECISION:
+            student_logits = student_logits.float()
+        cross_entropy = F.cross_entropy(
+            student_logits, labels, label_smoothing=self.label_smoothing
+        )
+        terms = {"cross_entropy": self.label_weight * cross_entropy}
+        if self.needs_teacher:
+            if teacher_logits is None:
+                raise TypeError(f"{type(self).__name__} needs teacher_logits, got None")
+            teacher_logits = teacher_logits.to(student_logits.dtype)
+            for name, term in self.teacher_terms(student_logits, teacher_logits, labels).items():
+                terms[name] = teacher_scale * term
+        return terms
+
+    def teacher_terms(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The weighted terms that compare student and teacher, by name, before the warm-up.
+
+        Args:
+            student_logits: float32 or float64 [n, classes].
+            teacher_logits: [n, classes], of the same dtype.
+            labels: int64 [n].
+        """
+        raise NotImplementedError
+
+    def teacher_scale(self, epoch: float) -> float:
+        """The warm-up's factor of the teacher's terms, 0 to 1.
+
+        Args:
+            epoch: Completed epochs, including the fraction of the current one.
+        """
+        return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
+
+
+def normalize(logits: Tensor, kind: Normalization) -> Tensor:
+    """Subtracts each row's mean (``centered``), and divides by its deviation (``standardized``).
+
+    Standardization follows "Logit Standardization in Knowledge Distillation" (CVPR 2024).
+
+    Args:
+        logits: float32 or float64 [n, classes].
+        kind: Normalization to apply.
+    """
+    if kind == "none":
+        return logits
+    centered = logits - logits.mean(dim=-1, keepdim=True)
+    if kind == "centered":
+        return centered
+    variance = centered.square().mean(dim=-1, keepdim=True)
+    # The epsilon keeps value and gradient of a row of equal logits finite.
+    return centered / (variance + 1e-7).sqrt()
+
+
+def kd_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """KL divergence of the softmaxes at temperature T, times T², averaged over the batch.
+
+    The factor T² keeps the scale of the gradient when T changes (arXiv 1503.02531).
+    """
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student_logits / temperature, dim=-1),
+        F.log_softmax(teacher_logits / temperature, dim=-1),
+        log_target=True,
+        reduction="batchmean",
+    )
