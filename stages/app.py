@@ -1,4 +1,4 @@
-"""The ``finch`` command: every stage under one name."""
+"""The ``finch`` command: all stages and tools."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ import importlib
 
 import click
 
-STAGES = (
-    "prepare",
-    "finetune",
-    "cache_logits",
-    "distill",
-    "export",
-    "qat",
-    "quantize",
-    "probe",
-    "evaluate",
-    "bundle",
-    "verify",
-    "report",
-)
+COMMANDS = {
+    "The pipeline, in order (`dvc repro` runs all of it)": (
+        "resolve",
+        "prepare",
+        "finetune",
+        "cache_logits",
+        "distill",
+        "export",
+        "qat",
+        "quantize",
+        "probe",
+        "evaluate",
+        "bundle",
+        "verify",
+        "report",
+    ),
+    "Parameters": ("params", "presets"),
+    "Choosing a student and a method": ("scout", "compare"),
+    "Looking at data and measurements": ("inspect", "replay"),
+}
+STAGES, *_TOOLS = COMMANDS.values()
+TOOLS = tuple(name for group in _TOOLS for name in group)
 
 
-# Not of the chain: they go before it, look at what it made, or learn from it.
-ASIDE = ("scout", "inspect", "compare", "replay", "presets")
-
-
-class _Stages(click.Group):
-    """Imports a stage only when it is called, so that ``finch prepare`` does not wait for torch."""
+class _Commands(click.Group):
+    """Imports a command's module only when it is called, since torch takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name.replace("_", "-") for name in (*STAGES, *ASIDE)]
+        return [name.replace("_", "-") for name in (*STAGES, *TOOLS)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in (("The chain, in order", STAGES), ("Beside the chain", ASIDE)):
+        for title, names in COMMANDS.items():
             with formatter.section(title):
                 commands = [(n.replace("_", "-"), self.get_command(ctx, n)) for n in names]
                 formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in commands if c])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = cmd_name.replace("-", "_")
-        if name not in (*STAGES, *ASIDE):
+        if name not in (*STAGES, *TOOLS):
             return None
         command: click.Command = getattr(importlib.import_module(f"stages.{name}"), name)
         return command
 
 
-@click.command(cls=_Stages)
+@click.command(cls=_Commands)
 @click.version_option(package_name="finch-edge", prog_name="finch")
 def main() -> None:
-    """Fine-grained compression for edge devices, step by step; `dvc repro` runs all of it."""
+    """Distill, quantize, measure and package image classifiers for edge devices."""

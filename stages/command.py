@@ -1,8 +1,7 @@
-"""What all stages have in common: options, lock, signals, and errors as one line."""
+"""What all stages share: command line options, lock, signals, and errors in one line."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 import os
@@ -14,33 +13,151 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import filelock
 from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtefactError, FinchError, Stopped
-from pipeline.params import Params, load_params
+from pipeline.params import Params, load_params, load_section
+from pipeline.plugins.section import Section
 from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.launch import is_asked_for, launch, leave_words
 from stages.workspace import Workspace
 
-# Here, because every stage imports this file before it imports a runtime that would report home.
+# Here, since every stage imports this module before any inference runtime that has telemetry.
 turn_off()
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage gets: parameters, places, and a log."""
+    """What a stage's function gets.
+
+    Attributes:
+        params: Validated parameters.
+        paths: Paths of all artefacts.
+        log: Logger of the stage.
+        params_path: Parameter file.
+        overrides: Values of ``--set``.
+    """
 
     params: Params
-    place: Workspace
+    paths: Workspace
     log: logging.Logger
+    params_path: Path
+    overrides: tuple[str, ...]
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+def stage(
+    *,
+    reads: str,
+    writes: str,
+    resumable: bool = False,
+    exclusive: bool | None = None,
+    distributed: bool = False,
+    config: type[Section] | None = None,
+    options: Sequence[click.Parameter] = (),
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Decorator that makes a command of a stage's function.
+
+    The command exits with 1 after an error, 130 after Ctrl-C and 143 after SIGTERM, so that DVC
+    does not take unfinished outputs for a result.
+
+    Args:
+        reads: Inputs, for ``--help``.
+        writes: Outputs, for ``--help``.
+        resumable: The stage keeps finished work and resumes from there.
+        exclusive: Only one process may run the stage in a folder. By default true unless resumable.
+        distributed: Several processes can run it together, see ``stages.launch``.
+        config: Model of the stage's own parameter file, ``<stage>.yaml``. The function gets the
+            parameters as ``config``; ``--set <stage>.<key>=<value>`` overrides one of them.
+        options: Further command line options; the function gets their values as keywords.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        name = function.__name__.replace("_", "-")
+        is_exclusive = not resumable if exclusive is None else exclusive
+        this = _Stage(function, resumable, is_exclusive, distributed, config)
+        common = [
+            _path_option("--params", "params_path", "params.yaml", "Parameter file."),
+            click.Option(
+                ["--set", "overrides"],
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Override a parameter, such as distill.figkd.level=2; repeatable.",
+            ),
+            click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
+        ]
+        if config is not None:
+            help_text = f"Parameter file of {name} itself."
+            common.insert(0, _path_option("--config", "config_path", f"{name}.yaml", help_text))
+        return click.Command(
+            name,
+            callback=this.run,
+            params=[*options, *common],
+            help=f"{inspect.getdoc(function)}\n\n\b\nReads:  {reads}\nWrites: {writes}\n",
+        )
+
+    return decorate
+
+
+def _path_option(flag: str, name: str, default: str, help_text: str) -> click.Option:
+    path = click.Path(path_type=Path)
+    return click.Option([flag, name], type=path, default=default, show_default=True, help=help_text)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stage's function and how it runs; see ``stage``."""
+
+    function: Callable[..., None]
+    resumable: bool
+    exclusive: bool
+    distributed: bool
+    config: type[Section] | None
+
+    def run(
+        self, params_path: Path, overrides: tuple[str, ...], debug: bool, **options: Any
+    ) -> None:
+        """Runs the stage as a process: lock, signal handlers, exit code."""
+        name, paths = self.function.__name__, Workspace(Path.cwd())
+        if self.distributed and is_asked_for():
+            set_again = [word for override in overrides for word in ("--set", override)]
+            debug_again = ["--debug"] if debug else []
+            launch(name, ["--params", str(params_path), *set_again, *debug_again])
+        log = open_log(name)
+        for number in _SIGNALS:
+            signal.signal(number, _interrupt)
+        try:
+            if self.config is not None:
+                own = [o for o in overrides if o.startswith(f"{name}.")]
+                overrides = tuple(o for o in overrides if o not in own)
+                keys = [override.removeprefix(f"{name}.") for override in own]
+                options["config"] = load_section(options.pop("config_path"), self.config, keys)
+            params = load_params(params_path, overrides)
+            # In distributed training the main process holds the lock for all.
+            locked = self.exclusive and read_process_rank().is_main
+            with _lock(paths, name) if locked else nullcontext():
+                self.function(Context(params, paths, log, params_path, overrides), **options)
+        except _Interrupted as stop:
+            kept = stop.kept or (
+                "finished work is kept" if self.resumable else "no result was written"
+            )
+            _fail(name, f"interrupted; {kept}; run it again", 128 + stop.number, debug)
+        except FinchError as error:
+            message = str(error)
+            writer = paths.stage_of(error.path) if isinstance(error, ArtefactError) else None
+            if writer and not error.remedy:
+                message += f"; run `finch {writer.replace('_', '-')}` (or `dvc repro`)"
+            _fail(name, message, 1, debug)
+        except Exception as error:  # whatever it is: one line and an exit code
+            detail = " ".join(str(error).split())
+            message = f"{type(error).__name__}: {detail}; --debug shows the traceback"
+            _fail(name, message, 1, debug, expected=False)
 
 
 class _Interrupted(BaseException):
@@ -49,90 +166,33 @@ class _Interrupted(BaseException):
         self.kept = kept
 
 
-def stage(
-    *,
-    reads: str,
-    writes: str,
-    resumable: bool = False,
-    alone: bool = False,
-    together: bool = False,
-    takes: Sequence[click.Parameter] = (),
-) -> Callable[[Callable[..., None]], click.Command]:
-    """Turns a function into a stage's command.
-
-    A stage that fails or is interrupted exits with a non-zero code, so that DVC does not take
-    what is there for a result: 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
-
-    Args:
-        reads: What the stage reads, for ``--help``.
-        writes: What it writes, for ``--help``.
-        resumable: It keeps what is done, goes on from there, and may run several times side by
-            side; any other stage refuses a second process in the same folder.
-        alone: It refuses one although it is resumable.
-        together: Several processes can do it together, see ``stages.launch``.
-        takes: What can be said besides; the function gets it by name, after the context.
-    """
-
-    def decorate(function: Callable[..., None]) -> click.Command:
-        name = function.__name__
-
-        @functools.wraps(function)
-        def run(
-            params_path: Path, overrides: tuple[str, ...], debug: bool, **chosen: object
-        ) -> None:
-            call = functools.partial(function, **chosen)
-            if together and is_asked_for():
-                launch(name, _arguments(params_path, overrides, debug))
-            _run(name, call, params_path, overrides, debug, resumable, alone or not resumable)
-
-        about = inspect.cleandoc(function.__doc__ or "")
-        run.__doc__ = f"{about}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
-        command = click.command(name=name.replace("_", "-"))(run)
-        command.params = [
-            *takes,
-            click.Option(
-                ["--params", "params_path"],
-                type=click.Path(path_type=Path),
-                default=Path("params.yaml"),
-                show_default=True,
-                help="Parameter file.",
-            ),
-            click.Option(
-                ["--set", "overrides"],
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="Override one parameter, such as distill.figkd.weight=2; repeatable.",
-            ),
-            click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
-        ]
-        return command
-
-    return decorate
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted(number)
 
 
 @contextmanager
 def between_steps(
-    finished: str = "training is done and kept, but its results were not written",
+    finished: str = "training is finished and kept, but its results were not written",
 ) -> Iterator[Callable[[], bool]]:
-    """Lets long work end between two steps, where an interrupt would otherwise fall into one.
+    """Delays an interrupt until the running step is complete.
 
     Args:
-        finished: What is said of the work when the interrupt came too late to stop it.
+        finished: Message if the work was complete before it could stop.
 
     Yields:
-        Says whether there was an interrupt. A second one does not wait any more; but where
-        several processes train together, their launcher decides how long it waits for them.
+        Function that returns whether an interrupt is pending. A second interrupt is not delayed,
+        except in distributed training, where the launcher sets the timeout.
     """
     numbers: list[int] = []
-    alone = read_process_rank().world_size == 1
+    is_alone = read_process_rank().world_size == 1
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if numbers and alone:
-            raise _Interrupted(number, "what was kept before still is")
+    def remember(number: int, frame: FrameType | None) -> None:
+        if numbers and is_alone:
+            raise _Interrupted(number, "what was saved before is kept")
         numbers.append(number)
 
     for number in _SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, remember)
     kept = finished
     try:
         yield lambda: bool(numbers)
@@ -146,71 +206,29 @@ def between_steps(
         raise _Interrupted(numbers[0], kept)
 
 
-def _run(
-    name: str,
-    function: Callable[[Context], None],
-    params_path: Path,
-    overrides: tuple[str, ...],
-    debug: bool,
-    resumable: bool,
-    alone: bool,
-) -> None:
-    log = open_log(name)
-    place = Workspace(Path.cwd())
-    for number in _SIGNALS:
-        signal.signal(number, _interrupt)
-    try:
-        params = load_params(params_path, overrides)
-        # Of several processes the first holds the lock for all.
-        with _lock(place, name) if alone and read_process_rank().is_main else nullcontext():
-            function(Context(params, place, log))
-    except _Interrupted as stop:
-        kept = stop.kept or ("what is done is kept" if resumable else "no result was written")
-        interrupted = f"interrupted; {kept}; run it again"
-        _leave(name, interrupted, 128 + stop.number, debug, expected=True)
-    except FinchError as error:
-        message = str(error)
-        maker = place.maker(error.path) if isinstance(error, ArtefactError) else None
-        if maker and not error.remedy:
-            message += f"; run `finch {maker.replace('_', '-')}` (or `dvc repro`)"
-        _leave(name, message, 1, debug, expected=True)
-    except Exception as error:  # the edge of the program: whatever it is, one line and a code
-        detail = " ".join(str(error).split())
-        shown = f"{type(error).__name__}: {detail}; --debug shows where"
-        _leave(name, shown, 1, debug, expected=False)
-
-
-def _lock(place: Workspace, name: str) -> filelock.FileLock:
-    """Two runs of one stage would write the same files: killing ``dvc`` leaves a stage alive."""
-    place.locks.mkdir(parents=True, exist_ok=True)
-    path = place.locks / f"{name}.lock"
+def _lock(paths: Workspace, name: str) -> filelock.FileLock:
+    """A second process would write the same files; a stage outlives a ``dvc`` that was killed."""
+    paths.locks.mkdir(parents=True, exist_ok=True)
+    path = paths.locks / f"{name}.lock"
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise FinchError(
-            name, "is already running in this folder", f"wait for it, or end it ({path})"
+            name, "is already running in this folder", f"wait for it, or stop it ({path})"
         ) from None
     return lock
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Interrupted(number)
-
-
-def _arguments(params_path: Path, overrides: tuple[str, ...], debug: bool) -> list[str]:
-    """The options of a call, to be made again."""
-    set_again = [word for override in overrides for word in ("--set", override)]
-    return ["--params", str(params_path), *set_again, *(["--debug"] if debug else [])]
-
-
-def _leave(name: str, message: str, code: int, debug: bool, *, expected: bool) -> NoReturn:
+def _fail(name: str, message: str, code: int, debug: bool, *, expected: bool = True) -> NoReturn:
     if debug:
         traceback.print_exc()
     line = f"finch {name.replace('_', '-')}: {message}"
     if not leave_words(line, expected):
         print(line, file=sys.stderr)
     sys.stderr.flush()
-    # Interpreter shutdown of the native runtimes must not turn the code into another one.
-    # Nor may one of several processes wait in it for another one that it has lost.
-    os._exit(code) if code > 128 or read_process_rank().world_size > 1 else sys.exit(code)
+    # Without interpreter shutdown: there native runtimes could change the exit code, and one of
+    # several training processes could wait for another that is gone.
+    if code > 128 or read_process_rank().world_size > 1:
+        os._exit(code)
+    sys.exit(code)

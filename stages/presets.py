@@ -1,11 +1,9 @@
-"""Known experiments, as parts of ``params.yaml``."""
+"""Published experiments as sections of ``params.yaml``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,41 +11,31 @@ from rich.table import Table
 
 from pipeline.errors import FinchError
 
-P = ParamSpec("P")
 
+class _Group(click.Group):
+    """Shows errors as the stages do: in one line, with the command's name."""
 
-class _Refusal(click.ClickException):
-    """An error as the stages show theirs: one line, with the command's name."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"finch presets: {self.message}", file=file, err=True)
-
-
-def _in_one_line(function: Callable[P, None]) -> Callable[P, None]:
-    @wraps(function)
-    def run(*arguments: P.args, **options: P.kwargs) -> None:
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            function(*arguments, **options)
+            return super().invoke(ctx)
         except FinchError as error:
-            raise _Refusal(str(error)) from None
+            click.echo(f"finch presets: {error}", err=True)
+            ctx.exit(1)
 
-    return run
 
-
-@click.group()
+@click.group(cls=_Group)
 def presets() -> None:
-    r"""List, show and apply presets: the pairs of the distillation literature, and methods.
+    r"""List, show and apply presets: teacher-student pairs of the literature, and methods.
 
     \b
-    Reads:  the presets that come with Finch
-    Writes: params.yaml, for `apply`
+    Reads:  pipeline/presets/
+    Writes: params.yaml (apply)
     """
 
 
 @presets.command("list")
-@_in_one_line
 def list_presets() -> None:
-    """Name the presets: pairs with their networks' parameters, and methods."""
+    """List all presets, with the parameter counts of their networks."""
     from functools import cache
 
     from pipeline.models.zoo import count_parameters
@@ -65,15 +53,14 @@ def list_presets() -> None:
         teacher, student = preset["finetune"]["model"], preset["distill"]["model"]
         recipe = (str(preset["distill"][key]) for key in ("epochs", "lr"))
         table.add_row(name, teacher, millions(teacher), student, millions(student), *recipe)
-    # Where there is no terminal, rich takes it for one of 80 columns and would cut the names.
+    # Without a terminal rich assumes 80 columns, which would truncate the names.
     Console(width=max(Console().width, 120)).print(table)
     for name in method_names():
-        click.echo(f"{name}: the method alone; `finch presets show {name}`")
+        click.echo(f"{name}: method only; `finch presets show {name}`")
 
 
 @presets.command()
 @click.argument("name")
-@_in_one_line
 def show(name: str) -> None:
     """Print a preset as YAML."""
     import yaml
@@ -93,9 +80,8 @@ def show(name: str) -> None:
     show_default=True,
     help="Parameter file.",
 )
-@_in_one_line
 def apply(name: str, path: Path) -> None:
-    """Write a preset into params.yaml, and say what it changed there."""
+    """Write a preset into params.yaml, and print the changed values."""
     from pipeline.presets import apply_preset
 
     changes = apply_preset(name, path)

@@ -1,42 +1,36 @@
-"""Every parameter: its type, unit, meaning and limits. ``params.yaml`` mirrors these files."""
+"""All parameters with their types, limits, defaults and descriptions, one class per section."""
 
 from pipeline.params.candidate import Candidate
-from pipeline.params.compare import Compare, Entry
+from pipeline.params.compare import Compare, CompareEntry
 from pipeline.params.device import ListedDevice
-from pipeline.params.file import load_params
-from pipeline.params.methods import DIST, DKD, KD, FiGKD, LogitMSE, Transfer
-from pipeline.params.mixed_precision import MixedPrecision
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.loading import load_params, load_section, read_values
 from pipeline.params.network import Network
-from pipeline.params.prepare import Fractions, Prepare, Typefaces
+from pipeline.params.prepare import Fractions, Prepare, prepare_model
 from pipeline.params.qat import QAT
 from pipeline.params.recipe import Recipe
+from pipeline.params.root import Params, params_model, parse_params
 from pipeline.params.run import Run
 from pipeline.params.scout import Scout
-from pipeline.params.shipping import Bundle, Evaluate, Export, Quantize
+from pipeline.params.shipping import Bundle, Export, MixedPrecision, Quantize
 from pipeline.params.student import ClassOrder, Distill
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views
-from pipeline.params.whole import Params
 
 __all__ = [
-    "DIST",
-    "DKD",
-    "KD",
     "QAT",
     "Bundle",
     "CacheLogits",
     "Candidate",
     "ClassOrder",
     "Compare",
+    "CompareEntry",
     "Distill",
-    "Entry",
     "Evaluate",
     "Export",
-    "FiGKD",
     "Finetune",
     "Fractions",
     "ListedDevice",
-    "LogitMSE",
     "MixedPrecision",
     "Network",
     "Params",
@@ -45,8 +39,11 @@ __all__ = [
     "Recipe",
     "Run",
     "Scout",
-    "Transfer",
-    "Typefaces",
     "Views",
     "load_params",
+    "load_section",
+    "params_model",
+    "parse_params",
+    "prepare_model",
+    "read_values",
 ]

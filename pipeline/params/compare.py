@@ -1,30 +1,32 @@
-"""Methods on equal terms."""
+"""Parameters of ``finch compare`` (``compare.yaml``)."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from pipeline.errors import one_of
+from pipeline.errors import ParameterError, one_of
+from pipeline.params.messages import explain
+from pipeline.params.student import Distill
 from pipeline.plugins.section import Positive, Section
 
 
-class Entry(Section):
-    """A method in the comparison."""
+class CompareEntry(Section):
+    """One compared method and its hyperparameter grid."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name in the tables.")
     set: dict[str, Any] = Field(
-        default_factory=dict, description="What it changes below `distill`, such as `kd.weight: 2`."
+        default_factory=dict, description="Fixed changes below `distill`, such as `kd.weight: 2`."
     )
     tune: dict[str, list[Any]] = Field(
         default_factory=dict,
-        description="Values to try, by key below `distill`; all combinations are its trials.",
+        description="Values to try, by key below `distill`. Every combination is one setting.",
     )
 
     def settings(self) -> list[dict[str, Any]]:
-        """The combinations to try, in the order of the lists."""
+        """All combinations of the tuned values, in the order of the lists."""
         return [
             dict(zip(self.tune, values, strict=True))
             for values in itertools.product(*self.tune.values())
@@ -32,32 +34,37 @@ class Entry(Section):
 
 
 class Compare(Section):
-    """Methods on equal terms: one student, one logit cache, one budget of trials."""
+    """A comparison of methods with the same student, logit cache and tuning budget."""
 
-    entries: list[Entry] = Field(default_factory=list, description="The methods.")
+    entries: list[CompareEntry] = Field(min_length=1, description="The compared methods.")
     against: list[str] = Field(
-        default_factory=list, description="Entries that all others are tested against."
+        default_factory=list, description="Baselines: entries that all others are tested against."
     )
-    seeds: Positive = Field(3, description="Runs of each entry, with seeds 0, 1, … .")
-    trials: Positive = Field(4, description="Settings that every entry tries, no more, no fewer.")
+    seeds: Positive = Field(3, description="Final runs per entry, with seeds 0, 1, ….")
+    trials: Positive = Field(4, description="Number of settings that every entry tries.")
     folds: int = Field(
-        4, ge=2, description="A trial learns from all but one of these parts of the training split."
+        4,
+        ge=2,
+        description="Folds of the training split. A trial trains on all but one and is validated "
+        "on the held-out fold.",
     )
     trial_folds: Positive = Field(
         1,
-        description="Folds on which each setting is tried, one after the other held out; their "
-        "mean decides. More of them make tuning less of a lottery.",
+        description="Number of folds held out, one after the other, for each setting; the mean "
+        "accuracy decides. More folds reduce the variance of tuning.",
     )
-    fold_block: Positive = Field(5, description="Neighbouring images that stay in one fold.")
+    fold_block: Positive = Field(5, description="Neighboring images that stay in one fold.")
     trial_epochs: Positive | None = Field(
-        None, description="Epochs of a trial; those of `distill` when null."
+        None, description="Epochs of a trial; null: `distill.epochs`."
     )
     confused_pairs: Positive = Field(
-        10, description="Pairs of classes, the teacher's most confused, judged on their own."
+        10,
+        description="Pairs of classes that the teacher confuses most, for which the accuracy "
+        "within pairs is reported.",
     )
 
     @model_validator(mode="after")
-    def _equal_terms(self) -> Compare:
+    def _same_budget(self) -> Compare:
         names = [entry.name for entry in self.entries]
         if len(set(names)) != len(names):
             raise ValueError(f"entries have the same name: {', '.join(sorted(names))}")
@@ -70,5 +77,19 @@ class Compare(Section):
         for name in self.against:
             one_of(name, names, "entry")
         if self.trial_folds > self.folds:
-            raise ValueError(f"trial_folds {self.trial_folds} is more than there are folds")
+            raise ValueError(f"trial_folds {self.trial_folds} is larger than folds {self.folds}")
         return self
+
+    def check_entries(self, distill: Distill) -> None:
+        """Checks every setting of every entry before any training.
+
+        Raises:
+            ParameterError: An entry sets a key or value that ``distill`` does not allow.
+        """
+        for entry in self.entries:
+            for setting in entry.settings():
+                try:
+                    distill.changed({**entry.set, **setting})
+                except ValidationError as error:
+                    problem = explain(error, type(distill), "distill.")
+                    raise ParameterError(f"entry {entry.name!r}", problem) from None

@@ -1,7 +1,8 @@
-"""Changes of a parameter file that leave its comments and its other lines as they are.
+"""Edits of a YAML file that leave comments and all other lines as they are.
 
-A YAML library would write the whole file anew, in its own style. Here the library only says where
-a value stands in the text.
+Not a round trip through ruamel.yaml: it rewrites untouched lines as well (``{ a: 1 }`` becomes
+``{a: 1}``, ``null`` an empty value), 77 of 262 in a file in this project's style. Here PyYAML's
+parser only locates the values in the text.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any, cast
 import yaml
 
 Edit = tuple[int, int, str]
-"""Characters from, to, and what they become."""
+"""Start and end offset in the text, and the replacement."""
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``old`` with the values of ``new``, section by section."""
+    """``old`` updated with the values of ``new``, section by section."""
     result = dict(old)
     for key, value in new.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -25,11 +26,11 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed(text: str, values: Mapping[str, Any]) -> str:
-    """The text of a YAML file with other values, by sections as ``merged`` takes them.
+    """The text of a YAML file with new values.
 
     Args:
-        text: A mapping with at least one key, such as ``params.yaml``.
-        values: What to set; keys that are not there are added at the top of their section.
+        text: A YAML mapping with at least one key, such as ``params.yaml``.
+        values: Nested values to set. Missing keys are added at the top of their section.
     """
     root = cast(yaml.MappingNode, yaml.compose(text, Loader=yaml.SafeLoader))
     for start, end, new in sorted(_edits(root, values), reverse=True):
@@ -40,10 +41,10 @@ def changed(text: str, values: Mapping[str, Any]) -> str:
 def _edits(section: yaml.MappingNode, values: Mapping[str, Any]) -> Iterator[Edit]:
     first = section.value[0][0].start_mark
     after = ", " if section.flow_style else "\n" + " " * first.column
-    there = {key.value for key, _ in section.value}
+    present = {key.value for key, _ in section.value}
     for key, value in values.items():
-        if key not in there:
-            yield first.index, first.index, f"{key}: {_written(value)}{after}"
+        if key not in present:
+            yield first.index, first.index, f"{key}: {as_yaml(value)}{after}"
     for key, node in section.value:
         if key.value not in values or _value(node) == values[key.value]:
             continue
@@ -52,13 +53,13 @@ def _edits(section: yaml.MappingNode, values: Mapping[str, Any]) -> Iterator[Edi
             yield from _edits(node, value)
             continue
         start, end = node.start_mark, _end(node)
-        # A value left out stands right behind its colon, and a list may stand just below its key.
+        # An empty value starts right after the colon; a list may start in the column of its key.
         close = start.index == end or start.column == key.start_mark.column
-        yield start.index, end, " " * close + _written(value)
+        yield start.index, end, " " * close + as_yaml(value)
 
 
 def _end(node: yaml.Node) -> int:
-    """Where a node ends; PyYAML lets one in block style reach to the next."""
+    """End offset of a node; PyYAML extends one in block style to the start of the next."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -69,7 +70,8 @@ def _value(node: yaml.Node) -> Any:
     return yaml.SafeLoader("").construct_object(node, deep=True)
 
 
-def _written(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """A value as YAML on one line."""
     text: str = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
     )

@@ -1,0 +1,96 @@
+"""Reads and validates parameter files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from pipeline.errors import ParameterError
+from pipeline.params.messages import explain
+from pipeline.params.root import Params, params_model
+from pipeline.plugins.section import Section
+
+S = TypeVar("S", bound=Section)
+
+
+def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
+    """Reads and validates ``params.yaml``.
+
+    Args:
+        path: The YAML file.
+        overrides: ``key=value`` pairs such as ``distill.figkd.level=2``; values are YAML.
+
+    Raises:
+        ParameterError: The file cannot be read, or a key or value is not allowed.
+    """
+    return load_section(path, params_model(), overrides)
+
+
+def load_section(path: Path, model: type[S], overrides: Iterable[str] = ()) -> S:
+    """As ``load_params``, for a file with the keys of another model, such as ``scout.yaml``."""
+    try:
+        return model.model_validate(read_values(path, overrides))
+    except ValidationError as error:
+        raise ParameterError(path, explain(error, model)) from None
+
+
+def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """What a parameter file and the overrides set, not validated and without defaults.
+
+    Raises:
+        ParameterError: The file cannot be read, or an override is malformed.
+    """
+    try:
+        values = _parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(
+            path, f"cannot be read ({error.strerror})", "check the path of the parameter file"
+        ) from None
+    except _NOT_YAML as error:
+        raise ParameterError(path, f"is not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise ParameterError(path, "is not a YAML mapping", "start from the one of the project")
+    for override in overrides:
+        _set(values, override)
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, like YAML 1.2 and DVC; for plain PyYAML it is a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+# PyYAML also raises ValueError for a date such as 2024-99-01, and RecursionError for deep nesting.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not (equals and key):
+        raise ParameterError(f"--set {override}", "is not KEY=VALUE", "for example run.seed=1")
+    try:
+        value = _parse(text)
+    except _NOT_YAML:
+        raise ParameterError(f"--set {key}", f"value {text!r} is not valid YAML") from None
+    *sections, last = key.split(".")
+    section: Any = values
+    for name in sections:
+        if section.get(name) is None:
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
+            raise ParameterError(f"--set {key}", f"{name!r} is a value, not a section")
+    section[last] = value

@@ -1,0 +1,89 @@
+"""The parameters in force."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from pipeline.errors import ParameterError, one_of
+from pipeline.params import read_values
+from pipeline.params.editing import as_yaml
+from stages.command import Context, stage
+
+
+@stage(
+    reads="params.yaml",
+    writes="nothing; prints to the standard output",
+    resumable=True,
+    options=[
+        click.Option(["--section"], help="Print only one section, such as distill.figkd."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print {key: {value, source}}."),
+    ],
+)
+def params(context: Context, section: str | None, as_json: bool) -> None:
+    """Print all parameters in force, and where each value comes from.
+
+    The output is YAML. A comment names the source of a value: the parameter file, --set, or the
+    default in the code.
+    """
+    values = context.params.model_dump()
+    if section:
+        values = _only(values, section)
+    in_file = {key for _, key, _ in _rows(read_values(context.params_path)) if key}
+    overridden = [override.partition("=")[0] for override in context.overrides]
+
+    def source(key: str) -> str:
+        if any(f"{key}.".startswith(f"{override}.") for override in overridden):
+            return "--set"
+        return context.params_path.name if key in in_file else "default"
+
+    rows = list(_rows(values))
+    if as_json:
+        leaves = {key: {"value": value, "source": source(key)} for _, key, value in rows if key}
+        click.echo(json.dumps(leaves, indent=2, ensure_ascii=False))
+        return
+    width = min(60, max(len(text) for text, _, _ in rows))
+    for text, key, _ in rows:
+        line = f"{text:<{width}}  # {source(key)}" if key else text
+        # Bold where a terminal shows it; a pipe gets plain text.
+        click.echo(click.style(line, bold=bool(key) and source(key) != "default"))
+
+
+def _only(values: dict[str, Any], section: str) -> dict[str, Any]:
+    """The values of one section, below the same keys as in the file."""
+    inner: Any = values
+    for name in section.split("."):
+        try:
+            inner = inner[one_of(name, inner if isinstance(inner, dict) else (), "parameter")]
+        except ValueError as error:
+            raise ParameterError(f"--section {section}", str(error)) from None
+    for name in reversed(section.split(".")):
+        inner = {name: inner}
+    return inner  # type: ignore[no-any-return]
+
+
+def _rows(
+    values: Mapping[str, Any], indent: str = "", prefix: str = ""
+) -> Iterator[tuple[str, str, Any]]:
+    """Lines of YAML: the text, and key and value where it is not just the name of a section."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:", "", None
+            yield from _rows(value, f"{indent}  ", f"{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{indent}{name}:", "", None
+            for number, element in enumerate(value):
+                start = f"{indent}  - "
+                for text, inner, leaf in _rows(element, f"{indent}    ", f"{key}.{number}."):
+                    yield start + text[len(start) :], inner, leaf
+                    start = f"{indent}    "
+        else:
+            yield f"{indent}{name}: {as_yaml(value)}", key, value
+
+
+if __name__ == "__main__":
+    params()
