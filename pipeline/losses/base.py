@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 Normalization = Literal["none", "centered", "standardized"]
 
-HALF_PRECISION = (torch.float16, torch.bfloat16)
-
 
 class DistillationLoss(nn.Module):
     """Cross-entropy with the labels plus weighted terms that compare student and teacher.
@@ -30,11 +28,7 @@ class DistillationLoss(nn.Module):
     needs_teacher: ClassVar[bool] = True
 
     def __init__(
-        self,
-        *,
-        label_smoothing: float = 0.0,
-        label_weight: float = 1.0,
-        warmup_epochs: float = 0.0,
+        self, label_smoothing: float = 0.0, label_weight: float = 1.0, warmup_epochs: float = 0.0
     ) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
@@ -45,8 +39,7 @@ class DistillationLoss(nn.Module):
         self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
     ) -> Tensor:
         """The sum of ``terms``, a scalar."""
-        terms = self.terms(student_logits, teacher_logits, labels)
-        return reduce(torch.add, terms.values())
+        return reduce(torch.add, self.terms(student_logits, teacher_logits, labels).values())
 
     def terms(
         self,
@@ -69,7 +62,7 @@ class DistillationLoss(nn.Module):
         Raises:
             TypeError: The loss needs a teacher and ``teacher_logits`` is None.
         """
-        if student_logits.dtype in HALF_PRECISION:
+        if student_logits.dtype in (torch.float16, torch.bfloat16):
             student_logits = student_logits.float()
         cross_entropy = F.cross_entropy(
             student_logits, labels, label_smoothing=self.label_smoothing
@@ -78,19 +71,17 @@ class DistillationLoss(nn.Module):
         if self.needs_teacher:
             if teacher_logits is None:
                 raise TypeError(f"{type(self).__name__} needs teacher_logits, got None")
-            teacher_logits = teacher_logits.to(student_logits.dtype)
-            for name, term in self.teacher_terms(student_logits, teacher_logits, labels).items():
+            teacher = teacher_logits.to(student_logits.dtype)
+            for name, term in self.teacher_terms(student_logits, teacher, labels).items():
                 terms[name] = teacher_scale * term
         return terms
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The weighted terms that compare student and teacher, by name, before the warm-up.
 
         Args:
-            student_logits: float32 or float64 [n, classes].
-            teacher_logits: [n, classes], of the same dtype.
+            student: Logits, float32 or float64 [n, classes].
+            teacher: Logits [n, classes] of the same dtype.
             labels: int64 [n].
         """
         raise NotImplementedError
@@ -123,14 +114,14 @@ def normalize(logits: Tensor, kind: Normalization) -> Tensor:
     return centered / (variance + 1e-7).sqrt()
 
 
-def kd_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """KL divergence of the softmaxes at temperature T, times T², averaged over the batch.
 
     The factor T² keeps the scale of the gradient when T changes (arXiv 1503.02531).
     """
     return temperature**2 * F.kl_div(
-        F.log_softmax(student_logits / temperature, dim=-1),
-        F.log_softmax(teacher_logits / temperature, dim=-1),
+        F.log_softmax(student / temperature, dim=-1),
+        F.log_softmax(teacher / temperature, dim=-1),
         log_target=True,
         reduction="batchmean",
     )

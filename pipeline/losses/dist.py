@@ -42,24 +42,19 @@ class DISTLoss(DistillationLoss):
         gamma: NotNegative = 1.0,
         temperature: AboveZero = 1.0,
     ) -> None:
-        super().__init__(
-            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
-        )
+        super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight
         self.beta = beta
         self.gamma = gamma
         self.temperature = temperature
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The two relations, ``inter_class`` and ``intra_class``."""
-        student = F.softmax(student_logits / self.temperature, dim=1)
-        teacher = F.softmax(teacher_logits / self.temperature, dim=1)
+        p, q = F.softmax(student / self.temperature, 1), F.softmax(teacher / self.temperature, 1)
         scale = self.weight * self.temperature**2
         return {
-            "inter_class": scale * self.beta * (1 - _correlation(student, teacher).mean()),
-            "intra_class": scale * self.gamma * (1 - _correlation(student.T, teacher.T).mean()),
+            "inter_class": scale * self.beta * (1 - _correlation(p, q).mean()),
+            "intra_class": scale * self.gamma * (1 - _correlation(p.T, q.T).mean()),
         }
 
 
@@ -69,13 +64,9 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     A student initialized with zeros predicts a constant. The correlation has no gradient there,
     and rounding errors would give one that is 10 million times too large.
     """
-    a_centered, b_centered = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
-    varies = _varies(a_centered, a) & _varies(b_centered, b)
-    cosine = F.cosine_similarity(a_centered, b_centered, dim=1)
+    norms = torch.linalg.vector_norm(torch.stack([a, b]).detach(), dim=2)
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    deviations = torch.linalg.vector_norm(torch.stack([a, b]).detach(), dim=2)
+    varies = (deviations > _CONSTANT * norms).all(dim=0)
+    cosine = F.cosine_similarity(a, b, dim=1)
     return torch.where(varies, cosine, torch.zeros_like(cosine))
-
-
-def _varies(centered: Tensor, rows: Tensor) -> Tensor:
-    deviation, norm = (torch.linalg.vector_norm(x.detach(), dim=1) for x in (centered, rows))
-    varies: Tensor = deviation > _CONSTANT * norm
-    return varies

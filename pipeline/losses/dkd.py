@@ -41,23 +41,22 @@ class DKDLoss(DistillationLoss):
         beta: NotNegative = 8.0,
         temperature: AboveZero = 4.0,
     ) -> None:
-        super().__init__(
-            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
-        )
+        super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight
         self.alpha = alpha
         self.beta = beta
         self.temperature = temperature
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The two divergences, ``tckd`` and ``nckd``."""
-        student = _decouple(student_logits / self.temperature, labels)
-        teacher = _decouple(teacher_logits / self.temperature, labels)
+        pairs = zip(
+            _decouple(student / self.temperature, labels),
+            _decouple(teacher / self.temperature, labels),
+            strict=True,
+        )
         tckd, nckd = (
             self.temperature**2 * F.kl_div(p, q, log_target=True, reduction="batchmean")
-            for p, q in zip(student, teacher, strict=True)
+            for p, q in pairs
         )
         return {"tckd": self.weight * self.alpha * tckd, "nckd": self.weight * self.beta * nckd}
 

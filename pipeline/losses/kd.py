@@ -36,18 +36,12 @@ class KDLoss(DistillationLoss):
         temperature: AboveZero = 4.0,
         standardized: bool = False,
     ) -> None:
-        super().__init__(
-            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
-        )
+        super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight
         self.temperature = temperature
-        self.normalization: Normalization = "standardized" if standardized else "none"
+        self.kind: Normalization = "standardized" if standardized else "none"
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The divergence, ``kd``."""
-        student, teacher = (
-            normalize(logits, self.normalization) for logits in (student_logits, teacher_logits)
-        )
+        student, teacher = normalize(student, self.kind), normalize(teacher, self.kind)
         return {"kd": self.weight * kd_divergence(student, teacher, self.temperature)}

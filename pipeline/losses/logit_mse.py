@@ -31,17 +31,11 @@ class LogitMSELoss(DistillationLoss):
         warmup_epochs: NotNegative = 0.0,
         centered: bool = False,
     ) -> None:
-        super().__init__(
-            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
-        )
+        super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight
-        self.normalization: Normalization = "centered" if centered else "none"
+        self.kind: Normalization = "centered" if centered else "none"
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The mean squared error, ``mse``."""
-        student, teacher = (
-            normalize(logits, self.normalization) for logits in (student_logits, teacher_logits)
-        )
+        student, teacher = normalize(student, self.kind), normalize(teacher, self.kind)
         return {"mse": self.weight * F.mse_loss(student, teacher)}

@@ -85,9 +85,7 @@ class FiGKDLoss(DistillationLoss):
         redraw: bool = False,
         kd_temperature: AboveZero = 2.0,
     ) -> None:
-        super().__init__(
-            label_smoothing=label_smoothing, label_weight=label_weight, warmup_epochs=warmup_epochs
-        )
+        super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.transform = ClassAxisDWT(num_classes, wavelet, level, mode, bands, class_order)
         self.detail_weight = detail_weight
         self.kd_weight = kd_weight
@@ -97,23 +95,21 @@ class FiGKDLoss(DistillationLoss):
         self.redraw = redraw
         self.kd_temperature = kd_temperature
 
-    def teacher_terms(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The distance, ``detail``, and the divergence, ``kd``."""
-        both = (student_logits, teacher_logits)
-        student, teacher = (normalize(logits, self.normalization) for logits in both)
-        if self.redraw:
-            order = torch.randperm(student.shape[-1], device=student.device)
-            student, teacher = student[:, order], teacher[:, order]
         terms = {"detail": self.detail_weight * self._band_distance(student, teacher)}
         if self.kd_weight:
-            student, teacher = (normalize(logits, "standardized") for logits in both)
+            student, teacher = (normalize(logits, "standardized") for logits in (student, teacher))
             divergence = kd_divergence(student, teacher, self.kd_temperature)
             terms["kd"] = self.kd_weight * divergence
         return terms
 
     def _band_distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        student = normalize(student, self.normalization)
+        teacher = normalize(teacher, self.normalization)
+        if self.redraw:
+            order = torch.randperm(student.shape[-1], device=student.device)
+            student, teacher = student[:, order], teacher[:, order]
         if self.distance == "kl":
             return F.kl_div(
                 F.log_softmax(self.transform(student) / self.temperature, dim=-1),

@@ -1,11 +1,11 @@
-"""Logits and labels that every objective is tried on."""
+"""Logits and labels that all losses are tested on."""
 
 import numpy as np
 import pytest
 import torch
 
 
-# Of the session, since Hypothesis calls a test many times with the same fixtures.
+# Session scope, since Hypothesis calls a test many times with the same fixtures.
 @pytest.fixture(scope="session")
 def labels():
     return torch.tensor([0, 3, 6, 3])
@@ -13,7 +13,7 @@ def labels():
 
 @pytest.fixture(scope="session")
 def logits():
-    """Makes float64 logits [images, classes], the same for the same seed."""
+    """Random float64 logits [images, classes], by seed."""
 
     def make(seed, images=4, classes=7):
         return torch.from_numpy(np.random.default_rng(seed).normal(1, 4, (images, classes)))
@@ -36,7 +36,7 @@ def cross_entropy():
 
 @pytest.fixture(scope="session")
 def value_and_gradient():
-    """A loss of the student's logits, and its gradient with respect to them."""
+    """Value of a loss of the student logits, and its gradient."""
 
     def compute(loss, student):
         inputs = student.clone().requires_grad_()
@@ -49,7 +49,7 @@ def value_and_gradient():
 
 @pytest.fixture(scope="session", params=[(4, 7), (5, 2), (64, 100)], ids=["4x7", "5x2", "64x100"])
 def single_batch(request, logits):
-    """Student's and teacher's logits in single precision, as in training, and labels."""
+    """Student and teacher logits in float32, as in training, and labels."""
     images, classes = request.param
     random = np.random.default_rng(3)
     labels = torch.from_numpy(random.integers(0, classes, images))
@@ -58,7 +58,7 @@ def single_batch(request, logits):
 
 @pytest.fixture(scope="session")
 def published():
-    """A loss of the package torchdistill, as a function of student, teacher and labels."""
+    """A loss of torchdistill as a function of student logits, teacher logits and labels."""
     from torchdistill.losses import mid_level
 
     def make(name, **options):

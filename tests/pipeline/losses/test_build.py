@@ -1,63 +1,90 @@
-from typing import get_args
-
 import pytest
+import torch
 
-from pipeline import losses
 from pipeline.errors import ParameterError
-from pipeline.losses import CrossEntropy, DISTLoss, DKDLoss, FiGKDLoss, KDLoss, LogitMSELoss
-from pipeline.params import DIST, DKD, KD, Distill, FiGKD, LogitMSE
+from pipeline.losses import (
+    CrossEntropy,
+    DistillationLoss,
+    DISTLoss,
+    DKDLoss,
+    FiGKDLoss,
+    KDLoss,
+    LogitMSELoss,
+    build_loss,
+)
+from pipeline.params.student import distill_model
+from pipeline.plugins import LOSSES
 
 ORDER = [6, 0, 5, 1, 4, 2, 3]
 OPTIONS = {
-    "figkd": FiGKD(weight=0.3, wavelet="db2"),
-    "kd": KD(temperature=3.0),
-    "dkd": DKD(beta=2.0),
-    "dist": DIST(gamma=2.0),
-    "logit_mse": LogitMSE(weight=0.2, centered=True),
+    "figkd": {"detail_weight": 0.3, "wavelet": "db2"},
+    "kd": {"temperature": 3.0},
+    "dkd": {"beta": 2.0},
+    "dist": {"gamma": 2.0},
+    "logit_mse": {"weight": 0.2, "centered": True},
+    "cross_entropy": {},
 }
 EXPECTED = {
-    "figkd": FiGKDLoss(OPTIONS["figkd"], 7, ORDER, 0.1),
-    "kd": KDLoss(OPTIONS["kd"], 0.1),
-    "dkd": DKDLoss(OPTIONS["dkd"], 0.1),
-    "dist": DISTLoss(OPTIONS["dist"], 0.1),
-    "logit_mse": LogitMSELoss(OPTIONS["logit_mse"], 0.1),
-    "cross_entropy": CrossEntropy(0.1),
+    "figkd": FiGKDLoss(7, class_order=ORDER, label_smoothing=0.1, **OPTIONS["figkd"]),
+    "kd": KDLoss(label_smoothing=0.1, **OPTIONS["kd"]),
+    "dkd": DKDLoss(label_smoothing=0.1, **OPTIONS["dkd"]),
+    "dist": DISTLoss(label_smoothing=0.1, **OPTIONS["dist"]),
+    "logit_mse": LogitMSELoss(label_smoothing=0.1, **OPTIONS["logit_mse"]),
+    "cross_entropy": CrossEntropy(label_smoothing=0.1),
 }
 
 
-def distill(method, **changes):
+def build(method, order=ORDER, **options):
     recipe = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0}
-    return Distill(method=method, label_smoothing=0.1, **recipe, **{**OPTIONS, **changes})
+    sections = {method: {**OPTIONS[method], **options}} if OPTIONS[method] else {}
+    distill = distill_model().model_validate({"method": method, **recipe, **sections})
+    return build_loss(
+        method, distill.loss_options, num_classes=7, class_order=order, label_smoothing=0.1
+    )
 
 
-def test_every_method_is_tried_here():
-    assert set(EXPECTED) == set(get_args(Distill.model_fields["method"].annotation))
+def test_every_registered_method_is_tested_here():
+    assert set(EXPECTED) == set(LOSSES.names())
 
 
 @pytest.mark.parametrize("method", EXPECTED)
-def test_a_method_is_a_parameter_away(logits, labels, method):
-    built, expected = losses.build(distill(method), 7, ORDER), EXPECTED[method]
+def test_parameters_and_arguments_give_the_same_loss(logits, labels, method):
+    built, expected = build(method), EXPECTED[method]
+    assert isinstance(built, DistillationLoss)
     assert built.needs_teacher == expected.needs_teacher == (method != "cross_entropy")
-    found = built(logits(1), labels, logits(2), 1.0)
-    assert found.total.item() == expected(logits(1), labels, logits(2), 1.0).total.item()
-    assert not any(part.requires_grad for part in found.parts.values())
+    assert torch.equal(built(logits(1), logits(2), labels), expected(logits(1), logits(2), labels))
+
+
+@pytest.mark.parametrize("method", EXPECTED)
+def test_the_terms_add_up_to_the_loss(logits, labels, method):
+    loss = EXPECTED[method]
+    terms = loss.terms(logits(1), logits(2), labels)
+    assert next(iter(terms)) == "cross_entropy"
+    torch.testing.assert_close(sum(terms.values()), loss(logits(1), logits(2), labels))
 
 
 def test_the_methods_differ(logits, labels):
-    totals = {
-        losses.build(distill(method), 7, ORDER)(logits(1), labels, logits(2), 1.0).total.item()
-        for method in EXPECTED
-    }
-    assert len(totals) == len(EXPECTED)
+    losses = {build(method)(logits(1), logits(2), labels).item() for method in EXPECTED}
+    assert len(losses) == len(EXPECTED)
 
 
-def test_cross_entropy_is_that_of_the_labels(logits, labels, cross_entropy):
-    loss = CrossEntropy(0.25)(logits(1), labels, None, 0.0)
-    assert loss.total.item() == pytest.approx(cross_entropy(logits(1), labels, 0.25), rel=1e-12)
+def test_cross_entropy_needs_no_teacher(logits, labels, cross_entropy):
+    loss = CrossEntropy(label_smoothing=0.25)(logits(1), None, labels)
+    assert loss.item() == pytest.approx(cross_entropy(logits(1), labels, 0.25), rel=1e-12)
 
 
-def test_a_method_that_cannot_work_with_the_classes_is_refused():
-    with pytest.raises(ParameterError, match="7 classes allow 1 to 2 for haar"):
-        losses.build(distill("figkd", figkd=FiGKD(level=3)), 7, ORDER)
-    with pytest.raises(ParameterError, match="class order: is no permutation"):
-        losses.build(distill("figkd"), 7, [0, 1, 2, 3, 4, 5, 5])
+def test_a_missing_teacher_is_an_error(logits, labels):
+    with pytest.raises(TypeError, match=r"KDLoss.*teacher_logits"):
+        KDLoss()(logits(1), None, labels)
+
+
+def test_options_that_do_not_fit_the_classes_are_refused():
+    with pytest.raises(ParameterError, match=r"7 classes.*1 to 2 .*haar"):
+        build("figkd", wavelet="haar", level=3)
+    with pytest.raises(ParameterError, match=r"class order.*permutation"):
+        build("figkd", order=[0, 1, 2, 3, 4, 5, 5])
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ParameterError, match=r"'fikgd'.*figkd"):
+        build_loss("fikgd", None, num_classes=7, class_order=None, label_smoothing=0.0)

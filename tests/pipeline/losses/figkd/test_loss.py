@@ -1,5 +1,5 @@
 import itertools
-from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,19 +12,25 @@ from scipy.special import log_softmax
 
 from pipeline.errors import ParameterError
 from pipeline.losses import CrossEntropy, FiGKDLoss, KDLoss
-from pipeline.params import KD, FiGKD
 
 CLASSES = 11
 LABELS = torch.tensor([0, 3, 10, 3, 7])
-detail_alone = partial(FiGKD, weight=1.0, kd_share=0.0)
+DETAIL_ONLY = {"detail_weight": 1.0, "kd_weight": 0.0}
 
 
 def batch(seed, classes=CLASSES):
     return torch.from_numpy(np.random.default_rng(seed).normal(1, 4, (len(LABELS), classes)))
 
 
-def written_out(student, labels, teacher, options, order, label_smoothing=0.0):
-    """Cross-entropy and distance in NumPy, with PyWavelets' own transform."""
+def detail_loss(num_classes=CLASSES, **options):
+    return FiGKDLoss(num_classes, **{**DETAIL_ONLY, **options})
+
+
+def reference(student, teacher, labels, order, label_smoothing=0.0, **options):
+    """Cross-entropy and distance in NumPy, with the transform of PyWavelets."""
+    defaults = {"wavelet": "haar", "mode": "symmetric", "level": 1, "bands": "detail"}
+    others = {"normalization": "none", "temperature": 1.0, "distance": "mse"}
+    options = SimpleNamespace(**{**defaults, **others, **options})
 
     def bands(logits):
         x = logits.numpy()
@@ -57,110 +63,111 @@ def written_out(student, labels, teacher, options, order, label_smoothing=0.0):
         ["mse", "l1", "kl"], ["none", "centered", "standardized"], ["detail", "content", "all"]
     ),
 )
-def test_the_loss_is_the_one_written_out(distance, normalization, bands):
+def test_the_loss_equals_the_reference(distance, normalization, bands):
     order = np.random.default_rng(5).permutation(CLASSES).tolist()
     student, teacher = batch(1), batch(2)
     for wavelet, level, mode in [("haar", 3, "zero"), ("db2", 1, "reflect")]:
-        options = detail_alone(
-            weight=0.7,
-            wavelet=wavelet,
-            level=level,
-            mode=mode,
-            bands=bands,
-            normalization=normalization,
-            temperature=2.5,
-            distance=distance,
+        options = {
+            "wavelet": wavelet,
+            "level": level,
+            "mode": mode,
+            "bands": bands,
+            "normalization": normalization,
+            "temperature": 2.5,
+            "distance": distance,
+        }
+        loss = detail_loss(
+            class_order=order,
+            label_smoothing=0.1,
+            detail_weight=0.7,
             label_weight=0.4,
+            **options,
         )
-        loss = FiGKDLoss(options, CLASSES, order, 0.1)(student, LABELS, teacher, 3.0)
-        cross_entropy, expected = written_out(student, LABELS, teacher, options, order, 0.1)
-        # Standardisation adds 1e-7 to a variance of about 16.
-        assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-7)
-        assert loss.parts["cross_entropy"].item() == pytest.approx(cross_entropy, rel=1e-12)
-        assert loss.total.item() == pytest.approx(0.4 * cross_entropy + 0.7 * expected, rel=1e-7)
+        terms = loss.terms(student, teacher, LABELS)
+        cross_entropy, expected = reference(student, teacher, LABELS, order, 0.1, **options)
+        # Standardization adds 1e-7 to a variance of about 16.
+        assert terms["detail"].item() == pytest.approx(0.7 * expected, rel=1e-7)
+        assert terms["cross_entropy"].item() == pytest.approx(0.4 * cross_entropy, rel=1e-12)
+        total = loss(student, teacher, LABELS).item()
+        assert total == pytest.approx(0.4 * cross_entropy + 0.7 * expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("classes", [300, 2100])
 @pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
-def test_many_classes_have_the_loss_written_out(distance):
-    order = np.random.default_rng(5).permutation(300).tolist()
-    student, teacher = batch(1, 300), batch(2, 300)
-    options = detail_alone(
-        wavelet="db2", level=3, mode="smooth", distance=distance, temperature=2.0
-    )
-    loss = FiGKDLoss(options, 300, order)(student, LABELS, teacher, 0.0)
-    cross_entropy, expected = written_out(student, LABELS, teacher, options, order)
-    assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-9)
-    assert loss.total.item() == pytest.approx(cross_entropy + expected, rel=1e-9)
+def test_the_loss_of_many_classes_equals_the_reference(classes, distance):
+    order = np.random.default_rng(5).permutation(classes).tolist()
+    student, teacher = batch(1, classes), batch(2, classes)
+    options = {
+        "wavelet": "db2",
+        "level": 3,
+        "mode": "smooth",
+        "distance": distance,
+        "temperature": 2.0,
+    }
+    terms = detail_loss(classes, class_order=order, **options).terms(student, teacher, LABELS)
+    _, expected = reference(student, teacher, LABELS, order, **options)
+    assert terms["detail"].item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_level_max_is_the_loss_of_the_deepest_level():
+def test_level_max_is_the_maximum_level():
     student, teacher = batch(1, 37), batch(2, 37)
     deepest = pywt.dwt_max_level(37, 4)
-    totals = [
-        FiGKDLoss(detail_alone(wavelet="db2", level=level), 37)(
-            student, LABELS, teacher, 0.0
-        ).total.item()
+    losses = [
+        detail_loss(37, wavelet="db2", level=level)(student, teacher, LABELS).item()
         for level in ("max", deepest, deepest - 1)
     ]
-    assert totals[0] == totals[1] != totals[2]
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize("num_classes", [11, 300])
 @pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
 @pytest.mark.parametrize("normalization", ["none", "standardized"])
-def test_gradients_are_those_of_finite_differences(num_classes, distance, normalization):
-    options = detail_alone(
-        wavelet="db2", distance=distance, normalization=normalization, temperature=2.0
+def test_gradients_equal_finite_differences(num_classes, distance, normalization):
+    loss = detail_loss(
+        num_classes,
+        class_order=list(reversed(range(num_classes))),
+        wavelet="db2",
+        distance=distance,
+        normalization=normalization,
+        temperature=2.0,
     )
-    objective = FiGKDLoss(options, num_classes, list(reversed(range(num_classes))))
     student = batch(1, num_classes)[:2].requires_grad_()
     teacher = batch(2, num_classes)[:2]
 
-    def loss(inputs):
-        return objective(inputs, LABELS[:2], teacher, 0.0).total
+    def value(inputs):
+        return loss(inputs, teacher, LABELS[:2])
 
-    assert torch.autograd.gradcheck(loss, (student,))
+    assert torch.autograd.gradcheck(value, (student,))
     if num_classes == CLASSES:
-        assert torch.autograd.gradgradcheck(loss, (student,))
+        assert torch.autograd.gradgradcheck(value, (student,))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
 @pytest.mark.parametrize("normalization", ["none", "centered", "standardized"])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_half_precision_logits_lose_nothing_in_the_loss(dtype, distance, normalization, autocast):
-    # Their squares are beyond float16, and bfloat16 has 8 bits: too few for the contrasts.
+def test_half_precision_logits_lose_no_precision(dtype, distance, normalization, autocast):
+    # Their squares exceed float16, and the 8 bits of bfloat16 are too few for the differences.
     student, teacher = (100 * batch(1)).to(dtype), 100 * batch(2).float()
-    options = detail_alone(distance=distance, normalization=normalization, temperature=9.0)
+    options = {"distance": distance, "normalization": normalization, "temperature": 9.0}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        loss = FiGKDLoss(options, CLASSES)(student, LABELS, teacher, 0.0)
-    _, expected = written_out(student.double(), LABELS, teacher.double(), options, range(CLASSES))
-    assert loss.total.dtype == torch.float32
-    assert loss.parts["detail"].item() == pytest.approx(expected, rel=1e-4)
+        detail = detail_loss(**options).terms(student, teacher, LABELS)["detail"]
+    _, expected = reference(student.double(), teacher.double(), LABELS, range(CLASSES), **options)
+    assert detail.dtype == torch.float32
+    assert detail.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_mse_is_that_of_the_students_detail_and_the_teachers():
-    student, teacher = batch(1), batch(2)
-    objective = FiGKDLoss(detail_alone(wavelet="db2"), CLASSES)
-    detail = objective.transform(student) - objective.transform(teacher)
-    found = objective(student, LABELS, teacher, 0.0).parts["detail"]
-    torch.testing.assert_close(found, detail.square().mean(), rtol=1e-12, atol=0)
-
-
-def distance_gradient(options, student, teacher):
-    """What the distance adds to the gradient of the cross-entropy."""
-    gradients = []
-    for weight in (0.0, 1.0):
-        inputs = student.clone().requires_grad_()
-        objective = FiGKDLoss(options.model_copy(update={"weight": weight}), inputs.shape[1])
-        labels = torch.zeros(len(inputs), dtype=torch.int64)
-        objective(inputs, labels, teacher, 0.0).total.backward()
-        gradients.append(inputs.grad)
-    return gradients[1] - gradients[0]
+def detail_gradient(student, teacher, **options):
+    """The gradient of the detail term."""
+    inputs = student.clone().requires_grad_()
+    labels = torch.zeros(len(inputs), dtype=torch.int64)
+    loss = detail_loss(inputs.shape[1], label_weight=0.0, **options)
+    loss(inputs, teacher, labels).backward()
+    return inputs.grad
 
 
 def band_only_signal(wavelet, level, classes, content):
-    """A signal with nothing but content, or nothing but detail, under periodization."""
+    """A signal of content only, or of detail only, with periodization."""
     noise = batch(9, classes).numpy()
     kept = pywt.wavedec(noise, wavelet, "periodization", level, axis=1)
     kept = [band if (place == 0) == content else 0 * band for place, band in enumerate(kept)]
@@ -169,69 +176,60 @@ def band_only_signal(wavelet, level, classes, content):
 
 @pytest.mark.parametrize(("wavelet", "level"), [("haar", 1), ("haar", 3), ("db2", 2)])
 @pytest.mark.parametrize("distance", ["mse", "kl"])
-def test_a_difference_in_content_alone_teaches_nothing(wavelet, level, distance):
+def test_a_difference_in_content_alone_has_no_gradient(wavelet, level, distance):
     teacher = batch(2, classes=16)
     student = teacher + band_only_signal(wavelet, level, 16, content=True)
     options = {"wavelet": wavelet, "level": level, "mode": "periodization", "distance": distance}
-    assert distance_gradient(detail_alone(**options), student, teacher).abs().max() < 1e-9
-    complement = detail_alone(**options, bands="content")
-    assert distance_gradient(complement, student, teacher).abs().max() > 1e-3
+    assert detail_gradient(student, teacher, **options).abs().max() < 1e-9
+    assert detail_gradient(student, teacher, bands="content", **options).abs().max() > 1e-3
 
 
-def test_a_difference_in_detail_alone_teaches_the_complement_nothing():
+def test_a_difference_in_detail_alone_has_no_gradient_in_the_content_band():
     teacher = batch(2, classes=16)
     student = teacher + band_only_signal("db2", 2, 16, content=False)
     options = {"wavelet": "db2", "level": 2, "mode": "periodization"}
-    complement = detail_alone(**options, bands="content")
-    assert distance_gradient(complement, student, teacher).abs().max() < 1e-9
-    assert distance_gradient(detail_alone(**options), student, teacher).abs().max() > 1e-3
+    assert detail_gradient(student, teacher, bands="content", **options).abs().max() < 1e-9
+    assert detail_gradient(student, teacher, **options).abs().max() > 1e-3
 
 
 @given(st.floats(-50, 50), st.sampled_from([2, 8, 12]))
-def test_haar_does_not_see_a_constant_shift(shift, classes):
+def test_haar_ignores_a_constant_shift(shift, classes):
     teacher = batch(2, classes)
-    gradient = distance_gradient(detail_alone(), teacher + shift, teacher)
-    assert gradient.abs().max() < 1e-10
+    assert detail_gradient(teacher + shift, teacher).abs().max() < 1e-10
 
 
-def test_a_student_that_says_what_the_teacher_says_has_no_distance():
-    for distance in ("mse", "l1", "kl"):
-        options = detail_alone(weight=3.0, distance=distance)
-        assert distance_gradient(options, batch(1), batch(1)).abs().max() < 1e-12
+@pytest.mark.parametrize("distance", ["mse", "l1", "kl"])
+def test_equal_logits_have_no_distance(distance):
+    assert detail_gradient(batch(1), batch(1), distance=distance).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(
-    ("epoch", "share"), [(0.0, 0.0), (0.5, 0.125), (2.0, 0.5), (4.0, 1.0), (9.5, 1.0)]
-)
-def test_the_weight_rises_from_nothing_over_the_warm_up(epoch, share):
-    student, teacher = batch(1), batch(2)
-    loss = FiGKDLoss(detail_alone(weight=0.5, warmup_epochs=4.0), CLASSES)(
-        student, LABELS, teacher, epoch
+def test_the_warm_up_scales_both_teacher_terms():
+    loss = FiGKDLoss(CLASSES, warmup_epochs=4.0)
+    full, scaled = (
+        loss.terms(batch(1), batch(2), LABELS, loss.teacher_scale(epoch)) for epoch in (4.0, 0.5)
     )
-    added = loss.total - loss.parts["cross_entropy"]
-    assert added.item() == pytest.approx(0.5 * share * loss.parts["detail"].item(), abs=1e-12)
+    assert scaled["cross_entropy"] == full["cross_entropy"]
+    for name in ("detail", "kd"):
+        assert scaled[name].item() == pytest.approx(0.125 * full[name].item(), rel=1e-12)
 
 
-def test_without_weight_it_is_the_cross_entropy():
+def test_without_teacher_weights_it_equals_cross_entropy():
     student, teacher = batch(1).requires_grad_(), batch(2)
-    loss = FiGKDLoss(detail_alone(weight=0.0), CLASSES, None, 0.1)(student, LABELS, teacher, 1.0)
-    plain = CrossEntropy(0.1)(student, LABELS, None, 1.0)
-    assert loss.total.item() == plain.total.item()
-    (with_teacher,) = torch.autograd.grad(loss.total, student)
-    (without,) = torch.autograd.grad(plain.total, student)
-    assert torch.equal(with_teacher, without)
+    loss = detail_loss(label_smoothing=0.1, detail_weight=0.0)(student, teacher, LABELS)
+    plain = CrossEntropy(label_smoothing=0.1)(student, None, LABELS)
+    assert loss.item() == plain.item()
+    (found,), (expected,) = (torch.autograd.grad(value, student) for value in (loss, plain))
+    assert torch.equal(found, expected)
 
 
 @given(st.permutations(range(CLASSES)), st.sampled_from(["mse", "l1", "kl"]))
-def test_an_order_gives_the_loss_of_permuted_logits(order, distance):
+def test_a_class_order_equals_permuted_logits(order, distance):
     student, teacher = batch(1), batch(2)
-    options = detail_alone(wavelet="db2", distance=distance, normalization="centered")
-    ordered = FiGKDLoss(options, CLASSES, order)(student, LABELS, teacher, 1.0)
-    places = torch.argsort(torch.tensor(order))
-    permuted = FiGKDLoss(options, CLASSES)(
-        student[:, order], places[LABELS], teacher[:, order], 1.0
-    )
-    torch.testing.assert_close(ordered.total, permuted.total, rtol=1e-10, atol=0)
+    options = {"wavelet": "db2", "distance": distance, "normalization": "centered"}
+    ordered = detail_loss(class_order=order, **options)(student, teacher, LABELS)
+    positions = torch.argsort(torch.tensor(order))
+    permuted = detail_loss(**options)(student[:, order], teacher[:, order], positions[LABELS])
+    torch.testing.assert_close(ordered, permuted, rtol=1e-10, atol=0)
 
 
 @given(
@@ -240,53 +238,51 @@ def test_an_order_gives_the_loss_of_permuted_logits(order, distance):
     st.sampled_from(["mse", "l1", "kl"]),
     st.sampled_from(["none", "centered", "standardized"]),
 )
-def test_extreme_and_constant_logits_give_finite_gradients(
-    cached, answers, distance, normalization
-):
-    objective = FiGKDLoss(detail_alone(distance=distance, normalization=normalization), 6)
+def test_extreme_and_constant_logits_give_finite_gradients(cached, logits, distance, normalization):
+    loss = detail_loss(6, distance=distance, normalization=normalization)
     labels = torch.tensor([0, 5])
-    for values in (answers, np.full_like(answers, answers[0, 0])):
+    for values in (logits, np.full_like(logits, logits[0, 0])):
         student = torch.from_numpy(values).requires_grad_()
-        loss = objective(student, labels, torch.from_numpy(cached), 1.0).total
-        loss.backward()
-        assert torch.isfinite(loss)
+        value = loss(student, torch.from_numpy(cached), labels)
+        value.backward()
+        assert torch.isfinite(value)
         assert torch.isfinite(student.grad).all()
 
 
-def test_a_wavelet_too_long_for_the_classes_is_refused_before_training():
-    with pytest.raises(ParameterError, match="4 classes are too few for db4 at any level"):
-        FiGKDLoss(detail_alone(wavelet="db4"), 4)
+def test_a_wavelet_too_long_for_the_classes_is_refused():
+    with pytest.raises(ParameterError, match=r"4 classes .*db4"):
+        FiGKDLoss(4, wavelet="db4")
 
 
-def test_redrawn_orders_contrast_every_pair_of_classes_alike():
-    """A pair's contrast is (a - b) / sqrt(2), so over all pairs its mean square is the variance."""
+def test_redrawn_orders_contrast_all_pairs_of_classes():
+    """A pair's contrast is (a - b) / sqrt(2): its mean square over all pairs is the variance."""
     student, teacher = batch(1, 12), batch(2, 12)
-    objective = FiGKDLoss(detail_alone(redraw=True), 12)
+    loss = detail_loss(12, redraw=True)
     torch.manual_seed(0)
-    drawn = [objective(student, LABELS, teacher, 0.0).parts["detail"].item() for _ in range(600)]
+    details = [loss.terms(student, teacher, LABELS)["detail"].item() for _ in range(600)]
     expected = np.var((student - teacher).numpy(), axis=1, ddof=1).mean()
-    assert len(set(drawn)) > 500
-    assert np.mean(drawn) == pytest.approx(expected, rel=0.05)
+    assert len(set(details)) > 500
+    assert np.mean(details) == pytest.approx(expected, rel=0.05)
 
 
-def test_redrawing_draws_the_same_orders_from_the_same_seed():
-    objective = FiGKDLoss(detail_alone(redraw=True), CLASSES)
+def test_redrawn_orders_follow_from_the_seed_of_torch():
+    loss = detail_loss(redraw=True)
     losses = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        losses.append(objective(batch(1), LABELS, batch(2), 0.0).total.item())
+        losses.append(loss(batch(1), batch(2), LABELS).item())
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_a_share_of_kd_is_that_of_the_standardised_logits():
+def test_each_weight_scales_one_term():
     student, teacher = batch(1), batch(2)
-    options = {"weight": 0.5, "label_weight": 2.0}
-    plain = FiGKDLoss(detail_alone(**options), CLASSES)(student, LABELS, teacher, 0.0)
-    kd = KDLoss(KD(weight=1.0, label_weight=0.0, standardized=True, temperature=3.0))
-    alone = kd(student, LABELS, teacher, 0.0)
-    shared = FiGKDLoss(FiGKD(kd_share=4.0, kd_temperature=3.0, **options), CLASSES)
-    found = shared(student, LABELS, teacher, 0.0)
-    expected = plain.total + 0.5 * 4.0 * alone.total
-    assert found.total.item() == pytest.approx(expected.item(), rel=1e-12)
-    assert found.parts["divergence"].item() == pytest.approx(alone.total.item(), rel=1e-12)
-    assert found.parts["detail"] == plain.parts["detail"]
+    kd = KDLoss(weight=2.0, label_weight=0.0, standardized=True, temperature=3.0)
+    detail = detail_loss(detail_weight=0.5).terms(student, teacher, LABELS)
+    both = FiGKDLoss(
+        CLASSES, detail_weight=0.5, kd_weight=2.0, label_weight=3.0, kd_temperature=3.0
+    ).terms(student, teacher, LABELS)
+    assert list(both) == ["cross_entropy", "detail", "kd"]
+    assert list(detail) == ["cross_entropy", "detail"]
+    torch.testing.assert_close(both["cross_entropy"], 3 * detail["cross_entropy"])
+    assert both["detail"] == detail["detail"]
+    torch.testing.assert_close(both["kd"], kd(student, teacher, LABELS), rtol=1e-12, atol=0)

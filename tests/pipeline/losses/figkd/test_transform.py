@@ -1,4 +1,3 @@
-import functools
 import itertools
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ParameterError
-from pipeline.losses.figkd import matrix as wavelet_matrix
+from pipeline.losses.figkd import transform as transform_module
 from pipeline.losses.figkd.transform import ClassAxisDWT, band_energy, max_level
 
 WAVELETS = pywt.wavelist(kind="discrete")
@@ -46,6 +45,14 @@ def largest_errors(num_classes, wavelet, mode, level):
     return errors
 
 
+@pytest.fixture(params=["dense", "convolution"])
+def method(request, monkeypatch):
+    """Computes the transform either way for any number of classes."""
+    dense_classes = {"dense": 10_000, "convolution": 0}[request.param]
+    monkeypatch.setattr(transform_module, "DENSE_CLASSES", dense_classes)
+    return request.param
+
+
 # Of the larger class counts the quick grid takes every second mode each, the slow one the others.
 @pytest.mark.parametrize(
     ("num_classes", "modes"),
@@ -56,9 +63,7 @@ def largest_errors(num_classes, wavelet, mode, level):
         pytest.param(257, MODES[::2], marks=pytest.mark.slow),
     ],
 )
-def test_every_legal_combination_equals_pywavelets(num_classes, modes, monkeypatch):
-    # The levels of one wavelet and mode share their matrices, which makes the grid quick.
-    monkeypatch.setattr(wavelet_matrix, "_one_level", functools.cache(wavelet_matrix._one_level))
+def test_every_legal_combination_equals_pywavelets(method, num_classes, modes):
     wrong = {}
     for combination in legal_combinations(num_classes, modes):
         errors = largest_errors(num_classes, *combination)
@@ -67,7 +72,7 @@ def test_every_legal_combination_equals_pywavelets(num_classes, modes, monkeypat
     assert wrong == {}
 
 
-@pytest.mark.parametrize("num_classes", [2048, 2051])
+@pytest.mark.parametrize("num_classes", [2048, 2049, 2051])
 @pytest.mark.parametrize("wavelet", ["haar", "bior2.2", "db8"])
 def test_every_mode_equals_pywavelets_on_thousands_of_classes(num_classes, wavelet):
     for mode in MODES:
@@ -78,24 +83,22 @@ def test_every_mode_equals_pywavelets_on_thousands_of_classes(num_classes, wavel
 
 
 def test_twenty_thousand_classes_need_no_memory_of_classes_squared():
-    # In a process of its own, whose peak is then nobody else's. One float32 matrix of half the
-    # classes by all of them would be 800 MB.
+    # In a process of its own, for its peak memory. A float32 matrix would have 800 MB.
     script = """
 import resource, torch
 from pipeline.losses import FiGKDLoss
-from pipeline.params import FiGKD
 student = torch.randn(16, 20_000, requires_grad=True)
 labels = torch.arange(16)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for options in (FiGKD(level="max", bands="all"), FiGKD(wavelet="db4"), FiGKD(wavelet="coif17")):
-    loss = FiGKDLoss(options, 20_000, list(reversed(range(20_000))))
-    loss(student, labels, student.detach() * 0.5, 0.0).total.backward()
+for options in ({"level": "max", "bands": "all"}, {"wavelet": "db4"}, {"wavelet": "coif17"}):
+    loss = FiGKDLoss(20_000, class_order=list(reversed(range(20_000))), **options)
+    loss(student, student.detach() * 0.5, labels).backward()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
-    assert int(done.stdout) < 400  # MB, of which about 200 are for the filter of 102 taps
+    assert int(done.stdout) < 200  # MB
 
 
 def test_bands_are_those_of_pywavelets_by_name():
@@ -109,7 +112,7 @@ def test_bands_are_those_of_pywavelets_by_name():
 
 
 @pytest.mark.parametrize("bands", ["detail", "content"])
-def test_a_selection_holds_just_its_bands(bands):
+def test_a_selection_has_only_its_bands(bands):
     values = torch.from_numpy(logits(37))
     everything = ClassAxisDWT(37, "db2", 3, bands="all")
     every_band = everything.split(everything(values))
@@ -121,7 +124,7 @@ def test_a_selection_holds_just_its_bands(bands):
         torch.testing.assert_close(selected[name], every_band[name], rtol=0, atol=1e-12)
 
 
-def test_haar_detail_is_the_contrast_of_two_neighbours():
+def test_haar_detail_is_the_difference_of_neighbors():
     found = ClassAxisDWT(4, "haar")(torch.tensor([[3.0, 1.0, -2.0, 5.0]]))
     torch.testing.assert_close(found, torch.tensor([[2.0, -7.0]]) / 2**0.5)
 
@@ -132,9 +135,7 @@ def test_haar_detail_is_the_contrast_of_two_neighbours():
     st.integers(2, 130),
     st.integers(0, 4),
 )
-def test_a_level_deeper_than_the_maximum_is_refused_with_the_maximum(
-    wavelet, mode, num_classes, deeper
-):
+def test_a_level_above_the_maximum_is_refused_with_the_maximum(wavelet, mode, num_classes, deeper):
     most = deepest(num_classes, wavelet)
     allowed = f"{num_classes} classes " + (f"allow 1 to {most} " if most else "are too few ")
     with pytest.raises(ParameterError, match=allowed):
@@ -147,13 +148,13 @@ def test_a_level_deeper_than_the_maximum_is_refused_with_the_maximum(
     [
         ({"level": 0}, "wavelet level 0: 8 classes allow 1 to 3"),
         ({"level": -1}, "wavelet level -1"),
-        ({"wavelet": "harr"}, r"wavelet: 'harr' is no discrete wavelet .*\(close names: haar"),
-        ({"wavelet": "morl"}, "'morl' is no discrete wavelet"),
-        ({"mode": "symetric"}, "padding: 'symetric' is no padding mode .*: symmetric"),
-        ({"level": "max", "wavelet": "db8"}, "8 classes are too few for db8 at any level"),
-        ({"order": [0, 1, 2, 3, 4, 5, 6, 6]}, "is no permutation of 0 … 7"),
-        ({"order": [1, 2, 3, 4, 5, 6, 7, 8]}, "is no permutation of 0 … 7"),
-        ({"order": [0, 1, 2]}, "is no permutation of 0 … 7"),
+        ({"wavelet": "harr"}, r"wavelet.*'harr'.*haar"),
+        ({"wavelet": "morl"}, "wavelet.*'morl'"),
+        ({"mode": "symetric"}, "padding.*'symetric'.*symmetric"),
+        ({"level": "max", "wavelet": "db8"}, "8 classes are too few for db8"),
+        ({"order": [0, 1, 2, 3, 4, 5, 6, 6]}, "class order.*permutation.* 7"),
+        ({"order": [1, 2, 3, 4, 5, 6, 7, 8]}, "class order.*permutation.* 7"),
+        ({"order": [0, 1, 2]}, "class order.*permutation.* 7"),
     ],
 )
 def test_impossible_options_are_refused_by_name(options, message):
@@ -163,9 +164,9 @@ def test_impossible_options_are_refused_by_name(options, message):
 
 @pytest.mark.parametrize("wavelet", ["haar", "db3"])
 @pytest.mark.parametrize("num_classes", [10, 37, 300])
-def test_level_max_is_the_deepest_that_pywavelets_allows(num_classes, wavelet):
+def test_level_max_is_the_maximum_of_pywavelets(num_classes, wavelet):
     values = logits(num_classes)
-    expected = pywt.wavedec(values, wavelet, "reflect")  # which goes as deep as it can by itself
+    expected = pywt.wavedec(values, wavelet, "reflect")  # at the maximum level by default
     transform = ClassAxisDWT(num_classes, wavelet, "max", "reflect", "all")
     found = transform(torch.from_numpy(values)).numpy()
     np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-10)
@@ -178,10 +179,11 @@ def test_level_max_is_the_deepest_that_pywavelets_allows(num_classes, wavelet):
         (13, "haar", 3, "zero"),
         (13, "db2", 2, "symmetric"),
         (13, "bior2.2", 1, "antireflect"),
-        (300, "db2", 3, "smooth"),
+        (26, "db3", 2, "smooth"),
+        (30, "coif1", 2, "periodization"),
     ],
 )
-def test_gradients_are_those_of_finite_differences(num_classes, wavelet, level, mode):
+def test_gradients_equal_finite_differences(method, num_classes, wavelet, level, mode):
     order = list(range(num_classes - 1, -1, -1))
     transform = ClassAxisDWT(num_classes, wavelet, level, mode, "detail", order)
     inputs = torch.from_numpy(logits(num_classes, rows=2)).requires_grad_()
@@ -189,26 +191,8 @@ def test_gradients_are_those_of_finite_differences(num_classes, wavelet, level, 
     assert torch.autograd.gradgradcheck(lambda x: transform(x) ** 3, (inputs[:1],))
 
 
-@pytest.mark.parametrize("num_classes", [40, 301])
-def test_the_inverse_gives_the_logits_back_in_their_own_order(num_classes):
-    values = torch.from_numpy(logits(num_classes)).reshape(2, 2, -1)
-    order = np.random.default_rng(1).permutation(num_classes).tolist()
-    for wavelet, mode in itertools.product(["haar", "db3", "bior3.5"], MODES):
-        for dtype, tolerance in [(torch.float64, 1e-10), (torch.float32, 1e-4)]:
-            transform = ClassAxisDWT(num_classes, wavelet, "max", mode, "all", order)
-            found = transform.inverse(transform(values.to(dtype)))
-            torch.testing.assert_close(found, values.to(dtype), rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("bands", ["detail", "content"])
-def test_some_bands_alone_have_no_inverse(bands):
-    transform = ClassAxisDWT(8, bands=bands)
-    with pytest.raises(ParameterError, match=r"inverse transform: only .* kept; take bands='all'"):
-        transform.inverse(transform(torch.zeros(1, 8)))
-
-
 ORTHOGONAL = [name for name in WAVELETS if pywt.Wavelet(name).orthogonal]
-# Meyer's wavelet has no finite filter: "dmey" only comes near to orthogonality.
+# Meyer's wavelet has no finite filter; "dmey" is only approximately orthogonal.
 ENERGY_TOLERANCE = {"dmey": 1e-2}
 
 
@@ -231,17 +215,17 @@ def test_orthogonal_wavelets_under_periodization_keep_the_energy(level):
         torch.testing.assert_close(parts, energy, **tolerance)
 
 
-@pytest.mark.parametrize("num_classes", [11, 300])
-@given(data=st.data(), wavelet=st.sampled_from(["haar", "db2", "rbio1.3"]))
-def test_a_class_order_is_a_permutation_of_the_logits(num_classes, data, wavelet):
-    order = data.draw(st.permutations(range(num_classes)))
+@pytest.mark.parametrize("num_classes", [11, 2100])
+@given(seed=st.integers(0, 1000), wavelet=st.sampled_from(["haar", "db2", "rbio1.3"]))
+def test_a_class_order_is_a_permutation_of_the_logits(num_classes, seed, wavelet):
+    order = np.random.default_rng(seed).permutation(num_classes).tolist()
     values = torch.from_numpy(logits(num_classes))
     ordered = ClassAxisDWT(num_classes, wavelet, order=order)(values)
     permuted = ClassAxisDWT(num_classes, wavelet)(values[:, order])
     torch.testing.assert_close(ordered, permuted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("num_classes", [37, 300])
+@pytest.mark.parametrize("num_classes", [37, 2100])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_and_autocast_are_transformed_in_float32(num_classes, dtype):
     half = torch.from_numpy(logits(num_classes)).to(dtype)
@@ -254,7 +238,7 @@ def test_half_precision_and_autocast_are_transformed_in_float32(num_classes, dty
         torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_classes", [37, 300])
+@pytest.mark.parametrize("num_classes", [37, 2100])
 def test_float64_stays_exact_after_other_types_have_been_transformed(num_classes):
     values = torch.from_numpy(logits(num_classes))
     fresh = ClassAxisDWT(num_classes, "db3", 2)(values)
@@ -264,7 +248,7 @@ def test_float64_stays_exact_after_other_types_have_been_transformed(num_classes
     assert torch.equal(transform(values), fresh)
 
 
-@pytest.mark.parametrize("num_classes", [8, 300])
+@pytest.mark.parametrize("num_classes", [8, 2100])
 def test_any_leading_dimensions_are_kept(num_classes):
     values = torch.from_numpy(logits(num_classes, rows=6))
     transform = ClassAxisDWT(num_classes, "db2")
@@ -283,7 +267,7 @@ def test_the_transform_adds_nothing_to_saved_weights():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("num_classes", [37, 300])
+@pytest.mark.parametrize("num_classes", [37, 2100])
 def test_a_gpu_gives_the_coefficients_and_gradients_of_the_cpu(num_classes):
     transform = ClassAxisDWT(num_classes, "db3", 2)
     results = []
@@ -295,16 +279,16 @@ def test_a_gpu_gives_the_coefficients_and_gradients_of_the_cpu(num_classes):
     torch.testing.assert_close(*results)
 
 
-def test_energy_shares_are_those_of_the_logits_for_an_orthogonal_transform():
+def test_band_energies_are_fractions_of_the_energy_of_the_logits():
     values = torch.from_numpy(logits(24))
     order = np.random.default_rng(2).permutation(24)
-    shares = band_energy(values + 7.0, "db2", 2, "periodization", order.tolist())
-    assert list(shares) == ["content", "detail2", "detail1"]
+    fractions = band_energy(values + 7.0, "db2", 2, "periodization", order.tolist())
+    assert list(fractions) == ["content", "detail2", "detail1"]
     centered = values.numpy() - values.numpy().mean(axis=1, keepdims=True)
     bands = pywt.wavedec(centered[:, order], "db2", "periodization", 2)
-    for share, band in zip(shares.values(), bands, strict=True):
-        assert share == pytest.approx((band**2).sum() / (centered**2).sum(), rel=1e-10)
-    assert sum(shares.values()) == pytest.approx(1, rel=1e-12)
+    for fraction, band in zip(fractions.values(), bands, strict=True):
+        assert fraction == pytest.approx((band**2).sum() / (centered**2).sum(), rel=1e-10)
+    assert sum(fractions.values()) == pytest.approx(1, rel=1e-12)
 
 
 def test_an_order_moves_energy_between_content_and_detail():
@@ -313,44 +297,9 @@ def test_an_order_moves_energy_between_content_and_detail():
     assert band_energy(values, order=[0, 2, 1, 3])["content"] == 0
     # Over all orders of n classes one level of haar's detail has (n / 2) / (n - 1) of the energy.
     uneven = torch.tensor([[3.0, 1.0, -1.0, 5.0]])
-    shares = [band_energy(uneven, order=o)["detail1"] for o in itertools.permutations(range(4))]
-    assert np.mean(shares) == pytest.approx(2 / 3)
+    fractions = [band_energy(uneven, order=o)["detail1"] for o in itertools.permutations(range(4))]
+    assert np.mean(fractions) == pytest.approx(2 / 3)
 
 
-def test_logits_that_do_not_differ_have_no_energy_in_any_band():
+def test_equal_logits_have_no_energy():
     assert band_energy(torch.full((2, 4), 3.0)) == {"content": 0.0, "detail1": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("classes", "wavelet", "level", "mode", "bands"),
-    [
-        (7, "haar", 1, "symmetric", "detail"),
-        (81, "db3", 2, "smooth", "all"),
-        (300, "haar", 1, "symmetric", "detail"),  # sparse, by the Gram matrix
-        (301, "bior2.2", 2, "antireflect", "content"),
-        (300, "haar", "max", "periodization", "detail"),  # whose Gram matrix would be full
-    ],
-)
-def test_the_mean_square_and_its_gradient_are_those_of_the_coefficients(
-    classes, wavelet, level, mode, bands
-):
-    order = np.random.default_rng(3).permutation(classes).tolist()
-    transform = ClassAxisDWT(classes, wavelet, level, mode, bands, order)
-    logits = torch.from_numpy(np.random.default_rng(4).normal(1, 3, (2, 3, classes)))
-    ours, written_out = (logits.clone().requires_grad_() for _ in range(2))
-    (3 * transform.mean_square(ours)).backward()
-    (3 * transform(written_out).square().mean()).backward()
-    torch.testing.assert_close(ours.grad, written_out.grad, rtol=1e-10, atol=1e-12)
-    expected = transform(logits).square().mean()
-    torch.testing.assert_close(transform.mean_square(logits), expected, rtol=1e-12, atol=0)
-    half = transform.mean_square(logits.bfloat16())
-    assert half.dtype == torch.float32
-    torch.testing.assert_close(half.double(), expected, rtol=0.02, atol=0)
-
-
-@pytest.mark.parametrize("classes", [6, 300])
-def test_the_mean_square_has_first_and_second_derivatives(classes):
-    transform = ClassAxisDWT(classes)
-    logits = torch.randn(2, classes, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(transform.mean_square, logits)
-    assert torch.autograd.gradgradcheck(transform.mean_square, logits)
