@@ -8,7 +8,7 @@ number of classes. Filters, padding and conventions come from PyWavelets in both
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Annotated, Literal
 
 import numpy as np
@@ -73,29 +73,31 @@ class ClassAxisDWT(nn.Module):
         super().__init__()
         self.level = _checked_level(level, num_classes, wavelet)
         _checked("padding", mode, _known_mode)
+        self._order = _checked_order(order, num_classes)
         details = tuple(f"detail{k}" for k in range(self.level, 0, -1))
         names = ("content", *details)
         self.band_names = {"detail": details, "content": names[:1], "all": names}[bands]
-        self._order = _checked_order(order, num_classes)
+
+        filters = pywt.Wavelet(wavelet)
+        lengths = [num_classes]
+        for _ in range(self.level):
+            lengths.append(pywt.dwt_coeff_len(lengths[-1], filters.dec_len, mode))
+        sizes = dict(zip(names, [lengths[-1], *lengths[:0:-1]], strict=True))
+        self.band_sizes = tuple(sizes[name] for name in self.band_names)
+
+        # float64 arrays, not buffers: a buffer is cast with the module, and MPS has no float64.
         self._is_dense = num_classes <= DENSE_CLASSES
-        # float64 arrays instead of buffers: a buffer is cast along with the module, and MPS has no
-        # float64.
         if self._is_dense:
             impulses = np.eye(num_classes)[:, self._order]
-            decomposed = pywt.wavedec(impulses, wavelet, mode, self.level, axis=1)
-            kept = [decomposed[names.index(name)] for name in self.band_names]
-            sizes = [band.shape[1] for band in kept]
+            matrices = dict(
+                zip(names, pywt.wavedec(impulses, wavelet, mode, self.level), strict=True)
+            )
+            kept = [matrices[name] for name in self.band_names]
             self._arrays = [np.concatenate(kept, axis=1)]
         else:
-            filters = pywt.Wavelet(wavelet)
-            self._arrays = [np.array([filters.dec_lo, filters.dec_hi])[:, ::-1]]
-            length, lengths = num_classes, {}
-            for name in reversed(details):
-                self._arrays.append(_padding(length, filters.dec_len, mode))
-                length = lengths[name] = pywt.dwt_coeff_len(length, filters.dec_len, mode)
             self._left = _left_padding(filters.dec_len, mode)
-            sizes = [lengths.get(name, length) for name in self.band_names]
-        self.band_sizes = tuple(sizes)
+            paddings = (_padding(length, filters.dec_len, mode) for length in lengths[:-1])
+            self._arrays = [np.array([filters.dec_lo, filters.dec_hi])[:, ::-1].copy(), *paddings]
         self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, list[Tensor]]] = {}
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -125,10 +127,7 @@ class ClassAxisDWT(nn.Module):
         """The class order and the constants on a device; copied there at the first call."""
         key = (device, dtype)
         if key not in self._tensors:
-            constants = [
-                torch.from_numpy(np.ascontiguousarray(array)).to(dtype).to(device)
-                for array in self._arrays
-            ]
+            constants = [torch.from_numpy(array).to(dtype).to(device) for array in self._arrays]
             self._tensors[key] = torch.from_numpy(self._order).to(device), constants
         return self._tensors[key]
 
@@ -211,10 +210,8 @@ def _padding(length: int, taps: int, mode: str) -> NDArray[np.float64]:
     return np.concatenate([padded[:, width - left : width], padded[:, after : after + right]], 1)
 
 
-def _one_level(
-    signal: Tensor, filters: Tensor, padding: Tensor, left: int
-) -> tuple[Tensor, Tensor]:
-    """Content and detail [n, coefficients] of a signal [n, length].
+def _one_level(signal: Tensor, filters: Tensor, padding: Tensor, left: int) -> list[Tensor]:
+    """Content and detail of a signal [n, length].
 
     Args:
         signal: [n, length].
@@ -222,19 +219,16 @@ def _one_level(
         padding: See ``_padding``.
         left: Number of padded values before the signal.
     """
-    ends, taps = len(padding), filters.shape[1]
-    outer = signal
-    if ends < signal.shape[1]:
-        outer = torch.cat([signal[:, : ends // 2], signal[:, ends // 2 - ends :]], dim=1)
-    before, after = torch.tensor_split(outer @ padding, [left], dim=1)
+    ends, taps = signal, filters.shape[1]
+    if len(padding) < signal.shape[1]:
+        half = len(padding) // 2
+        ends = torch.cat([signal[:, :half], signal[:, half - len(padding) :]], dim=1)
+    before, after = torch.tensor_split(ends @ padding, [left], dim=1)
     padded = torch.cat([before, signal, after], dim=1)
-    # A sum of strided slices instead of F.conv1d, which cuDNN computes in TF32 by default.
-    last = padded.shape[1] - taps + 1
-    content, detail = (
-        sum(weight * padded[:, tap : last + tap : 2] for tap, weight in enumerate(weights))
-        for weights in filters
-    )
-    return content, detail
+    # Strided slices instead of F.conv1d, since cuDNN convolves float32 in TF32 by default.
+    stop = padded.shape[1] - taps + 1
+    slices = [padded[:, tap : stop + tap : 2] for tap in range(taps)]
+    return [reduce(torch.add, map(torch.mul, slices, weights)) for weights in filters]
 
 
 def _checked(thing: str, name: str, check: Callable[[str], str]) -> str:
