@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, Self
@@ -90,12 +91,14 @@ def distill_model() -> type[Distill]:
         TypeError: An option of a method has no default or description, or the method's name is
             that of another parameter of the student.
     """
-    sections: dict[str, Any] = {}
+    method = copy.copy(Distill.model_fields["method"])
+    method.json_schema_extra = {"enum": list(LOSSES.names())}
+    fields: dict[str, Any] = {"method": (str, method)}
     for name in LOSSES.names():
         if name in Distill.model_fields:
             raise TypeError(f"method {name!r}: distill.{name} is a parameter; rename the method")
         options = options_of(LOSSES[name], name, exclude=("class_order", "label_smoothing"))
         if options.model_fields:
-            description = f"Options of `method: {name}`."
-            sections[name] = (options, Field(default_factory=options, description=description))
-    return create_model("Distill", __base__=Distill, __doc__="The student.", **sections)
+            section = Field(default_factory=options, description=f"Options of `method: {name}`.")
+            fields[name] = (options, section)
+    return create_model("Distill", __base__=Distill, __doc__="The student.", **fields)
