@@ -1,1 +1,1 @@
-"""From a folder of photographs to packed, split, named images."""
+"""Data sources, checks, splits and packed images."""

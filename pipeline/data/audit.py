@@ -1,231 +1,252 @@
-"""What is wrong, or odd, with a set of photographs, before any model learns it."""
+"""Audit of a data set before training: unusable images, duplicates, leakage and imbalance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.decoded import Decoded
-from pipeline.data.decoding_checks import FLAT, HASH_SIDE
-from pipeline.data.duplicates import NearPairs, near, same, same_by_either
-from pipeline.data.sources.photos import SPLITS, Photo, Source, SplitName
-from pipeline.data.split import parted_groups
+from pipeline.data.decoding import DecodedImages
+from pipeline.data.decoding_checks import HASH_SIDE, MIN_CONTRAST
+from pipeline.data.duplicates import NearPairs, find_near, group_equal
+from pipeline.data.sources.base import SPLITS, ImageDataset, Sample, SplitName
+from pipeline.data.split import groups_across_splits
 from pipeline.errors import DataError
 from pipeline.progress import Track, silent
 
 FORMAT = 1
 
 ELONGATED = 3.0
-"""Longer side over shorter: cut to its middle, such a photograph loses two thirds."""
+"""Aspect ratio above which an image is reported; a center crop drops two thirds of it."""
 
-_NAMED = 3  # in an error; the report has them all
+_MAX_NAMED = 3  # in an error; the report lists all
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Photographs of one image.
+    """Exact duplicates.
 
     Attributes:
-        places: Into the usable photographs, rising.
-        by: ``file`` when all files are the same bytes; ``pixels`` when some are only the same
-            pixels, once packed.
+        indices: Indices into the usable images, rising.
+        by: ``file`` if all files have the same bytes, ``pixels`` if only the packed pixels agree.
     """
 
-    places: tuple[int, ...]
-    by: str
+    indices: tuple[int, ...]
+    by: Literal["file", "pixels"]
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; ``report`` makes it a JSON value.
+    """Findings of an audit; ``report`` converts them to JSON.
 
     Attributes:
-        source: Where the photographs come from.
-        decoded: All of them, bad ones too.
-        usable: Those that can be used; all places below are into these.
-        copies: Exact duplicates.
-        near: Near-duplicates, exact ones left out.
-        near_distance: Within which they were looked for, in bits; 0 when they were not.
-        flat: Places of images that show nothing.
-        splits: The split of each usable photograph, or None before they are split.
+        dataset: The audited data set.
+        decoded: All its images.
+        usable: The usable images; all indices refer to these.
+        copies: Groups of exact duplicates.
+        near: Near-duplicates, without exact ones.
+        near_distance: Maximum Hamming distance of the search in bits; 0 if it was disabled.
+        blank: Indices of images without contrast.
+        splits: Split of every usable image; None before splitting.
     """
 
-    source: Source
-    decoded: Decoded
-    usable: Decoded
+    dataset: ImageDataset
+    decoded: DecodedImages
+    usable: DecodedImages
     copies: tuple[Copies, ...]
     near: NearPairs
     near_distance: int
-    flat: tuple[int, ...]
+    blank: tuple[int, ...]
     splits: tuple[SplitName | None, ...] | None = None
 
     def with_splits(self, splits: Mapping[SplitName, Sequence[int]]) -> Audit:
-        """The same findings, now that each usable photograph has its split."""
-        of: list[SplitName | None] = [None] * len(self.usable)
-        for name, places in splits.items():
-            for place in places:
-                of[place] = name
-        return replace(self, splits=tuple(of))
+        """The same findings, with the split of every usable image."""
+        split_of: list[SplitName | None] = [None] * len(self.usable)
+        for name, indices in splits.items():
+            for index in indices:
+                split_of[index] = name
+        return replace(self, splits=tuple(split_of))
 
-    def bad(self) -> list[tuple[Photo, str]]:
-        """The photographs that cannot be used, each with what is wrong."""
-        both = zip(self.decoded.photos, self.decoded.problems, strict=True)
-        return [(photo, problem) for photo, problem in both if problem]
+    @cached_property
+    def bad(self) -> list[tuple[Sample, str]]:
+        """Unusable images, each with its problem."""
+        both = zip(self.decoded.samples, self.decoded.problems, strict=True)
+        return [(sample, problem) for sample, problem in both if problem]
 
-    def split_of(self, place: int) -> SplitName | None:
-        """The split of a usable photograph, None when there is none yet."""
-        return self.splits[place] if self.splits else None
+    @cached_property
+    def groups_across_splits(self) -> dict[str, tuple[SplitName, ...]]:
+        """Groups that lie in more than one split; only published splits do that."""
+        if self.splits is None:
+            return {}
+        indices = {name: [i for i, s in enumerate(self.splits) if s == name] for name in SPLITS}
+        return groups_across_splits(replace(self.dataset, samples=self.usable.samples), indices)
 
-    def across_splits(self, places: Sequence[int]) -> bool:
-        """Whether photographs lie in more than one split."""
-        return len({self.split_of(place) for place in places} - {None}) > 1
+    def split_of(self, index: int) -> SplitName | None:
+        """Split of a usable image; None before splitting."""
+        return self.splits[index] if self.splits else None
 
-    def across_labels(self, places: Sequence[int]) -> bool:
-        """Whether photographs have more than one label."""
-        return len({self.usable.photos[place].label for place in places}) > 1
+    def across_splits(self, indices: Sequence[int]) -> bool:
+        """Whether images lie in more than one split."""
+        return len({self.split_of(index) for index in indices} - {None}) > 1
 
-    def as_published(self, places: Sequence[int]) -> bool:
-        """Whether all of these lie in the splits that their source gave them."""
-        return all(self.usable.photos[place].split == self.split_of(place) for place in places)
+    def across_labels(self, indices: Sequence[int]) -> bool:
+        """Whether images have more than one label."""
+        return len({self.usable.samples[index].label for index in indices}) > 1
+
+    def as_published(self, indices: Sequence[int]) -> bool:
+        """Whether all images are in their published splits."""
+        return all(self.usable.samples[index].split == self.split_of(index) for index in indices)
 
 
 def examine(
-    source: Source, decoded: Decoded, *, near_distance: int, track: Track = silent
+    dataset: ImageDataset, decoded: DecodedImages, *, near_distance: int, track: Track = silent
 ) -> Audit:
-    """Looks for duplicates and oddities.
+    """Searches for duplicates and blank images.
 
     Args:
-        source: The photographs' classes and origin.
-        decoded: All its photographs.
-        near_distance: Bits in which the perceptual hashes of near-duplicates may differ; 0 does
-            not look for them.
+        dataset: The data set.
+        decoded: All its images.
+        near_distance: Maximum Hamming distance of near-duplicates in bits; 0 disables the search.
         track: Shows progress.
     """
     usable = decoded.usable()
-    files, pixels = same(usable.file_hashes), same(usable.pixel_hashes)
-    copies = tuple(
-        Copies(tuple(group.tolist()), "file" if len(set(files[group].tolist())) == 1 else "pixels")
-        for group in same_by_either(files, pixels)
-    )
-    flat = np.flatnonzero(usable.contrasts < FLAT)
-    # One of each group of copies stands for it; the hash of an image that shows nothing is noise.
-    again = [place for group in copies for place in group.places[1:]]
-    apart = np.setdiff1d(np.arange(len(usable)), np.union1d(flat, again)).astype(np.int64)
-    found = near(
-        usable.look_hashes[apart] if near_distance else _none(usable), near_distance, track
-    )
+    copies = []
+    for group in group_equal(usable.pixel_hashes):  # equal files have equal pixels
+        files = usable.file_hashes[group]
+        by: Literal["file", "pixels"] = "file" if (files == files[0]).all() else "pixels"
+        copies.append(Copies(tuple(group.tolist()), by))
+    blank = np.flatnonzero(usable.contrasts < MIN_CONTRAST)
+    # One image per group of copies is compared; the hash of a blank image is noise.
+    repeated = [index for group in copies for index in group.indices[1:]]
+    compared = np.setdiff1d(np.arange(len(usable)), np.union1d(blank, repeated)).astype(np.int64)
+    if not near_distance:
+        compared = compared[:0]
+    found = find_near(usable.perceptual_hashes[compared], near_distance, track)
     return Audit(
-        source=source,
+        dataset=dataset,
         decoded=decoded,
         usable=usable,
-        copies=copies,
-        near=NearPairs(apart[found.pairs], found.distances, found.complete),
+        copies=tuple(copies),
+        near=NearPairs(compared[found.pairs], found.distances, found.complete),
         near_distance=near_distance,
-        flat=tuple(flat.tolist()),
+        blank=tuple(blank.tolist()),
     )
 
 
-def refuse_bad(audit: Audit, *, skip: bool) -> None:
-    """Stops at photographs that cannot be used.
+def check_bad(audit: Audit, *, skip: bool) -> None:
+    """Checks that images are usable.
 
     Args:
-        audit: What was found.
-        skip: Go on without them, as long as every class has some left.
+        audit: The findings.
+        skip: Accept unusable images if every class has usable ones.
 
     Raises:
-        DataError: There are bad photographs, or with ``skip`` a class of nothing else.
+        DataError: There are unusable images, or with ``skip`` a class has no other.
     """
-    bad = audit.bad()
-    if bad and not skip:
+    if audit.bad and not skip:
+        named = _name_some([f"{sample.name} ({problem})" for sample, problem in audit.bad])
         raise DataError(
-            f"{len(bad)} of {len(audit.decoded)} photographs",
-            f"cannot be used: {_some([f'{photo.name} ({problem})' for photo, problem in bad])}",
-            "all are listed in reports/audit.json; mend or remove them, or set prepare.on_bad: "
-            "skip",
+            f"{len(audit.bad)} of {len(audit.decoded)} images",
+            f"cannot be used: {named}",
+            "see reports/audit.json; fix or remove them, or set prepare.on_bad: skip",
         )
-    left = _per_class(audit, audit.usable.photos)
-    for name, count, before in zip(
-        audit.source.classes, left, _per_class(audit, audit.decoded.photos), strict=True
-    ):
-        if before and not count:
+    usable, bad = _count_classes(audit, audit.usable.samples), _count_bad_classes(audit)
+    for name, count, bad_count in zip(audit.dataset.classes, usable, bad, strict=True):
+        if bad_count and not count:
             raise DataError(
                 f"class {name!r}",
-                f"has no photograph that can be used, its {before} are bad",
-                "reports/audit.json says why; mend some, or remove the class",
+                f"has no usable image, all {bad_count} are bad",
+                "see reports/audit.json; fix some, or remove the class",
             )
 
 
-def refuse_leaks(audit: Audit, *, allow: bool) -> None:
-    """Stops at exact duplicates of which one would be learned and another one judged.
+def check_leakage(audit: Audit, *, allow: bool) -> None:
+    """Checks that no exact duplicates lie in different splits.
 
-    Splits as their source published them are left as they are, for figures on them to be those
-    that others give; the report still lists what leaks.
+    Published splits are accepted, so that results on them are comparable with the literature; the
+    report lists their duplicates.
 
     Raises:
         DataError: There are some, and ``allow`` is false.
     """
     leaks = [
-        group
+        " = ".join(
+            f"{audit.usable.samples[index].name} ({audit.split_of(index)})"
+            for index in group.indices[:_MAX_NAMED]
+        )
         for group in audit.copies
-        if audit.across_splits(group.places) and not audit.as_published(group.places)
+        if audit.across_splits(group.indices) and not audit.as_published(group.indices)
     ]
     if leaks and not allow:
-        named = [
-            " = ".join(
-                f"{audit.usable.photos[place].name} ({audit.split_of(place)})"
-                for place in group.places[:_NAMED]
-            )
-            for group in leaks
-        ]
         raise DataError(
-            f"{len(leaks)} photographs",
-            f"lie in more than one split: {_some(named)}",
-            "all are listed in reports/audit.json; remove the copies, give them a group "
-            "(prepare.group_by), or set prepare.allow_leakage: true",
+            f"{len(leaks)} images",
+            f"have copies in more than one split: {_name_some(leaks)}",
+            "see reports/audit.json; remove the copies, set prepare.group_by, or set "
+            "prepare.allow_leakage: true",
         )
 
 
 def count_findings(audit: Audit) -> dict[str, Any]:
-    """The figures of an audit, without names."""
-    pairs = [(int(a), int(b)) for a, b in audit.near.pairs]
-    groups = [group.places for group in audit.copies]
+    """Counts of all findings, as stored in ``dataset.json``."""
+
+    def count(groups: Sequence[Sequence[int]]) -> dict[str, int]:
+        return {
+            "found": len(groups),
+            "across_splits": sum(map(audit.across_splits, groups)),
+            "across_labels": sum(map(audit.across_labels, groups)),
+        }
+
+    per_class = _count_classes(audit, audit.usable.samples)
     return {
         "photographs": len(audit.decoded),
-        "bad": len(audit.decoded) - len(audit.usable),
-        "exact_duplicates": _count(audit, groups),
-        "near_duplicates": _count(audit, pairs) if audit.near_distance else None,
-        "flat": len(audit.flat),
+        "bad": len(audit.bad),
+        "exact_duplicates": count([group.indices for group in audit.copies]),
+        "near_duplicates": count(audit.near.pairs.tolist()) if audit.near_distance else None,
+        "flat": len(audit.blank),
         "small": len(_small(audit)),
         "elongated": len(_elongated(audit)),
-        "imbalance": _imbalance(audit),
-        "parted_groups": len(_parted_groups(audit)),
+        "imbalance": round(max(per_class) / min(per_class), 3) if min(per_class) else None,
+        "parted_groups": len(audit.groups_across_splits),
     }
 
 
 def report(audit: Audit) -> dict[str, Any]:
-    """All that was found, as a JSON value; the same photographs give the same one."""
+    """All findings as a JSON value."""
+
+    def describe(index: int, *, size: bool = False) -> dict[str, Any]:
+        sample = audit.usable.samples[index]
+        split, (width, height) = audit.split_of(index), audit.usable.sizes[index].tolist()
+        about = {"name": sample.name, "class": audit.dataset.classes[sample.label], "split": split}
+        return about | ({"width": width, "height": height} if size else {})
+
+    def describe_group(indices: Sequence[int]) -> dict[str, Any]:
+        return {
+            "across_splits": audit.across_splits(indices),
+            "across_labels": audit.across_labels(indices),
+            "photographs": [describe(index) for index in indices],
+        }
+
+    near = zip(audit.near.pairs.tolist(), audit.near.distances.tolist(), strict=True)
     return {
         "format": FORMAT,
-        "source": audit.source.name,
+        "source": audit.dataset.name,
         "image_size": audit.usable.image_size,
         "fit": audit.usable.fit,
         "counts": count_findings(audit),
-        "classes": _classes(audit),
+        "classes": _describe_classes(audit),
         "bad": [
-            {"name": photo.name, "class": audit.source.classes[photo.label], "problem": problem}
-            for photo, problem in audit.bad()
+            {"name": sample.name, "class": audit.dataset.classes[sample.label], "problem": problem}
+            for sample, problem in audit.bad
         ],
         "exact_duplicates": [
             {
                 "by": group.by,
-                "across_splits": audit.across_splits(group.places),
-                "across_labels": audit.across_labels(group.places),
-                "as_published": audit.as_published(group.places),
-                "photographs": [_describe(audit, place) for place in group.places],
+                "as_published": audit.as_published(group.indices),
+                **describe_group(group.indices),
             }
             for group in audit.copies
         ],
@@ -233,101 +254,56 @@ def report(audit: Audit) -> dict[str, Any]:
             "bits": HASH_SIDE**2,
             "distance": audit.near_distance,
             "complete": audit.near.complete,
-            "pairs": [
-                {
-                    "distance": int(distance),
-                    "across_splits": audit.across_splits(pair),
-                    "across_labels": audit.across_labels(pair),
-                    "photographs": [_describe(audit, place) for place in pair],
-                }
-                for pair, distance in zip(
-                    audit.near.pairs.tolist(), audit.near.distances, strict=True
-                )
-            ],
+            "pairs": [{"distance": distance, **describe_group(pair)} for pair, distance in near],
         },
         "parted_groups": [
             {"group": group, "splits": list(splits)}
-            for group, splits in _parted_groups(audit).items()
+            for group, splits in audit.groups_across_splits.items()
         ],
-        "flat": [_describe(audit, place) for place in audit.flat],
-        "small": [_describe(audit, place, size=True) for place in _small(audit)],
-        "elongated": [_describe(audit, place, size=True) for place in _elongated(audit)],
+        "flat": [describe(index) for index in audit.blank],
+        "small": [describe(index, size=True) for index in _small(audit)],
+        "elongated": [describe(index, size=True) for index in _elongated(audit)],
     }
 
 
-def _none(decoded: Decoded) -> NDArray[np.uint64]:
-    return decoded.look_hashes[:0]
-
-
-def _some(texts: Sequence[str]) -> str:
-    rest = len(texts) - _NAMED
-    return "; ".join(texts[:_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
-
-
-def _describe(audit: Audit, place: int, *, size: bool = False) -> dict[str, Any]:
-    photo = audit.usable.photos[place]
-    about: dict[str, Any] = {
-        "name": photo.name,
-        "class": audit.source.classes[photo.label],
-        "split": audit.split_of(place),
-    }
-    if size:
-        width, height = audit.usable.sizes[place]
-        about |= {"width": int(width), "height": int(height)}
-    return about
-
-
-def _count(audit: Audit, groups: Sequence[Sequence[int]]) -> dict[str, int]:
-    return {
-        "found": len(groups),
-        "across_splits": sum(audit.across_splits(places) for places in groups),
-        "across_labels": sum(audit.across_labels(places) for places in groups),
-    }
-
-
-def _parted_groups(audit: Audit) -> dict[str, tuple[SplitName, ...]]:
-    if audit.splits is None:
-        return {}
-    places = {n: [i for i, split in enumerate(audit.splits) if split == n] for n in SPLITS}
-    return parted_groups(replace(audit.source, photos=audit.usable.photos), places)
+def _name_some(texts: Sequence[str]) -> str:
+    more = len(texts) - _MAX_NAMED
+    return "; ".join(texts[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _small(audit: Audit) -> list[int]:
-    """Of fewer pixels than the packed image, so that it is blown up."""
-    small = audit.usable.sizes.min(axis=1, initial=1 << 30) < audit.usable.image_size
-    return [int(place) for place in np.flatnonzero(small)]
+    """Images with a side shorter than the packed size, which are enlarged."""
+    return _where(audit.usable.sizes.min(axis=1, initial=1 << 30) < audit.usable.image_size)
 
 
 def _elongated(audit: Audit) -> list[int]:
     sizes = audit.usable.sizes
-    long = sizes.max(axis=1, initial=0) > ELONGATED * sizes.min(axis=1, initial=1 << 30)
-    return [int(place) for place in np.flatnonzero(long)]
+    return _where(sizes.max(axis=1, initial=0) > ELONGATED * sizes.min(axis=1, initial=1 << 30))
 
 
-def _per_class(audit: Audit, photos: Sequence[Photo]) -> list[int]:
-    labels = np.array([photo.label for photo in photos], dtype=np.int64)
-    counts: list[int] = np.bincount(labels, minlength=len(audit.source.classes)).tolist()
+def _where(condition: NDArray[np.bool_]) -> list[int]:
+    indices: list[int] = np.flatnonzero(condition).tolist()
+    return indices
+
+
+def _count_classes(audit: Audit, samples: Sequence[Sample]) -> list[int]:
+    labels = np.array([sample.label for sample in samples], dtype=np.int64)
+    counts: list[int] = np.bincount(labels, minlength=len(audit.dataset.classes)).tolist()
     return counts
 
 
-def _imbalance(audit: Audit) -> float | None:
-    """Images of the largest class per image of the smallest; None when that one is empty."""
-    counts = _per_class(audit, audit.usable.photos)
-    return round(max(counts) / min(counts), 3) if min(counts) else None
+def _count_bad_classes(audit: Audit) -> list[int]:
+    return _count_classes(audit, [sample for sample, _ in audit.bad])
 
 
-def _classes(audit: Audit) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    bad = _per_class(audit, [photo for photo, _ in audit.bad()])
-    usable = _per_class(audit, audit.usable.photos)
-    by_split: Mapping[SplitName, list[int]] = {}
+def _describe_classes(audit: Audit) -> list[dict[str, Any]]:
+    columns = {
+        "name": list(audit.dataset.classes),
+        "usable": _count_classes(audit, audit.usable.samples),
+        "bad": _count_bad_classes(audit),
+    }
     if audit.splits:
-        split_photos = list(zip(audit.usable.photos, audit.splits, strict=True))
-        by_split = {
-            name: _per_class(audit, [photo for photo, split in split_photos if split == name])
-            for name in SPLITS
-        }
-    for label, name in enumerate(audit.source.classes):
-        row = {"name": name, "usable": usable[label], "bad": bad[label]}
-        rows.append(row | {split: counts[label] for split, counts in by_split.items()})
-    return rows
+        pairs = list(zip(audit.usable.samples, audit.splits, strict=True))
+        for name in SPLITS:
+            columns[name] = _count_classes(audit, [s for s, split in pairs if split == name])
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

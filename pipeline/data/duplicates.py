@@ -1,4 +1,4 @@
-"""Photographs that are there twice: the very same ones, and ones that look the same."""
+"""Exact and near-duplicates among hashes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from pipeline.progress import Track, silent
 
 MAX_PAIRS = 100_000
-"""The search ends here: in a set of which half looks like the rest, no list is of use."""
+"""The search for near-duplicates stops after this many pairs."""
 
-# A tile of 16 x 8192 hashes of 8 bytes stays in a core's cache: five times as fast as whole rows.
+# A tile of 16 x 8192 hashes of 8 bytes fits a core's cache: five times as fast as whole rows.
 _ROWS, _COLUMNS = 16, 8192
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of hashes that are close to each other.
+    """Pairs of similar hashes.
 
     Attributes:
-        pairs: int64 [k, 2], places; the lower first, in rising order.
-        distances: int64 [k], bits in which they differ.
-        complete: False when there were more than ``MAX_PAIRS``.
+        pairs: int64 [k, 2], indices, sorted; the lower index of a pair is first.
+        distances: int64 [k], Hamming distances in bits.
+        complete: False if there were more than ``MAX_PAIRS``.
     """
 
     pairs: NDArray[np.int64]
@@ -31,80 +31,58 @@ class NearPairs:
     complete: bool
 
 
-def same(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Numbers digests uint8 [n, bytes] so that equal ones, and only they, have equal numbers."""
-    rows = np.ascontiguousarray(digests).view(np.dtype((np.void, digests.shape[1]))).ravel()
-    numbers: NDArray[np.int64] = np.unique(rows, return_inverse=True)[1].astype(np.int64)
-    return numbers
-
-
-def same_by_either(first: NDArray[np.int64], second: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Groups of places that hang together by equal numbers in one list or the other.
+def group_equal(digests: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
+    """Indices of equal digests, in groups of two or more, sorted by their first index.
 
     Args:
-        first: int64 [n].
-        second: int64 [n].
-
-    Returns:
-        Groups of two and more, each int64 and rising, in the order of their first members.
+        digests: uint8 [n, bytes].
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = len(first)
-    places = np.arange(count)
-    # Each place is linked to a node for its number in either list.
-    ends = np.concatenate([count + first, count + first.max(initial=0) + 1 + second])
-    starts = np.concatenate([places, places])
-    nodes = int(ends.max(initial=0)) + 1
-    links = coo_array((np.ones(len(ends), bool), (starts, ends)), shape=(nodes, nodes))
-    component = connected_components(links, directed=False)[1][:count]
-    order = np.argsort(component, kind="stable")
-    cuts = np.flatnonzero(np.diff(component[order])) + 1
-    groups = [group for group in np.split(order, cuts) if len(group) > 1]
-    return sorted(groups, key=lambda group: int(group[0]))
+    rows = np.ascontiguousarray(digests).view(np.dtype((np.void, digests.shape[1]))).ravel()
+    numbers = np.unique(rows, return_inverse=True)[1]
+    order = np.argsort(numbers, kind="stable").astype(np.int64)
+    groups = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    return sorted((group for group in groups if len(group) > 1), key=lambda group: int(group[0]))
 
 
-def near(hashes: NDArray[np.uint64], distance: int, track: Track = silent) -> NearPairs:
-    """Finds all pairs of hashes that differ in no more than ``distance`` bits.
+def find_near(hashes: NDArray[np.uint64], distance: int, track: Track = silent) -> NearPairs:
+    """Finds all pairs of hashes with a Hamming distance of at most ``distance`` bits.
 
-    Every pair is compared, most of them in their first 64 bits only: 100,000 hashes take 5 s on one
-    core and a few megabytes, ten times as many a hundred times as long and no more memory.
+    Compares all pairs, most of them by their first 64 bits only: about 5 s for 100,000 hashes on
+    one core, growing quadratically, with a few megabytes of memory.
 
     Args:
         hashes: uint64 [n, words].
-        distance: In bits.
+        distance: Maximum distance in bits.
         track: Shows progress.
     """
-    first = np.ascontiguousarray(hashes[:, 0])
+    first_words = np.ascontiguousarray(hashes[:, 0])
     found, total = [np.empty((0, 3), np.int64)], 0
-    tiles = range(0, len(hashes), _ROWS)
-    for row in track(tiles, "comparing", len(tiles)):
+    rows = range(0, len(hashes), _ROWS)
+    for row in track(rows, "comparing", len(rows)):
         if total > MAX_PAIRS:
-            continue  # lets the bar end
+            continue  # completes the progress bar
         for column in range(row - row % _COLUMNS, len(hashes), _COLUMNS):
-            found.append(_near_in_tile(hashes, first, row, column, distance))
+            found.append(_find_in_tile(hashes, first_words, row, column, distance))
             total += len(found[-1])
     pairs = np.concatenate(found)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))][:MAX_PAIRS]
     return NearPairs(pairs[:, :2], pairs[:, 2], total <= MAX_PAIRS)
 
 
-def _near_in_tile(
+def _find_in_tile(
     hashes: NDArray[np.uint64],
-    first: NDArray[np.uint64],
+    first_words: NDArray[np.uint64],
     row: int,
     column: int,
     distance: int,
 ) -> NDArray[np.int64]:
-    """Rows of (place, later place, distance) within one tile."""
-    apart = np.bitwise_count(
-        first[row : row + _ROWS, None] ^ first[None, column : column + _COLUMNS]
+    """Rows of (index, larger index, distance) within one tile."""
+    bits = np.bitwise_count(
+        first_words[row : row + _ROWS, None] ^ first_words[None, column : column + _COLUMNS]
     )
-    hits = np.flatnonzero(apart <= distance)
-    a, b = row + hits // apart.shape[1], column + hits % apart.shape[1]
-    later = b > a
-    a, b = a[later], b[later]
+    a, b = np.divmod(np.flatnonzero(bits <= distance), bits.shape[1])
+    a, b = a + row, b + column
+    a, b = a[b > a], b[b > a]
     distances = np.bitwise_count(hashes[a] ^ hashes[b]).sum(axis=1, dtype=np.int64)
     close = distances <= distance
     return np.column_stack([a[close], b[close], distances[close]])

@@ -1,4 +1,4 @@
-"""Decoded photographs to a prepared folder: what ``pipeline.data.prepared`` opens."""
+"""Writes the folder that ``pipeline.data.prepared`` opens."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.decoded import Decoded
+from pipeline.data.decoding import DecodedImages
 from pipeline.data.prepared import FORMAT, PreparedData
-from pipeline.data.sources.photos import SPLITS, Source, SplitName
+from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
 from pipeline.files import hash_file, hash_value, whole_folder, write_json
 from pipeline.progress import Track, silent
 
 
 def pack(
-    source: Source,
-    decoded: Decoded,
+    dataset: ImageDataset,
+    decoded: DecodedImages,
     splits: Mapping[SplitName, Sequence[int]],
     folder: Path,
     *,
@@ -27,15 +27,12 @@ def pack(
 ) -> PreparedData:
     """Writes the packed splits.
 
-    The pixels were made by the device runtime's own ``load_image``, so that a student is trained
-    on just what a device will show it.
-
     Args:
-        source: Class names and origin of the photographs.
-        decoded: The photographs, all of them usable.
-        splits: Places in ``decoded`` per split; none in more than one.
-        folder: Where to write; replaced as a whole.
-        audit: Figures of the audit, kept in ``dataset.json``; the fingerprint leaves them out.
+        dataset: Class names, license and origin.
+        decoded: The images, all usable.
+        splits: Indices into ``decoded`` per split, disjoint.
+        folder: Output folder, replaced atomically.
+        audit: Counts of the audit, stored in ``dataset.json`` but not part of the fingerprint.
         track: Shows progress.
     """
     size = decoded.image_size
@@ -52,25 +49,23 @@ def pack(
         _copy_pixels(decoded, splits, images, track)
         summary = {}
         for name in SPLITS:
-            photos = [decoded.photos[place] for place in splits[name]]
-            labels = np.array([photo.label for photo in photos], dtype=np.int64)
+            samples = [decoded.samples[index] for index in splits[name]]
+            labels = np.array([sample.label for sample in samples], dtype=np.int64)
             np.save(temporary / name / "labels.npy", labels)
-            names = "".join(f"{photo.name}\n" for photo in photos)
+            names = "".join(f"{sample.name}\n" for sample in samples)
             (temporary / name / "names.txt").write_text(names, encoding="utf-8")
+            files = ("images.npy", "labels.npy", "names.txt")
             summary[name] = {
-                "images": len(photos),
-                "per_class": np.bincount(labels, minlength=len(source.classes)).tolist(),
-                "files": {
-                    file: hash_file(temporary / name / file)
-                    for file in ("images.npy", "labels.npy", "names.txt")
-                },
+                "images": len(samples),
+                "per_class": np.bincount(labels, minlength=len(dataset.classes)).tolist(),
+                "files": {file: hash_file(temporary / name / file) for file in files},
             }
         info = {
             "format": FORMAT,
-            "source": source.name,
-            "origin": source.origin,
-            "licence": source.licence,
-            "classes": list(source.classes),
+            "source": dataset.name,
+            "origin": dataset.origin,
+            "licence": dataset.license,  # spelled so since format 1; the fingerprint covers it
+            "classes": list(dataset.classes),
             "image_size": size,
             "fit": decoded.fit,
             "splits": summary,
@@ -83,12 +78,12 @@ def pack(
 
 
 def _copy_pixels(
-    decoded: Decoded,
+    decoded: DecodedImages,
     splits: Mapping[SplitName, Sequence[int]],
     images: Mapping[SplitName, NDArray[np.uint8]],
     track: Track,
 ) -> None:
-    """One pass over the decoded pixels, in whatever order they lie."""
+    """Copies all pixels in one pass, in the order in which they are stored."""
     split_of = np.full(len(decoded), -1)
     row_of = np.zeros(len(decoded), dtype=np.int64)
     for number, name in enumerate(SPLITS):
@@ -96,11 +91,11 @@ def _copy_pixels(
         row_of[list(splits[name])] = np.arange(len(splits[name]))
 
     def copy() -> Iterator[None]:
-        for places, pixels in decoded.pixels():
+        for indices, pixels in decoded.pixels():
             for number, name in enumerate(SPLITS):
-                here = split_of[places] == number
-                images[name][row_of[places[here]]] = pixels[here]
-            yield from (None for _ in places)
+                selected = split_of[indices] == number
+                images[name][row_of[indices[selected]]] = pixels[selected]
+            yield from (None for _ in indices)
 
     for _ in track(copy(), "packing", len(decoded)):
         pass

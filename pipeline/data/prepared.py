@@ -1,4 +1,4 @@
-"""Packed photographs: one memory-mapped uint8 file per split, and ``dataset.json`` beside them."""
+"""Packed images: one memory-mapped uint8 file per split, described by ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.sources.photos import SplitName
+from pipeline.data.sources.base import SplitName
 from pipeline.errors import ArtefactError
 from pipeline.files import open_array, read_json
 
@@ -31,14 +31,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def only(self, places: NDArray[np.int64]) -> Split:
-        """The images at some places, int64 [m], copied into memory."""
-        return Split(self.images[places], self.labels[places])
+    def only(self, indices: NDArray[np.int64]) -> Split:
+        """Copies the images at ``indices``, int64 [m], into memory."""
+        return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A folder that ``pipeline.data.packing`` wrote."""
+    """A folder written by ``pipeline.data.packing``."""
 
     folder: Path
     info: dict[str, Any]
@@ -50,26 +50,26 @@ class PreparedData:
 
     @property
     def image_size(self) -> int:
-        """Side of the packed images in pixels."""
+        """Height and width of the images in pixels."""
         return int(self.info["image_size"])
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that changes with any pixel, label, class name or order."""
+        """SHA-256 over pixels, labels, names, class names and their order."""
         return str(self.info["fingerprint"])
 
     def images_path(self, name: SplitName) -> Path:
-        """The packed images of a split, as a file that a device runtime can read."""
+        """The file with the images of a split, which a device can read."""
         return self.folder / name / "images.npy"
 
     def split(self, name: SplitName) -> Split:
-        """Opens a split; pixels stay on disk until they are used.
+        """Opens a split without reading the pixels.
 
         Raises:
-            ArtefactError: A file is missing, truncated, or does not fit ``dataset.json``.
+            ArtefactError: A file is missing, truncated, or inconsistent with ``dataset.json``.
         """
-        images = open_array(self.images_path(name))
-        labels = open_array(self.folder / name / "labels.npy")
+        labels_path = self.folder / name / "labels.npy"
+        images, labels = open_array(self.images_path(name)), open_array(labels_path)
         expected = int(self.info["splits"][name]["images"])
         shape = (expected, self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
@@ -77,9 +77,7 @@ class PreparedData:
                 self.images_path(name), f"is {images.dtype} {images.shape}, expected uint8 {shape}"
             )
         if labels.shape != (expected,):
-            raise ArtefactError(
-                self.folder / name / "labels.npy", f"has {labels.shape}, expected ({expected},)"
-            )
+            raise ArtefactError(labels_path, f"has shape {labels.shape}, expected ({expected},)")
         return Split(images, np.array(labels))
 
 
@@ -87,11 +85,12 @@ def open_prepared(folder: Path) -> PreparedData:
     """Opens a prepared folder.
 
     Raises:
-        ArtefactError: ``dataset.json`` is missing or of another format.
+        ArtefactError: ``dataset.json`` is missing or has another format.
     """
-    info = read_json(folder / "dataset.json")
+    path = folder / "dataset.json"
+    info = read_json(path)
     if info.get("format") != FORMAT:
         raise ArtefactError(
-            folder / "dataset.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
+            path, f"has format {info.get('format')!r}, expected {FORMAT}", "run `finch prepare`"
         )
     return PreparedData(folder, info)

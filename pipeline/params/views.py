@@ -1,4 +1,4 @@
-"""Augmentation."""
+"""Data augmentation."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from pipeline.plugins.section import AboveZero, Fraction, Positive, Section
 
 
 class Views(Section):
-    """The recipe that makes a view from (image, view seed)."""
+    """Data augmentation; a view is a pure function of (image, view number, seed)."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed all view seeds are derived from.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of all views.")
     crop_scale: AboveZero = Field(
-        0.7, le=1, description="Smallest share of the image's area that a crop keeps."
+        0.7, le=1, description="Minimum fraction of the image's area in a random crop."
     )
     crop_ratio: float = Field(
-        1.2, ge=1, le=4, description="Largest ratio of a crop's longer side to its shorter side."
+        1.2, ge=1, le=4, description="Maximum ratio of a crop's longer side to its shorter side."
     )
-    horizontal_flip: bool = Field(True, description="Mirror half of the views left to right.")
-    vertical_flip: bool = Field(False, description="Mirror half of the views top to bottom.")
-    quarter_turns: bool = Field(False, description="Turn views by 0, 90, 180 or 270 degrees.")
-    brightness: Fraction = Field(0.2, description="Largest relative change of brightness.")
-    contrast: Fraction = Field(0.2, description="Largest relative change of contrast.")
-    saturation: Fraction = Field(0.0, description="Largest relative change of saturation.")
+    horizontal_flip: bool = Field(True, description="Flip left to right with probability 0.5.")
+    vertical_flip: bool = Field(False, description="Flip top to bottom with probability 0.5.")
+    quarter_turns: bool = Field(False, description="Rotate by 0, 90, 180 or 270 degrees.")
+    brightness: Fraction = Field(0.2, description="Maximum relative change of brightness.")
+    contrast: Fraction = Field(0.2, description="Maximum relative change of contrast.")
+    saturation: Fraction = Field(0.0, description="Maximum relative change of saturation.")
     hue: float = Field(
-        0.0, ge=0, le=0.5, description="Largest turn of the hue, 1 being once around the circle."
+        0.0, ge=0, le=0.5, description="Maximum shift of the hue; 1 is the full circle."
     )
     auto: Literal["none", "trivial", "rand"] = Field(
         "none",
-        description="Operations from a list besides: one of any strength (TrivialAugment), or "
-        "`auto_ops` of one strength (RandAugment).",
+        description="`trivial`: TrivialAugment, one operation of random magnitude; `rand`: "
+        "RandAugment, `auto_ops` operations of one magnitude.",
     )
-    auto_ops: Positive = Field(2, description="Operations of `auto: rand`, one after the other.")
+    auto_ops: Positive = Field(2, description="Number of operations of `auto: rand`.")
     auto_magnitude: int = Field(
-        9, ge=0, le=30, description="Strength of the operations of `auto: rand`."
+        9, ge=0, le=30, description="Magnitude of the operations of `auto: rand`."
     )
-    erase: Fraction = Field(0.0, description="Share of views with one rectangle erased.")
+    erase: Fraction = Field(0.0, description="Probability of random erasing.")

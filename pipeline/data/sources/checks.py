@@ -1,4 +1,4 @@
-"""What no source may deliver, whatever its layout."""
+"""Checks that apply to every data source."""
 
 from __future__ import annotations
 
@@ -6,72 +6,64 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.sources.photos import SPLITS, Source
+from pipeline.data.sources.base import SPLITS, ImageDataset
 from pipeline.errors import DataError
 
 
-def refuse_unusable(source: Source) -> None:
+def check_dataset(dataset: ImageDataset) -> None:
     """Checks classes, names and files.
 
     Raises:
-        DataError: There is but one class; a class has no photographs; two classes differ only in
-            case; a name is not UTF-8; a file is not there.
+        DataError: There are fewer than two classes; a class has no images; two class names differ
+            only in case; a name is not UTF-8; a file is missing.
     """
-    seen: dict[str, str] = {}
-    for name in source.classes:
-        _refuse_undecodable(source, name)
-        twin = seen.setdefault(name.casefold(), name)
-        if twin != name:
+    where = f"source {dataset.name!r}"
+    by_folded_name: dict[str, str] = {}
+    for name in dataset.classes:
+        _check_utf8(where, name)
+        other = by_folded_name.setdefault(name.casefold(), name)
+        if other != name:
             raise DataError(
-                f"source {source.name!r}",
-                f"classes {twin!r} and {name!r} differ only in case",
-                "rename one of them",
+                where, f"classes {other!r} and {name!r} differ only in case", "rename one"
             )
-    counts = np.bincount([photo.label for photo in source.photos], minlength=len(source.classes))
-    for label in np.flatnonzero(counts == 0):
+    labels = [sample.label for sample in dataset.samples]
+    for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
+        raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add some or drop it")
+    if len(dataset.classes) < 2:
         raise DataError(
-            f"class {source.classes[label]!r}", "has no photographs", "add some, or remove it"
+            where,
+            f"has {len(dataset.classes)} class, at least 2 are needed",
+            "set prepare.path to the folder that contains the class folders",
         )
-    if len(source.classes) < 2:
-        raise DataError(
-            f"source {source.name!r}",
-            f"has {len(source.classes)} class, a classifier needs two",
-            "point prepare.path at the folder that holds the class folders",
-        )
-    for photo in source.photos:
-        _refuse_undecodable(source, photo.name)
-        if photo.content is None and not is_file(photo.path):
-            raise DataError(photo.path, "is no file", "put it back, or fetch the data set again")
+    for sample in dataset.samples:
+        _check_utf8(where, sample.name)
+        if sample.content is None and not is_file(sample.path):
+            raise DataError(sample.path, "is not a file", "restore it, or fetch the data set again")
+
+
+def check_split_classes(dataset: ImageDataset, path: Path) -> None:
+    """Checks that every published split contains every class.
+
+    Raises:
+        DataError: A split lacks a class.
+    """
+    for split in SPLITS:
+        present = {sample.label for sample in dataset.samples if sample.split == split}
+        missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+        if present and missing:
+            raise DataError(path, f"split {split!r} lacks class {missing[0]!r}", "add images of it")
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; unlike pathlib also for names that no file could have."""
+    """``Path.is_file``, but False instead of an error for names that no file can have."""
     try:
         return path.is_file()
     except OSError:
         return False
 
 
-def refuse_missing_classes(source: Source, where: Path) -> None:
-    """Checks that every split of the source's own has every class.
-
-    Raises:
-        DataError: One lacks a class.
-    """
-    for split in SPLITS:
-        present = {photo.label for photo in source.photos if photo.split == split}
-        missing = [name for label, name in enumerate(source.classes) if label not in present]
-        if present and missing:
-            raise DataError(
-                where, f"split {split!r} lacks class {missing[0]!r}", "add photographs of it"
-            )
-
-
-def _refuse_undecodable(source: Source, name: str) -> None:
-    # Python reads such names all the same, but they cannot be written to a list of names.
+def _check_utf8(where: str, name: str) -> None:
     try:
         name.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"source {source.name!r}", f"the name {name!r} is not UTF-8", "rename it"
-        ) from None
+    except UnicodeEncodeError:  # Python reads such names, but cannot write them to names.txt
+        raise DataError(where, f"the name {name!r} is not UTF-8", "rename it") from None

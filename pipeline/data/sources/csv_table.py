@@ -1,4 +1,4 @@
-"""A table of photographs: ``path`` and ``label``, and optionally ``split`` and ``group``."""
+"""A CSV table of images."""
 
 from __future__ import annotations
 
@@ -6,57 +6,63 @@ import csv
 import io
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample
 from pipeline.data.sources.checks import is_file
-from pipeline.data.sources.photos import SPLITS, Photo, Source
 from pipeline.errors import DataError
+from pipeline.plugins import SOURCES
 
 _COLUMNS = ("path", "label", "split", "group")
 
 
-def read_csv(table: Path) -> Source:
-    """Lists the photographs of a CSV file with a header, in its order, classes by name.
+@SOURCES.register("csv")
+class CSVTable(DataSource):
+    """A UTF-8 CSV file with the columns ``path`` and ``label``, optionally ``split`` and ``group``.
 
     Paths are relative to the file's folder. ``split`` is train, val or test in every row or in
-    none. Rows with the same ``group`` stay in one split; an empty one is no group. Other columns
-    are passed over.
-
-    Raises:
-        DataError: The file is not UTF-8 or not CSV; a column is missing; a row has no label, a
-            split that is none, a path that leaves the folder, is not there or occurs twice.
+    none. Rows with the same ``group`` are kept in one split. Other columns are ignored.
     """
-    rows = _rows(table)
-    classes = tuple(sorted({row["label"] for _, row in rows}))
-    labels = {name: label for label, name in enumerate(classes)}
-    with_split = any(row["split"] for _, row in rows)
-    seen: dict[str, int] = {}
-    photos = []
-    for number, row in rows:
-        where = f"{table}, line {number}"
-        name = _checked_name(row["path"], table.parent, where)
-        if not row["label"]:
-            raise DataError(where, f"{name!r} has no label", "name its class, or remove the row")
-        if seen.setdefault(name, number) != number:
-            raise DataError(
-                where, f"{name!r} is already on line {seen[name]}", "remove one of the rows"
-            )
-        split = next((split for split in SPLITS if split == row["split"]), None)
-        if split is None and with_split:
-            raise DataError(
-                where,
-                f"split {row['split']!r} is none of {', '.join(SPLITS)}",
-                "give every row one of them, or none",
-            )
-        photos.append(
-            Photo(table.parent / name, name, labels[row["label"]], split, row["group"] or None)
-        )
-    return Source("csv", classes, tuple(photos), licence="not stated", origin=table.name)
+
+    path_kind = "table"
+    requires_all_classes = True
+
+    def read(self, path: Path) -> Listing:
+        """Reads the rows in their order; classes are sorted by name.
+
+        Raises:
+            DataError: The file is not UTF-8 or not CSV, or lacks a column; a row has no label, an
+                invalid split, or a path that is missing, duplicate or outside the folder.
+        """
+        rows = _read_rows(path)
+        classes = sorted({row["label"] for _, row in rows})
+        labels = {name: label for label, name in enumerate(classes)}
+        has_splits = any(row["split"] for _, row in rows)
+        line_of: dict[str, int] = {}
+        samples = []
+        for number, row in rows:
+            where = f"{path}, line {number}"
+            name = _checked_name(row["path"], path.parent, where)
+            if not row["label"]:
+                raise DataError(where, f"{name!r} has no label", "add one, or remove the row")
+            if line_of.setdefault(name, number) != number:
+                raise DataError(
+                    where, f"{name!r} is already on line {line_of[name]}", "remove one row"
+                )
+            split = next((split for split in SPLITS if split == row["split"]), None)
+            if split is None and has_splits:
+                raise DataError(
+                    where,
+                    f"split {row['split']!r} is not one of {', '.join(SPLITS)}",
+                    "set it in every row, or in none",
+                )
+            group = row["group"] or None
+            samples.append(Sample(path.parent / name, name, labels[row["label"]], split, group))
+        return classes, samples
 
 
-def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows that are not blank, stripped, each with the number of the line where it ends."""
+def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Rows that are not blank, stripped, each with the number of its last line."""
     try:
-        # Excel writes a byte order mark, which is no part of the first column's name.
-        text = table.read_text(encoding="utf-8-sig")
+        text = table.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
     except OSError as error:
         raise DataError(
             table, f"cannot be read ({error.strerror})", "set prepare.path to the CSV file"
@@ -66,10 +72,10 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
-        for needed in ("path", "label"):
-            if needed not in header:
+        for column in ("path", "label"):
+            if column not in header:
                 raise DataError(
-                    table, f"has no column {needed!r}", "begin it with the line `path,label`"
+                    table, f"has no column {column!r}", "make `path,label` the first line"
                 )
         reader.fieldnames = header
         rows = [
@@ -83,12 +89,10 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _checked_name(name: str, folder: Path, where: str) -> str:
+    """The path in normal form, so that ``a/./b.png`` and ``a//b.png`` are one image."""
     path = PurePosixPath(name)
     if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
-        raise DataError(
-            where, f"{name!r} leads out of the table's folder", "use paths below it, without `..`"
-        )
+        raise DataError(where, f"{name!r} is outside the table's folder", "use paths below it")
     if not is_file(folder / path):
-        raise DataError(where, f"{name!r} is not there", "correct the path, or remove the row")
-    # So that a/./b.png and a//b.png are one photograph.
+        raise DataError(where, f"{name!r} is missing", "correct the path, or remove the row")
     return path.as_posix()

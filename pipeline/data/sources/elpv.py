@@ -1,64 +1,60 @@
-"""The ELPV data set: 2,624 electroluminescence photographs of solar cells, from PyPI.
-
-Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in
-Electroluminescence Imagery", EU PVSEC 2018. Licence CC BY-NC-SA 4.0 (non-commercial).
-"""
+"""The ELPV data set of solar cells, from the PyPI package elpv-dataset."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-from pipeline.data.sources.photos import Photo, Source
+from pipeline.data.sources.base import DataSource, Listing, Sample
 from pipeline.errors import DataError
+from pipeline.plugins import SOURCES
 
 _CELL_TYPES = ("mono", "poly")
-# The data set gives each cell a defect probability out of these four.
 _GRADES = {0.0: "functional", 1 / 3: "slight", 2 / 3: "moderate", 1.0: "defective"}
+"""By defect probability."""
 
 
-def read_elpv() -> Source:
-    """Lists the cells; eight classes, by cell type and then by grade of defect.
+@SOURCES.register("elpv")
+class ELPV(DataSource):
+    """2,624 electroluminescence images of solar cells; 8 classes: cell type, then defect grade.
 
-    Raises:
-        DataError: The package is not installed, or its table has an unknown type or grade.
+    Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in
+    Electroluminescence Imagery", EU PVSEC 2018.
     """
-    # find_spec, because importing the package is not needed to read its files.
-    spec = importlib.util.find_spec("elpv_dataset")
-    if spec is None or spec.origin is None:
-        raise DataError(
-            "source 'elpv'",
-            "the package elpv-dataset is not installed",
-            "run `pip install elpv-dataset` (CC BY-NC-SA 4.0), or set prepare.source",
-        )
-    folder = Path(spec.origin).parent / "data"
-    classes = tuple(f"{kind}-{grade}" for kind in _CELL_TYPES for grade in _GRADES.values())
-    photos = []
-    for line in _table(folder / "labels.csv"):
-        try:
-            name, probability, kind = line.split()
-            grade = next(p for p in _GRADES if abs(p - float(probability)) < 0.01)
-            label = _CELL_TYPES.index(kind) * len(_GRADES) + list(_GRADES).index(grade)
-        except (ValueError, StopIteration):
+
+    license = "CC BY-NC-SA 4.0 (non-commercial)"
+    origin = "https://github.com/zae-bayern/elpv-dataset"
+    path_kind = None
+    publishes_splits = False
+
+    def read(self, path: Path) -> Listing:
+        """Reads the table of the installed package."""
+        spec = importlib.util.find_spec("elpv_dataset")  # its files are read without importing it
+        if spec is None or spec.origin is None:
             raise DataError(
-                folder / "labels.csv",
-                f"{line!r} is not `file, defect probability, cell type` as published",
-                "install the version that requirements.lock pins",
+                "source 'elpv'",
+                "the package elpv-dataset is not installed",
+                "run `pip install elpv-dataset` (CC BY-NC-SA 4.0), or set prepare.source",
+            )
+        folder = Path(spec.origin).parent / "data"
+        table = folder / "labels.csv"
+        try:
+            lines = table.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise DataError(
+                table, f"cannot be read ({error.strerror})", "reinstall elpv-dataset"
             ) from None
-        photos.append(Photo(folder / name, name, label))
-    return Source(
-        name="elpv",
-        classes=classes,
-        photos=tuple(photos),
-        licence="CC BY-NC-SA 4.0 (non-commercial)",
-        origin="https://github.com/zae-bayern/elpv-dataset",
-    )
-
-
-def _table(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(
-            path, f"cannot be read ({error.strerror})", "install elpv-dataset again"
-        ) from None
+        samples = []
+        for line in lines:
+            try:
+                name, probability, cell = line.split()
+                grade = next(p for p in _GRADES if abs(p - float(probability)) < 0.01)
+                label = _CELL_TYPES.index(cell) * len(_GRADES) + list(_GRADES).index(grade)
+            except (ValueError, StopIteration):
+                raise DataError(
+                    table,
+                    f"{line!r} is not `file, defect probability, cell type`",
+                    "install the version pinned in requirements.lock",
+                ) from None
+            samples.append(Sample(folder / name, name, label))
+        return [f"{cell}-{grade}" for cell in _CELL_TYPES for grade in _GRADES.values()], samples

@@ -1,45 +1,39 @@
-"""Stanford Dogs: 20,580 photographs of 120 breeds, out of ImageNet.
-
-Khosla et al., "Novel Dataset for Fine-Grained Image Categorization", FGVC 2011. Publishes train and
-test.
-"""
+"""Stanford Dogs in its published layout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.data.sources.photos import Photo, Source, SplitName
-from pipeline.data.sources.published import inside, read_matlab
-from pipeline.errors import DataError
+from pipeline.data.sources.base import DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.published_files import order_classes, parse_index, read_matlab, safe_name
+from pipeline.plugins import SOURCES
 
 
-def read_stanford_dogs(folder: Path) -> Source:
-    """Lists the photographs below ``folder/Images``; the lists lie in ``folder`` or its ``lists``.
+@SOURCES.register("stanford_dogs")
+class StanfordDogs(DataSource):
+    """20,580 ImageNet images of 120 breeds (Khosla et al., FGVC 2011); train and test."""
 
-    Raises:
-        DataError: The folder is not as published.
-    """
-    parts: tuple[SplitName, ...] = ("train", "test")
-    lists = folder / "lists" if (folder / "lists").is_dir() else folder
-    rows: list[tuple[SplitName, str, str]] = []
-    for split in parts:
-        files, labels = read_matlab(lists / f"{split}_list.mat", "file_list", "labels")
-        rows += [(split, str(f), str(n)) for f, n in zip(files, labels, strict=True)]
-    # n02085620-Chihuahua/n02085620_5927.jpg
-    breeds = {
-        number: name.partition("/")[0].partition("-")[2].replace("_", " ")
-        for _, name, number in rows
-    }
-    if set(breeds) != {str(number) for number in range(1, len(breeds) + 1)}:
-        raise DataError(lists, "the breeds' numbers do not run from 1 without a gap")
-    photos = []
-    for split, name, number in rows:
-        path = folder / "Images" / inside(name, lists / f"{split}_list.mat")
-        photos.append(Photo(path, f"Images/{name}", int(number) - 1, split))
-    return Source(
-        name="stanford_dogs",
-        classes=tuple(breeds[str(number)] for number in range(1, len(breeds) + 1)),
-        photos=tuple(photos),
-        licence="not stated; ImageNet's own terms are non-commercial research and education",
-        origin="http://vision.stanford.edu/aditya86/ImageNetDogs/",
-    )
+    license = "not stated; ImageNet's own terms are non-commercial research and education"
+    origin = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
+
+    def read(self, path: Path) -> Listing:
+        """Reads a folder with ``Images``, and the lists in it or in its folder ``lists``."""
+        splits: tuple[SplitName, ...] = ("train", "test")
+        lists = path / "lists" if (path / "lists").is_dir() else path
+        rows: list[tuple[SplitName, str, int]] = []
+        for split in splits:
+            table = lists / f"{split}_list.mat"
+            files, labels = read_matlab(table, "file_list", "labels")
+            for file, label in zip(files, labels, strict=True):
+                number = parse_index(str(label), 0, 10**6, table)
+                rows.append((split, safe_name(str(file), table), number))
+        # n02085620-Chihuahua/n02085620_5927.jpg
+        breeds = {
+            number: name.partition("/")[0].partition("-")[2].replace("_", " ")
+            for _, name, number in rows
+        }
+        classes = order_classes(breeds, 1, lists)
+        return classes, [
+            Sample.below(path, path / "Images" / name, number - 1, split)
+            for split, name, number in rows
+        ]

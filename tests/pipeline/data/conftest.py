@@ -1,29 +1,29 @@
-"""Photographs of two classes, packed as `prepare` packs them."""
+"""Images of two classes, packed as `prepare` packs them."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.decoded import decode
+from pipeline.data.decoding import decode
 from pipeline.data.packing import pack
-from pipeline.data.sources.photos import Photo, Source
+from pipeline.data.sources import ImageDataset, Sample
 
 SIZE = 16
 
 
 @pytest.fixture
 def source(tmp_path):
-    """Eight drawn photographs of two classes, of odd sizes and modes."""
+    """Eight drawn images of two classes, of odd sizes and modes."""
     rng = np.random.default_rng(0)
-    photos = []
+    samples = []
     for index in range(8):
         height, width = rng.integers(10, 60, 2)
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        path = tmp_path / "photos" / f"{index}.png"
+        path = tmp_path / "samples" / f"{index}.png"
         path.parent.mkdir(exist_ok=True)
         image.convert("L" if index == 3 else "RGB").save(path)
-        photos.append(Photo(path, f"фото/{index}.png", index % 2))
-    return Source("drawn", ("cat", "dog"), tuple(photos), licence="CC0", origin="here")
+        samples.append(Sample(path, f"фото/{index}.png", index % 2))
+    return ImageDataset("drawn", ("cat", "dog"), tuple(samples), license="CC0", origin="here")
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def split():
 
 @pytest.fixture
 def prepare(source, split, tmp_path):
-    """Decodes and packs the photographs, by default into `prepared`."""
+    """Decodes and packs the images, by default into `prepared`."""
 
     def run(changed=source, splits=split, folder="prepared", fit="crop", workers=1, **options):
         decoded = decode(
-            changed.photos, tmp_path / "work", image_size=SIZE, fit=fit, workers=workers
+            changed.samples, tmp_path / "work", image_size=SIZE, fit=fit, workers=workers
         )
         return pack(changed, decoded, splits, tmp_path / folder, **options)
 

@@ -7,8 +7,14 @@ import pytest
 from finch_runtime.images import load_image
 from PIL import Image
 
-from pipeline.data.decoding_checks import MAX_BYTES, MIN_SIDE, Bad, Seen, look_at
-from pipeline.data.sources.photos import Photo
+from pipeline.data.decoding_checks import (
+    MAX_BYTES,
+    MIN_SIDE,
+    DecodedImage,
+    UnreadableImage,
+    decode_image,
+)
+from pipeline.data.sources import Sample
 from tests.damaged_photos import KINDS, draw, encode, write_damaged
 
 SIZE = 32
@@ -16,7 +22,7 @@ RNG = np.random.default_rng(1)
 
 
 def look(path, size=SIZE, fit="crop"):
-    return look_at(Photo(path, path.name, 0), size, fit)
+    return decode_image(Sample(path, path.name, 0), size, fit)
 
 
 def write(path, content):
@@ -25,14 +31,14 @@ def write(path, content):
 
 
 def bits_apart(one, other):
-    return int(np.bitwise_count(one.look_hash ^ other.look_hash).sum())
+    return int(np.bitwise_count(one.perceptual_hash ^ other.perceptual_hash).sum())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_photograph_is_refused_and_never_raised(tmp_path, kind):
+def test_damaged_files_are_unreadable_and_raise_nothing(tmp_path, kind):
     paths = write_damaged(tmp_path, kind)
     assert paths
-    taken = [path.name for path in paths if not isinstance(look(path), Bad)]
+    taken = [path.name for path in paths if not isinstance(look(path), UnreadableImage)]
     assert taken == []
 
 
@@ -46,7 +52,7 @@ GOOD = {
     "JPEG": ("a.JPG", draw(RNG), "JPEG", {}),
     "progressive": ("a.jpeg", draw(RNG), "JPEG", {"progressive": True}),
     "CMYK": ("a.jpg", draw(RNG).convert("CMYK"), "JPEG", {}),
-    "grey": ("a.png", draw(RNG).convert("L"), "PNG", {}),
+    "gray": ("a.png", draw(RNG).convert("L"), "PNG", {}),
     "palette": ("a.png", draw(RNG).convert("P"), "PNG", {}),
     "alpha": ("a.png", draw(RNG).convert("RGBA"), "PNG", {}),
     "bilevel": ("a.tif", draw(RNG).convert("1"), "TIFF", {}),
@@ -59,7 +65,7 @@ GOOD = {
     "still GIF": ("a.gif", draw(RNG), "GIF", {}),
     "WebP": ("a.webp", draw(RNG), "WEBP", {}),
     "smallest": ("a.bmp", draw(RNG, MIN_SIDE, MIN_SIDE), "BMP", {}),
-    "unknown suffix": ("a.photo", draw(RNG), "PNG", {}),
+    "unknown suffix": ("a.sample", draw(RNG), "PNG", {}),
     "turned": (
         "a.jpg",
         draw(RNG),
@@ -71,32 +77,32 @@ GOOD = {
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
 @pytest.mark.parametrize("kind", GOOD)
-def test_a_photograph_is_seen_as_the_device_sees_it(tmp_path, kind, fit):
+def test_an_image_is_decoded_as_on_the_device(tmp_path, kind, fit):
     name, image, form, options = GOOD[kind]
     path = write(tmp_path / name, encode(image, form, **options))
     seen = look(path, fit=fit)
-    assert isinstance(seen, Seen), seen
+    assert isinstance(seen, DecodedImage), seen
     assert np.array_equal(seen.pixels, load_image(path, SIZE, fit))
     assert (seen.width, seen.height) == image.size
     assert seen.file_hash == hashlib.sha256(path.read_bytes()).digest()
 
 
-def test_a_phone_s_jpeg_with_a_second_picture_in_it_is_a_photograph(tmp_path):
+def test_a_multi_picture_jpeg_of_a_phone_is_usable(tmp_path):
     first, second = draw(RNG), draw(RNG, 20, 20)
     path = tmp_path / "portrait.jpg"
     first.save(path, "MPO", save_all=True, append_images=[second])
     with Image.open(path) as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
     seen = look(path)
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, DecodedImage)
     alone = look(write(tmp_path / "alone.jpg", encode(first, "JPEG")))
     assert bits_apart(seen, alone) == 0
 
 
-def test_what_is_wrong_is_said_in_words(tmp_path):
-    assert look(write(tmp_path / "a.jpg", encode(draw(RNG), "PNG"))).problem == (
-        "is PNG by content, JPEG by its suffix"
-    )
+def test_problems_name_the_cause(tmp_path):
+    problem = look(write(tmp_path / "a.jpg", encode(draw(RNG), "PNG"))).problem
+    assert "PNG" in problem
+    assert "JPEG" in problem
     assert look(write(tmp_path / "b.png", b"")).problem == "is empty"
     assert "3 frames" in look(write_damaged(tmp_path, "moving")[0]).problem
     assert "1 x 1 pixels" in look(write_damaged(tmp_path, "hardly a pixel")[0]).problem
@@ -108,23 +114,29 @@ def test_a_pipe_a_folder_and_a_huge_file_are_not_read(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    assert look(tmp_path / "pipe.jpg") == look(tmp_path / "folder.jpg") == Bad("is not a file")
+    assert (
+        look(tmp_path / "pipe.jpg")
+        == look(tmp_path / "folder.jpg")
+        == UnreadableImage("is not a file")
+    )
     assert "bytes, more than" in look(tmp_path / "huge.jpg").problem
 
 
-def test_a_photograph_without_a_file_is_read_from_what_makes_it(tmp_path):
+def test_a_sample_with_content_is_read_from_it(tmp_path):
     content = encode(draw(RNG), "PNG")
     # Its path says nothing of the bytes: here it is the name of a table.
-    made = look_at(Photo(tmp_path / "rows.jpg", "row 3", 0, content=lambda: content), SIZE, "crop")
-    assert isinstance(made, Seen)
+    made = decode_image(
+        Sample(tmp_path / "rows.jpg", "row 3", 0, content=lambda: content), SIZE, "crop"
+    )
+    assert isinstance(made, DecodedImage)
     assert np.array_equal(made.pixels, load_image(io.BytesIO(content), SIZE, "crop"))
 
 
-def test_a_maker_that_fails_makes_a_bad_photograph(tmp_path):
+def test_content_that_raises_makes_an_unreadable_image(tmp_path):
     def fail():
         raise KeyError("row 3")
 
-    assert "row 3" in look_at(Photo(tmp_path, "row 3", 0, content=fail), SIZE, "crop").problem
+    assert "row 3" in decode_image(Sample(tmp_path, "row 3", 0, content=fail), SIZE, "crop").problem
 
 
 def test_one_image_saved_twice_without_loss_has_one_pixel_hash(tmp_path):
@@ -137,7 +149,7 @@ def test_one_image_saved_twice_without_loss_has_one_pixel_hash(tmp_path):
     assert as_png.pixel_hash != look(write(tmp_path / "b.png", encode(draw(RNG), "PNG"))).pixel_hash
 
 
-def test_a_copy_saved_with_loss_is_near_and_another_photograph_is_far(tmp_path):
+def test_a_copy_saved_with_loss_is_near_and_another_image_is_far(tmp_path):
     image, unlike = (
         Image.fromarray(RNG.integers(0, 256, (20, 25, 3), dtype=np.uint8)).resize((200, 160))
         for _ in range(2)

@@ -7,7 +7,7 @@ from finch_runtime.images import load_image
 from PIL import Image
 
 from pipeline.data.prepared import open_prepared
-from pipeline.data.sources.photos import SPLITS
+from pipeline.data.sources import SPLITS
 
 SIZE = 16
 
@@ -21,21 +21,21 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
-def test_packed_pixels_are_those_that_the_device_will_see(prepare, source, split, fit):
+def test_packed_pixels_are_those_that_a_device_loads(prepare, source, split, fit):
     data = prepare(fit=fit)
     for name in SPLITS:
         part = open_prepared(data.folder).split(name)
         assert len(part) == len(split[name])
         for image, label, index in zip(part.images, part.labels, split[name], strict=True):
-            assert np.array_equal(image, load_image(source.photos[index].path, SIZE, fit))
-            assert label == source.photos[index].label
+            assert np.array_equal(image, load_image(source.samples[index].path, SIZE, fit))
+            assert label == source.samples[index].label
 
 
 def test_packed_pixels_are_those_of_pillow(prepare, source, split):
     part = prepare(fit="stretch").split("train")
     for image, index in zip(part.images, split["train"], strict=True):
-        with Image.open(source.photos[index].path) as photo:
-            square = photo.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        with Image.open(source.samples[index].path) as sample:
+            square = sample.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
         assert np.array_equal(image, np.asarray(square))
 
 
@@ -60,7 +60,7 @@ def test_packing_again_with_other_workers_gives_the_same_bytes(prepare):
     assert contents(one.folder) == contents(two.folder) == contents(again.folder)
 
 
-def test_progress_tells_of_every_photograph_once(prepare):
+def test_progress_counts_every_image_once(prepare):
     told = []
 
     def track(items, description, total=None):
@@ -72,10 +72,10 @@ def test_progress_tells_of_every_photograph_once(prepare):
     assert told == [("packing", 8)] * 8
 
 
-def test_a_photograph_of_no_split_is_left_out(prepare, source):
+def test_an_image_without_a_split_is_left_out(prepare, source):
     data = prepare(splits={"train": [7, 1], "val": [2], "test": []})
     train = data.split("train")
-    assert np.array_equal(train.images[0], load_image(source.photos[7].path, SIZE, "crop"))
+    assert np.array_equal(train.images[0], load_image(source.samples[7].path, SIZE, "crop"))
     assert [len(data.split(name)) for name in SPLITS] == [2, 1, 0]
 
 
@@ -94,9 +94,9 @@ def test_the_fingerprint_changes_with_all_that_changes_a_result(prepare, source,
         seen.add(data.fingerprint)
 
     def with_photo(index, **changes):
-        photos = list(source.photos)
-        photos[index] = replace(photos[index], **changes)
-        return replace(source, photos=tuple(photos))
+        samples = list(source.samples)
+        samples[index] = replace(samples[index], **changes)
+        return replace(source, samples=tuple(samples))
 
     differs(prepare(replace(source, classes=("cat", "hound"))))
     differs(prepare(replace(source, classes=("dog", "cat"))))
@@ -124,4 +124,4 @@ def test_a_pack_that_fails_leaves_the_old_one_and_nothing_half_written(prepare, 
     with pytest.raises(OSError, match="full"):
         prepare(fit="stretch", track=track)
     assert contents(tmp_path / "prepared") == kept
-    assert {p.name for p in tmp_path.iterdir()} == {"photos", "prepared", "work"}
+    assert {p.name for p in tmp_path.iterdir()} == {"samples", "prepared", "work"}

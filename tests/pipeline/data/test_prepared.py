@@ -65,5 +65,5 @@ def test_a_folder_that_nobody_prepared_or_of_another_format_is_refused(prepare, 
         open_prepared(tmp_path / "none")
     description = prepare().folder / "dataset.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"format": 99}))
-    with pytest.raises(ArtefactError, match="has format 99, this Finch reads 1"):
+    with pytest.raises(ArtefactError, match="format 99, expected 1"):
         open_prepared(description.parent)

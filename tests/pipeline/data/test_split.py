@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from pipeline.data.sources.photos import SPLITS, Photo, Source
-from pipeline.data.split import keep_together, parted_groups, split_photos
+from pipeline.data.sources import SPLITS, ImageDataset, Sample
+from pipeline.data.split import groups_across_splits, keep_together, split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Fractions, Prepare
 
 
 def source_of(labels, splits=None):
     splits = splits or [None] * len(labels)
-    photos = [
-        Photo(Path(f"{i}.jpg"), f"{i}.jpg", int(label), split)
+    samples = [
+        Sample(Path(f"{i}.jpg"), f"{i}.jpg", int(label), split)
         for i, (label, split) in enumerate(zip(labels, splits, strict=True))
     ]
     classes = tuple(f"class-{label}" for label in range(max(labels) + 1))
-    return Source("drawn", classes, tuple(photos), licence="none", origin="here")
+    return ImageDataset("drawn", classes, tuple(samples), license="none", origin="here")
 
 
 def published(**options):
@@ -63,7 +63,7 @@ def fractions(draw):
 def test_every_image_is_in_one_split_and_blocks_stay_whole(images, classes, split, block, seed):
     labels = np.random.default_rng(seed).integers(0, classes, images).tolist()
     prepare = Prepare(split=split, block=block, seed=seed)
-    chosen = split_photos(source_of(labels), prepare)
+    chosen = split_dataset(source_of(labels), prepare)
     assert sorted(itertools.chain(*chosen.values())) == list(range(images))
     assert all(indices == sorted(indices) for indices in chosen.values())
     assert all({labels[i] for i in chosen[name]} == set(labels) for name in SPLITS)
@@ -84,7 +84,7 @@ def test_a_random_split_misses_no_share_by_a_whole_image(sizes, wanted, seed, ra
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
     random.shuffle(labels)
     prepare = Prepare(split="random", fractions=wanted, seed=seed)
-    chosen = split_photos(source_of(labels), prepare)
+    chosen = split_dataset(source_of(labels), prepare)
     for name in SPLITS:
         counts = np.bincount(np.array(labels)[chosen[name]], minlength=len(sizes))
         assert np.all(np.abs(counts - np.array(sizes) * getattr(wanted, name)) < 1 + 1e-9)
@@ -97,7 +97,7 @@ def test_blocks_come_about_as_near_to_the_shares_as_scikit_learn_does():
         kinds = rng.choice(6, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04], size=90)
         labels = np.repeat(np.r_[kinds, np.arange(6)], rng.integers(5, 15, 96))
         blocks = np.arange(len(labels)) // 8
-        chosen = split_photos(source_of(labels), Prepare(block=8, seed=seed))
+        chosen = split_dataset(source_of(labels), Prepare(block=8, seed=seed))
         ours.append(spread(labels, [chosen[name] for name in SPLITS]))
         theirs.append(spread(labels, stratified_group_folds(labels, blocks, seed)))
         home = rng.choice(3, p=[0.6, 0.2, 0.2], size=blocks[-1] + 1)[blocks]
@@ -107,12 +107,12 @@ def test_blocks_come_about_as_near_to_the_shares_as_scikit_learn_does():
 
 
 def test_on_real_cells_blocks_keep_every_class_near_its_share():
-    pytest.importorskip("elpv_dataset", reason="the photographs come with the extra `demo`")
-    from pipeline.data.sources.elpv import read_elpv
+    pytest.importorskip("elpv_dataset", reason="the images come with the extra `demo`")
+    from pipeline.data.sources import read_source
 
-    source = read_elpv()
-    labels = np.array([photo.label for photo in source.photos])
-    chosen = split_photos(source, Prepare())
+    source = read_source(Prepare())
+    labels = np.array([sample.label for sample in source.samples])
+    chosen = split_dataset(source, Prepare())
     parts = [chosen[name] for name in SPLITS]
     sizes = np.array([len(part) for part in parts]) / len(labels)
     assert np.abs(sizes - [0.6, 0.2, 0.2]).max() < 0.03
@@ -120,12 +120,12 @@ def test_on_real_cells_blocks_keep_every_class_near_its_share():
     assert spread(labels, parts) < 1.5 * spread(labels, theirs)
 
 
-def test_blocks_part_fewer_neighbours_than_a_random_split():
+def test_blocks_part_fewer_neighbors_than_a_random_split():
     labels = np.random.default_rng(0).integers(0, 3, 900)
 
     def parted(split):
         home = np.empty(len(labels), dtype=int)
-        for part, indices in enumerate(split_photos(source_of(labels), split).values()):
+        for part, indices in enumerate(split_dataset(source_of(labels), split).values()):
             home[indices] = part
         return int((home[1:] != home[:-1]).sum())
 
@@ -137,7 +137,7 @@ def test_blocks_part_fewer_neighbours_than_a_random_split():
 def test_a_seed_gives_the_same_split_again_and_another_seed_another_one(split):
     labels = np.random.default_rng(1).integers(0, 4, 400)
     splits = [
-        split_photos(source_of(labels), Prepare(split=split, block=10, seed=seed))
+        split_dataset(source_of(labels), Prepare(split=split, block=10, seed=seed))
         for seed in (0, 0, 1, 2)
     ]
     assert splits[0] == splits[1]
@@ -149,7 +149,7 @@ def test_a_seed_gives_the_same_split_again_and_another_seed_another_one(split):
 def test_a_class_with_fewer_images_than_splits_is_refused_by_name(split, images):
     labels = [0] * 40 + [1] * 40 + [2] * images
     with pytest.raises(DataError) as caught:
-        split_photos(source_of(labels), Prepare(split=split, block=5))
+        split_dataset(source_of(labels), Prepare(split=split, block=5))
     assert str(caught.value).startswith("class 'class-2': is missing from split ")
     assert f"{images} images for 3 splits" in str(caught.value)
 
@@ -157,34 +157,34 @@ def test_a_class_with_fewer_images_than_splits_is_refused_by_name(split, images)
 def test_a_class_that_fills_fewer_blocks_than_splits_is_refused_with_what_to_lower():
     labels = [0] * 60 + [1] * 60
     with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
-        split_photos(source_of(labels), Prepare(block=30))
-    split_photos(source_of(labels), Prepare(block=5))
+        split_dataset(source_of(labels), Prepare(block=30))
+    split_dataset(source_of(labels), Prepare(block=5))
 
 
 def test_published_splits_are_kept_even_when_one_lacks_a_class():
     labels = [0, 1, 2, 0, 1, 0, 2]
     names = ["train", "train", "train", "val", "test", "test", "train"]
-    chosen = split_photos(source_of(labels, names), published())
+    chosen = split_dataset(source_of(labels, names), published())
     assert chosen == {"train": [0, 1, 2, 6], "val": [3], "test": [4, 5]}
 
 
 def test_training_cannot_do_without_a_class_of_the_other_published_splits():
     names = ["train", "train", "val", "test"]
     with pytest.raises(DataError, match="class 'class-2': is missing from split 'train'"):
-        split_photos(source_of([0, 1, 2, 0], names), published())
+        split_dataset(source_of([0, 1, 2, 0], names), published())
 
 
 def test_validation_is_carved_from_training_by_blocks_when_none_is_published():
     labels = np.tile(np.repeat([0, 1], 6), 30)
     names = ["train"] * 300 + ["test"] * 60
     wanted = Fractions(train=0.6, val=0.2, test=0.2)
-    chosen = split_photos(source_of(labels, names), published(block=6, fractions=wanted))
+    chosen = split_dataset(source_of(labels, names), published(block=6, fractions=wanted))
     assert chosen["test"] == list(range(300, 360))
     assert sorted(chosen["train"] + chosen["val"]) == list(range(300))
     # 0.2 of 0.6 + 0.2: a quarter, to within a block of each class.
     assert abs(len(chosen["val"]) - 75) <= 12
     assert not {i // 6 for i in chosen["val"]} & {i // 6 for i in chosen["train"]}
-    again = split_photos(source_of(labels, names), published(block=6, seed=1))
+    again = split_dataset(source_of(labels, names), published(block=6, seed=1))
     assert again["val"] != chosen["val"]
 
 
@@ -193,21 +193,21 @@ def test_a_carved_validation_without_a_class_is_refused(labels):
     # One block takes all of the first case; each of two takes a whole class in the second.
     names = ["train"] * len(labels) + ["test", "test"]
     with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
-        split_photos(source_of([*labels, 0, 1], names), published(block=30))
+        split_dataset(source_of([*labels, 0, 1], names), published(block=30))
 
 
 @pytest.mark.parametrize("lacking", ["train", "test"])
 def test_a_source_that_publishes_no_such_split_is_refused(lacking):
     names = [name for name in SPLITS if name != lacking] * 2
     with pytest.raises(DataError, match=f"publishes no {lacking} split"):
-        split_photos(source_of([0, 0, 1, 1], names), published())
+        split_dataset(source_of([0, 0, 1, 1], names), published())
     with pytest.raises(DataError, match="publishes no"):
-        split_photos(source_of([0, 0, 1, 1]), published())
+        split_dataset(source_of([0, 0, 1, 1]), published())
 
 
 @st.composite
 def grouped(draw):
-    """Labels and groups of photographs: groups of one class, apart from each other or not."""
+    """Labels and groups of images: groups of one class, apart from each other or not."""
     classes = draw(st.integers(2, 3))
     sizes = draw(st.lists(st.integers(1, 6), min_size=8 * classes, max_size=12 * classes))
     labels, groups = [], []
@@ -220,34 +220,34 @@ def grouped(draw):
 
 def with_groups(labels, groups, splits=None):
     source = source_of(labels, splits)
-    photos = (
-        replace(photo, group=group) for photo, group in zip(source.photos, groups, strict=True)
+    samples = (
+        replace(sample, group=group) for sample, group in zip(source.samples, groups, strict=True)
     )
-    return replace(source, photos=tuple(photos))
+    return replace(source, samples=tuple(samples))
 
 
 @settings(max_examples=30)
 @given(grouped(), st.sampled_from(["blocks", "random"]), st.integers(1, 4))
-def test_a_group_stays_in_one_split_wherever_its_photographs_stand(drawn, split, block):
+def test_a_group_stays_in_one_split_wherever_its_images_stand(drawn, split, block):
     source = with_groups(*drawn)
-    chosen = split_photos(source, Prepare(split=split, block=block))
-    assert parted_groups(source, chosen) == {}
+    chosen = split_dataset(source, Prepare(split=split, block=block))
+    assert groups_across_splits(source, chosen) == {}
     homes = {}
     for name, indices in chosen.items():
         for index in indices:
-            homes.setdefault(source.photos[index].group or index, set()).add(name)
+            homes.setdefault(source.samples[index].group or index, set()).add(name)
     assert all(len(home) == 1 for home in homes.values())
-    assert sorted(itertools.chain(*chosen.values())) == list(range(len(source.photos)))
+    assert sorted(itertools.chain(*chosen.values())) == list(range(len(source.samples)))
 
 
-def test_groups_that_are_runs_of_neighbours_split_like_blocks_of_that_length():
+def test_groups_that_are_runs_of_neighbors_split_like_blocks_of_that_length():
     labels = np.repeat(np.random.default_rng(0).integers(0, 3, 60), 10).tolist()
     runs = with_groups(labels, [f"burst {i // 10}" for i in range(600)])
-    by_group = split_photos(runs, Prepare(split="random"))
-    assert by_group == split_photos(source_of(labels), Prepare(split="blocks", block=10))
-    # A block of 10 neighbours may take one burst, a block of 11 takes two whole ones.
-    longer = split_photos(runs, Prepare(split="blocks", block=11))
-    assert longer == split_photos(source_of(labels), Prepare(split="blocks", block=20))
+    by_group = split_dataset(runs, Prepare(split="random"))
+    assert by_group == split_dataset(source_of(labels), Prepare(split="blocks", block=10))
+    # A block of 10 neighbors may take one burst, a block of 11 takes two whole ones.
+    longer = split_dataset(runs, Prepare(split="blocks", block=11))
+    assert longer == split_dataset(source_of(labels), Prepare(split="blocks", block=20))
 
 
 def test_groups_come_about_as_near_to_the_shares_as_scikit_learn_does():
@@ -258,7 +258,7 @@ def test_groups_come_about_as_near_to_the_shares_as_scikit_learn_does():
         kinds = rng.choice(6, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04], size=72)
         labels = np.r_[kinds, np.repeat(np.arange(6), 3)][groups]
         source = with_groups(labels.tolist(), [str(group) for group in groups])
-        chosen = split_photos(source, Prepare(split="random", seed=seed))
+        chosen = split_dataset(source, Prepare(split="random", seed=seed))
         ours.append(spread(labels, [chosen[name] for name in SPLITS]))
         theirs.append(spread(labels, stratified_group_folds(labels, groups, seed)))
     assert np.mean(ours) < 1.5 * np.mean(theirs)
@@ -269,8 +269,8 @@ def test_published_splits_may_part_a_group_but_carving_validation_does_not(seed)
     labels = [0, 1] * 40
     groups = [f"track {i // 4 % 19}" for i in range(80)]
     source = with_groups(labels, groups, ["train"] * 60 + ["test"] * 20)
-    chosen = split_photos(source, published(block=1, seed=seed))
-    parted = parted_groups(source, chosen)
+    chosen = split_dataset(source, published(block=1, seed=seed))
+    parted = groups_across_splits(source, chosen)
     assert parted
     assert all("test" in home and len(home) == 2 for home in parted.values())
     for name, home in parted.items():
@@ -288,15 +288,15 @@ def test_published_splits_may_part_a_group_but_carving_validation_does_not(seed)
 def test_a_class_with_as_many_images_as_splits_is_in_all_of_them(sizes, wanted, split, seed):
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
     prepare = Prepare(split=split, block=1, fractions=wanted, seed=seed)
-    chosen = split_photos(source_of(labels), prepare)
+    chosen = split_dataset(source_of(labels), prepare)
     assert all({labels[i] for i in chosen[name]} == set(labels) for name in SPLITS)
 
 
 def test_a_class_in_too_few_groups_is_refused_saying_so():
     labels = [0] * 40 + [1] * 40
     groups = [str(i) for i in range(40)] + ["left"] * 20 + ["right"] * 20
-    with pytest.raises(DataError, match=r"class 'class-1': is missing .*too few groups"):
-        split_photos(with_groups(labels, groups), Prepare(split="random"))
+    with pytest.raises(DataError, match=r"class 'class-1': is missing .*few groups"):
+        split_dataset(with_groups(labels, groups), Prepare(split="random"))
 
 
 @given(
@@ -305,10 +305,10 @@ def test_a_class_in_too_few_groups_is_refused_saying_so():
 )
 def test_kept_together_is_what_a_chain_of_pairs_and_groups_links(groups, pairs):
     pairs = [(a % len(groups), b % len(groups)) for a, b in pairs]
-    photos = tuple(
-        Photo(Path(f"{i}.png"), f"{i}.png", 0, group=group) for i, group in enumerate(groups)
+    samples = tuple(
+        Sample(Path(f"{i}.png"), f"{i}.png", 0, group=group) for i, group in enumerate(groups)
     )
-    source = Source("drawn", ("only",), photos, "CC0", "here")
+    source = ImageDataset("drawn", ("only",), samples, "CC0", "here")
     joined = keep_together(source, np.array(pairs, np.int64).reshape(-1, 2))
     # By hand: merge sets until nothing more is linked.
     links = pairs + [
@@ -321,5 +321,5 @@ def test_kept_together_is_what_a_chain_of_pairs_and_groups_links(groups, pairs):
     for i in range(len(groups)):
         for j in range(i):
             linked = any({i, j} <= s for s in sets)
-            mine, other = joined.photos[i].group, joined.photos[j].group
+            mine, other = joined.samples[i].group, joined.samples[j].group
             assert (mine is not None and mine == other) == linked

@@ -11,7 +11,7 @@ from pipeline.params import Prepare
 
 @pytest.fixture
 def put_photos():
-    """Writes small photographs, making their folders."""
+    """Writes small images, making their folders."""
 
     def put(folder, *names):
         for name in names:
@@ -59,11 +59,13 @@ def put_matlab():
 
 @pytest.fixture
 def listed():
-    """Reads a source and lists (name, class, split) of its photographs, all of which are there."""
+    """Reads a source and lists (name, class, split) of its images, all of which are there."""
 
     def read(source, folder, **options):
         found = read_source(Prepare(source=source, path=str(folder), **options))
-        assert all(photo.read() for photo in found.photos)
-        return [(photo.name, found.classes[photo.label], photo.split) for photo in found.photos]
+        assert all(sample.read() for sample in found.samples)
+        return [
+            (sample.name, found.classes[sample.label], sample.split) for sample in found.samples
+        ]
 
     return read

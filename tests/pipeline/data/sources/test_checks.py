@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.sources.checks import is_file, refuse_unusable
-from pipeline.data.sources.photos import Photo, Source
+from pipeline.data.sources import ImageDataset, Sample
+from pipeline.data.sources.checks import check_dataset, is_file
 from pipeline.errors import DataError
 
 
@@ -12,18 +12,18 @@ def drawn() -> bytes:
 
 
 def source(classes, *names):
-    photos = [
-        Photo(Path("nowhere"), name, label, content=drawn) for label, name in enumerate(names)
+    samples = [
+        Sample(Path("nowhere"), name, label, content=drawn) for label, name in enumerate(names)
     ]
-    return Source("made", classes, tuple(photos), licence="none", origin="here")
+    return ImageDataset("made", classes, tuple(samples), license="none", origin="here")
 
 
-def test_a_photograph_that_is_drawn_needs_no_file_and_any_other_one_does(tmp_path):
+def test_a_sample_needs_a_file_unless_it_has_content(tmp_path):
     made = source(("a", "b"), "a/1", "b/1")
-    refuse_unusable(made)
-    lost = Photo(tmp_path / "lost.png", "lost.png", 0)
-    with pytest.raises(DataError, match=r"lost\.png: is no file"):
-        refuse_unusable(Source("made", ("a", "b"), (*made.photos, lost), "none", "here"))
+    check_dataset(made)
+    lost = Sample(tmp_path / "lost.png", "lost.png", 0)
+    with pytest.raises(DataError, match=r"lost\.png: is not a file"):
+        check_dataset(ImageDataset("made", ("a", "b"), (*made.samples, lost), "none", "here"))
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def test_a_photograph_that_is_drawn_needs_no_file_and_any_other_one_does(tmp_pat
     [
         (source(("a", "A"), "1", "2"), "classes 'a' and 'A' differ only in case"),
         (source(("straße", "STRASSE"), "1", "2"), "differ only in case"),
-        (source(("a", "b"), "1"), "class 'b': has no photographs"),
+        (source(("a", "b"), "1"), "class 'b': has no images"),
         (source(("a",), "1"), "has 1 class"),
         (source(("a", "b\udce9"), "1", "2"), "is not UTF-8"),
         (source(("a", "b"), "1", "2\udce9"), "is not UTF-8"),
     ],
 )
-def test_what_no_source_may_deliver_is_refused_in_a_message_that_can_be_printed(made, said):
+def test_unusable_data_sets_are_refused_with_a_printable_message(made, said):
     with pytest.raises(DataError) as caught:
-        refuse_unusable(made)
+        check_dataset(made)
     assert said in str(caught.value)
     str(caught.value).encode()
 
 
 @pytest.mark.parametrize("name", ["gone", "x" * 300, "a\0b", "."])
-def test_names_that_no_file_could_have_are_no_files(tmp_path, name):
+def test_is_file_accepts_impossible_names(tmp_path, name):
     assert not is_file(tmp_path / name)

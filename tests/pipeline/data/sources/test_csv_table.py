@@ -4,14 +4,14 @@ import pytest
 from PIL import Image
 
 from pipeline.data.sources import read_source
-from pipeline.data.split import split_photos
+from pipeline.data.split import split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
 
 @pytest.fixture
 def table(tmp_path):
-    """Two photographs of each of two classes, and no rows yet."""
+    """Two images of each of two classes, and no rows yet."""
     for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name)
@@ -33,17 +33,17 @@ def refusal(table, text):
 
 
 def listed(source):
-    return [(p.name, source.classes[p.label], p.split, p.group) for p in source.photos]
+    return [(p.name, source.classes[p.label], p.split, p.group) for p in source.samples]
 
 
-def test_rows_stay_in_their_order_and_classes_stand_by_name(table):
+def test_rows_keep_their_order_and_classes_are_sorted(table):
     source = read(table, GOOD)
     assert source.classes == ("robin", "wren")
     assert listed(source) == [
         ("photos/a/1.png", "wren", None, None),
         ("photos/b/1.png", "robin", None, None),
     ]
-    assert [photo.path for photo in source.photos] == [
+    assert [photo.path for photo in source.samples] == [
         table.parent / "photos/a/1.png",
         table.parent / "photos/b/1.png",
     ]
@@ -90,16 +90,16 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("photos/a/3.png,wren", "'photos/a/3.png' is not there"),
-        ("photos/a,wren", "'photos/a' is not there"),
-        (",wren", "'' is not there"),
-        (f"{'x' * 300}.png,wren", "is not there"),
+        ("photos/a/3.png,wren", "'photos/a/3.png' is missing"),
+        ("photos/a,wren", "'photos/a' is missing"),
+        (",wren", "'' is missing"),
+        (f"{'x' * 300}.png,wren", "is missing"),
         ("photos/a/2.png,", "'photos/a/2.png' has no label"),
         ("photos/a/2.png", "'photos/a/2.png' has no label"),
-        ("../birds.csv,wren", "leads out of the table's folder"),
-        ("photos/../../x.png,wren", "leads out of the table's folder"),
-        ("/etc/passwd,wren", "leads out of the table's folder"),
-        ("C:/x.png,wren", "leads out of the table's folder"),
+        ("../birds.csv,wren", "is outside"),
+        ("photos/../../x.png,wren", "is outside"),
+        ("/etc/passwd,wren", "is outside"),
+        ("C:/x.png,wren", "is outside"),
         ("photos/b/1.png,wren", "'photos/b/1.png' is already on line 3"),
         ("photos/./b/1.png,robin", "'photos/b/1.png' is already on line 3"),
         ('"photos/a/2.png,wren', "is not CSV"),
@@ -116,7 +116,7 @@ def test_a_split_that_is_none_is_refused_with_its_line(table, split):
     message = refusal(
         table, f"path,label,split\nphotos/a/1.png,wren,train\nphotos/b/1.png,robin,{split}"
     )
-    assert message.startswith(f"{table}, line 3: split '{split}' is none of train, val, test")
+    assert message.startswith(f"{table}, line 3: split '{split}' is not one of train, val, test")
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ def test_published_splits_of_a_table_reach_the_splits(table):
         rows.append((name, "wren" if name[0] == "a" else "robin", "val"))
     text = "path,label,split\n" + "".join(f"photos/{n}.png,{c},{s}\n" for n, c, s in rows)
     source = read(table, text, split="published")
-    chosen = split_photos(source, Prepare(source="csv", path="x", split="published"))
+    chosen = split_dataset(source, Prepare(source="csv", path="x", split="published"))
     assert chosen == {"train": [0, 1], "test": [2, 3], "val": [4, 5]}

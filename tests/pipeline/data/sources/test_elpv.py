@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.sources import read_source
-from pipeline.data.sources.elpv import read_elpv
+from pipeline.data.sources.elpv import ELPV
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -25,7 +25,7 @@ def package(tmp_path, monkeypatch):
 
 def test_the_cells_are_those_that_the_package_itself_loads(tmp_path):
     loader = pytest.importorskip(
-        "elpv_dataset.utils", reason="the photographs come with the extra `demo`"
+        "elpv_dataset.utils", reason="the images come with the extra `demo`"
     )
     data = Path(loader.__file__).parent / "data"
     # Its loader decodes all it lists, so it is given every 41st row.
@@ -34,36 +34,34 @@ def test_the_cells_are_those_that_the_package_itself_loads(tmp_path):
     (tmp_path / "images").symlink_to(data / "images")
     images, probabilities, types = loader.load_dataset(str(tmp_path / "labels.csv"))
     source = read_source(Prepare())
-    photos = source.photos[::41]
-    assert len(photos) == len(images) == 64
-    for photo, image, probability, kind in zip(photos, images, probabilities, types, strict=True):
-        cell, grade = source.classes[photo.label].split("-")
+    samples = source.samples[::41]
+    assert len(samples) == len(images) == 64
+    for sample, image, probability, kind in zip(samples, images, probabilities, types, strict=True):
+        cell, grade = source.classes[sample.label].split("-")
         assert cell == kind
         assert GRADES[grade] == pytest.approx(probability)
-        with Image.open(photo.path) as opened:
+        with Image.open(sample.path) as opened:
             assert np.array_equal(np.asarray(opened), image)
 
 
 def test_the_classes_have_the_published_numbers_of_cells():
-    pytest.importorskip("elpv_dataset", reason="the photographs come with the extra `demo`")
-    source = read_elpv()
-    counts = np.bincount([photo.label for photo in source.photos])
+    pytest.importorskip("elpv_dataset", reason="the images come with the extra `demo`")
+    source = read_source(Prepare())
+    counts = np.bincount([sample.label for sample in source.samples])
     # Mono and poly, each from functional to defective; 2,624 in all.
     assert counts.tolist() == [588, 117, 56, 313, 920, 178, 50, 402]
-    assert all(photo.path.is_file() for photo in source.photos)
+    assert all(sample.path.is_file() for sample in source.samples)
 
 
-def test_classes_stand_by_cell_type_and_then_by_grade(package):
+def test_classes_are_ordered_by_cell_type_and_then_by_grade(package):
     package.write_text("images/cell0001.png  1.0  mono\nimages/cell0002.png  0.3333333333  poly\n")
-    source = read_elpv()
-    assert source.classes == tuple(
-        f"{kind}-{grade}" for kind in ("mono", "poly") for grade in GRADES
-    )
-    assert [source.classes[photo.label] for photo in source.photos] == [
+    classes, samples = ELPV().read(Path())
+    assert classes == [f"{kind}-{grade}" for kind in ("mono", "poly") for grade in GRADES]
+    assert [classes[sample.label] for sample in samples] == [
         "mono-defective",
         "poly-slight",
     ]
-    assert source.photos[1].path == package.parent / "images/cell0002.png"
+    assert samples[1].path == package.parent / "images/cell0002.png"
 
 
 @pytest.mark.parametrize(
@@ -80,15 +78,15 @@ def test_classes_stand_by_cell_type_and_then_by_grade(package):
 def test_an_unknown_type_or_grade_is_refused(package, row):
     package.write_text(f"images/b.png 1.0 mono\n{row}\n")
     with pytest.raises(DataError, match="is not `file, defect probability, cell type`"):
-        read_elpv()
+        read_source(Prepare())
 
 
 def test_a_package_without_its_table_is_refused(package):
     with pytest.raises(DataError, match=r"labels\.csv: cannot be read .*install"):
-        read_elpv()
+        read_source(Prepare())
 
 
 def test_a_missing_package_is_refused_with_what_to_install_and_its_licence(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install elpv-dataset.*BY-NC-SA"):
-        read_elpv()
+        read_source(Prepare())

@@ -14,13 +14,13 @@ def put(folder, *names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".txt":
-            path.write_text("not a photograph")
+            path.write_text("not a image")
         else:
             Image.new("RGB", (4, 4)).save(path, format="PNG")
 
 
 def listed(source):
-    return [(photo.name, source.classes[photo.label], photo.split) for photo in source.photos]
+    return [(photo.name, source.classes[photo.label], photo.split) for photo in source.samples]
 
 
 def read(folder):
@@ -37,7 +37,7 @@ def test_class_folders_become_classes_by_name_and_files_by_path(tmp_path):
         ("pear/10.webp", "pear", None),
         ("pear/2.png", "pear", None),
     ]
-    assert all(photo.path == tmp_path / photo.name for photo in source.photos)
+    assert all(photo.path == tmp_path / photo.name for photo in source.samples)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_class_may_be_called_like_a_split_beside_other_classes(tmp_path):
     assert listed(read(tmp_path)) == [("train/1.png", "train", None), ("tram/1.png", "tram", None)]
 
 
-def test_hidden_files_and_files_that_are_no_photographs_are_passed_over(tmp_path):
+def test_hidden_files_and_files_that_are_no_images_are_passed_over(tmp_path):
     put(tmp_path, "a/1.png", "b/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png")
     put(tmp_path, "a/notes.txt", "readme.txt", "5.png", "b/Thumbs.db")
     assert [name for name, _, _ in listed(read(tmp_path))] == ["a/1.png", "b/1.png"]
@@ -72,7 +72,7 @@ def test_a_link_back_to_a_folder_that_it_lies_in_is_refused_by_name(tmp_path, li
     put(tmp_path, "a/deep/1.png", "b/1.png")
     target = tmp_path / "a" if link.endswith("self") else tmp_path
     (tmp_path / link).symlink_to(target, target_is_directory=True)
-    with pytest.raises(DataError, match=f"/{link}: is a link back to a folder that it lies in"):
+    with pytest.raises(DataError, match=f"/{link}: is a link to"):
         read(tmp_path)
 
 
@@ -80,11 +80,11 @@ def test_a_link_back_to_a_folder_that_it_lies_in_is_refused_by_name(tmp_path, li
 def test_a_link_that_leads_nowhere_is_refused_by_name(tmp_path, link):
     put(tmp_path, "a/b/1.png", "b/1.png")
     (tmp_path / link).symlink_to(Path(link).name)
-    with pytest.raises(DataError, match=f"/{link}: is a link that leads nowhere"):
+    with pytest.raises(DataError, match=f"/{link}: is a broken link"):
         read(tmp_path)
     (tmp_path / link).unlink()
     (tmp_path / link).symlink_to("gone")
-    with pytest.raises(DataError, match=f"/{link}: is a link that leads nowhere"):
+    with pytest.raises(DataError, match=f"/{link}: is a broken link"):
         read(tmp_path)
 
 
@@ -142,28 +142,28 @@ def test_a_split_that_lacks_a_class_is_refused_naming_both(tmp_path):
         read(tmp_path)
 
 
-def test_a_class_without_photographs_is_refused_by_name(tmp_path):
+def test_a_class_without_images_is_refused_by_name(tmp_path):
     put(tmp_path, "full/1.png", "hollow/notes.txt")
-    with pytest.raises(DataError, match="class 'hollow': has no photographs"):
+    with pytest.raises(DataError, match="class 'hollow': has no images"):
         read(tmp_path)
 
 
 def test_one_class_is_refused(tmp_path):
     put(tmp_path, "only/1.png", "only/2.png")
-    with pytest.raises(DataError, match="has 1 class, a classifier needs two"):
+    with pytest.raises(DataError, match="has 1 class"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("names", [(), ("1.png", "2.png"), (".hidden/1.png",)])
 def test_a_folder_without_class_folders_is_refused(tmp_path, names):
     put(tmp_path, *names)
-    with pytest.raises(DataError, match="holds no class folders"):
+    with pytest.raises(DataError, match="no class folders"):
         read(tmp_path)
 
 
 def test_split_folders_without_class_folders_are_refused(tmp_path):
     put(tmp_path, "train/1.png", "test/1.png")
-    with pytest.raises(DataError, match="holds no class folders"):
+    with pytest.raises(DataError, match="no class folders"):
         read(tmp_path)
 
 

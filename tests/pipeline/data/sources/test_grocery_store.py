@@ -13,7 +13,7 @@ PUBLISHED = Path(__file__).parents[5] / "shared/data/grocery_store"
 
 @pytest.fixture
 def layout(tmp_path):
-    """Two classes in the published layout: a photograph of each in every split."""
+    """Two classes in the published layout: a image of each in every split."""
     (tmp_path / "classes.csv").write_text(f"{CLASSES}Golden-Delicious,0,Apple,0\nAnjou,1,Pear,1\n")
     for split in ("train", "val", "test"):
         rows = []
@@ -43,12 +43,12 @@ def append(path, text):
 def test_the_published_layout_gives_fine_labels_and_splits(layout):
     source = read(layout)
     assert source.classes == ("Golden-Delicious", "Anjou")
-    assert [(photo.name, photo.label, photo.split) for photo in source.photos] == [
+    assert [(sample.name, sample.label, sample.split) for sample in source.samples] == [
         (f"{split}/Fruit/{name}/{split}_001.jpg", label, split)
         for split in ("train", "val", "test")
         for name, label in (("Apple/Golden-Delicious", 0), ("Pear/Anjou", 1))
     ]
-    assert all(photo.path == layout / photo.name for photo in source.photos)
+    assert all(sample.path == layout / sample.name for sample in source.samples)
 
 
 def test_ids_and_not_the_order_of_rows_number_the_classes(layout):
@@ -68,26 +68,26 @@ def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
     said = refusal(layout)
     # Line 4, with the blank one counted as an editor does.
     assert said.startswith(f"{layout / 'val.txt'}, line 4: ")
-    assert "leads out of the data set's folder" in said
+    assert "is outside" in said
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("train/none.jpg, 0, 0", "'train/none.jpg' is not there"),
-        (", 0, 0", "'' is not there"),
-        ("train, 0, 0", "'train' is not there"),
-        ("{photo}, 2, 0", "label 2 is not in classes.csv"),
-        ("{photo}, -1, 0", "is not `path, fine label, coarse label`"),
-        ("{photo}, one, 0", "is not `path, fine label, coarse label`"),
-        ("{photo}, ², 0", "is not `path, fine label, coarse label`"),
-        ("{photo}", "is not `path, fine label, coarse label`"),
-        ("{photo}, 0", "is not `path, fine label, coarse label`"),
-        ("{photo}, 0, 0, 0", "is not `path, fine label, coarse label`"),
+        ("train/none.jpg, 0, 0", "'train/none.jpg' is missing"),
+        (", 0, 0", "'' is missing"),
+        ("train, 0, 0", "'train' is missing"),
+        ("{sample}, 2, 0", "label 2 is not in classes.csv"),
+        ("{sample}, -1, 0", "is not `path, fine label, coarse label`"),
+        ("{sample}, one, 0", "is not `path, fine label, coarse label`"),
+        ("{sample}, ², 0", "is not `path, fine label, coarse label`"),
+        ("{sample}", "is not `path, fine label, coarse label`"),
+        ("{sample}, 0", "is not `path, fine label, coarse label`"),
+        ("{sample}, 0, 0, 0", "is not `path, fine label, coarse label`"),
     ],
 )
 def test_a_malformed_row_is_refused_with_its_line(layout, row, said):
-    row = row.format(photo="train/Fruit/Pear/Anjou/train_001.jpg")
+    row = row.format(sample="train/Fruit/Pear/Anjou/train_001.jpg")
     append(layout / "train.txt", f"{row}\n")
     message = refusal(layout)
     assert message.startswith(f"{layout / 'train.txt'}, line 3: ")
@@ -97,8 +97,8 @@ def test_a_malformed_row_is_refused_with_its_line(layout, row, said):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("A,0\nB,2\n", "do not run from 0 without a gap"),
-        ("A,1\nB,2\n", "do not run from 0 without a gap"),
+        ("A,0\nB,2\n", "not consecutive from 0"),
+        ("A,1\nB,2\n", "not consecutive from 0"),
         ("A,0\nB,1\nC,1\n", "line 4: class id 1 occurs twice"),
         ("A,0\nB,b\n", "line 3: "),
         ("A,0\nB\n", "line 3: "),
@@ -112,9 +112,9 @@ def test_malformed_class_names_are_refused(layout, rows, said):
     assert said in refusal(layout)
 
 
-def test_a_class_without_photographs_is_refused_by_name(layout):
+def test_a_class_without_images_is_refused_by_name(layout):
     append(layout / "classes.csv", "Conference,2,Pear,1\n")
-    assert "class 'Conference': has no photographs" in refusal(layout)
+    assert "class 'Conference': has no images" in refusal(layout)
 
 
 @pytest.mark.parametrize("name", ["classes.csv", "train.txt", "val.txt", "test.txt"])
@@ -132,9 +132,9 @@ def test_a_file_of_the_layout_that_is_missing_or_no_text_is_refused_by_name(layo
 def test_the_published_files_are_read():
     source = read(PUBLISHED)
     assert len(source.classes) == 81
-    for photo in source.photos:
-        # The folder that holds a photograph is named after its class, or after its coarse class.
-        split, *_, folder, _file = photo.name.split("/")
-        assert split == photo.split
-        assert folder == source.classes[photo.label]
-    assert {photo.label for photo in source.photos if photo.split == "train"} == set(range(81))
+    for sample in source.samples:
+        # The folder that holds a image is named after its class, or after its coarse class.
+        split, *_, folder, _file = sample.name.split("/")
+        assert split == sample.split
+        assert folder == source.classes[sample.label]
+    assert {sample.label for sample in source.samples if sample.split == "train"} == set(range(81))

@@ -39,11 +39,11 @@ def test_breeds_and_splits_are_as_published(published, listed):
 def test_lists_that_are_not_as_published_are_refused(tmp_path, listed, put_matlab):
     for split, rows in ROWS.items():
         put_matlab(tmp_path / f"{split}_list.mat", file_list=rows, labels=[[3]] * len(rows))
-    with pytest.raises(DataError, match="the breeds' numbers do not run from 1 without a gap"):
+    with pytest.raises(DataError, match="numbers are not consecutive from 1"):
         listed("stanford_dogs", tmp_path)
     put_matlab(tmp_path / "train_list.mat", files=ROWS["train"])
-    with pytest.raises(DataError, match=r"train_list\.mat: holds no 'file_list'"):
+    with pytest.raises(DataError, match=r"train_list\.mat: .*'file_list'"):
         listed("stanford_dogs", tmp_path)
     (tmp_path / "train_list.mat").write_bytes(b"\0" * 300)
-    with pytest.raises(DataError, match=r"train_list\.mat: is no MATLAB file"):
+    with pytest.raises(DataError, match=r"train_list\.mat: is not a MATLAB file"):
         listed("stanford_dogs", tmp_path)

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.data.sources import read_source
-from pipeline.data.split import split_photos
+from pipeline.data.split import split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -47,9 +47,9 @@ def test_its_validation_set_is_the_test_split_and_its_unlabelled_test_set_is_lef
 def test_validation_is_carved_from_train(published):
     prepare = Prepare(source="tiny_imagenet", path=str(published), split="published", block=1)
     source = read_source(prepare)
-    chosen = split_photos(source, prepare)
+    chosen = split_dataset(source, prepare)
     assert [len(chosen[split]) for split in ("train", "val", "test")] == [12, 4, 4]
-    assert {source.photos[i].label for i in chosen["val"]} == {0, 1, 2, 3}
+    assert {source.samples[i].label for i in chosen["val"]} == {0, 1, 2, 3}
 
 
 def test_what_is_missing_is_named(published, listed, put_text):
@@ -60,8 +60,8 @@ def test_what_is_missing_is_named(published, listed, put_text):
     with pytest.raises(DataError, match=r"'n99999999' is not in wnids\.txt"):
         listed("tiny_imagenet", published)
     put_text(published / "val/val_annotations.txt", "val_0.JPEG\n")
-    with pytest.raises(DataError, match=r"val_annotations\.txt, line 1: .*6 published columns"):
+    with pytest.raises(DataError, match=r"val_annotations\.txt, line 1: .* 6 columns"):
         listed("tiny_imagenet", published)
     put_text(published / "wnids.txt", "n00000000\n")
-    with pytest.raises(DataError, match="train/n00000000/images: is not there"):
+    with pytest.raises(DataError, match="train/n00000000/images: is missing"):
         listed("tiny_imagenet", published)

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.data.sources import read_source
-from pipeline.data.split import split_photos
+from pipeline.data.split import split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -27,7 +27,7 @@ def published(tmp_path, put_photos, put_text):
     return tmp_path
 
 
-def test_photographs_and_splits_are_as_published_and_numbers_become_signs(published, listed):
+def test_images_and_splits_are_as_published_and_numbers_become_signs(published, listed):
     rows = listed("gtsrb", published)
     assert rows[0] == ("gtsrb/GTSRB/Training/00000/00000_00000.ppm", "speed limit 20", "train")
     assert len([row for row in rows if row[2] == "train"]) == 43 * TRACKS * FRAMES
@@ -45,11 +45,11 @@ def _numbers():
 def test_validation_is_carved_by_whole_tracks(published):
     prepare = Prepare(source="gtsrb", path=str(published), split="published", block=1)
     source = read_source(prepare)
-    chosen = split_photos(source, prepare)
+    chosen = split_dataset(source, prepare)
     homes = {}
     for split in ("train", "val"):
         for index in chosen[split]:
-            folder, name = source.photos[index].name.split("/")[-2:]
+            folder, name = source.samples[index].name.split("/")[-2:]
             homes.setdefault((folder, name[:5]), set()).add(split)
     assert len(homes) == 43 * TRACKS
     assert all(len(home) == 1 for home in homes.values())
@@ -64,7 +64,7 @@ def test_rows_that_cannot_be_used_are_refused(published, listed, put_text):
     with pytest.raises(DataError, match=r"GT-final_test\.csv: '43' is not a number from 0 to 42"):
         listed("gtsrb", published)
     put_text(table, "Filename;ClassId\n../00000.ppm;4\n")
-    with pytest.raises(DataError, match="leads out of"):
+    with pytest.raises(DataError, match="is outside"):
         listed("gtsrb", published)
     put_text(table, "Name;Class\n00000.ppm;4\n")
     with pytest.raises(DataError, match="GTSRB cannot be read"):

@@ -48,27 +48,27 @@ def published(tmp_path, monkeypatch):
     return tmp_path, pixels
 
 
-def test_photographs_have_the_pixels_fine_labels_and_splits_of_the_arrays(published):
+def test_images_have_the_pixels_fine_labels_and_splits_of_the_arrays(published):
     root, pixels = published
     source = read_source(Prepare(source="cifar100", path=str(root)))
     assert source.classes == tuple(NAMES)
     for split, names in (("train", range(9)), ("test", range(3))):
-        photos = [photo for photo in source.photos if photo.split == split]
-        assert [photo.name for photo in photos] == [f"{split}/{n:05}.ppm" for n in names]
-        for number, photo in enumerate(photos):
-            assert photo.label == number % 3
-            with Image.open(io.BytesIO(pickle.loads(pickle.dumps(photo)).read())) as image:
+        samples = [sample for sample in source.samples if sample.split == split]
+        assert [sample.name for sample in samples] == [f"{split}/{n:05}.ppm" for n in names]
+        for number, sample in enumerate(samples):
+            assert sample.label == number % 3
+            with Image.open(io.BytesIO(pickle.loads(pickle.dumps(sample)).read())) as image:
                 assert np.array_equal(np.asarray(image), pixels[split][number].transpose(1, 2, 0))
 
 
-def test_one_photograph_travels_to_another_process_without_the_others(published):
+def test_one_image_travels_to_another_process_without_the_others(published):
     source = read_source(Prepare(source="cifar100", path=str(published[0])))
-    assert len(pickle.dumps(source.photos[0])) < 2 * 3 * 32 * 32
+    assert len(pickle.dumps(source.samples[0])) < 2 * 3 * 32 * 32
 
 
 @pytest.mark.parametrize("name", ["train", "test", "meta"])
 def test_a_file_that_is_not_the_published_one_is_never_unpickled(published, name):
     root, _ = published
     (root / "cifar-100-python" / name).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(DataError, match=r"CIFAR100 cannot be read from it .*corrupted"):
+    with pytest.raises(DataError, match=r"CIFAR100 cannot be read.*corrupted"):
         read_source(Prepare(source="cifar100", path=str(root)))

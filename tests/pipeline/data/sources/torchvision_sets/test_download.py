@@ -19,7 +19,7 @@ BASE = "fgvc-aircraft-2013b/data"
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """Where to fetch an archive in the published layout, two photographs a split."""
+    """Where to fetch an archive in the published layout, two images a split."""
     files = {f"{BASE}/variants.txt": b"A300\nYak-42\n"}
     for number, split in enumerate(("train", "val", "test", "trainval")):
         rows = [(f"{number}{row}", variant) for row, variant in enumerate(("A300", "Yak-42"))]
@@ -56,7 +56,7 @@ def test_a_set_is_fetched_once_and_then_read_from_its_folder(tmp_path, archive, 
     monkeypatch.setattr(FGVCAircraft, "_URL", archive)
     root = tmp_path / "sets" / "new"
     source = read(root, download=True)
-    assert len(source.photos) == 6
+    assert len(source.samples) == 6
     monkeypatch.setattr(FGVCAircraft, "_URL", "http://127.0.0.1:9/gone.tar.gz")
     assert read(root, download=True) == read(root) == source
 

@@ -8,7 +8,7 @@ from pipeline.errors import DataError
 
 @pytest.fixture
 def published(tmp_path, monkeypatch, put_photos, put_matlab):
-    """All 102 flowers, three photographs of each, in an order that is not that of the numbers."""
+    """All 102 flowers, three images of each, in an order that is not that of the numbers."""
     base = tmp_path / "flowers-102"
     labels = [(7 * row) % 102 + 1 for row in range(306)]
     put_photos(base / "jpg", *(f"image_{number:05}.jpg" for number in range(1, 307)))
@@ -26,7 +26,7 @@ def published(tmp_path, monkeypatch, put_photos, put_matlab):
     return tmp_path
 
 
-def test_photographs_classes_and_splits_are_those_of_torchvision(published, listed):
+def test_images_classes_and_splits_are_those_of_torchvision(published, listed):
     expected = []
     for split in ("train", "val", "test"):
         theirs = Flowers102(published, split)
@@ -40,5 +40,5 @@ def test_photographs_classes_and_splits_are_those_of_torchvision(published, list
 def test_tables_that_are_not_the_published_ones_are_refused(published, listed):
     with (published / "flowers-102/setid.mat").open("ab") as file:
         file.write(b" ")
-    with pytest.raises(DataError, match=r"Flowers102 cannot be read from it .*corrupted"):
+    with pytest.raises(DataError, match=r"Flowers102 cannot be read.*corrupted"):
         listed("flowers102", published)

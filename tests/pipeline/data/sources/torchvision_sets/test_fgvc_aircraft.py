@@ -32,7 +32,7 @@ def test_variants_and_all_three_splits_are_as_published(published, listed):
 def test_what_is_missing_or_unknown_is_named(published, listed, put_text):
     data = published / "fgvc-aircraft-2013b/data"
     (data / "images/21.jpg").unlink()
-    with pytest.raises(DataError, match=r"images/21\.jpg: is no file"):
+    with pytest.raises(DataError, match=r"images/21\.jpg: is not a file"):
         listed("fgvc_aircraft", published)
     put_text(data / "images_variant_test.txt", "20 Spitfire\n")
     with pytest.raises(DataError, match=r"images_variant_test\.txt: 'Spitfire' is not in"):

@@ -2,30 +2,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.sources.published import index_of, inside, read_columns, read_lines
+from pipeline.data.sources.published_files import parse_index, read_columns, read_lines, safe_name
 from pipeline.errors import DataError
 
 
 @given(st.integers(-5, 30), st.integers(0, 3), st.integers(1, 20))
 def test_a_published_number_becomes_an_index_or_is_refused(number, first, count):
     if first <= number < first + count:
-        assert index_of(str(number), first, count, "here") == number - first
+        assert parse_index(str(number), first, count, "here") == number - first
     else:
         with pytest.raises(DataError, match=f"here: '{number}' is not a number from {first} to"):
-            index_of(str(number), first, count, "here")
+            parse_index(str(number), first, count, "here")
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.0", " 1", "1e0"])
 def test_what_is_no_whole_number_is_refused(text):
     with pytest.raises(DataError, match="is not a number from 0 to 8"):
-        index_of(text, 0, 9, "here")
+        parse_index(text, 0, 9, "here")
 
 
 @given(st.lists(st.sampled_from(["a", "b c", ".", "..", ""]), min_size=1, max_size=6))
 def test_no_name_that_is_let_through_leads_out_of_the_folder(tmp_path_factory, parts):
     folder = tmp_path_factory.getbasetemp().resolve()
     try:
-        name = inside("/".join(parts), "here")
+        name = safe_name("/".join(parts), "here")
     except DataError:
         assert ".." in parts or parts[0] == ""
         return

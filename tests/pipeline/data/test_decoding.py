@@ -9,33 +9,33 @@ import numpy as np
 import pytest
 from finch_runtime.images import load_image
 
-from pipeline.data import decoded as module
-from pipeline.data.decoded import decode
-from pipeline.data.sources.photos import Photo
+from pipeline.data import decoding as module
+from pipeline.data.decoding import decode
+from pipeline.data.sources import Sample
 from tests.damaged_photos import draw, encode
 
 SIZE = 16
-ARRAYS = ("sizes", "contrasts", "file_hashes", "pixel_hashes", "look_hashes")
+ARRAYS = ("sizes", "contrasts", "file_hashes", "pixel_hashes", "perceptual_hashes")
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
-    """Nine photographs, the fourth of them truncated, in chunks of four."""
-    monkeypatch.setattr(module, "_CHUNK_PHOTOS", 4)
+def samples(tmp_path, monkeypatch):
+    """Nine images, the fourth of them truncated, in chunks of four."""
+    monkeypatch.setattr(module, "_CHUNK_IMAGES", 4)
     rng = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "samples").mkdir()
     listed = []
     for number in range(9):
-        path = tmp_path / "photos" / f"{number}.jpg"
+        path = tmp_path / "samples" / f"{number}.jpg"
         content = encode(draw(rng), "JPEG")
         path.write_bytes(content[:300] if number == 3 else content)
-        listed.append(Photo(path, path.name, number % 2))
+        listed.append(Sample(path, path.name, number % 2))
     return tuple(listed)
 
 
 @pytest.fixture
-def run(photos, tmp_path):
-    def call(listed=photos, *, size=SIZE, fit="crop", workers=1, **options):
+def run(samples, tmp_path):
+    def call(listed=samples, *, size=SIZE, fit="crop", workers=1, **options):
         options.setdefault("folder", tmp_path / "work")
         return decode(listed, image_size=size, fit=fit, workers=workers, **options)
 
@@ -53,12 +53,12 @@ def chunks(tmp_path):
     return sorted((tmp_path / "work").glob("*/*.npz"))
 
 
-def test_every_photograph_is_decoded_as_the_device_decodes_it(run, photos):
+def test_every_image_is_decoded_as_on_the_device(run, samples):
     decoded = run()
     assert [bool(problem) for problem in decoded.problems] == [n == 3 for n in range(9)]
     pixels = all_pixels(decoded)
     for number in (0, 1, 2, 4, 8):
-        assert np.array_equal(pixels[number], load_image(photos[number].path, SIZE, "crop"))
+        assert np.array_equal(pixels[number], load_image(samples[number].path, SIZE, "crop"))
     assert not pixels[3].any()
 
 
@@ -70,18 +70,18 @@ def test_any_number_of_workers_finds_the_same(run, tmp_path):
     assert np.array_equal(all_pixels(one), all_pixels(three))
 
 
-def test_places_follow_the_photographs_that_are_picked(run):
+def test_pixels_follow_the_selected_images(run):
     decoded = run()
     pixels = all_pixels(decoded)
     usable = decoded.usable()
-    assert [photo.name for photo in usable.photos] == [f"{n}.jpg" for n in range(9) if n != 3]
+    assert [sample.name for sample in usable.samples] == [f"{n}.jpg" for n in range(9) if n != 3]
     picked = usable.only([7, 0, 4])
-    assert [photo.name for photo in picked.photos] == ["8.jpg", "0.jpg", "5.jpg"]
+    assert [sample.name for sample in picked.samples] == ["8.jpg", "0.jpg", "5.jpg"]
     assert np.array_equal(all_pixels(picked), pixels[[8, 0, 5]])
     assert np.array_equal(picked.file_hashes, decoded.file_hashes[[8, 0, 5]])
 
 
-def test_a_run_that_was_ended_goes_on_from_the_chunks_that_are_whole(run, tmp_path):
+def test_an_interrupted_run_resumes_from_intact_chunks(run, tmp_path):
     whole = all_pixels(run())
     kept, torn, missing = chunks(tmp_path)
     before = kept.stat().st_mtime_ns
@@ -91,7 +91,7 @@ def test_a_run_that_was_ended_goes_on_from_the_chunks_that_are_whole(run, tmp_pa
     assert kept.stat().st_mtime_ns == before, "what was done was done again"
 
 
-def test_a_chunk_with_a_changed_byte_is_made_again(run, tmp_path):
+def test_a_corrupt_chunk_is_decoded_again(run, tmp_path):
     whole = all_pixels(run())
     path = chunks(tmp_path)[0]
     content = bytearray(path.read_bytes())
@@ -101,17 +101,17 @@ def test_a_chunk_with_a_changed_byte_is_made_again(run, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["file", "size", "fit", "order"])
-def test_what_was_decoded_of_something_else_is_not_taken(run, photos, tmp_path, change):
+def test_chunks_of_other_inputs_are_not_reused(run, samples, tmp_path, change):
     run()
     before = {path.parent for path in chunks(tmp_path)}
     if change == "file":
-        path = photos[0].path
+        path = samples[0].path
         path.write_bytes(encode(draw(np.random.default_rng(5)), "JPEG"))
         decoded = run()
         assert np.array_equal(all_pixels(decoded)[0], load_image(path, SIZE, "crop"))
     elif change == "order":
-        decoded = run(photos[::-1])
-        assert np.array_equal(all_pixels(decoded)[0], load_image(photos[8].path, SIZE, "crop"))
+        decoded = run(samples[::-1])
+        assert np.array_equal(all_pixels(decoded)[0], load_image(samples[8].path, SIZE, "crop"))
     else:
         run(size=24) if change == "size" else run(fit="stretch")
     after = {path.parent for path in chunks(tmp_path)}
@@ -119,7 +119,7 @@ def test_what_was_decoded_of_something_else_is_not_taken(run, photos, tmp_path, 
     assert not before & after, "the old work was left lying"
 
 
-def test_progress_counts_every_photograph_also_those_of_an_earlier_run(run):
+def test_progress_counts_every_image_including_reused_ones(run):
     def track(items, description, total=None):
         for item in items:
             told.append((description, total))
@@ -144,22 +144,22 @@ def vanish():
 
 
 @pytest.mark.parametrize("culprit", [crash, hang, vanish], ids=lambda f: f.__name__)
-def test_a_decoder_that_crashes_or_hangs_costs_one_photograph(run, photos, culprit):
-    listed = [*photos[:5], replace(photos[5], content=culprit), *photos[6:]]
+def test_a_decoder_that_crashes_or_hangs_affects_one_image(run, samples, culprit):
+    listed = [*samples[:5], replace(samples[5], content=culprit), *samples[6:]]
     decoded = run(listed, time_limit_s=1.0)
     assert "crashes its decoder" in decoded.problems[5]
     assert [n for n, problem in enumerate(decoded.problems) if problem] == [3, 5]
-    assert np.array_equal(all_pixels(decoded)[6], load_image(photos[6].path, SIZE, "crop"))
+    assert np.array_equal(all_pixels(decoded)[6], load_image(samples[6].path, SIZE, "crop"))
 
 
 def rows(content):
     return content
 
 
-def test_photographs_that_are_made_are_known_again_by_what_makes_them(run, tmp_path):
+def test_samples_with_content_are_identified_by_it(run, tmp_path):
     def listed(seed):
         content = encode(draw(np.random.default_rng(seed)), "PNG")
-        return content, (Photo(tmp_path, "drawn", 0, content=partial(rows, content)),)
+        return content, (Sample(tmp_path, "drawn", 0, content=partial(rows, content)),)
 
     for seed in (1, 2):
         content, made = listed(seed)

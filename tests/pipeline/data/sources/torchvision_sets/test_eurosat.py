@@ -3,7 +3,7 @@ import pytest
 from pipeline.errors import DataError
 
 
-def test_classes_are_folders_and_photographs_follow_their_numbers(tmp_path, listed, put_photos):
+def test_classes_are_folders_and_images_follow_their_numbers(tmp_path, listed, put_photos):
     put_photos(tmp_path / "eurosat/2750", *(f"River/River_{n}.jpg" for n in (1, 2, 10, 100)))
     put_photos(tmp_path / "eurosat/2750", "AnnualCrop/AnnualCrop_3.jpg")
     assert listed("eurosat", tmp_path) == [

@@ -1,0 +1,102 @@
+"""The interface of a data source, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labeled image.
+
+    Attributes:
+        path: The image file. With ``content``, a path that identifies the image.
+        name: Name within the data set, with forward slashes; the same on every machine.
+        label: Class index.
+        split: The published split, or None if the source publishes none.
+        group: Samples with the same group are kept in one split.
+        content: Returns an encoded image, for samples without a file of their own, such as rows of
+            an array. Must be picklable, because worker processes call it.
+    """
+
+    path: Path
+    name: str
+    label: int
+    split: SplitName | None = None
+    group: str | None = None
+    content: Callable[[], bytes] | None = None
+
+    @classmethod
+    def below(
+        cls, root: Path, path: Path, label: int, split: SplitName | None, group: str | None = None
+    ) -> Sample:
+        """A sample whose name is its path relative to ``root``."""
+        return cls(path, path.relative_to(root).as_posix(), label, split, group)
+
+    def read(self) -> bytes:
+        """The encoded image."""
+        return self.path.read_bytes() if self.content is None else self.content()
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Labeled images, in an order in which neighbors may be related.
+
+    Attributes:
+        name: Name of the source.
+        classes: Class names; a label is an index into them.
+        samples: The images.
+        license: License of the images.
+        origin: URL or other description of where they come from.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    license: str
+    origin: str
+
+
+Listing = tuple[Sequence[str], Sequence[Sample]]
+"""Class names and samples."""
+
+
+class DataSource(ABC):
+    """Base class of data sources; ``@SOURCES.register("name")`` makes a subclass available.
+
+    Keyword-only arguments of ``__init__`` become parameters under ``prepare.<name>``.
+
+    Attributes:
+        license: License of the images.
+        origin: URL or other description of where they come from; empty for the path's name.
+        path_kind: What ``prepare.path`` must point to; None if the source needs no path.
+        publishes_splits: Whether samples can have a split (``prepare.split: published``).
+        requires_all_classes: Whether every split must contain every class.
+        can_download: Whether ``read`` takes ``download: bool``, which is ``prepare.download``.
+    """
+
+    license: str = "not stated"
+    origin: str = ""
+    path_kind: ClassVar[Literal["folder", "table"] | None] = "folder"
+    publishes_splits: ClassVar[bool] = True
+    requires_all_classes: ClassVar[bool] = False
+    can_download: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self, path: Path) -> Listing:
+        """Lists class names and samples, in an order in which neighbors may be related.
+
+        Args:
+            path: ``prepare.path``; an existing folder if ``path_kind`` is folder, unless the source
+                can download it.
+
+        Raises:
+            DataError: Files are missing, or not in the layout of the source.
+        """

@@ -1,0 +1,101 @@
+"""Readers for the tables of published data sets, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.errors import DataError
+
+_REMEDY = "put the published files under prepare.path"
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Non-blank lines, stripped, each with its line number.
+
+    Raises:
+        DataError: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", _REMEDY) from None
+    except UnicodeDecodeError:
+        raise DataError(path, "is not UTF-8 text", _REMEDY) from None
+    lines = enumerate(text.split("\n"), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def read_columns(path: Path, columns: int, separator: str | None = None) -> list[list[str]]:
+    """Rows of a table without quoting; the last column takes the rest of the line.
+
+    Args:
+        path: The table, one row per line.
+        columns: Number of columns.
+        separator: Column separator; None is any whitespace.
+
+    Raises:
+        DataError: The file cannot be read, or a row has fewer columns.
+    """
+    rows = []
+    for number, line in read_lines(path):
+        row = line.split(separator, columns - 1)
+        if len(row) != columns:
+            raise DataError(f"{path}, line {number}", f"{line!r} does not have {columns} columns")
+        rows.append(row)
+    return rows
+
+
+def read_matlab(path: Path, *names: str) -> list[Any]:
+    """Variables of a MATLAB file.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a variable.
+    """
+    import scipy.io
+
+    try:
+        variables = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
+        return [variables[name] for name in names]
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror or error})", _REMEDY) from None
+    except KeyError as error:
+        raise DataError(path, f"has no variable {error}", _REMEDY) from None
+    except Exception as error:  # scipy raises many types for damaged files
+        raise DataError(path, f"is not a MATLAB file ({error})", _REMEDY) from None
+
+
+def parse_index(text: str, first: int, count: int, where: object) -> int:
+    """Converts a published number that counts from ``first`` to an index from 0.
+
+    Raises:
+        DataError: It is not an integer from ``first`` to ``first + count - 1``.
+    """
+    index = int(text) - first if text.isdecimal() else -1
+    if not 0 <= index < count:
+        raise DataError(where, f"{text!r} is not a number from {first} to {first + count - 1}")
+    return index
+
+
+def order_classes(names: Mapping[int, str], first: int, where: object) -> tuple[str, ...]:
+    """Class names in the order of their published numbers.
+
+    Raises:
+        DataError: The numbers are not consecutive from ``first``.
+    """
+    if sorted(names) != list(range(first, first + len(names))):
+        raise DataError(where, f"class numbers are not consecutive from {first}", _REMEDY)
+    return tuple(names[number] for number in sorted(names))
+
+
+def safe_name(name: str, where: object) -> str:
+    """Returns a relative file name unchanged.
+
+    Raises:
+        DataError: It is absolute or contains ``..``.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(where, f"{name!r} is outside the data set's folder")
+    return name

@@ -1,0 +1,303 @@
+"""Published data sets that torchvision downloads and verifies.
+
+Samples are listed from the published files, in their published order and splits.
+"""
+
+from __future__ import annotations
+
+import csv
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.published_files import (
+    order_classes,
+    parse_index,
+    read_columns,
+    read_lines,
+    read_matlab,
+    safe_name,
+)
+from pipeline.errors import DataError
+from pipeline.plugins import SOURCES
+
+_TRAIN_AND_TEST: tuple[SplitName, ...] = ("train", "test")
+
+
+class TorchvisionSource(DataSource):
+    """A data set of ``torchvision.datasets``.
+
+    Attributes:
+        dataset: Class in ``torchvision.datasets``.
+        variants: Keyword arguments of the class, one dictionary per object to open.
+    """
+
+    can_download = True
+    dataset: ClassVar[str]
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+
+    def read(self, path: Path, download: bool = False) -> Listing:
+        """Lists the samples, after downloading them if they are missing and ``download`` is set.
+
+        Raises:
+            DataError: The data set is missing, damaged, not as published, or cannot be downloaded.
+        """
+        return self.list_samples(path, [self._open(path, download, v) for v in self.variants])
+
+    @abstractmethod
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Lists the samples below ``root``; ``opened`` are the torchvision objects."""
+
+    def _open(self, root: Path, download: bool, options: dict[str, Any]) -> Any:
+        import torchvision.datasets  # imports torch, which the other sources do not need
+
+        opener = getattr(torchvision.datasets, self.dataset)
+        put_files = f"put the published files of {self.dataset} there"
+        try:
+            return opener(str(root), download=False, **options)
+        except Exception as error:  # torchvision raises many types for damaged files
+            reason = _message(error)
+        if not download:
+            raise DataError(
+                root,
+                f"{self.dataset} cannot be read ({reason})",
+                f"set prepare.download to true, or {put_files}",
+            )
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            return opener(str(root), download=True, **options)
+        except Exception as error:
+            raise DataError(
+                root,
+                f"{self.dataset} could not be downloaded ({_message(error)})",
+                f"remove partial files and retry, or {put_files}",
+            ) from None
+
+
+def _message(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@dataclass(frozen=True)
+class _EncodedPixels:
+    """Encodes pixels, uint8 [height, width, 3], as PPM."""
+
+    pixels: NDArray[np.uint8]
+
+    def __call__(self) -> bytes:
+        height, width, _ = self.pixels.shape
+        return b"P6 %d %d 255\n" % (width, height) + self.pixels.tobytes()
+
+
+@SOURCES.register("cifar100")
+class CIFAR100(TorchvisionSource):
+    """60,000 images of 32 x 32 pixels with 100 fine labels (Krizhevsky 2009); train and test.
+
+    The files are pickles. torchvision verifies their checksums before it loads them.
+    """
+
+    dataset = "CIFAR100"
+    origin = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    variants = ({"train": True}, {"train": False})
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """One sample per row of the arrays."""
+        samples = []
+        for split, data in zip(_TRAIN_AND_TEST, opened, strict=True):
+            path = root / "cifar-100-python" / split
+            for row, (pixels, label) in enumerate(zip(data.data, data.targets, strict=True)):
+                name = f"{split}/{row:05}.ppm"
+                samples.append(Sample(path, name, label, split, content=_EncodedPixels(pixels)))
+        return opened[0].classes, samples
+
+
+@SOURCES.register("fgvc_aircraft")
+class FGVCAircraft(TorchvisionSource):
+    """10,000 images of 100 aircraft variants (Maji et al., arXiv 1306.5151); train, val, test."""
+
+    dataset = "FGVCAircraft"
+    license = "non-commercial research only"
+    origin = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Reads ``images_variant_<split>.txt``."""
+        data = root / "fgvc-aircraft-2013b" / "data"
+        classes = tuple(line for _, line in read_lines(data / "variants.txt"))
+        samples = []
+        for split in SPLITS:
+            table = data / f"images_variant_{split}.txt"
+            for number, variant in read_columns(table, 2):
+                if variant not in classes:
+                    raise DataError(table, f"{variant!r} is not in variants.txt")
+                path = data / "images" / f"{number}.jpg"
+                samples.append(Sample.below(root, path, classes.index(variant), split))
+        return classes, samples
+
+
+@SOURCES.register("stanford_cars")
+class StanfordCars(TorchvisionSource):
+    """16,185 images of 196 cars (Krause et al., 3dRR 2013); train and test.
+
+    The site of the data set is gone: torchvision only reads it.
+    """
+
+    dataset = "StanfordCars"
+    origin = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
+    variants = ({"split": "train"},)
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Reads the MATLAB annotations."""
+        base = root / "stanford_cars"
+        (names,) = read_matlab(base / "devkit" / "cars_meta.mat", "class_names")
+        classes = tuple(str(name) for name in names)
+        tables = (
+            base / "devkit" / "cars_train_annos.mat",
+            base / "cars_test_annos_withlabels.mat",
+        )
+        samples = []
+        for split, table in zip(_TRAIN_AND_TEST, tables, strict=True):
+            for row in read_matlab(table, "annotations")[0]:
+                path = base / f"cars_{split}" / safe_name(str(row["fname"]), table)
+                label = parse_index(str(row["class"]), 1, len(classes), table)
+                samples.append(Sample.below(root, path, label, split))
+        return classes, samples
+
+
+@SOURCES.register("flowers102")
+class Flowers102(TorchvisionSource):
+    """8,189 images of 102 flowers (Nilsback and Zisserman, ICVGIP 2008); train, val, test."""
+
+    dataset = "Flowers102"
+    origin = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Reads the MATLAB tables; class names are torchvision's, the files only have numbers."""
+        base = root / "flowers-102"
+        classes = tuple(opened[0].classes)
+        (labels,) = read_matlab(base / "imagelabels.mat", "labels")
+        tables = read_matlab(base / "setid.mat", "trnid", "valid", "tstid")
+        samples = []
+        for split, numbers in zip(SPLITS, tables, strict=True):
+            for number in numbers:
+                row = parse_index(str(number), 1, len(labels), base / "setid.mat")
+                label = parse_index(str(labels[row]), 1, len(classes), base / "imagelabels.mat")
+                path = base / "jpg" / f"image_{number:05}.jpg"
+                samples.append(Sample.below(root, path, label, split))
+        return classes, samples
+
+
+@SOURCES.register("oxford_iiit_pet")
+class OxfordIIITPet(TorchvisionSource):
+    """7,349 images of 37 cat and dog breeds (Parkhi et al., CVPR 2012); trainval and test."""
+
+    dataset = "OxfordIIITPet"
+    license = "CC BY-SA 4.0"
+    origin = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Reads the annotation tables: name, breed number, species, breed number in species."""
+        base = root / "oxford-iiit-pet"
+        rows: list[tuple[SplitName, str, int]] = []
+        for split, name in zip(_TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
+            table = base / "annotations" / name
+            for image, number, *_ in read_columns(table, 4):
+                rows.append((split, safe_name(image, table), parse_index(number, 0, 10**6, table)))
+        breeds = {number: name.rpartition("_")[0].replace("_", " ") for _, name, number in rows}
+        classes = order_classes(breeds, 1, base / "annotations")
+        return classes, [
+            Sample.below(root, base / "images" / f"{name}.jpg", number - 1, split)
+            for split, name, number in rows
+        ]
+
+
+@SOURCES.register("food101")
+class Food101(TorchvisionSource):
+    """101,000 images of 101 dishes (Bossard et al., ECCV 2014); train and test.
+
+    Some labels of the training split are wrong on purpose.
+    """
+
+    dataset = "Food101"
+    license = "scientific fair use only; the photographs belong to those who took them"
+    origin = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Reads ``meta/<split>.txt``."""
+        base = root / "food-101"
+        classes = tuple(line for _, line in read_lines(base / "meta" / "classes.txt"))
+        samples = []
+        for split in _TRAIN_AND_TEST:
+            table = base / "meta" / f"{split}.txt"
+            for number, line in read_lines(table):
+                dish = line.partition("/")[0]
+                if dish not in classes:
+                    raise DataError(f"{table}, line {number}", f"{dish!r} is not in classes.txt")
+                path = base / "images" / f"{safe_name(line, table)}.jpg"
+                samples.append(Sample.below(root, path, classes.index(dish), split))
+        return classes, samples
+
+
+# In the order of the numbers in the published files, which have no names.
+_TRAFFIC_SIGNS = tuple(
+    """speed limit 20|speed limit 30|speed limit 50|speed limit 60|speed limit 70|speed limit 80|
+    end of speed limit 80|speed limit 100|speed limit 120|no overtaking|no overtaking by lorries|
+    right of way at the next crossing|priority road|give way|stop|no vehicles|no lorries|no entry|
+    danger|bend to the left|bend to the right|double bend|uneven road|slippery road|
+    road narrows on the right|road works|traffic lights|pedestrians|children|bicycles|snow|
+    wild animals|end of all limits|turn right ahead|turn left ahead|ahead only|ahead or right|
+    ahead or left|keep right|keep left|roundabout|end of no overtaking|
+    end of no overtaking by lorries""".replace("\n    ", "").split("|")
+)
+
+
+@SOURCES.register("gtsrb")
+class GTSRB(TorchvisionSource):
+    """39,270 images of 43 German traffic signs (Stallkamp et al. 2012); train and test.
+
+    A track of 30 training images shows one physical sign, so a track is a group.
+    """
+
+    dataset = "GTSRB"
+    origin = "https://benchmark.ini.rub.de/gtsrb_dataset.html"
+    variants = ({"split": "train"}, {"split": "test"})
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Lists the training folders, and reads the table of the test split."""
+        base, classes = root / "gtsrb", _TRAFFIC_SIGNS
+        samples = []
+        for path in sorted((base / "GTSRB" / "Training").glob("*/*.ppm")):
+            label = parse_index(path.parent.name, 0, len(classes), path)
+            track = f"{path.parent.name}/{path.stem.partition('_')[0]}"
+            samples.append(Sample.below(root, path, label, "train", track))
+        table = base / "GT-final_test.csv"
+        for row in csv.DictReader([line for _, line in read_lines(table)], delimiter=";"):
+            name = safe_name(row.get("Filename") or "", table)
+            path = base / "GTSRB" / "Final_Test" / "Images" / name
+            label = parse_index(row.get("ClassId") or "", 0, len(classes), table)
+            samples.append(Sample.below(root, path, label, "test"))
+        return classes, samples
+
+
+@SOURCES.register("eurosat")
+class EuroSAT(TorchvisionSource):
+    """27,000 satellite images of 64 x 64 pixels, 10 types of land (Helber et al. 2019)."""
+
+    dataset = "EuroSAT"
+    license = "MIT"
+    origin = "https://github.com/phelber/EuroSAT"
+    publishes_splits = False
+
+    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
+        """Class by class, in the order of the numbers in the file names."""
+
+        def order(sample: Sample) -> tuple[int, int, str]:
+            number = sample.path.stem.rpartition("_")[2]  # River_2.jpg comes before River_10.jpg
+            return sample.label, int(number) if number.isdecimal() else 0, sample.path.name
+
+        samples = [Sample.below(root, Path(f), label, None) for f, label in opened[0].samples]
+        return opened[0].classes, sorted(samples, key=order)
