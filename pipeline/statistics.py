@@ -1,4 +1,4 @@
-"""Statistics of measurements: paired accuracy drops and latency ratios with 95 % intervals."""
+"""Statistics: accuracy drops and latency ratios with 95 % intervals, and tests over seeds."""
 
 from __future__ import annotations
 
@@ -42,6 +42,24 @@ class LatencyRatio:
     high: float
 
 
+@dataclass(frozen=True)
+class PairedTTest:
+    """A paired t test over seeds.
+
+    Attributes:
+        difference: Mean of method minus baseline.
+        low: Lower end of the 95 % confidence interval of ``difference``.
+        high: Upper end of the interval.
+        p: Two-sided p value. None, as the interval, with fewer than two seeds or if all differences
+            are equal.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
 def paired_drop(
     reference_correct: NDArray[np.bool_], candidate_correct: NDArray[np.bool_]
 ) -> AccuracyDrop:
@@ -75,9 +93,7 @@ def paired_drop(
     return AccuracyDrop(100 * (lost - gained) / images, 100 * low, 100 * high, lost, gained, images)
 
 
-def paired_ratio(
-    ratios: Sequence[float], reference: Sequence[float] | None = None
-) -> LatencyRatio:
+def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = None) -> LatencyRatio:
     """Summarizes latency ratios of several rounds.
 
     The value is the geometric mean; the interval is Student's t interval of the logarithms.
@@ -109,6 +125,44 @@ def paired_ratio(
 def relative_half_width(ratio: LatencyRatio) -> float:
     """Half of the 95 % interval, as a fraction of the ratio."""
     return (ratio.high - ratio.low) / 2 / ratio.value
+
+
+def paired_t_test(method: Sequence[float], baseline: Sequence[float]) -> PairedTTest:
+    """Compares the results of two methods, one per seed, in the same order of seeds."""
+    from scipy import stats
+
+    differences = np.subtract(method, baseline)
+    mean = float(differences.mean())
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return PairedTTest(mean, None, None, None)
+    margin = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
+    p = float(stats.ttest_rel(method, baseline).pvalue)
+    return PairedTTest(mean, mean - margin, mean + margin, p)
+
+
+def mcnemar(method_correct: NDArray[np.bool_], baseline_correct: NDArray[np.bool_]) -> float:
+    """Two-sided p value of McNemar's exact test.
+
+    Args:
+        method_correct: Whether the method is correct, bool [n].
+        baseline_correct: Whether the baseline is correct, bool [n], in the same order.
+    """
+    from scipy.stats import binomtest
+
+    gained = int(np.sum(method_correct & ~baseline_correct))
+    lost = int(np.sum(~method_correct & baseline_correct))
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction of p values for multiple tests; None stays None."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None and math.isfinite(p))
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        corrected[i] = largest
+    return corrected
 
 
 def _difference_interval(lost: int, gained: int, images: int) -> tuple[float, float]:

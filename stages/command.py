@@ -154,6 +154,8 @@ class _Stage:
             if writer and not error.remedy:
                 message += f"; run `finch {writer.replace('_', '-')}` (or `dvc repro`)"
             _fail(name, message, 1, debug)
+        except BrokenPipeError:  # the output goes to a pager that was closed; Click exits silently
+            raise
         except Exception as error:  # whatever it is: one line and an exit code
             detail = " ".join(str(error).split())
             message = f"{type(error).__name__}: {detail}; --debug shows the traceback"

@@ -1,20 +1,30 @@
-"""Distillation methods on equal terms."""
+"""Comparison of distillation methods."""
 
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pipeline.params import Compare
 from stages.command import Context, stage
 from stages.console import track
 
+if TYPE_CHECKING:
+    from pipeline.compare.comparison import FinishedRun
+
 
 @stage(
-    reads="data/prepared/, data/teacher_logits/, models/teacher/",
-    writes="reports/compare.json, .md, .html and compare_runs.csv; finished runs stay in "
+    reads="compare.yaml, data/prepared/, data/teacher_logits/, models/teacher/",
+    writes="reports/compare.json, .md, .html and compare_runs.csv; finished runs are kept in "
     ".finch/compare/",
     resumable=True,
+    config=Compare,
 )
-def compare(context: Context) -> None:
-    """Tune, train and judge the methods that compare.entries lists.
+def compare(context: Context, config: Compare) -> None:
+    """Tune, train and compare distillation methods with the same budget.
 
-    May be interrupted and started again at any time, and started several times side by side: a run
-    that is done is never done again.
+    Can be interrupted and restarted at any time, and run several times in parallel: a finished run
+    is never trained again.
     """
     from dataclasses import asdict
     from functools import partial
@@ -22,8 +32,8 @@ def compare(context: Context) -> None:
     import numpy as np
     import torch
 
-    from pipeline.compare.analysis import judge
-    from pipeline.compare.comparison import Done, run_comparison
+    from pipeline.compare.analysis import analyze
+    from pipeline.compare.comparison import run_comparison
     from pipeline.compare.runs import ComparisonSetup, RunStore
     from pipeline.data.prepared import open_prepared
     from pipeline.data.split import stratify
@@ -31,50 +41,33 @@ def compare(context: Context) -> None:
     from pipeline.logit_cache import cache_key, open_logit_cache, open_packed_views
     from pipeline.measure.accuracy import score
     from pipeline.measure.host import describe_host
-    from pipeline.models.classifier import load_classifier
-    from pipeline.models.head import read_head_weights
+    from pipeline.models.classifier import load_classifier, read_head_weights
     from pipeline.report.comparison import as_markdown, as_page, write_runs
     from pipeline.training.device import prepare_torch
     from pipeline.training.teacher import CachedTeacher
     from pipeline.training.validation import compute_logits
 
-    params, place = context.params, context.place
+    params, paths = context.params, context.paths
+    config.check_entries(params.distill)
     device = prepare_torch(params.run)
-    data = open_prepared(place.prepared)
-    teacher, record = load_classifier(place.teacher, device)
+    data = open_prepared(paths.prepared)
+    teacher, record = load_classifier(paths.teacher, device)
     key = cache_key(record["weights_sha256"], data, params.views)
-    labels = data.split("train").labels
-    equal = np.ones(params.compare.folds)
-    answers = CachedTeacher(
-        open_logit_cache(place.teacher_logits, key), open_packed_views(place.teacher_logits)
+    logits = open_logit_cache(paths.teacher_logits, key)
+    equal = np.ones(config.folds)
+    setup = ComparisonSetup(
+        compare=config,
+        distill=params.distill,
+        data=data,
+        teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits)),
+        head_weights=partial(read_head_weights, paths.teacher),
+        cache_key=key,
+        views=params.views,
+        folds=stratify(data.split("train").labels, equal, config.fold_block, params.prepare.seed),
+        device=device,
     )
-    bench = ComparisonSetup(
-        data,
-        answers,
-        partial(read_head_weights, place.teacher),
-        key,
-        params.views,
-        stratify(labels, equal, params.compare.fold_block, params.prepare.seed),
-        device,
-    )
-    store = RunStore(place.compared)
-
-    def log(done: Done) -> None:
-        trial = ", ".join(f"{k} = {v}" for k, v in done.run.setting.items())
-        context.log.info(
-            "%d/%d %s (%s), %s: %.1f %%, %.0f s; about %s left",
-            done.number,
-            done.total,
-            done.run.entry,
-            trial or "nothing to set",
-            "trial" if done.run.fold is not None else f"seed {done.run.seed}",
-            100 * done.record["val_accuracy"],
-            done.record["seconds"],
-            _as_time(done.seconds_left),
-        )
-
-    finals = run_comparison(params.compare, params.distill, bench, store, track=track, on_done=log)
-    val_logits = compute_logits(teacher, data.split("val"), device)
+    store = RunStore(paths.comparison_runs)
+    finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
     test = data.split("test")
     facts = {
         "data": {"source": data.info["source"], "fingerprint": data.fingerprint},
@@ -85,19 +78,29 @@ def compare(context: Context) -> None:
         "recipe": params.distill.model_dump(),
         "host": asdict(describe_host()),
         "torch": torch.__version__,
-        **judge(params.compare, params.distill, bench, store, finals, val_logits),
+        **analyze(setup, store, finals, compute_logits(teacher, data.split("val"), device)),
     }
-    write_json(place.reports / "compare.json", facts)
+    write_json(paths.reports / "compare.json", facts)
     for name, text in (("compare.md", as_markdown(facts)), ("compare.html", as_page(facts))):
-        with whole_file(place.reports / name) as temporary:
+        with whole_file(paths.reports / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    write_runs(place.reports / "compare_runs.csv", facts)
+    write_runs(paths.reports / "compare_runs.csv", facts)
     context.log.info("wrote reports/compare.json, .md, .html and compare_runs.csv")
 
 
-def _as_time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+def _log(log: logging.Logger, finished: FinishedRun) -> None:
+    run, minutes = finished.run, round(finished.seconds_left / 60)
+    log.info(
+        "%d/%d %s (%s), %s: %.1f %%, %.0f s; about %s left",
+        finished.number,
+        finished.total,
+        run.entry,
+        ", ".join(f"{key} = {value}" for key, value in run.setting.items()) or "nothing tuned",
+        f"seed {run.seed}" if run.fold is None else f"trial, fold {run.fold}",
+        100 * finished.record["val_accuracy"],
+        finished.record["seconds"],
+        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min",
+    )
 
 
 if __name__ == "__main__":

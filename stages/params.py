@@ -56,8 +56,10 @@ def _only(values: dict[str, Any], section: str) -> dict[str, Any]:
     """The values of one section, below the same keys as in the file."""
     inner: Any = values
     for name in section.split("."):
+        if not isinstance(inner, dict):
+            raise ParameterError(f"--section {section}", f"{name!r} is below a value")
         try:
-            inner = inner[one_of(name, inner if isinstance(inner, dict) else (), "parameter")]
+            inner = inner[one_of(name, inner, "parameter")]
         except ValueError as error:
             raise ParameterError(f"--section {section}", str(error)) from None
     for name in reversed(section.split(".")):

@@ -1,1 +1,1 @@
-"""Distillation methods on equal terms."""
+"""Comparison of distillation methods with the same budget."""

@@ -1,4 +1,4 @@
-"""Judges finished runs on the test split, and tests the methods against each other."""
+"""Evaluates finished runs on the test split, and tests the methods against baselines."""
 
 from __future__ import annotations
 
@@ -9,67 +9,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compare.confusion import accuracy_inside, most_confused
+from pipeline.compare.confusion import accuracy_in_pairs, most_confused
 from pipeline.compare.plan import Run, trials_of
-from pipeline.compare.runs import ComparisonSetup, RunStore, finished, held_out_accuracy
-from pipeline.compare.statistics import holm, mcnemar, paired_seeds
+from pipeline.compare.runs import ComparisonSetup, RunStore, held_out_accuracy
 from pipeline.measure.accuracy import correct, score
-from pipeline.params import Compare, Distill, Entry
+from pipeline.statistics import holm, mcnemar, paired_t_test
 
 
-def judge(
-    compare: Compare,
-    distill: Distill,
-    bench: ComparisonSetup,
+def analyze(
+    setup: ComparisonSetup,
     store: RunStore,
     finals: dict[str, list[Run]],
     teacher_val_logits: NDArray[np.floating],
 ) -> dict[str, Any]:
-    """Reads the test split, once, when nothing is left to choose.
+    """Evaluates the final runs. Reads the test split, so call it when all is trained.
 
     Args:
-        compare: What was compared.
-        distill: The common recipe.
-        bench: What the runs had in common.
-        store: Where they are kept.
-        finals: As ``run_comparison`` returned them.
-        teacher_val_logits: [n, classes], the teacher's, of the validation split.
+        setup: What the runs share.
+        store: Their results.
+        finals: Final runs by entry, as ``run_comparison`` returns them.
+        teacher_val_logits: The teacher's logits on the validation split, [n, classes].
 
     Returns:
-        JSON-ready: the confused pairs, and per entry its trials, runs, means and tests.
+        JSON value: the confused pairs, and for each entry its trials, runs, means and tests.
     """
-    data = bench.data
+    data, compare = setup.data, setup.compare
     labels = data.split("test").labels
     pairs = most_confused(teacher_val_logits, data.split("val").labels, compare.confused_pairs)
-    logits = {
-        name: [store.test_logits(bench.name_of(run), bench) for run in runs]
-        for name, runs in finals.items()
-    }
-    right = {name: [correct(each, labels) for each in every] for name, every in logits.items()}
-    entries = []
+    entries, is_correct = [], {}
     for entry in compare.entries:
-        runs = []
-        for run, answers in zip(finals[entry.name], logits[entry.name], strict=True):
-            record = finished(run, bench, store)
-            scored = score(answers, labels)
-            runs.append(
-                {
-                    "seed": run.seed,
-                    "val_accuracy": record["val_accuracy"],
-                    "accuracy": scored.accuracy,
-                    "balanced_accuracy": scored.balanced_accuracy,
-                    "inside_pairs": accuracy_inside(answers, labels, pairs),
-                    "epoch": record["epoch"],
-                    "seconds": record["seconds"],
-                    "class_order": record["class_order"],
-                }
-            )
+        keys = [setup.key_of(run) for run in finals[entry.name]]
+        logits = [store.test_logits(key, setup) for key in keys]
+        is_correct[entry.name] = [correct(each, labels) for each in logits]
+        runs = [
+            _run_figures(store.finished(key), each, labels, pairs)
+            for key, each in zip(keys, logits, strict=True)
+        ]
         entries.append(
             {
                 "name": entry.name,
                 "set": entry.set,
                 "setting": finals[entry.name][0].setting,
-                "trials": _trials(entry, distill, compare, bench, store),
+                "trials": [
+                    {"setting": t[0].setting, "accuracy": held_out_accuracy(t, setup, store)}
+                    for t in trials_of(entry, compare, setup.distill)
+                ],
                 "runs": runs,
                 **{
                     figure: _mean_and_deviation([run[figure] for run in runs])
@@ -77,8 +61,8 @@ def judge(
                 },
             }
         )
-    for rival in compare.against:
-        _test_against(rival, entries, right)
+    for baseline in compare.against:
+        _test_against(baseline, entries, is_correct)
     return {
         "confused_pairs": [[data.classes[a], data.classes[b]] for a, b in pairs],
         "test_images": len(labels),
@@ -86,38 +70,40 @@ def judge(
     }
 
 
+def _run_figures(
+    record: dict[str, Any],
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    pairs: list[tuple[int, int]],
+) -> dict[str, Any]:
+    accuracy = score(logits, labels)
+    kept = ("seed", "val_accuracy", "epoch", "seconds", "class_order")
+    return {
+        **{name: record[name] for name in kept},
+        "accuracy": accuracy.accuracy,
+        "balanced_accuracy": accuracy.balanced_accuracy,
+        "inside_pairs": accuracy_in_pairs(logits, labels, pairs),
+    }
+
+
 def _test_against(
-    rival: str, entries: list[dict[str, Any]], right: dict[str, list[NDArray[np.bool_]]]
+    baseline: str, entries: list[dict[str, Any]], is_correct: dict[str, list[NDArray[np.bool_]]]
 ) -> None:
-    """Adds to every other entry how it stands to the rival."""
-    others = [entry for entry in entries if entry["name"] != rival]
-    of_rival = next(entry for entry in entries if entry["name"] == rival)
-    tests = [
-        paired_seeds(
-            [run["accuracy"] for run in entry["runs"]],
-            [run["accuracy"] for run in of_rival["runs"]],
-        )
-        for entry in others
-    ]
+    """Adds the tests against a baseline to every other entry."""
+    others = [entry for entry in entries if entry["name"] != baseline]
+    reference = next(entry for entry in entries if entry["name"] == baseline)
+    tests = [paired_t_test(_accuracies(entry), _accuracies(reference)) for entry in others]
     for entry, test, corrected in zip(others, tests, holm([t.p for t in tests]), strict=True):
-        images = [
-            mcnemar(ours, theirs)
-            for ours, theirs in zip(right[entry["name"]], right[rival], strict=True)
-        ]
-        entry.setdefault("against", {})[rival] = {
+        by_seed = zip(is_correct[entry["name"]], is_correct[baseline], strict=True)
+        entry.setdefault("against", {})[baseline] = {
             **asdict(test),
             "p_holm": corrected,
-            "mcnemar": images,
+            "mcnemar": [mcnemar(method, other) for method, other in by_seed],
         }
 
 
-def _trials(
-    entry: Entry, distill: Distill, compare: Compare, bench: ComparisonSetup, store: RunStore
-) -> list[dict[str, Any]]:
-    return [
-        {"setting": runs[0].setting, "accuracy": held_out_accuracy(runs, bench, store)}
-        for runs in trials_of(entry, distill, compare)
-    ]
+def _accuracies(entry: dict[str, Any]) -> list[float]:
+    return [run["accuracy"] for run in entry["runs"]]
 
 
 def _mean_and_deviation(values: list[float | None]) -> dict[str, float | None]:

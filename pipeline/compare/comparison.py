@@ -1,4 +1,4 @@
-"""Tunes every method with one budget, and trains the chosen settings with several seeds."""
+"""Tunes every entry with the same budget, and trains the selected settings with several seeds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import numpy as np
 
 from pipeline.compare.plan import Run, finals_of, trials_of
 from pipeline.compare.runs import ComparisonSetup, RunStore, held_out_accuracy, train_run
-from pipeline.errors import ParameterError
-from pipeline.params import Compare, Distill
 from pipeline.progress import Track, silent
 
 
 @dataclass(frozen=True)
-class Done:
-    """A run that has just been finished.
+class FinishedRun:
+    """A run that this process just trained.
 
     Attributes:
-        run: Which one.
-        record: What it came to.
-        number: Its place among all runs, from 1.
-        total: All runs of the comparison.
-        seconds_left: Estimated from the seconds per epoch so far.
+        run: The run.
+        record: Its record, see ``train_run``.
+        number: Number of finished runs, including those of other processes.
+        total: Number of runs of the comparison.
+        seconds_left: Estimate by the seconds per epoch so far.
     """
 
     run: Run
@@ -35,112 +33,94 @@ class Done:
 
 
 def run_comparison(
-    compare: Compare,
-    distill: Distill,
-    bench: ComparisonSetup,
+    setup: ComparisonSetup,
     store: RunStore,
     *,
     track: Track = silent,
-    on_done: Callable[[Done], None] = lambda done: None,
+    on_finished: Callable[[FinishedRun], None] = lambda finished: None,
 ) -> dict[str, list[Run]]:
-    """Trains what is not there yet: first all trials, then the final runs.
+    """Trains all runs that are not finished yet: first the trials, then the final runs.
 
-    Any number of processes may do this in one folder at once: each takes runs that no other holds,
-    and waits at the end for those that another one does.
+    Any number of processes can do so in one folder at once. Each trains runs that no other process
+    has locked, and waits at the end for those that are locked.
 
     Returns:
         The final runs of every entry, by its name.
 
     Raises:
-        ParameterError: There are no entries.
         TrainingError: A loss is not finite.
     """
-    if not compare.entries:
-        raise ParameterError("compare.entries", "is empty", "list the methods to compare")
-    trials = {entry.name: trials_of(entry, distill, compare) for entry in compare.entries}
-    first = [run for settings in trials.values() for runs in settings for run in runs]
-    finals = len(trials) * compare.seeds
-    epochs = sum(run.distill.epochs for run in first) + finals * distill.epochs
-    worker = _Worker(bench, store, len(first) + finals, epochs, on_done)
-    steps = track(_both(worker, trials, compare, distill), "comparing", worker.total)
-    for _ in steps:
+    comparison = _Comparison(setup, store, on_finished)
+    for _ in track(comparison.run(), "comparing", comparison.total):
         pass
-    return _finals(compare, distill, trials, bench, store)
+    return comparison.finals
 
 
-def _both(
-    worker: _Worker, trials: dict[str, list[list[Run]]], compare: Compare, distill: Distill
-) -> Iterator[None]:
-    yield from worker.finish(
-        [run for settings in trials.values() for runs in settings for run in runs]
-    )
-    finals = _finals(compare, distill, trials, worker.bench, worker.store)
-    # Seed by seed, so that a comparison that is cut short has something of every entry.
-    yield from worker.finish([runs[s] for s in range(compare.seeds) for runs in finals.values()])
-
-
-class _Worker:
-    """Trains runs that nobody else trains, and keeps the time."""
+class _Comparison:
+    """The runs of a comparison, and the time that they take."""
 
     def __init__(
         self,
-        bench: ComparisonSetup,
+        setup: ComparisonSetup,
         store: RunStore,
-        total: int,
-        epochs: int,
-        on_done: Callable[[Done], None],
+        on_finished: Callable[[FinishedRun], None],
     ) -> None:
-        self.bench, self.store, self.on_done = bench, store, on_done
-        self.number, self.total, self.epochs_left = 0, total, epochs
+        self.setup, self.store, self.on_finished = setup, store, on_finished
+        compare, distill = setup.compare, setup.distill
+        self.trials = {entry.name: trials_of(entry, compare, distill) for entry in compare.entries}
+        self.trial_runs = [
+            run for settings in self.trials.values() for runs in settings for run in runs
+        ]
+        self.finals: dict[str, list[Run]] = {}
+        finals = len(compare.entries) * compare.seeds
+        self.number, self.total = 0, len(self.trial_runs) + finals
+        trial_epochs = sum(run.distill.epochs for run in self.trial_runs)
+        self.epochs_left = trial_epochs + finals * distill.epochs
         self.epochs_done, self.seconds = 0, 0.0
 
-    def finish(self, runs: list[Run]) -> Iterator[None]:
-        held = []
+    def run(self) -> Iterator[None]:
+        """Finishes all runs; yields after each."""
+        yield from self._finish(self.trial_runs)
+        self.finals = self._select_settings()
+        seeds = range(self.setup.compare.seeds)
+        # Seed by seed, so that an interrupted comparison has results of every entry.
+        yield from self._finish([runs[seed] for seed in seeds for runs in self.finals.values()])
+
+    def _select_settings(self) -> dict[str, list[Run]]:
+        setup, finals = self.setup, {}
+        for entry in setup.compare.entries:
+            settings = self.trials[entry.name]
+            accuracies = [held_out_accuracy(runs, setup, self.store) for runs in settings]
+            best = settings[int(np.argmax(accuracies))][0].setting
+            finals[entry.name] = finals_of(entry, best, setup.compare, setup.distill)
+        return finals
+
+    def _finish(self, runs: list[Run]) -> Iterator[None]:
+        locked = []
         for run in runs:
-            if self._settle(run, wait=False):
+            if self._try_run(run, wait=False):
                 yield
             else:
-                held.append(run)
-        for run in held:
-            self._settle(run, wait=True)
+                locked.append(run)
+        for run in locked:
+            self._try_run(run, wait=True)
             yield
 
-    def _settle(self, run: Run, *, wait: bool) -> bool:
-        """True once the run is finished, by whomever; False when another process holds it."""
-        name = self.bench.name_of(run)
-        record = self.store.read(name)
-        if record is None:
-            with self.store.claim(name, wait=wait) as is_ours:
-                if not is_ours:
+    def _try_run(self, run: Run, *, wait: bool) -> bool:
+        """Trains a run unless it is finished; false if another process has locked it."""
+        key, trained = self.setup.key_of(run), None
+        if self.store.read(key) is None:
+            with self.store.claim(key, wait=wait) as is_locked_here:
+                if not is_locked_here:
                     return False
-                record = self.store.read(name)
-                if record is None:
-                    record = train_run(run, self.bench, self.store)
-                    self.epochs_done += run.distill.epochs
-                    self.seconds += record["seconds"]
-                    self._count(run, record, is_new=True)
-                    return True
-        self._count(run, record, is_new=False)
-        return True
-
-    def _count(self, run: Run, record: dict[str, Any], *, is_new: bool) -> None:
+                # Another process may have finished it before the lock was acquired.
+                if self.store.read(key) is None:
+                    trained = train_run(run, self.setup, self.store)
         self.number += 1
         self.epochs_left -= run.distill.epochs
-        if is_new:
+        if trained is not None:
+            self.epochs_done += run.distill.epochs
+            self.seconds += trained["seconds"]
             left = self.epochs_left * self.seconds / self.epochs_done
-            self.on_done(Done(run, record, self.number, self.total, left))
-
-
-def _finals(
-    compare: Compare,
-    distill: Distill,
-    trials: dict[str, list[list[Run]]],
-    bench: ComparisonSetup,
-    store: RunStore,
-) -> dict[str, list[Run]]:
-    finals = {}
-    for entry in compare.entries:
-        settings = trials[entry.name]
-        best = int(np.argmax([held_out_accuracy(runs, bench, store) for runs in settings]))
-        finals[entry.name] = finals_of(entry, settings[best][0].setting, distill, compare)
-    return finals
+            self.on_finished(FinishedRun(run, trained, self.number, self.total, left))
+        return True

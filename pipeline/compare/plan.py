@@ -1,27 +1,25 @@
-"""Which runs a comparison consists of."""
+"""The training runs that a comparison consists of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.files import hash_value
-from pipeline.logit_cache import CacheKey
-from pipeline.params import Compare, Distill, Entry
+from pipeline.params import Compare, CompareEntry, Distill
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training.
+    """One training run.
 
     Attributes:
-        entry: Name of the method.
-        setting: What the entry tries, by key below ``distill``.
-        distill: The recipe with everything put in.
-        seed: Of initial weights and batches.
-        fold: The part of the training split that is held out and judged; None for a final run,
-            which learns from all of it.
+        entry: Name of the method's entry.
+        setting: Tuned values, by key below ``distill``.
+        distill: The complete recipe.
+        seed: Seed of initial weights and batches.
+        fold: Fold of the training split that is held out for validation; None for a final run,
+            which trains on the whole split.
     """
 
     entry: str
@@ -30,27 +28,12 @@ class Run:
     seed: int
     fold: int | None
 
-    def key(
-        self, cache: CacheKey, folds: Sequence[Sequence[int]], first_weights: str | None = None
-    ) -> str:
-        """Names the outcome: the same for two runs only if they would train the same weights.
 
-        Args:
-            cache: Of the logits that are distilled; it stands for teacher, data and views.
-            folds: Images per fold.
-            first_weights: SHA-256 of the file that the student starts from, if it does.
-        """
-        held_out = None if self.fold is None else list(folds[self.fold])
-        # A file counts by what is in it, wherever it lies.
-        recipe = {**_bearing(self.distill), "weights": first_weights}
-        return hash_value([vars(cache), recipe, self.seed, held_out])
-
-
-def trials_of(entry: Entry, distill: Distill, compare: Compare) -> list[list[Run]]:
-    """The tuning of an entry: each of its settings, on the same folds with the same seed.
+def trials_of(entry: CompareEntry, compare: Compare, distill: Distill) -> list[list[Run]]:
+    """The tuning runs of an entry, all with the same seed and folds.
 
     Returns:
-        Per setting, a run for each fold that is held out.
+        For each setting, one run per held-out fold.
     """
     epochs = {"epochs": compare.trial_epochs} if compare.trial_epochs else {}
     trials = []
@@ -62,25 +45,16 @@ def trials_of(entry: Entry, distill: Distill, compare: Compare) -> list[list[Run
 
 
 def finals_of(
-    entry: Entry, setting: Mapping[str, Any], distill: Distill, compare: Compare
+    entry: CompareEntry, setting: Mapping[str, Any], compare: Compare, distill: Distill
 ) -> list[Run]:
-    """The runs that count, one a seed, with the setting that tuning chose.
+    """The final runs of an entry with its selected setting, one per seed.
 
-    A random class order is another one with every seed: what is judged is not one lucky order.
+    A random class order differs between seeds, so that the result is not that of one order.
     """
     recipe = distill.changed({**entry.set, **setting})
+    is_random = recipe.class_order.kind == "random"
     recipes = [
-        recipe.changed({"class_order.seed": seed})
-        if recipe.class_order.kind == "random"
-        else recipe
+        recipe.changed({"class_order.seed": seed}) if is_random else recipe
         for seed in range(compare.seeds)
     ]
     return [Run(entry.name, dict(setting), r, seed, None) for seed, r in enumerate(recipes)]
-
-
-def _bearing(distill: Distill) -> dict[str, Any]:
-    """The recipe without the options of the methods that it does not use."""
-    recipe = distill.model_dump()
-    methods = Distill.model_fields["method"].annotation.__args__  # type: ignore[union-attr]
-    unused = set(methods) - {distill.method}
-    return {key: value for key, value in recipe.items() if key not in unused}

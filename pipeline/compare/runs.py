@@ -1,4 +1,4 @@
-"""Trains the runs of a comparison and keeps what came of them."""
+"""Trains the runs of a comparison and stores their results."""
 
 from __future__ import annotations
 
@@ -16,74 +16,97 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline import losses
 from pipeline.compare.plan import Run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, ParameterError
-from pipeline.files import hash_file, read_json, whole_file
+from pipeline.files import hash_file, hash_value, read_json, whole_file
 from pipeline.logit_cache import CacheKey
+from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import start_classifier
-from pipeline.params import Views
+from pipeline.params import Compare, Distill, Views
+from pipeline.plugins import LOSSES
 from pipeline.training.loop import train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 from pipeline.training.validation import compute_logits
 
 
 @dataclass(frozen=True)
 class ComparisonSetup:
-    """What all runs have in common.
+    """What all runs share.
 
     Attributes:
+        compare: Entries and tuning budget.
+        distill: Recipe that the entries change.
         data: The prepared splits.
-        teacher: The teacher's answers on the training split, and its views where they are packed.
-        head: Gives the weights [classes, features] of the teacher's classifier layer.
-        cache: The key that they are kept under.
-        views: The recipe that they were made with.
-        folds: Places in the training split, per fold.
-        device: Where to train.
+        teacher: Cached logits of the training split, and its views if they are packed.
+        head_weights: Returns the weights of the teacher's classifier layer, [classes, features].
+        cache_key: Key of the logit cache; it identifies teacher, data and views.
+        views: Augmentation of the cached views.
+        folds: Indices into the training split, per fold.
+        device: Training device.
     """
 
+    compare: Compare
+    distill: Distill
     data: PreparedData
     teacher: CachedTeacher
-    head: Callable[[], NDArray[np.floating]]
-    cache: CacheKey
+    head_weights: Callable[[], NDArray[np.floating]]
+    cache_key: CacheKey
     views: Views
     folds: list[NDArray[np.int64]]
     device: torch.device
 
-    def name_of(self, run: Run) -> str:
-        """The run's key.
+    def key_of(self, run: Run) -> str:
+        """Hash of all that determines the run's weights; equal for two runs if these are equal.
 
         Raises:
-            ParameterError: The file that its student starts from cannot be read.
+            ParameterError: The file of initial weights cannot be read.
         """
+        # The options of other methods have no effect.
+        unused = set(LOSSES.names()) - {run.distill.method}
+        recipe = {k: v for k, v in run.distill.model_dump().items() if k not in unused}
+        # A file of initial weights counts by its content, not by its path.
         file = run.distill.weights
-        first_weights = _hash_once(file) if file is not None else None
-        return run.key(self.cache, [fold.tolist() for fold in self.folds], first_weights)
+        recipe["weights"] = _hash_once(file) if file is not None else None
+        held_out = None if run.fold is None else self.folds[run.fold].tolist()
+        return hash_value([vars(self.cache_key), recipe, run.seed, held_out])
 
 
 @dataclass(frozen=True)
 class RunStore:
-    """Finished runs, a folder each; a run that is there is never trained again."""
+    """Finished runs, one folder per key. A finished run is never trained again."""
 
     folder: Path
 
-    def read(self, name: str) -> dict[str, Any] | None:
-        """What a finished run came to (see ``train_run``); None if it is not finished."""
-        path = self.folder / name / "model.json"
+    def read(self, key: str) -> dict[str, Any] | None:
+        """The record of a finished run (see ``train_run``); None if it is not finished."""
+        path = self.folder / key / "model.json"
         return read_json(path) if path.is_file() else None
 
+    def finished(self, key: str) -> dict[str, Any]:
+        """As ``read``, for a run that was finished before.
+
+        Raises:
+            ArtefactError: It was deleted meanwhile.
+        """
+        record = self.read(key)
+        if record is None:
+            path = self.folder / key
+            raise ArtefactError(path, "was deleted during the comparison", "run it again")
+        return record
+
     @contextmanager
-    def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Holds a run against other processes in the same folder, also if this one is killed.
+    def claim(self, key: str, *, wait: bool) -> Iterator[bool]:
+        """Locks a run against other processes; the lock of a killed process is released.
 
         Yields:
-            False when another process holds it and ``wait`` is false.
+            False if another process holds the lock and ``wait`` is false.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / f"{name}.lock")
+        lock = filelock.FileLock(self.folder / f"{key}.lock")
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except filelock.Timeout:
@@ -94,101 +117,84 @@ class RunStore:
         finally:
             lock.release()
 
-    def test_logits(self, name: str, bench: ComparisonSetup) -> NDArray[np.float32]:
-        """The run's logits float32 [n, classes] on the test split, computed once.
+    def test_logits(self, key: str, setup: ComparisonSetup) -> NDArray[np.float32]:
+        """The run's logits on the test split, float32 [n, classes]; computed once.
 
         Raises:
             ArtefactError: The run is not finished, or a file is damaged.
         """
-        path = self.folder / name / "test_logits.npy"
+        path = self.folder / key / "test_logits.npy"
         if not path.is_file():
-            model, _ = load_classifier(self.folder / name, bench.device)
-            logits = compute_logits(model, bench.data.split("test"), bench.device)
+            model, _ = load_classifier(self.folder / key, setup.device)
+            logits = compute_logits(model, setup.data.split("test"), setup.device)
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, logits)
         try:
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
         except (ValueError, EOFError, OSError) as error:
-            raise ArtefactError(path, f"is damaged ({error})", "delete it, run again") from None
+            raise ArtefactError(path, f"is damaged ({error})", "delete it and run again") from None
 
 
-def train_run(run: Run, bench: ComparisonSetup, store: RunStore) -> dict[str, Any]:
-    """Trains a run and keeps its weights and figures.
+def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, Any]:
+    """Trains a run and stores its weights and record.
 
-    A trial is judged on the fold that was held out, a final run on the validation split; the test
-    split is not read.
+    A trial is validated on the held-out fold, a final run on the validation split. The test split
+    is not read.
 
     Returns:
-        ``model.json``: among others ``val_accuracy`` of the kept weights, and ``seconds``.
+        Content of ``model.json``, with ``val_accuracy`` of the kept weights, and ``seconds``.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    data = bench.data
+    data, recipe, folds = setup.data, run.distill, setup.folds
     train_split = data.split("train")
     if run.fold is None:
-        places, judged_on = None, data.split("val")
+        indices, val_split = None, data.split("val")
     else:
-        places = np.sort(np.concatenate([f for k, f in enumerate(bench.folds) if k != run.fold]))
-        judged_on = train_split.only(bench.folds[run.fold])
+        indices = np.sort(np.concatenate([f for k, f in enumerate(folds) if k != run.fold]))
+        val_split = train_split.only(folds[run.fold])
     order = order_classes(
-        run.distill.class_order,
+        recipe.class_order,
         train_split.labels,
-        bench.teacher.logits,
+        setup.teacher.logits,
         classes=data.classes,
-        head=bench.head,
+        head=setup.head_weights,
+    )
+    loss = build_loss(
+        recipe.method,
+        recipe.loss_options,
+        num_classes=len(data.classes),
+        class_order=order,
+        label_smoothing=recipe.label_smoothing,
     )
     torch.manual_seed(run.seed)
     started = time.perf_counter()
-    trained = train(
-        start_classifier(run.distill, data.classes, data.image_size),
-        losses.build(run.distill, len(data.classes), order),
-        run.distill,
-        train_split,
-        judged_on,
-        bench.views,
-        device=bench.device,
-        seed=run.seed,
-        teacher=bench.teacher,
-        places=places,
-    )
+    task = TrainingTask(recipe, loss, train_split, val_split, setup.views, setup.teacher, indices)
+    student = start_classifier(recipe, data.classes, data.image_size)
+    result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {
         "entry": run.entry,
         "setting": run.setting,
         "seed": run.seed,
         "fold": run.fold,
-        "val_accuracy": trained.best.val_accuracy,
-        "epoch": trained.best.epoch,
-        "loss": trained.best.loss,
-        "parts": trained.best.parts,
+        "val_accuracy": result.best.val_accuracy,
+        "epoch": result.best.epoch,
+        "loss": result.best.loss,
         "seconds": time.perf_counter() - started,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "class_order": order,
-        "recipe": run.distill.model_dump(),
+        "recipe": recipe.model_dump(),
     }
-    name = bench.name_of(run)
-    save_classifier(store.folder / name, trained.model, record)
+    save_classifier(store.folder / setup.key_of(run), result.model, record)
     return record
 
 
-def held_out_accuracy(runs: Sequence[Run], bench: ComparisonSetup, store: RunStore) -> float:
-    """Mean accuracy of finished trials of one setting, each on the fold that it held out."""
-    return statistics.fmean(finished(run, bench, store)["val_accuracy"] for run in runs)
-
-
-def finished(run: Run, bench: ComparisonSetup, store: RunStore) -> dict[str, Any]:
-    """What a run came to that must be there by now.
-
-    Raises:
-        ArtefactError: It is not.
-    """
-    record = store.read(bench.name_of(run))
-    if record is None:
-        raise ArtefactError(
-            store.folder / bench.name_of(run), "is gone while the comparison runs", "run it again"
-        )
-    return record
+def held_out_accuracy(runs: Sequence[Run], setup: ComparisonSetup, store: RunStore) -> float:
+    """Mean accuracy of the finished trials of one setting on their held-out folds."""
+    records = (store.finished(setup.key_of(run)) for run in runs)
+    return statistics.fmean(record["val_accuracy"] for record in records)
 
 
 @cache
@@ -197,5 +203,5 @@ def _hash_once(file: str) -> str:
         return hash_file(Path(file))
     except OSError as error:
         raise ParameterError(
-            "distill.weights", f"{file} cannot be read ({error.strerror})", "name another file"
+            "distill.weights", f"{file} cannot be read ({error.strerror})", "check the path"
         ) from None

@@ -12,6 +12,7 @@ from pipeline.params.compare import Compare
 from pipeline.params.editing import as_yaml
 from pipeline.params.root import params_model
 from pipeline.params.scout import Scout
+from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
 
 _HEADER = """\
@@ -52,6 +53,8 @@ def markdown() -> str:
     parts = [_HEADER]
     for name, field in params_model().model_fields.items():
         parts += _section(_model_of(field), name, level=2)
+        if name == "quantize":
+            parts += _candidate_options()
     parts.append(
         "\n## compare.yaml\n\nRead by `finch compare` only ([comparison.md](comparison.md)).\n"
     )
@@ -59,6 +62,15 @@ def markdown() -> str:
     parts.append("\n## scout.yaml\n\nRead by `finch scout` only ([scout.md](scout.md)).\n")
     parts += _section(Scout, "", level=2)
     return "".join(parts)
+
+
+def _candidate_options() -> Iterator[str]:
+    """Options of the int8 methods, which the runtimes declare."""
+    for runtime in RUNTIMES.names():
+        for method, options in RUNTIMES[runtime].int8_methods.items():
+            if options.model_fields:
+                yield f"\nFurther keys with `runtime: {runtime}`, `method: {method}`:\n"
+                yield from _section(options, "", level=3)
 
 
 def _section(model: type[Section], key: str, level: int) -> Iterator[str]:

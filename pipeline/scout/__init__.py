@@ -1,1 +1,1 @@
-"""Students measured before any training, and the largest one that is fast enough."""
+"""Latency of untrained students, and the largest one within a latency budget."""

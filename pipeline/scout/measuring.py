@@ -1,46 +1,45 @@
-"""One untrained student through export, quantisation and measurement."""
+"""Exports, quantizes and measures one untrained student."""
 
 from __future__ import annotations
 
-import math
 import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
+from finch_runtime.protocol import ComparePlan
 
 from pipeline.errors import FinchError
 from pipeline.export.onnx_export import export_onnx
-from pipeline.measure.latency import Stopping, measure_latency
-from pipeline.measure.runtime import MeasuredModel
+from pipeline.measure.latency import LatencyPlan, measure_latency
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.cost import count_multiply_adds
 from pipeline.params import Candidate, Scout
-from pipeline.quantize import CandidateSet, make_candidates
-from pipeline.scout.photographs import Photographs
+from pipeline.quantize.candidates import CandidateSet, make_candidates
+from pipeline.scout.images import ScoutImages
 from pipeline.statistics import paired_ratio
 
-_RUNS_A_TURN = 5
+_RUNS_PER_TURN = 5
 
 
 @dataclass(frozen=True)
 class ScoutSetup:
-    """What all students have in common.
+    """What all students share.
 
     Attributes:
-        photographs: What they are measured and calibrated with.
-        candidates: What each is made into.
+        images: Images for calibration and measurement.
+        candidates: Candidates that every student is converted to.
         opset: ONNX operator set of the export.
         scout: Rounds, runs and warm-up.
         threads: Threads of the inference runtime.
-        runtime_folder: Folder that holds the package ``finch_runtime``.
+        runtime_folder: Folder that contains the package ``finch_runtime``.
     """
 
-    photographs: Photographs
+    images: ScoutImages
     candidates: Sequence[Candidate]
     opset: int
     scout: Scout
@@ -50,14 +49,14 @@ class ScoutSetup:
 
 @dataclass(frozen=True)
 class Timing:
-    """Latency of one candidate at batch 1, in milliseconds.
+    """Latency of one candidate at batch size 1.
 
     Attributes:
-        name: The candidate.
+        name: Name of the candidate.
         bytes: Size of its files.
-        p50_ms: Geometric mean of the rounds' medians.
-        low_ms: Lower end of its 95 % interval over the rounds.
-        high_ms: Upper end of it.
+        p50_ms: Geometric mean of the rounds' medians, in milliseconds.
+        low_ms: Lower end of its 95 % confidence interval over the rounds.
+        high_ms: Upper end of the interval.
         round_p50s_ms: Median of every round.
     """
 
@@ -71,15 +70,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Student:
-    """An architecture at a resolution.
+    """A network at an image size.
 
     Attributes:
         model: Name of the network.
-        image_size: Side of its images in pixels.
-        multiply_adds: Of one image; None where it could not be built.
-        parameters: Trainable numbers; None where it could not be built.
-        timings: One a candidate; empty where it could not be measured.
-        problem: Why it could not be; None where it was.
+        image_size: Height and width of the images, in pixels.
+        multiply_adds: Multiply-adds per image; None if the network could not be built.
+        parameters: Number of parameters; None if the network could not be built.
+        timings: One per candidate; empty if the student could not be measured.
+        problem: Why it could not be measured; None if it was.
     """
 
     model: str
@@ -91,22 +90,22 @@ class Student:
 
     @property
     def best(self) -> Timing | None:
-        """The candidate that is surest to be fast: its interval ends lowest."""
+        """Timing of the candidate whose interval has the lowest upper end."""
         return min(self.timings, key=lambda timing: timing.high_ms, default=None)
 
 
-def measure_student(model: str, image_size: int, bench: ScoutSetup) -> Student:
-    """Takes a student with fresh weights the way that a trained one goes.
+def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
+    """Exports, quantizes and measures a student with random weights.
 
-    Latency hangs on the architecture and not on what the weights are, so nothing is trained.
+    Latency depends on the architecture, not on the weights, so nothing is trained.
 
     Args:
-        model: As ``zoo.full_name`` gives it.
-        image_size: Side of the images in pixels.
-        bench: How to measure.
+        model: Full name, see ``zoo.full_name``.
+        image_size: Height and width of the images, in pixels.
+        setup: Candidates and measurement.
 
     Returns:
-        Its figures or, where it cannot go that way, the reason why.
+        The measurements or, if a step fails, the reason.
 
     Raises:
         OSError: A file cannot be written.
@@ -114,26 +113,24 @@ def measure_student(model: str, image_size: int, bench: ScoutSetup) -> Student:
     multiply_adds, parameters, timings, problem = None, None, [], None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        doing = f"building it for images of {image_size} px"
+        step = f"building the network for images of {image_size} px"
         try:
-            network = _build(model, image_size, bench.photographs.classes)
+            network = _build(model, image_size, setup.images.classes)
             multiply_adds = count_multiply_adds(network)
             parameters = sum(parameter.numel() for parameter in network.parameters())
-            doing = "exporting it"
-            exported = _export(network, bench, folder)
-            doing = "making its candidates"
-            images = bench.photographs.at(image_size)
-            made = make_candidates(exported, bench.candidates, images, folder / "candidates")
-            doing = "timing its candidates"
+            step = "conversion to the candidates"
+            images = setup.images.at(image_size)
+            made = _convert(network, images, setup, folder)
+            step = "timing the candidates"
             np.save(folder / "images.npy", images)
-            timings = _time(made, folder, bench)
+            timings = _time(made, setup, folder)
         except OSError:
             raise
         except FinchError as error:
             problem = str(error).replace(f"{folder}/", "")
-        except Exception as error:  # networks, exporters and quantisers raise anything at all
+        except Exception as error:  # networks, exporters and quantizers raise any type
             detail = textwrap.shorten(str(error), 300) or type(error).__name__
-            problem = f"{doing} failed ({detail})"
+            problem = f"{step} failed ({detail})"
     return Student(model, image_size, multiply_adds, parameters, timings, problem)
 
 
@@ -144,48 +141,42 @@ def _build(model: str, image_size: int, classes: int) -> Classifier:
         return build_classifier(model, names, image_size).eval()
 
 
-def _export(
-    network: Classifier, bench: ScoutSetup, folder: Path
-) -> dict[Literal["dynamic", 1], Path]:
-    """Exports the student with each batch that a candidate wants."""
-    exported = {}
-    for batch in {candidate.batch for candidate in bench.candidates}:
-        exported[batch] = folder / f"student-{batch}.onnx"
-        spec = network.spec
+def _convert(
+    network: Classifier, images: np.ndarray, setup: ScoutSetup, folder: Path
+) -> CandidateSet:
+    spec, exported = network.spec, {}
+    for batch in {candidate.batch for candidate in setup.candidates}:
+        path = exported[batch] = folder / f"student-{batch}.onnx"
         export_onnx(
             network.backbone,
             spec.mean,
             spec.std,
             spec.image_size,
-            exported[batch],
+            path,
             batch=batch,
-            opset=bench.opset,
+            opset=setup.opset,
         )
-    return exported
+    return make_candidates(exported, setup.candidates, images, folder / "candidates")
 
 
-def _time(made: CandidateSet, folder: Path, bench: ScoutSetup) -> list[Timing]:
-    rounds_wanted = bench.scout.rounds
-    latencies = measure_latency(
-        {
-            c.name: MeasuredModel(folder / "candidates" / c.model, c.runtime)
-            for c in made.candidates
-        },
-        folder / "images.npy",
-        reference=made.candidates[0].name,
-        # As many rounds as wanted: no candidate is held to another here.
-        stopping=Stopping(rounds_wanted, rounds_wanted, math.inf, 1.0),
-        turns=bench.scout.runs // _RUNS_A_TURN,
-        runs=_RUNS_A_TURN,
-        warmup=bench.scout.warmup,
-        warmup_seconds=0.0,
-        threads=bench.threads,
-        runtime_folder=bench.runtime_folder,
-    ).latencies
+def _time(made: CandidateSet, setup: ScoutSetup, folder: Path) -> list[Timing]:
+    scout = setup.scout
+    models = {
+        c.name: MeasuredModel(folder / "candidates" / c.model, c.runtime) for c in made.candidates
+    }
+    plan = LatencyPlan(
+        reference=made.reference,
+        threads=setup.threads,
+        rounds=scout.rounds,
+        max_rounds=scout.rounds,
+        turns=ComparePlan(scout.runs // _RUNS_PER_TURN, _RUNS_PER_TURN, scout.warmup, warmup_s=0.0),
+    )
+    runtime = DeviceRuntime(setup.runtime_folder)
+    latencies = measure_latency(models, folder / "images.npy", runtime, plan).latencies
     timings = []
     for candidate in made.candidates:
         rounds = latencies[candidate.name].round_p50s_ms
-        p50 = paired_ratio(rounds, [1.0] * len(rounds))  # to one millisecond
+        p50 = paired_ratio(rounds)  # relative to one millisecond
         timings.append(
             Timing(candidate.name, candidate.bytes, p50.value, p50.low, p50.high, rounds)
         )

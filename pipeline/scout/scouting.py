@@ -1,46 +1,105 @@
-"""Every student that the parameters name, measured once."""
+"""Measures every network at every image size, once."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import ArtefactError
+from pipeline.files import hash_value, read_json, write_json
+from pipeline.measure.host import describe_host
 from pipeline.models.zoo import full_name
 from pipeline.progress import Track, silent
 from pipeline.scout.measuring import ScoutSetup, Student, measure_student
-from pipeline.scout.store import StudentStore, key_of
+
+_FORMAT = 1
+# Their versions can change a network, or its exported files.
+_LIBRARIES = ("timm", "torch", "torchvision", "onnxscript", "nncf")
+
+
+@dataclass(frozen=True)
+class StudentStore:
+    """Measured students, one JSON file per key."""
+
+    folder: Path
+
+    def read(self, key: str) -> Student | None:
+        """The student measured under a key; None if there is none.
+
+        Raises:
+            ArtefactError: The file is damaged.
+        """
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            return TypeAdapter(Student).validate_python(read_json(path))
+        except ValidationError:
+            problem = "is not a measured student"
+            raise ArtefactError(path, problem, "delete it and run again") from None
+
+    def write(self, key: str, student: Student) -> None:
+        """Stores a measured student."""
+        write_json(self._path(key), asdict(student))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
+    """Hash of all that affects a measurement.
+
+    These are the network, its candidates and the libraries that make them, the measurement, and
+    the machine; not the pixels of the images.
+    """
+    scout = setup.scout
+    return hash_value(
+        [
+            _FORMAT,
+            [model, image_size, setup.images.classes, setup.opset],
+            [candidate.model_dump() for candidate in setup.candidates],
+            [scout.rounds, scout.runs, scout.warmup, setup.threads],
+            asdict(describe_host()),
+            {name: metadata.version(name) for name in _LIBRARIES},
+        ]
+    )
 
 
 def scout_students(
-    bench: ScoutSetup,
+    setup: ScoutSetup,
     store: StudentStore,
     *,
     track: Track = silent,
-    on_done: Callable[[Student], None] = lambda student: None,
+    on_measured: Callable[[Student], None] = lambda student: None,
 ) -> list[Student]:
-    """Measures every network at every resolution, unless it was measured already.
+    """Measures every network at every image size, except those that the store holds.
 
-    A student that cannot be measured is not kept: the next run tries it again.
+    A student that could not be measured is not stored: the next run tries it again.
 
     Args:
-        bench: What to measure, and how.
-        store: Where measured students are kept.
+        setup: Students and measurement.
+        store: Students measured before.
         track: Shows progress.
-        on_done: Is told of each student as it is there.
+        on_measured: Called with each student.
 
     Raises:
-        ParameterError: No library has a network of some name; nothing was measured then.
+        ParameterError: A name of a network is unknown; nothing was measured then.
     """
-    models = [full_name(model) for model in bench.scout.models]
-    pairs = list(itertools.product(models, bench.scout.image_sizes))
+    models = [full_name(model) for model in setup.scout.models]
+    pairs = list(itertools.product(models, setup.scout.image_sizes))
     students = []
     for model, image_size in track(pairs, "scouting", len(pairs)):
-        key = key_of(model, image_size, bench)
+        key = key_of(model, image_size, setup)
         student = store.read(key)
         if student is None:
-            student = measure_student(model, image_size, bench)
+            student = measure_student(model, image_size, setup)
             if student.problem is None:
-                store.keep(key, student)
-        on_done(student)
+                store.write(key, student)
+        on_measured(student)
         students.append(student)
     return students

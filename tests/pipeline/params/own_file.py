@@ -1,4 +1,4 @@
-"""The project's own parameter file, and what is said of a change of it."""
+"""The project's own parameter file, and the error message of a change to it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -19,11 +19,11 @@ def test_this_machine_alone_measures_unless_others_are_listed():
 
 
 @pytest.mark.parametrize(
-    ("devices", "says"),
+    ("devices", "message"),
     [
-        ("[{name: pi}]", "device 'pi' needs a host; this machine is 'local'"),
-        ("[{name: local, host: pi}]", "'local' is this machine and has no host"),
-        ("[{name: local, python: python3.12}]", "'local' is this machine and has no python"),
+        ("[{name: pi}]", "'pi' needs a host"),
+        ("[{name: local, host: pi}]", "takes no host"),
+        ("[{name: local, python: python3.12}]", "takes no python"),
         (f"[{{name: local}}, {PI}, {PI}]", "devices have the same name"),
         ("[{name: local}, {name: pi, host: -oProxyCommand=x}]", "evaluate.devices.1.host"),
         ("[{name: local}, {name: ../pi, host: pi}]", "evaluate.devices.1.name"),
@@ -31,8 +31,8 @@ def test_this_machine_alone_measures_unless_others_are_listed():
         ("[]", "evaluate.devices"),
     ],
 )
-def test_an_impossible_device_is_refused(devices, says):
-    assert says in refusal(FILE, f"evaluate.devices={devices}")
+def test_an_impossible_device_is_refused(devices, message):
+    assert message in refusal(FILE, f"evaluate.devices={devices}")
 
 
 def test_what_chooses_must_measure():

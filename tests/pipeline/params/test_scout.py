@@ -1,19 +1,28 @@
 import pytest
 
-from tests.pipeline.params.own_file import FILE, refusal
+from pipeline.errors import ParameterError
+from pipeline.params import Scout, load_section
+from tests.pipeline.params.own_file import PROJECT
+
+FILE = PROJECT / "scout.yaml"
+
+
+def test_the_projects_own_file_is_valid():
+    assert load_section(FILE, Scout, ["latency_ms=2"]).latency_ms == 2
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
-        ("scout.latency_ms=0.0", "scout.latency_ms = 0.0: must be greater than 0"),
-        ("scout.latency_ms=-1.0", "scout.latency_ms = -1.0: must be greater than 0"),
-        ("scout.models=[]", "scout.models = []"),
-        ("scout.models=[resnet18, resnet18]", "scout: models holds resnet18 twice"),
-        ("scout.image_sizes=[64, 96, 64]", "scout: image_sizes holds 64 twice"),
-        ("scout.image_sizes=[8]", "scout.image_sizes.0 = 8: must be greater than or equal to 16"),
-        ("scout.rounds=1", "scout.rounds = 1: must be greater than or equal to 3"),
+        ("latency_ms=0.0", r"latency_ms = 0\.0"),
+        ("latency_ms=-1.0", r"latency_ms = -1\.0"),
+        ("models=[]", r"models = \[\]"),
+        ("models=[resnet18, resnet18]", "models .*resnet18 twice"),
+        ("image_sizes=[64, 96, 64]", "image_sizes .*64 twice"),
+        ("image_sizes=[8]", r"image_sizes\.0 = 8"),
+        ("rounds=1", "rounds = 1"),
     ],
 )
-def test_a_scout_that_cannot_run_is_refused(override, said):
-    assert said in refusal(FILE, override)
+def test_impossible_parameters_are_refused(override, message):
+    with pytest.raises(ParameterError, match=f"scout.yaml: {message}"):
+        load_section(FILE, Scout, [override])

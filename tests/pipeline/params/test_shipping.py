@@ -12,19 +12,20 @@ def test_the_reference_is_the_fp32_student_wherever_it_stands():
 
 
 def test_a_bound_below_the_drop_is_refused():
-    assert "raise it as well" in refusal(FILE, "bundle.max_drop=3")
+    assert "max_drop_bound 2 is below max_drop 3" in refusal(FILE, "bundle.max_drop=3")
     assert load_params(FILE, ["bundle.max_drop=3", "bundle.max_drop_bound=3"]).bundle.max_drop == 3
 
 
-def test_the_name_of_a_mixed_candidate_is_kept_for_it():
+def test_the_name_of_a_mixed_candidate_is_reserved():
     taken = (
         "quantize.candidates=[{name: a, runtime: onnxruntime, precision: fp32}, {name: b, runtime:"
         " onnxruntime, precision: int8}, {name: b-mixed, runtime: openvino, precision: fp16}]"
     )
-    assert "'b-mixed' is kept for what ladder.mixed may make" in refusal(FILE, taken)
-    assert load_params(FILE, [taken, "quantize.mixed_precision.mixed=false"]).quantize.candidates
+    message = refusal(FILE, taken)
+    assert "'b-mixed'" in message and "quantize.mixed_precision.enabled" in message
+    assert load_params(FILE, [taken, "quantize.mixed_precision.enabled=false"]).quantize.candidates
 
 
 def test_rounds_must_be_able_to_end():
-    assert "is below rounds 5" in refusal(FILE, "evaluate.max_rounds=4")
-    assert "evaluate.settled" in refusal(FILE, "evaluate.settled=1.0")
+    assert "max_rounds 4" in refusal(FILE, "evaluate.max_rounds=4")
+    assert "evaluate.max_half_width" in refusal(FILE, "evaluate.max_half_width=1.0")

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -9,37 +11,37 @@ from tests.pipeline.params.own_file import FILE, refusal
     [
         ("dsitill.lr", "distill"),
         ("run.sed", "run.seed"),
-        ("distill.figkd.wieght", "distill.figkd.weight"),
+        ("distill.figkd.wavlet", "distill.figkd.wavelet"),
         ("distill.class_order.knd", "distill.class_order.kind"),
         ("prepare.fractions.valid", "prepare.fractions.val"),
         ("evaluate.round", "evaluate.rounds"),
         ("finetune.learning_rte", "the known ones"),
     ],
 )
-def test_a_misspelt_parameter_is_answered_with_the_nearest_right_name(wrong, right):
+def test_a_misspelled_parameter_is_refused_with_the_closest_name(wrong, right):
     message = refusal(FILE, f"{wrong}=1")
     shown = "dsitill" if wrong.startswith("dsitill") else wrong
     assert f"{shown} is not a parameter" in message
     if right == "the known ones":
-        assert "known here: " in message
-        assert "lr" in message.split("known here: ")[1].rstrip(")").split(", ")
+        assert "known: " in message
+        assert "lr" in message.split("known: ")[1].rstrip(")").split(", ")
     else:
         assert f"did you mean {right}?" in message
 
 
-def test_a_misspelt_key_inside_the_list_of_candidates_is_named_with_its_place(tmp_path):
+def test_a_misspelled_key_in_the_list_of_candidates_is_refused_with_its_index(tmp_path):
     params = yaml.safe_load(FILE.read_text())
     candidate = params["quantize"]["candidates"][1]
     candidate["prcision"] = candidate.pop("precision")
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(params))
     message = refusal(path)
-    assert "quantize.candidates.1.precision is missing" in message
-    assert "did you mean quantize.candidates.1.precision?" in message
+    assert "quantize.candidates.1: 'prcision'" in message
+    assert "did you mean precision" in message
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "shown"),
     [
         ("run.seed='1'", "run.seed = '1'"),
         ("run.seed=1.0", "run.seed = 1.0"),
@@ -55,8 +57,8 @@ def test_a_misspelt_key_inside_the_list_of_candidates_is_named_with_its_place(tm
         ("quantize.candidates={}", "quantize.candidates = {}"),
     ],
 )
-def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, said):
-    assert f"{said}: " in refusal(FILE, override)
+def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, shown):
+    assert f"{shown}: " in refusal(FILE, override)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, said):
         "distill.figkd.level=0",
         "distill.figkd.temperature=0",
         "distill.method=fgkd",
-        "distill.figkd.weight=-0.1",
+        "distill.figkd.detail_weight=-0.1",
         "distill.kd.weight=-0.1",
         "distill.kd.label_weight=-0.1",
         "distill.dkd.alpha=-0.1",
@@ -95,7 +97,9 @@ def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, said):
     ],
 )
 def test_an_impossible_value_is_refused_with_its_key(override):
-    assert f": {override.split('=')[0]} = " in refusal(FILE, override)
+    key, _, value = override.partition("=")
+    message = refusal(FILE, override)
+    assert f": {key} = " in message or f": {key}: {value!r}" in message
 
 
 @pytest.mark.parametrize(
@@ -107,12 +111,12 @@ def test_an_impossible_value_is_refused_with_its_key(override):
         ("distill.figkd.mode", "symetric", "symmetric"),
     ],
 )
-def test_an_unknown_wavelet_or_mode_is_answered_with_names_that_exist(key, value, near):
+def test_an_unknown_wavelet_or_mode_is_refused_with_known_names(key, value, near):
     message = refusal(FILE, f"{key}={value}")
-    assert f"{key}: {value!r} is no " in message
-    assert near in message.split("(")[1].rstrip(")").replace(": ", ", ").split(", ")
+    assert f"{key}: {value!r}" in message
+    assert re.search(rf"[( ]{near}[,?)]", message)
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     message = refusal(FILE, "run.seed=-1", "distill.lr=-2", "evaluate.runz=4")
     assert all(key in message for key in ("run.seed", "distill.lr", "evaluate.runs"))

@@ -10,11 +10,11 @@ from tests.pipeline.params.own_file import FILE, leaves, refusal
 def test_overrides_change_what_they_name_and_nothing_else():
     before = dict(leaves(load_params(FILE).model_dump()))
     params = load_params(
-        FILE, ["distill.figkd.weight=2.5", "run.device=cpu", "distill.figkd.weight=3"]
+        FILE, ["distill.figkd.kd_weight=2.5", "run.device=cpu", "distill.figkd.kd_weight=4"]
     )
     after = dict(leaves(params.model_dump()))
     assert {key: after[key] for key in after if after[key] != before[key]} == {
-        "distill.figkd.weight": 3.0,
+        "distill.figkd.kd_weight": 4.0,
         "run.device": "cpu",
     }
 
