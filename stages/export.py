@@ -1,6 +1,8 @@
-"""PyTorch to ONNX, with proof."""
+"""Stage ``export``: PyTorch to ONNX."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
 
 from stages.command import Context, stage
 from stages.console import track
@@ -11,7 +13,7 @@ from stages.console import track
     writes="models/onnx/ (teacher.onnx, student.onnx, student-b1.onnx), reports/parity.json",
 )
 def export(context: Context) -> None:
-    """Export teacher and student to ONNX and prove that they compute the same."""
+    """Export teacher and student to ONNX, and compare the files with PyTorch."""
     import torch
 
     from pipeline.data.prepared import open_prepared
@@ -20,16 +22,16 @@ def export(context: Context) -> None:
     from pipeline.files import whole_folder, write_json
     from pipeline.models.classifier import load_classifier
 
-    params, place = context.params.export, context.place
-    data = open_prepared(place.prepared)
+    params, paths = context.params.export, context.paths
+    data = open_prepared(paths.prepared)
     images = parity_images(data.split("val"))
-    jobs = (
-        ("teacher", place.teacher, "dynamic"),
-        ("student", place.student, "dynamic"),
-        ("student-b1", place.student, 1),
+    jobs: tuple[tuple[str, Path, Literal["dynamic", 1]], ...] = (
+        ("teacher", paths.teacher, "dynamic"),
+        ("student", paths.student, "dynamic"),
+        ("student-b1", paths.student, 1),
     )
     report = {}
-    with whole_folder(place.onnx) as folder:
+    with whole_folder(paths.onnx) as folder:
         for name, source, batch in track(jobs, "exporting", len(jobs)):
             model, _ = load_classifier(source, torch.device("cpu"))
             path = folder / f"{name}.onnx"
@@ -42,12 +44,12 @@ def export(context: Context) -> None:
             )
             report[name] = asdict(parity)
             context.log.info(
-                "%s: at batch %s the logits differ from PyTorch's by at most %.1e of the largest",
+                "%s: logits differ from PyTorch by at most %.1e of the largest logit, at batch %s",
                 path.name,
-                ", ".join(str(d.batch) for d in parity.differences),
                 parity.worst.relative,
+                ", ".join(str(d.batch) for d in parity.differences),
             )
-    write_json(place.reports / "parity.json", report)
+    write_json(paths.reports / "parity.json", report)
     context.log.info("wrote models/onnx: %s", ", ".join(f"{name}.onnx" for name, *_ in jobs))
 
 

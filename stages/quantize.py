@@ -1,53 +1,52 @@
-"""The candidates."""
+"""Stage ``quantize``: makes the candidates."""
 
 from stages.command import Context, stage
 from stages.console import track
 
 
 @stage(
-    reads="models/onnx/, models/qat/ (for method qat), data/prepared/ (training images, "
-    "to calibrate; validation images, to see what int8 loses)",
-    writes="models/candidates/ (a folder a candidate, candidates.json)",
+    reads="models/onnx/, models/qat/ (for method qat), data/prepared/ (training images for "
+    "calibration; validation images for the accuracy drop of int8)",
+    writes="models/candidates/ (one folder per candidate, candidates.json)",
 )
 def quantize(context: Context) -> None:
     """Make the candidates: the student for each runtime and precision."""
     from pipeline.data.prepared import open_prepared
-    from pipeline.quantize import make_candidates
-    from pipeline.quantize.calibration import draw_calibration
+    from pipeline.quantize.candidates import make_candidates, sample_calibration
+    from pipeline.quantize.mixed_precision import SearchSetup
     from pipeline.quantize.validation import CandidateValidator
 
-    params, place = context.params, context.place
-    data = open_prepared(place.prepared)
-    train, val = data.split("train"), data.split("val")
-    made = make_candidates(
-        {"dynamic": place.onnx / "student.onnx", 1: place.onnx / "student-b1.onnx"},
-        params.quantize.candidates,
-        draw_calibration(train, params.quantize.calibration_images, params.run.seed),
-        place.candidates,
-        track=track,
-        judge=CandidateValidator(
-            place.onnx / "student.onnx",
-            val.images,
-            val.labels,
-            max_drop=params.bundle.max_drop,
-            max_drop_bound=params.bundle.max_drop_bound,
-            threads=params.evaluate.threads,
-        ),
-        ladder=params.quantize.mixed_precision,
-        recovered={
-            "dynamic": place.qat / "student.onnx",
-            1: place.qat / "student-b1.onnx",
-        },
+    params, paths = context.params, context.paths
+    data = open_prepared(paths.prepared)
+    val = data.split("val")
+    validator = CandidateValidator(
+        paths.onnx / "student.onnx",
+        val.images,
+        val.labels,
+        max_drop=params.bundle.max_drop,
+        max_drop_bound=params.bundle.max_drop_bound,
+        threads=params.evaluate.threads,
     )
-    for ladder in made.ladders:
+    made = make_candidates(
+        {"dynamic": paths.onnx / "student.onnx", 1: paths.onnx / "student-b1.onnx"},
+        params.quantize.candidates,
+        sample_calibration(
+            data.split("train"), params.quantize.calibration_images, params.run.seed
+        ),
+        paths.candidates,
+        track,
+        search=SearchSetup(validator, params.quantize.mixed_precision),
+        qat={"dynamic": paths.qat / "student.onnx", 1: paths.qat / "student-b1.onnx"},
+    )
+    for search in made.mixed_precision:
         context.log.info(
-            "%s loses %.2f points (95 %% interval up to %.2f); %s",
-            ladder.candidate,
-            ladder.drop.points,
-            ladder.drop.high,
-            ladder.outcome,
+            "%s has an accuracy drop of %.2f points (95 %% CI up to %.2f); mixed precision: %s",
+            search.candidate,
+            search.drop.points,
+            search.drop.high,
+            search.outcome,
         )
-    sizes = ", ".join(f"{made.name} {made.bytes / 1e6:.2f} MB" for made in made.candidates)
+    sizes = ", ".join(f"{c.name} {c.bytes / 1e6:.2f} MB" for c in made.candidates)
     context.log.info("wrote models/candidates: %s", sizes)
 
 

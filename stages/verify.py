@@ -1,4 +1,4 @@
-"""The acceptance test: the one reader of the test split."""
+"""Stage ``verify``: the acceptance test on the test split."""
 
 from dataclasses import asdict
 
@@ -11,24 +11,24 @@ from stages.console import track
     writes="reports/verify.json",
 )
 def verify(context: Context) -> None:
-    """Unpack the bundle and run it, by its own runtime, over the test images."""
+    """Unpack the bundle and run it, with its own runtime, on the test split."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
     from pipeline.shipping.verify import verify_bundle
 
-    params, place = context.params, context.place
+    params, paths = context.params, context.paths
     verified = verify_bundle(
-        place.dist / f"{params.bundle.name}.tar.gz",
-        teacher=place.onnx / "teacher.onnx",
-        student=place.onnx / "student.onnx",
-        data=open_prepared(place.prepared),
-        runtime_folder=place.runtime,
+        paths.dist / f"{params.bundle.name}.tar.gz",
+        teacher=paths.onnx / "teacher.onnx",
+        student=paths.onnx / "student.onnx",
+        data=open_prepared(paths.prepared),
+        runtime_folder=paths.runtime,
         track=track,
     )
-    write_json(place.reports / "verify.json", asdict(verified))
+    write_json(paths.reports / "verify.json", asdict(verified))
     context.log.info(
-        "wrote reports/verify.json: on %d test images the bundle has %.1f %% (balanced %.1f %%), "
-        "the fp32 student %.1f %%, the teacher %.1f %%",
+        "wrote reports/verify.json: accuracy on %d test images is %.1f %% (balanced %.1f %%); "
+        "fp32 student %.1f %%, teacher %.1f %%",
         verified.images,
         100 * verified.shipped.accuracy,
         100 * verified.shipped.balanced_accuracy,

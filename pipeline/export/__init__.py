@@ -1,1 +1,1 @@
-"""PyTorch to ONNX, and the proof that both compute the same."""
+"""Export from PyTorch to ONNX, and comparison of both."""

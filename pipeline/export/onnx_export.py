@@ -1,7 +1,7 @@
-"""PyTorch to ONNX, with the preprocessing inside the graph.
+"""PyTorch to ONNX, with the preprocessing in the graph.
 
 An exported file takes ``images``, uint8 [batch, height, width, 3] RGB, and returns ``logits`` and
-``probabilities``, both float32 [batch, classes]. ``pipeline.export.parity`` proves that it does.
+``probabilities``, both float32 [batch, classes].
 """
 
 from __future__ import annotations
@@ -35,28 +35,30 @@ def export_onnx(
     batch: Literal["dynamic", 1],
     opset: int,
 ) -> None:
-    """Writes a classifier as one ONNX file that takes photographs as they are.
+    """Writes a classifier and its preprocessing as one ONNX file.
 
-    The same model gives the same bytes, wherever it is exported.
+    The same model gives the same bytes on every machine.
 
     Args:
-        model: Takes float32 [batch, 3, height, width], normalised, and returns logits
+        model: Takes normalized float32 [batch, 3, height, width] and returns logits
             [batch, classes]. It is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0…1.
-        std: Standard deviation of each RGB channel, for pixels in 0…1.
+        mean: Mean of each RGB channel, for pixels in 0 ... 1.
+        std: Standard deviation of each RGB channel, for pixels in 0 ... 1.
         image_size: Height and width in pixels.
         path: The file to write.
-        batch: ``dynamic``, or 1 for a file that takes one image at a time.
+        batch: ``dynamic``, or 1 for a fixed batch size of 1.
         opset: ONNX operator set.
 
     Raises:
-        ExportError: The model holds something that ONNX cannot express.
+        ExportError: ONNX cannot express the model.
     """
-    whole = WithPreprocessing(model, mean, std)
-    save(translate(whole, image_size, path.name, batch=batch, opset=opset), path)
+    program = to_onnx_program(
+        WithPreprocessing(model, mean, std), image_size, path.name, batch=batch, opset=opset
+    )
+    save(program, path)
 
 
-def translate(
+def to_onnx_program(
     model: WithPreprocessing,
     image_size: int,
     name: str,
@@ -64,19 +66,12 @@ def translate(
     batch: Literal["dynamic", 1],
     opset: int,
 ) -> ONNXProgram:
-    """A classifier as an ONNX graph that is not in a file yet.
+    """Exports a classifier to an ONNX program in memory.
 
-    Args:
-        model: What to translate.
-        image_size: Height and width in pixels.
-        name: What an error calls it.
-        batch: ``dynamic``, or 1 for a graph that takes one image at a time.
-        opset: ONNX operator set.
-
-    Raises:
-        ExportError: The model holds something that ONNX cannot express.
+    ``name`` is for error messages; the other arguments, and what is raised, are as for
+    ``export_onnx``.
     """
-    # An example of one image would make the exporter take the batch for a constant.
+    # With an example of one image, the exporter would specialize the batch to 1.
     example = torch.zeros(1 if batch == 1 else 2, image_size, image_size, 3, dtype=torch.uint8)
     try:
         with quiet(log):
@@ -95,7 +90,7 @@ def translate(
     except torch.onnx.OnnxExporterError as error:
         raise ExportError(
             name,
-            f"PyTorch cannot write the model as ONNX opset {opset} ({_cause(error)})",
+            f"PyTorch cannot export the model to ONNX opset {opset} ({_root_cause(error)})",
             "choose another model",
         ) from error
     assert program is not None
@@ -103,9 +98,9 @@ def translate(
 
 
 def save(program: ONNXProgram, path: Path) -> None:
-    """Writes a graph as one valid file, without what the exporter notes about the Python source.
+    """Writes a program as one valid file, without the exporter's metadata on the Python source.
 
-    That would make the file differ from place to place, and a small student's a tenth larger.
+    The metadata contains paths of this machine, and makes a small student 10 % larger.
     """
     import onnx
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
@@ -119,12 +114,8 @@ def save(program: ONNXProgram, path: Path) -> None:
 class WithPreprocessing(torch.nn.Module):
     """A copy of a classifier that takes uint8 [batch, height, width, 3] RGB.
 
-    It returns logits and probabilities, both float32 [batch, classes].
-
-    Args:
-        model: Takes float32 [batch, 3, height, width], normalised, and returns logits.
-        mean: Mean of each RGB channel, for pixels in 0…1.
-        std: Standard deviation of each RGB channel, for pixels in 0…1.
+    It returns logits and probabilities, both float32 [batch, classes]. Arguments as for
+    ``export_onnx``.
     """
 
     scale: torch.Tensor
@@ -134,22 +125,22 @@ class WithPreprocessing(torch.nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model)
         # (pixel / 255 - mean) / std as one product and one sum: fewer operators on the device.
-        centre, spread = torch.tensor([mean, std], dtype=torch.float64).view(2, 3, 1, 1)
-        self.register_buffer("scale", (1 / (255 * spread)).float())
-        self.register_buffer("shift", (-centre / spread).float())
+        means, stds = torch.tensor([mean, std], dtype=torch.float64).view(2, 3, 1, 1)
+        self.register_buffer("scale", (1 / (255 * stds)).float())
+        self.register_buffer("shift", (-means / stds).float())
         self.cpu().eval().requires_grad_(False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalises the images and classifies them."""
-        # Transposed while still bytes, which is faster on the device. `contiguous` keeps
-        # channels-last strides out of the trace, where pooling would turn them into a Gather.
+        """Normalizes and classifies images."""
+        # Transposing uint8 is faster on the device than transposing float32. `contiguous` keeps
+        # channels-last strides out of the trace, which pooling would turn into a Gather.
         pixels = images.permute(0, 3, 1, 2).contiguous().float() * self.scale + self.shift
         logits: torch.Tensor = self.model(pixels)
         return logits, logits.softmax(dim=1)
 
 
-def _cause(error: BaseException) -> str:
-    """The first line of what first went wrong: the exporter's own message is a page long."""
+def _root_cause(error: BaseException) -> str:
+    """First line of the root cause; the exporter's own message is a page long."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The proof that an exported file computes what PyTorch computes, on real images."""
+"""Compares an exported file with the PyTorch model on real images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.export.onnx_export import INPUT, OUTPUTS
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-_REFERENCE_BATCH = 32
+_PYTORCH_BATCH = 32
 _THREADS = 2
 
 BATCHES = (1, 2, 7)
@@ -29,14 +29,14 @@ BATCHES = (1, 2, 7)
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the exported file is from PyTorch at one batch size.
+    """Difference between file and PyTorch at one batch size.
 
     Attributes:
-        batch: Images per inference.
+        batch: Batch size.
         absolute: Largest difference of a logit.
         relative: Largest difference of a logit, relative to the largest |logit| of its image.
-        probability: Largest difference of a probability from the softmax of the file's logits.
-        agreement: Share of the images for which file and PyTorch name the same class.
+        probability: Largest difference between a probability and the softmax of the file's logits.
+        agreement: Fraction of the images with the same top-1 class.
     """
 
     batch: int
@@ -48,24 +48,34 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """The exported file beside PyTorch on real images.
-
-    Attributes:
-        images: Number of images compared.
-        differences: One per batch size.
-    """
+    """Differences between file and PyTorch on a number of images, one per batch size."""
 
     images: int
     differences: tuple[Difference, ...]
 
     @property
     def worst(self) -> Difference:
-        """The batch size with the largest relative difference."""
+        """The largest relative difference."""
         return max(self.differences, key=lambda difference: difference.relative)
 
 
+@dataclass(frozen=True)
+class BatchOutputs:
+    """Outputs for one batch, all float32 [batch, classes].
+
+    Attributes:
+        logits: Logits of the file.
+        probabilities: Probabilities of the file.
+        expected: Logits of PyTorch.
+    """
+
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+
 def parity_images(split: Split) -> NDArray[np.uint8]:
-    """Up to 64 images, uint8 [n, size, size, 3], spread over a split so that all classes are in."""
+    """Up to 64 images, uint8 [n, size, size, 3], evenly spaced so that all classes are included."""
     chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
     return np.array(split.images[chosen])
 
@@ -80,23 +90,21 @@ def check_parity(
     *,
     tolerance: float,
 ) -> Parity:
-    """Holds an exported file, run by ONNX Runtime on the CPU, to the PyTorch model.
-
-    Every image is run at every batch size; a file with a batch fixed at 1 runs them one by one.
+    """Compares an exported file, run by ONNX Runtime on the CPU, with the PyTorch model.
 
     Args:
-        model: What was exported; it is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0…1.
-        std: Standard deviation of each RGB channel, for pixels in 0…1.
+        model: The exported model; it is copied, not changed.
+        mean: Mean of each RGB channel, for pixels in 0 ... 1.
+        std: Standard deviation of each RGB channel, for pixels in 0 ... 1.
         path: The exported file.
         images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
-        batches: Batch sizes to try.
+        batches: Batch sizes; all images are run at each of them. A file with a fixed batch size of
+            1 is run at 1 only.
         tolerance: Largest accepted difference of a logit, relative to the largest |logit| of its
             image; also of a probability, absolute.
 
     Raises:
-        ExportError: The file does not keep to the contract, or does not compute what the model
-            computes; the message says by how much and at which batch.
+        ExportError: Inputs or outputs of the file are wrong, or its outputs differ from PyTorch's.
     """
     turn_off()
     import onnxruntime
@@ -105,56 +113,42 @@ def check_parity(
     options.intra_op_num_threads = _THREADS
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     model = copy.deepcopy(model).cpu().eval()
-    starts = range(0, len(images), _REFERENCE_BATCH)
+    starts = range(0, len(images), _PYTORCH_BATCH)
     with torch.inference_mode():
         logits = [
-            model(normalised(images[start : start + _REFERENCE_BATCH], mean, std))
+            model(normalize_images(images[start : start + _PYTORCH_BATCH], mean, std))
             for start in starts
         ]
     expected: NDArray[np.float32] = torch.cat(logits).numpy()
-    check_contract(session, path, images.shape[1:], classes=expected.shape[1])
+    check_io_contract(session, path, images.shape[1:], classes=expected.shape[1])
 
-    def answer(chosen: slice) -> Answer:
+    def run(chosen: slice) -> BatchOutputs:
         logits, probabilities = session.run(list(OUTPUTS), {INPUT: images[chosen]})
-        return Answer(logits, probabilities, expected[chosen])
+        return BatchOutputs(logits, probabilities, expected[chosen])
 
-    return compare(path, answer, len(images), sizes(session, batches), tolerance=tolerance)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a file says of a batch, and PyTorch.
-
-    Attributes:
-        logits: Of the file, float32 [batch, classes].
-        probabilities: Of the file, float32 [batch, classes].
-        expected: PyTorch's logits, float32 [batch, classes].
-    """
-
-    logits: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    expected: NDArray[np.float32]
+    sizes = batch_sizes(session, batches)
+    return compare_outputs(path, run, len(images), sizes, tolerance=tolerance)
 
 
-def compare(
+def compare_outputs(
     path: Path,
-    answer: Callable[[slice], Answer],
+    run: Callable[[slice], BatchOutputs],
     images: int,
     batches: Sequence[int],
     *,
     tolerance: float,
 ) -> Parity:
-    """Holds a file's logits to PyTorch's, and its probabilities to the softmax of its logits.
+    """Compares logits with PyTorch's, and probabilities with the softmax of the file's logits.
 
     Args:
         path: The exported file.
-        answer: Asks both about some of the images.
+        run: Runs file and PyTorch on a slice of the images.
         images: Number of images.
-        batches: Batch sizes to try.
-        tolerance: As ``check_parity`` takes it.
+        batches: Batch sizes.
+        tolerance: As for ``check_parity``.
 
     Raises:
-        ExportError: There are too few images, or file and PyTorch differ.
+        ExportError: There are too few images, or the outputs differ.
     """
     if images < max(batches):
         raise ExportError(
@@ -164,48 +158,50 @@ def compare(
         )
     differences = []
     for size in batches:
-        answers = [answer(slice(start, start + size)) for start in range(0, images, size)]
-        difference = _difference(size, answers)
-        # NaN is larger than any tolerance, too.
+        outputs = [run(slice(start, start + size)) for start in range(0, images, size)]
+        difference = _difference(size, outputs)
+        # Written so that NaN fails, too.
         if not (difference.relative <= tolerance and difference.probability <= tolerance):
             raise ExportError(
                 path.name,
                 f"at batch {size} its logits differ from PyTorch's by up to "
-                f"{difference.relative:.2g} of the image's largest ({difference.absolute:.2g} "
-                f"absolute) and its probabilities from their softmax by up to "
-                f"{difference.probability:.2g}, above the tolerance of {tolerance:g}; both name "
-                f"the same class for {difference.agreement:.1%} of {images} images",
+                f"{difference.relative:.2g} of the largest logit ({difference.absolute:.2g} "
+                f"absolute), and its probabilities from their softmax by up to "
+                f"{difference.probability:.2g}, above the tolerance of {tolerance:g}; top-1 "
+                f"classes agree for {difference.agreement:.1%} of {images} images",
                 "export it again from these weights, or raise export.tolerance",
             )
         differences.append(difference)
     return Parity(images, tuple(differences))
 
 
-def sizes(session: InferenceSession, batches: Sequence[int]) -> Sequence[int]:
-    """Of these batch sizes, the ones to run a file at: 1 alone if it takes no other."""
+def batch_sizes(session: InferenceSession, batches: Sequence[int]) -> Sequence[int]:
+    """The batch sizes that a file supports: 1 only if its batch is fixed at 1."""
     return [1] if session.get_inputs()[0].shape[0] == 1 else batches
 
 
-def normalised(images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images uint8 [n, height, width, 3] as a model takes them, float32 [n, 3, height, width]."""
-    centre, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+def normalize_images(
+    images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
+    """Converts uint8 [n, height, width, 3] to the model's input, float32 [n, 3, height, width]."""
+    means, stds = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
-    return (pixels - centre) / spread
+    return (pixels - means) / stds
 
 
-def check_contract(
+def check_io_contract(
     session: InferenceSession, path: Path, image_shape: tuple[int, ...], classes: int
 ) -> None:
-    """Sees to it that a file has the input and the outputs that ``pipeline.export.onnx_export`` promises.
+    """Checks names, types and shapes of a file's input and outputs.
 
     Args:
-        session: Of the file.
+        session: Session of the file.
         path: The file.
-        image_shape: Height, width and channels of the images.
-        classes: How many it should tell apart.
+        image_shape: Height, width and channels.
+        classes: Number of classes.
 
     Raises:
-        ExportError: A name, type or shape is another.
+        ExportError: A name, type or shape is wrong.
     """
 
     def described(values: Sequence[Any]) -> list[str]:
@@ -216,23 +212,23 @@ def check_contract(
         ]
 
     batch = 1 if session.get_inputs()[0].shape[0] == 1 else "batch"
-    wanted = (
+    expected = (
         [f"{INPUT} tensor(uint8) {[batch, *image_shape]}"],
         [f"{name} tensor(float) {[batch, classes]}" for name in OUTPUTS],
     )
     found = described(session.get_inputs()), described(session.get_outputs())
-    for end, has, should in zip(("input", "output"), found, wanted, strict=True):
-        if has != should:
+    for end, actual, wanted in zip(("input", "output"), found, expected, strict=True):
+        if actual != wanted:
             raise ExportError(
                 path.name,
-                f"its {end} is {', '.join(has)}, not {', '.join(should)}",
+                f"its {end} is {', '.join(actual)}, not {', '.join(wanted)}",
                 "export it with export_onnx, at the size of the images",
             )
 
 
-def _difference(batch: int, answers: Sequence[Answer]) -> Difference:
+def _difference(batch: int, outputs: Sequence[BatchOutputs]) -> Difference:
     logits, probabilities, expected = (
-        np.concatenate([getattr(answer, name) for answer in answers])
+        np.concatenate([getattr(output, name) for output in outputs])
         for name in ("logits", "probabilities", "expected")
     )
     error = np.abs(logits - expected)

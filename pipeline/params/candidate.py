@@ -1,118 +1,123 @@
-"""One way to run the student on a device."""
+"""One candidate for deployment: the student in one precision, for one inference runtime."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from pipeline.errors import one_of
+from pipeline.params.messages import explain
+from pipeline.params.renamed import new_value
+from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
 
-# What each way to make int8 has to decide.
-_DECIDES = {
-    ("onnxruntime", "static"): {"format", "types", "per_channel", "reduce_range", "calibration"},
-    ("onnxruntime", "dynamic"): {"reduce_range"},
-    ("onnxruntime", "qat"): set(),
-    ("openvino", "static"): {"preset", "bias_correction", "reduce_range", "accuracy_control"},
-    ("openvino", "weights"): set(),
-    ("openvino", "qat"): set(),
-}
-_CANNOT = {
-    ("onnxruntime", "weights"): "onnxruntime turns int8 weights into fp32 as it loads them; "
-    "use precision fp16 for a smaller file, or openvino",
-    ("openvino", "dynamic"): "openvino's int8 kernels need the ranges beforehand; "
-    "use method static, or weights",
-}
+
+def _runtime_options() -> dict[str, type[Section]]:
+    """A model that declares each option of any runtime, by the option's name."""
+    return {
+        option: model
+        for runtime in RUNTIMES.names()
+        for model in RUNTIMES[runtime].int8_methods.values()
+        for option in model.model_fields
+    }
+
+
+def _add_runtime_options(schema: dict[str, Any]) -> None:
+    for option, model in _runtime_options().items():
+        schema["properties"][option] = model.model_json_schema()["properties"][option]
+    schema["additionalProperties"] = False
 
 
 class Candidate(Section):
-    """A runtime, a precision and how it is reached."""
+    """A runtime, a precision and, for int8, a method with its options.
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name, also of its folder.")
-    runtime: Literal["onnxruntime", "openvino"] = Field(description="Inference runtime.")
+    Which methods and options exist is declared by the runtime (``pipeline.quantize.runtimes``).
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_runtime_options)
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name of the candidate and of its folder."
+    )
+    runtime: str = Field(description="Inference runtime.")
     precision: Literal["fp32", "fp16", "int8"] = Field(
-        description="Weights' type; fp16 halves the file and computes as the runtime likes."
+        description="Type of the weights; the runtime chooses the type in which it computes fp16."
     )
-    batch: Literal["dynamic", 1] = Field("dynamic", description="Batch: dynamic, or fixed at 1.")
-    method: Literal["static", "dynamic", "weights", "qat"] = Field(
+    batch: Literal["dynamic", 1] = Field(
+        "dynamic", description="Batch size: dynamic, or fixed at 1."
+    )
+    method: str = Field(
         "static",
-        description="int8: static has ranges from calibration images, dynamic (onnxruntime) finds "
-        "those of activations as it runs, weights (openvino) leaves activations in float, "
-        "aware takes the student of `recover`.",
+        description="int8: static takes ranges from calibration images, dynamic (onnxruntime) "
+        "computes those of activations at run time, weights (openvino) keeps activations in float, "
+        "qat takes the student of stage `qat`.",
     )
-    format: Literal["qdq", "qoperator"] = Field(
-        "qdq", description="static, onnxruntime: pairs of nodes around float ones, or integer ones."
-    )
-    types: Literal["u8s8", "u8u8", "s8s8"] = Field(
-        "u8s8", description="static, onnxruntime: types of activations and of weights."
-    )
-    per_channel: bool = Field(
-        True, description="static, onnxruntime: a scale for every output channel of the weights."
-    )
-    reduce_range: bool = Field(
-        True,
-        description="int8: weights use 7 bits, which x86 without VNNI cannot overflow; of qdq and "
-        "openvino the depthwise ones keep 8.",
-    )
-    calibration: Literal["minmax", "entropy", "percentile"] = Field(
-        "minmax", description="static, onnxruntime: how ranges come from the calibration images."
-    )
-    preset: Literal["performance", "mixed"] = Field(
-        "performance",
-        description="static, openvino: symmetric activations, or asymmetric ones as well.",
-    )
-    bias_correction: Literal["thorough", "fast"] = Field(
-        "thorough", description="static, openvino: how biases make up for rounding."
-    )
-    accuracy_control: bool = Field(
-        False,
-        description="static, openvino: NNCF leaves operators in float, the most costly first, "
-        "until no more than `bundle.max_drop` is lost on the validation images; takes minutes.",
-    )
+    _options: Section = PrivateAttr(default_factory=Section)
 
     @property
-    def options(self) -> dict[str, object]:
-        """By which options int8 is made, the method first; empty for other precisions."""
-        if self.precision != "int8":
-            return {}
-        names = ("method", *sorted(_DECIDES[self.runtime, self.method]))
-        return {name: getattr(self, name) for name in names}
+    def options(self) -> Section:
+        """Options of the int8 method, as its runtime declares them; none for fp32 and fp16."""
+        return self._options
 
     @property
-    def can_be_mixed(self) -> bool:
-        """Whether the ladder can leave layers of it in float."""
+    def supports_mixed_precision(self) -> bool:
+        """Whether any of its layers can be kept in float."""
         static = self.precision == "int8" and self.method == "static"
-        return static and not self.accuracy_control
+        return static and bool(RUNTIMES[self.runtime].mixed_precision)
 
     @property
     def mixed_name(self) -> str:
-        """Name of the candidate that the ladder makes of it."""
+        """Name of the mixed-precision candidate that is derived from it."""
         return f"{self.name}-mixed"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_known(cls, values: object) -> object:
+        if isinstance(values, Mapping):
+            known = sorted({*cls.model_fields, *_runtime_options()})
+            for name in values:
+                one_of(str(name), known, "parameter of a candidate")
+        return values
+
+    @field_validator("runtime")
+    @classmethod
+    def _runtime_is_known(cls, value: str) -> str:
+        return one_of(value, RUNTIMES.names(), RUNTIMES.kind)
+
     @model_validator(mode="after")
-    def _can_be_made(self) -> Candidate:
-        # By value: parameters that were written out in full have every option.
-        given = {
-            name
-            for name, field in type(self).model_fields.items()
-            if name not in ("name", "runtime", "precision", "batch")
-            and getattr(self, name) != field.default
-        }
+    def _runtime_offers_it(self) -> Candidate:
+        given = self.model_extra
+        assert given is not None  # `extra` is "allow"
         if self.precision != "int8":
-            if given:
-                raise ValueError(f"{self.precision} has no option {min(given)}: it is for int8")
+            unused = [*given, *(["method"] if self.method != "static" else [])]
+            if unused:
+                raise ValueError(f"{self.precision} has no option {min(unused)}: it is for int8")
             return self
-        way = (self.runtime, self.method)
-        if way in _CANNOT:
-            raise ValueError(_CANNOT[way])
-        if others := given - _DECIDES[way] - {"method"}:
-            known = ", ".join(sorted(_DECIDES[way])) or "no options"
-            raise ValueError(
-                f"{self.method} int8 by {self.runtime} has no option {min(others)}: {known}"
+        runtime = RUNTIMES[self.runtime]
+        options = runtime.int8_methods.get(self.method)
+        if options is None:
+            renamed = new_value(self.method)
+            reason = runtime.unsupported.get(self.method) or (
+                f"it is now {renamed}" if renamed else f"known: {', '.join(runtime.int8_methods)}"
             )
-        if self.format == "qoperator" and self.types == "u8u8" and self.per_channel:
+            raise ValueError(f"{self.runtime} has no int8 method {self.method!r}: {reason}")
+        if unknown := given.keys() - options.model_fields.keys():
+            known = ", ".join(sorted(options.model_fields)) or "no options"
             raise ValueError(
-                "qoperator convolutions have a scale a channel for signed weights only; "
-                "set per_channel to false, or take types u8s8"
+                f"{self.method} int8 by {self.runtime} has no option {min(unknown)}: {known}"
             )
+        try:
+            self._options = options.model_validate(given)
+        except ValidationError as error:
+            raise ValueError(explain(error, options)) from None
+        given.update(self._options.model_dump())
         return self

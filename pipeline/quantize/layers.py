@@ -1,4 +1,4 @@
-"""The layers of an exported student: what int8 can leave in float, by names a user knows."""
+"""Layers of an exported student, which mixed precision can keep in float."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 @dataclass(frozen=True)
 class Layer:
-    """An operator with weights, and what is done to its output before the next one's weights.
+    """An operator with weights, and the operators up to the next one with weights.
 
     Attributes:
-        name: Its module in the PyTorch model, where the exporter keeps that; else its ONNX node.
-        nodes: Names of its ONNX nodes, the one with the weights first.
-        weights: Number of its weights, without biases.
-        multiply_adds: Of one image.
+        name: Module of the PyTorch model, if the exporter kept it; otherwise the ONNX node.
+        nodes: Names of the ONNX nodes, the operator with weights first.
+        weights: Number of weights, without biases.
+        multiply_adds: Number of multiply-adds per image.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Layer:
 
 
 def find_layers(model: ModelProto) -> tuple[Layer, ...]:
-    """The layers of a model in the order in which they run.
+    """Layers of a model, in order of execution.
 
     An operator without weights, such as an activation or the sum of a residual, belongs to the last
-    layer that it depends on. What comes before the first weights, and softmax, belongs to none.
+    layer that it depends on. Operators before the first weights, and softmax, belong to no layer.
     """
     graph = model.graph
     weights = {w.name: tuple(w.dims) for w in graph.initializer}
@@ -43,38 +43,38 @@ def find_layers(model: ModelProto) -> tuple[Layer, ...]:
     }
     first: list[NodeProto] = []
     nodes: list[list[str]] = []
-    maker: dict[str, int] = {}  # of a tensor: the last layer that it depends on
+    owners: dict[str, int] = {}  # of each tensor, the last layer that it depends on
     for node in graph.node:
         if node.op_type in _WEIGHTED and len(weights.get(node.input[1], ())) > 1:
             layer = len(first)
             first.append(node)
             nodes.append([node.name])
         else:
-            layers = [maker[name] for name in node.input if name in maker]
-            if not layers:
+            inputs = [owners[name] for name in node.input if name in owners]
+            if not inputs:
                 continue
-            layer = max(layers)
+            layer = max(inputs)
             if node.op_type != "Softmax":
                 nodes[layer].append(node.name)
-        maker.update(dict.fromkeys(node.output, layer))
+        owners.update(dict.fromkeys(node.output, layer))
+    counts = [math.prod(weights[node.input[1]]) for node in first]
     return tuple(
         Layer(
             name=_module(node),
             nodes=tuple(names),
-            weights=math.prod(weights[node.input[1]]),
-            multiply_adds=math.prod(weights[node.input[1]])
-            * _places(node, shapes.get(node.output[0], ())),
+            weights=count,
+            multiply_adds=count * _positions(node, shapes.get(node.output[0], ())),
         )
-        for node, names in zip(first, nodes, strict=True)
+        for node, names, count in zip(first, nodes, counts, strict=True)
     )
 
 
 def _module(node: NodeProto) -> str:
-    """``model.blocks.0.0.conv_pw.weight``: the exporter's wrapper, the module, its parameter."""
+    """The module in a weight's name: the exporter's wrapper, the module, the parameter."""
     path, _, parameter = str(node.input[1]).rpartition(".")
     return path.removeprefix("model.") if path and parameter == "weight" else str(node.name)
 
 
-def _places(node: NodeProto, shape: tuple[int, ...]) -> int:
-    """How often one image uses each weight: once a position of the output."""
+def _positions(node: NodeProto, shape: tuple[int, ...]) -> int:
+    """How often each weight is used per image: once per position of the output."""
     return math.prod(shape[2:] if node.op_type.startswith("Conv") else shape[1:-1])

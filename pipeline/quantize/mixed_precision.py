@@ -1,7 +1,7 @@
-"""The rungs between int8 and float: the most costly layers in float, until little is lost.
+"""Search for mixed precision: the most sensitive layers in float, the others in int8.
 
-Everything is judged on the validation images that ``bundle`` chooses by, so that the loss of the
-rung that was kept is a little too good to be true; ``verify`` tells it on images that nobody saw.
+The validation images that select a step also select what ships, so the drop of the selected step is
+slightly optimistic; ``verify`` measures it on the test split.
 """
 
 from __future__ import annotations
@@ -9,32 +9,31 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import QuantizationError
 from pipeline.params import Candidate, MixedPrecision
 from pipeline.progress import Track, silent
-from pipeline.quantize.sensitivity import Cost, rank_layers
+from pipeline.quantize.runtimes.base import Variants
+from pipeline.quantize.sensitivity import Sensitivity, rank_layers
 from pipeline.quantize.validation import CandidateValidator
-from pipeline.quantize.variants import Variants
 from pipeline.statistics import AccuracyDrop
 
 
 @dataclass(frozen=True)
 class SearchStep:
-    """One mixed candidate that was tried.
+    """One mixed-precision variant that was tried.
 
     Attributes:
-        in_float: Names of the layers in float, the most costly first.
-        multiply_adds: Share of the multiply-adds in float.
-        weights: Share of the weights in float.
-        bytes: Size of its files.
-        drop: What it loses against the fp32 student.
+        float_layers: Names of the layers in float, most sensitive first.
+        multiply_adds: Fraction of the multiply-adds in float.
+        weights: Fraction of the weights in float.
+        bytes: Size of the files.
+        drop: Accuracy drop to the fp32 student.
     """
 
-    in_float: tuple[str, ...]
+    float_layers: tuple[str, ...]
     multiply_adds: float
     weights: float
     bytes: int
@@ -43,16 +42,16 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class MixedPrecisionSearch:
-    """What was tried for one static int8 candidate that loses too much.
+    """Result of the search for one static int8 candidate.
 
     Attributes:
-        candidate: Its name.
-        drop: What it loses against the fp32 student.
-        mixed: Name of the candidate that was added; None where nothing met the budget.
-        outcome: What came out, in plain English.
-        images: Validation images on which the layers were ranked.
-        costs: Every layer, the most costly first.
-        rungs: In the order in which they were tried; the last was kept if any was.
+        candidate: Name of the int8 candidate.
+        drop: Its accuracy drop to the fp32 student.
+        mixed: Name of the candidate that was added; None if no step was accepted.
+        outcome: One sentence for the log and the report.
+        images: Number of validation images of the sensitivities.
+        sensitivities: All layers, most sensitive first.
+        steps: In the order in which they were tried; the last one was kept if any was.
     """
 
     candidate: str
@@ -60,92 +59,102 @@ class MixedPrecisionSearch:
     mixed: str | None
     outcome: str
     images: int
-    costs: list[Cost]
-    rungs: list[SearchStep]
+    sensitivities: list[Sensitivity]
+    steps: list[SearchStep]
+
+
+@dataclass(frozen=True)
+class SearchSetup:
+    """How candidates are checked, and how far a search goes."""
+
+    validator: CandidateValidator
+    params: MixedPrecision
 
 
 def search_mixed_precision(
     candidate: Candidate,
     variants: Variants,
-    drop: AccuracyDrop,
-    judge: CandidateValidator,
-    params: MixedPrecision,
+    int8: Path,
+    setup: SearchSetup,
     folder: Path,
     track: Track = silent,
-) -> MixedPrecisionSearch:
-    """Looks for the fewest layers in float, of 1, 2, 4 …, with which a candidate meets the budget.
+) -> MixedPrecisionSearch | None:
+    """Finds the fewest layers in float, of 1, 2, 4, ..., with which the drop is accepted.
 
     Args:
-        candidate: What loses too much.
-        variants: It with any layers in float.
-        drop: What it loses as it is.
-        judge: Has the validation images and the budget.
-        params: How far to go.
-        folder: Of all candidates; ``<name>-mixed`` is made in it when a rung meets the budget.
+        candidate: A static int8 candidate.
+        variants: The candidate with any layers in float.
+        int8: Its file with all layers in int8.
+        setup: Validation images, accepted drop and limits of the search.
+        folder: Folder of all candidates; ``<name>-mixed`` is written to it if a step is accepted.
         track: Shows progress.
+
+    Returns:
+        What was tried; None if the candidate's own drop is accepted.
 
     Raises:
         QuantizationError: The candidate has no layers, or the runtime cannot run a variant.
     """
-    name = candidate.name
-    if not judge.can_accept:
-        return MixedPrecisionSearch(
-            name,
-            drop,
-            None,
-            f"not tried: {len(judge.labels)} validation images cannot rule out a loss of more "
-            f"than {judge.max_drop_bound:g} points even where no answer changes",
-            *(0, [], []),
+    validator, params, name = setup.validator, setup.params, candidate.name
+    drop = validator.drop(validator.compute_logits(int8, candidate.runtime))
+    if validator.accepts(drop):
+        return None
+    if not validator.can_accept:
+        outcome = (
+            f"no search: {len(validator.labels)} validation images cannot rule out a drop of more "
+            f"than {validator.max_drop_bound:g} points, even if no prediction changes"
         )
-    layers = {layer.name: layer for layer in variants.layers}
-    if not layers:
+        return MixedPrecisionSearch(name, drop, None, outcome, 0, [], [])
+    total = len(variants.layers)
+    if not total:
         raise QuantizationError(
             name,
-            "loses too much, and has no layer with weights to leave in float",
-            "set quantize.mixed_precision.mixed to false",
+            f"has an accuracy drop of {drop.points:.2f} points, and no layer to keep in float",
+            "set quantize.mixed_precision.enabled to false",
         )
-    costs = rank_layers(variants, candidate.runtime, judge, params.images, track)
-    target, rungs = folder / candidate.mixed_name, list[SearchStep]()
-    for count in step_sizes(len(layers), params.largest_share):
-        kept = tuple(cost.layer for cost in costs[:count])
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        model = variants.write(target, kept)
-        rung = SearchStep(
-            in_float=kept,
-            multiply_adds=_share({n: layer.multiply_adds for n, layer in layers.items()}, kept),
-            weights=_share({n: layer.weights for n, layer in layers.items()}, kept),
-            bytes=sum(file.stat().st_size for file in target.iterdir()),
-            drop=judge.drop(judge.logits(model, candidate.runtime)),
-        )
-        rungs.append(rung)
-        if judge.accepts(rung.drop):
-            outcome = f"{count} of {len(layers)} layers in float meet the budget"
+    ranked = rank_layers(variants, candidate.runtime, validator, params.images, track)
+    target, steps, mixed = folder / candidate.mixed_name, list[SearchStep](), None
+    for count in step_sizes(total, params.max_float_fraction):
+        float_layers = tuple(s.layer for s in ranked[:count])
+        steps.append(_try(variants, float_layers, candidate.runtime, validator, target))
+        if validator.accepts(steps[-1].drop):
+            mixed = target.name
+            outcome = f"accepted with {count} of {total} layers in float"
             break
     else:
         shutil.rmtree(target)
+        last = steps[-1].drop
         outcome = (
-            f"no candidate was added: with {len(rungs[-1].in_float)} of {len(layers)} layers in "
-            f"float it still loses {rungs[-1].drop.points:.2f} points (95 % interval up to "
-            f"{rungs[-1].drop.high:.2f})"
+            f"no candidate added: with {count} of {total} layers in float the drop is still "
+            f"{last.points:.2f} points (95 % CI up to {last.high:.2f})"
         )
-    return MixedPrecisionSearch(
-        candidate=name,
-        drop=drop,
-        mixed=target.name if target.exists() else None,
-        outcome=outcome,
-        images=len(judge.sample(params.images)),
-        costs=costs,
-        rungs=rungs,
+    images = len(validator.sample(params.images))
+    return MixedPrecisionSearch(name, drop, mixed, outcome, images, ranked, steps)
+
+
+def _try(
+    variants: Variants,
+    float_layers: tuple[str, ...],
+    runtime: str,
+    validator: CandidateValidator,
+    target: Path,
+) -> SearchStep:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    model = variants.write(target, float_layers)
+    layers = variants.layers
+    in_float = [layer for layer in layers if layer.name in float_layers]
+    return SearchStep(
+        float_layers=float_layers,
+        multiply_adds=sum(x.multiply_adds for x in in_float) / sum(x.multiply_adds for x in layers),
+        weights=sum(x.weights for x in in_float) / sum(x.weights for x in layers),
+        bytes=sum(file.stat().st_size for file in target.iterdir()),
+        drop=validator.drop(validator.compute_logits(model, runtime)),
     )
 
 
-def _share(counts: Mapping[str, int], kept: Sequence[str]) -> float:
-    return sum(counts[name] for name in kept) / sum(counts.values())
-
-
-def step_sizes(layers: int, largest_share: float) -> list[int]:
-    """How many layers each rung leaves in float: 1, 2, 4 … and the largest number allowed."""
-    largest = max(1, math.floor(layers * largest_share))
+def step_sizes(layers: int, max_float_fraction: float) -> list[int]:
+    """Number of layers in float at each step: 1, 2, 4, ... and the largest number allowed."""
+    largest = max(1, math.floor(layers * max_float_fraction))
     doubled = itertools.takewhile(lambda k: k < largest, (2**n for n in itertools.count()))
     return [*doubled, largest]

@@ -1,8 +1,8 @@
-"""What each layer costs: the candidate with this one layer in int8 and all others in float.
+"""Sensitivity of each layer: the error when this layer alone is in int8 and all others in float.
 
-Not the other way round, with one layer in float: where a range that int8 cannot hold lies between
-two layers, leaving either of them gains nothing as long as the other rounds what they share. By
-itself in int8 each of the two costs all of it, and both are left.
+The reverse, one layer in float and all others in int8, would miss a range that int8 cannot
+represent between two layers: either of them in float gains nothing while the other still rounds the
+shared values. Alone in int8, each of them shows the whole error, and both are kept in float.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from numpy.typing import NDArray
 
 from pipeline.measure.accuracy import correct
 from pipeline.progress import Track, silent
-from pipeline.quantize.validation import CandidateValidator, Runtime
-from pipeline.quantize.variants import Variants
+from pipeline.quantize.runtimes.base import Variants
+from pipeline.quantize.validation import CandidateValidator
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one layer costs when it alone is in int8.
+class Sensitivity:
+    """Effect of one layer in int8.
 
     Attributes:
-        layer: Its name.
-        distance: Root of the mean squared error of the logits, as a multiple of the standard
-            deviation of the fp32 student's.
-        lost: Images that the student gets right, less those that this variant gets right.
+        layer: Name of the layer.
+        error: Root mean square error of the logits, relative to the standard deviation of the fp32
+            student's logits.
+        lost: Number of correct images of the student minus that of the variant.
     """
 
     layer: str
-    distance: float
+    error: float
     lost: int
 
 
 def rank_layers(
     variants: Variants,
-    runtime: Runtime,
-    judge: CandidateValidator,
+    runtime: str,
+    validator: CandidateValidator,
     images: int,
     track: Track = silent,
-) -> list[Cost]:
-    """The cost of every layer, the most costly first: by distance, then by lost images.
+) -> list[Sensitivity]:
+    """Sensitivities of all layers, highest error first, then most lost images.
 
     Args:
         variants: The candidate.
-        runtime: What runs it.
-        judge: Has the validation images.
-        images: How many of them to use.
+        runtime: Its inference runtime.
+        validator: Provides the validation images and the student's logits.
+        images: Number of validation images to use.
         track: Shows progress.
 
     Raises:
         QuantizationError: The runtime cannot run a variant.
     """
-    chosen = judge.sample(images)
-    pixels, labels = np.array(judge.images[chosen]), judge.labels[chosen]
-    expected = judge.student_logits[chosen]
+    chosen = validator.sample(images)
+    pixels, labels = np.array(validator.images[chosen]), validator.labels[chosen]
+    expected = validator.student_logits[chosen]
     names = [layer.name for layer in variants.layers]
-    costs = []
-    for name in track(names, "costs of layers", len(names)):
+    found = []
+    for name in track(names, "sensitivity of layers", len(names)):
         with tempfile.TemporaryDirectory() as folder:
             model = variants.write(Path(folder), [other for other in names if other != name])
-            logits = judge.logits(model, runtime, pixels)
+            logits = validator.compute_logits(model, runtime, pixels)
         lost = int(correct(expected, labels).sum()) - int(correct(logits, labels).sum())
-        costs.append(Cost(name, _distance(logits, expected), lost))
-    return sorted(costs, key=lambda cost: (-cost.distance, -cost.lost))
+        found.append(Sensitivity(name, _relative_error(logits, expected), lost))
+    return sorted(found, key=lambda s: (-s.error, -s.lost))
 
 
-def _distance(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _relative_error(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     error = np.sqrt(np.mean(np.square(logits - expected, dtype=np.float64)))
     return float(error / max(expected.std(dtype=np.float64), np.finfo(np.float32).tiny))

@@ -1,10 +1,9 @@
-"""What a candidate loses on the validation images, and whether that is too much."""
+"""Accuracy drop of candidates on the validation images."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from finch_runtime.errors import RuntimeProblem
@@ -16,18 +15,16 @@ from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
 from pipeline.statistics import AccuracyDrop, paired_drop
 
-Runtime = Literal["onnxruntime", "openvino"]
-
 
 class CandidateValidator:
-    """Holds candidates to the exported student, with the sessions that devices use.
+    """Compares candidates with the exported fp32 student, in the sessions that devices use.
 
     Args:
         student: The exported student.
         images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
         labels: int [n].
-        max_drop: Largest accepted loss of accuracy, in percentage points.
-        max_drop_bound: Largest accepted upper end of its 95 % interval, in percentage points.
+        max_drop: Largest accepted accuracy drop, in percentage points.
+        max_drop_bound: Largest accepted upper end of its 95 % CI, in percentage points.
         threads: Threads of the inference runtime.
     """
 
@@ -50,16 +47,16 @@ class CandidateValidator:
 
     @cached_property
     def student_logits(self) -> NDArray[np.float32]:
-        """Those of the fp32 student: float32 [n, classes]."""
-        return self.logits(self._student, "onnxruntime")
+        """Logits of the fp32 student, float32 [n, classes]."""
+        return self.compute_logits(self._student, "onnxruntime")
 
-    def logits(
-        self, model: Path, runtime: Runtime, images: NDArray[np.uint8] | None = None
+    def compute_logits(
+        self, model: Path, runtime: str, images: NDArray[np.uint8] | None = None
     ) -> NDArray[np.float32]:
-        """Logits, float32 [n, classes], of all validation images unless others are given.
+        """Logits, float32 [n, classes], of ``images``; by default of all validation images.
 
         Raises:
-            QuantizationError: The runtime cannot run it; the message names what it lacks.
+            QuantizationError: The runtime cannot run the model.
         """
         try:
             session = open_session(model, runtime, self._threads)
@@ -70,19 +67,19 @@ class CandidateValidator:
             ) from problem
 
     def drop(self, logits: NDArray[np.float32]) -> AccuracyDrop:
-        """What a model with these logits of the validation images loses against the student."""
+        """Accuracy drop, to the fp32 student, of a model with these logits."""
         return paired_drop(correct(self.student_logits, self.labels), correct(logits, self.labels))
 
     def accepts(self, drop: AccuracyDrop) -> bool:
-        """Whether ``pipeline.shipping.select`` would not reject for this loss."""
+        """Whether ``pipeline.shipping.select`` would accept this drop."""
         return drop.points <= self.max_drop and drop.high <= self.max_drop_bound
 
     @property
     def can_accept(self) -> bool:
-        """Whether there are enough images for any candidate: one that changes no answer at all."""
+        """Whether there are enough images to accept a model with the student's own logits."""
         return self.accepts(self.drop(self.student_logits))
 
     def sample(self, count: int) -> NDArray[np.intp]:
-        """Places of about ``count`` images, evenly spread over all of them."""
+        """Indices of about ``count`` images, evenly spaced over all images."""
         images = len(self.labels)
         return np.unique(np.linspace(0, images - 1, min(count, images)).round().astype(np.intp))

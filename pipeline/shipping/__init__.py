@@ -1,1 +1,1 @@
-"""Selects the candidate that ships, packs it, and verifies the archive."""
+"""Selects the candidate to ship, packs the bundle, and verifies it on the test split."""

@@ -1,4 +1,4 @@
-"""The archive that ships: model, labels, manifest and device runtime, the same bytes every time."""
+"""The archive to ship: model, labels, manifest and device runtime; reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pipeline.errors import ArtefactError, DataError
 from pipeline.files import hash_file, whole_file
+from pipeline.plugins import RUNTIMES
 
 FORMAT = 1
 PACKAGE = "finch_runtime"
@@ -24,32 +25,32 @@ _REMEDY = "run `python -m stages.bundle`"
 
 
 @dataclass(frozen=True)
-class Winner:
-    """The candidate that ships.
+class ShippedModel:
+    """The candidate to ship.
 
     Attributes:
-        model: ``.onnx`` file, or ``.xml`` file with its ``.bin`` beside it.
+        files: Its files; the first one is what the runtime loads.
         runtime: Inference runtime.
         precision: ``fp32``, ``fp16`` or ``int8``.
         batch: ``dynamic``, or 1.
     """
 
-    model: Path
-    runtime: Literal["onnxruntime", "openvino"]
+    files: tuple[Path, ...]
+    runtime: str
     precision: str
     batch: Literal["dynamic", 1]
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the manifest tells about how the model came to be; every value is plain JSON.
+class Provenance:
+    """How the model was made, for the manifest; every value is plain JSON.
 
     Attributes:
-        params: The parameters of the run.
+        params: Parameters of the run.
         candidates: Measurements and verdict of every candidate.
-        chosen: ``name`` of the candidate and the ``reason`` for it.
-        made_from: Hashes of what the model was made from.
-        data: ``source`` and ``licence`` of the photographs.
+        chosen: ``name`` of the candidate, and the ``reason`` for it.
+        made_from: Hashes of everything that the model was made from.
+        data: ``source``, ``origin`` and license of the images.
     """
 
     params: Mapping[str, Any]
@@ -60,15 +61,44 @@ class Record:
 
 
 @dataclass(frozen=True)
+class BundleSpec:
+    """Content of a bundle.
+
+    Attributes:
+        name: Name of the bundle, and of the folder in the archive.
+        created_by: ``finch <version>``.
+        model: The model to ship.
+        portable: ONNX file for devices without the model's runtime; None if the model is ONNX.
+        labels: Class names, in the order of the logits.
+        image_size: Height and width of the input, in pixels.
+        fit: How an image becomes square (``prepare.fit``).
+        threads: Threads that the model was measured with.
+        provenance: How the model was made.
+        data_license: License of the training images as text; None to ship without it.
+    """
+
+    name: str
+    created_by: str
+    model: ShippedModel
+    portable: Path | None
+    labels: Sequence[str]
+    image_size: int
+    fit: str
+    threads: int
+    provenance: Provenance
+    data_license: str | None
+
+
+@dataclass(frozen=True)
 class BundleResult:
-    """A bundle that was written.
+    """A bundle on disk.
 
     Attributes:
         path: The archive.
-        bytes: Its size.
-        sha256: Its hash.
-        model_bytes: Size of the shipped model's files, unpacked.
-        manifest: What ``manifest.json`` in it holds.
+        bytes: Size of the archive.
+        sha256: SHA-256 of the archive.
+        model_bytes: Size of the model's files, unpacked.
+        manifest: Content of its ``manifest.json``.
     """
 
     path: Path
@@ -78,96 +108,36 @@ class BundleResult:
     manifest: dict[str, Any]
 
 
-def build_bundle(
-    *,
-    name: str,
-    created_by: str,
-    winner: Winner,
-    portable: Path | None,
-    labels: Sequence[str],
-    image_size: int,
-    fit: str,
-    threads: int,
-    record: Record,
-    data_licence: str | None,
-    runtime_folder: Path,
-    out: Path,
-) -> BundleResult:
-    """Writes the bundle: a tar.gz whose bytes depend on its content alone.
+def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> BundleResult:
+    """Writes the bundle, a tar.gz whose bytes depend on its content alone.
 
     Args:
-        name: Name of the bundle, and of the one folder in the archive.
-        created_by: ``finch <version>``.
-        winner: The model that ships.
-        portable: ONNX file for devices without the winner's runtime; None when the winner is ONNX.
-        labels: Class names in the order of the logits.
-        image_size: Height and width of the input in pixels.
-        fit: How a photograph becomes square (see ``Prepare.fit``).
-        threads: Threads the model was measured with.
-        record: How the model came to be.
-        data_licence: Licence text of the photographs, if it must go along.
-        runtime_folder: Folder that holds the package ``finch_runtime``.
+        spec: What to pack.
+        runtime_folder: Folder that contains the package ``finch_runtime``.
         out: The archive to write.
 
     Raises:
-        ArtefactError: A model file or the device runtime is missing, or its inference runtime is
-            not installed, so that there is no version to name.
-        DataError: A class name cannot stand on a line of its own.
+        ArtefactError: A model file or the device runtime is missing, or the inference runtime is
+            not installed, so that its version is unknown.
+        DataError: A class name is empty or has a line break.
     """
-    for label in labels:
+    for label in spec.labels:
         if not label.strip() or label.splitlines() != [label]:
             raise DataError(f"class {label!r}", "is empty or has a line break in its name")
-    model_files = [winner.model]
-    if winner.runtime == "openvino":
-        model_files.append(winner.model.with_suffix(".bin"))
-    files = {f"model{path.suffix}": _read(path) for path in model_files}
+    files = {path.name: _read(path) for path in spec.model.files}
     model_bytes = sum(len(content) for content in files.values())
-    if portable is not None:
-        files["portable.onnx"] = _read(portable)
-    if data_licence is not None:
-        files["LICENSE-DATA.txt"] = data_licence.encode()
-    files["labels.txt"] = "".join(f"{label}\n" for label in labels).encode()
-    files["requirements.txt"] = _requirements(winner.runtime).encode()
+    if spec.portable is not None:
+        files["portable.onnx"] = _read(spec.portable)
+    if spec.data_license is not None:
+        files["LICENSE-DATA.txt"] = spec.data_license.encode()
+    files["labels.txt"] = "".join(f"{label}\n" for label in spec.labels).encode()
+    files["requirements.txt"] = _requirements(spec.model.runtime).encode()
     files |= _runtime_files(runtime_folder)
-
-    batch = "batch" if winner.batch == "dynamic" else winner.batch
-    manifest = {
-        "format": FORMAT,
-        "name": name,
-        "created_by": created_by,
-        "model": {
-            "path": f"model{winner.model.suffix}",
-            "runtime": winner.runtime,
-            "precision": winner.precision,
-            "batch": winner.batch,
-        },
-        "portable": None if portable is None else "portable.onnx",
-        "input": {
-            "name": "images",
-            "dtype": "uint8",
-            "layout": "NHWC",
-            "color": "RGB",
-            "height": image_size,
-            "width": image_size,
-            "fit": fit,
-        },
-        "outputs": {
-            output: {"dtype": "float32", "shape": [batch, len(labels)]}
-            for output in ("logits", "probabilities")
-        },
-        "labels": list(labels),
-        "files": {path: _sha256(files[path]) for path in sorted(files)},
-        "threads": threads,
-        "params": record.params,
-        "candidates": list(record.candidates),
-        "chosen": record.chosen,
-        "made_from": record.made_from,
-        "data": record.data,
-    }
+    manifest = _manifest(spec, {path: _sha256(files[path]) for path in sorted(files)})
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files["manifest.json"] = text.encode()
     with whole_file(out) as temporary:
-        _write_archive(temporary, {f"{name}/{path}": files[path] for path in sorted(files)})
+        _write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
     return BundleResult(
         path=out,
         bytes=out.stat().st_size,
@@ -177,30 +147,68 @@ def build_bundle(
     )
 
 
+def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:
+    model, provenance = spec.model, spec.provenance
+    batch = "batch" if model.batch == "dynamic" else model.batch
+    return {
+        "format": FORMAT,
+        "name": spec.name,
+        "created_by": spec.created_by,
+        "model": {
+            "path": model.files[0].name,
+            "runtime": model.runtime,
+            "precision": model.precision,
+            "batch": model.batch,
+        },
+        "portable": None if spec.portable is None else "portable.onnx",
+        "input": {
+            "name": "images",
+            "dtype": "uint8",
+            "layout": "NHWC",
+            "color": "RGB",
+            "height": spec.image_size,
+            "width": spec.image_size,
+            "fit": spec.fit,
+        },
+        "outputs": {
+            output: {"dtype": "float32", "shape": [batch, len(spec.labels)]}
+            for output in ("logits", "probabilities")
+        },
+        "labels": list(spec.labels),
+        "files": dict(hashes),
+        "threads": spec.threads,
+        "params": provenance.params,
+        "candidates": list(provenance.candidates),
+        "chosen": provenance.chosen,
+        "made_from": provenance.made_from,
+        "data": provenance.data,
+    }
+
+
 def unpack_bundle(archive: Path, folder: Path) -> Path:
     """Unpacks a bundle and checks every file against its manifest.
 
     Args:
         archive: What ``build_bundle`` wrote.
-        folder: Where the bundle's own folder is to stand.
+        folder: Where to create the bundle's folder.
 
     Returns:
         The bundle's folder, named as the bundle.
 
     Raises:
-        ArtefactError: The archive is missing, truncated, changed or no bundle, or there is already
-            something in the place of the bundle's folder.
+        ArtefactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
+            folder exists already.
     """
     files = _read_archive(archive)
     names = {name.partition("/")[0] for name in files}
     name = names.pop() if len(names) == 1 else ""
     if f"{name}/manifest.json" not in files:
-        raise ArtefactError(archive, "is no bundle: no folder with a manifest.json", _REMEDY)
+        raise ArtefactError(archive, "is not a bundle: no folder with a manifest.json", _REMEDY)
     _check_files({path.removeprefix(f"{name}/"): files[path] for path in files}, archive)
 
     target = folder / name
     if target.exists():
-        raise ArtefactError(target, "is in the way of unpacking", "remove it")
+        raise ArtefactError(target, "exists already", "remove it, or unpack elsewhere")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking.") as temporary:
         for path, content in files.items():
@@ -218,11 +226,11 @@ def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
     except (ValueError, TypeError, KeyError):
         readable, expected = False, {}
     if not readable:
-        raise ArtefactError(archive, f"its manifest.json is not of format {FORMAT}", _REMEDY)
+        raise ArtefactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
     present = {path: _sha256(files[path]) for path in files if path != "manifest.json"}
     for path in sorted(expected.keys() | present.keys()):
         if expected.get(path) != present.get(path):
-            raise ArtefactError(archive, f"{path} in it is not what its manifest says", _REMEDY)
+            raise ArtefactError(archive, f"{path} in it does not match its manifest", _REMEDY)
 
 
 def _sha256(content: bytes) -> str:
@@ -240,17 +248,18 @@ def _read(path: Path) -> bytes:
 
 def _requirements(runtime: str) -> str:
     try:
-        return "".join(f"{n}=={metadata.version(n)}\n" for n in ("numpy", "pillow", runtime))
+        names = ("numpy", "pillow", RUNTIMES[runtime].package)
+        return "".join(f"{name}=={metadata.version(name)}\n" for name in names)
     except metadata.PackageNotFoundError as error:
         raise ArtefactError(
-            Path("requirements.txt"), f"no version to pin: {error.name} is not installed here"
+            Path("requirements.txt"), f"cannot pin a version: {error.name} is not installed"
         ) from None
 
 
 def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:
     package = runtime_folder / PACKAGE
     if not (package / "__main__.py").is_file():
-        raise ArtefactError(package, "is not the device runtime: it has no __main__.py")
+        raise ArtefactError(package, "is not the device runtime: __main__.py is missing")
     return {
         path.relative_to(runtime_folder).as_posix(): path.read_bytes()
         for path in package.rglob("*")
@@ -259,7 +268,7 @@ def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:
 
 
 def _write_archive(path: Path, files: Mapping[str, bytes]) -> None:
-    # Neither the time, nor the user, nor the name of the file may get into the bytes.
+    # Time, user and file name must not change the bytes.
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=9, mtime=0) as stream,
@@ -278,21 +287,20 @@ def _read_archive(path: Path) -> dict[str, bytes]:
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() else None
-                # Links, devices and names that lead elsewhere have no place in a bundle. (tarfile's
-                # own filters came with Python 3.11.4, and had a hole in their handling of links.)
-                if content is None or not _stays_inside(member.name):
-                    raise ArtefactError(path, f"{member.name} in it is no plain file", _REMEDY)
+                # tarfile's own filters came with Python 3.11.4, and had a vulnerability with links.
+                if content is None or not _is_inside(member.name):
+                    raise ArtefactError(path, f"{member.name} in it is not a plain file", _REMEDY)
                 files[member.name] = content.read()
-            # The checksum stands at the very end, behind what tar reads.
+            # The checksum is at the very end, after what tar reads.
             while stream.read(1 << 20):
                 pass
     except FileNotFoundError:
         raise ArtefactError(path, "is missing", _REMEDY) from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        problem = f"is truncated, damaged or no bundle ({error})"
+        problem = f"is truncated, damaged or not a bundle ({error})"
         raise ArtefactError(path, problem, _REMEDY) from None
     return files
 
 
-def _stays_inside(name: str) -> bool:
+def _is_inside(name: str) -> bool:
     return not {"", ".", ".."} & set(name.split("/")) and not {"\\", ":"} & set(name)

@@ -1,4 +1,4 @@
-"""What is in the bundle, held against the teacher and the fp32 student on the test images."""
+"""Runs the bundle on the test split, next to the teacher and the fp32 student."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.data.prepared import PreparedData
 from pipeline.files import hash_file, read_json
 from pipeline.measure.accuracy import agreement, correct, score
-from pipeline.measure.predictions import measure_bundle_logits, measure_logits
-from pipeline.measure.runtime import MeasuredModel
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
 from pipeline.shipping.bundle import unpack_bundle
 from pipeline.statistics import AccuracyDrop, paired_drop
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of one model on the test images; shares in 0 … 1.
+class SplitMetrics:
+    """Metrics of one model on the test split; fractions are in 0 ... 1.
 
     Attributes:
-        accuracy: Share of images classified right.
-        balanced_accuracy: Mean recall of the classes.
+        accuracy: Fraction of correctly classified images.
+        balanced_accuracy: Mean recall over the classes.
         recalls: Recall per class; None for a class without images.
-        agreement: Share of images classified like the fp32 student.
+        agreement: Fraction of images classified like the fp32 student.
     """
 
     accuracy: float
@@ -37,28 +33,28 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Verified:
-    """The acceptance test.
+class Verification:
+    """Result of the acceptance test.
 
     Attributes:
-        bundle_sha256: Of the archive.
+        bundle_sha256: SHA-256 of the archive.
         bundle_bytes: Size of the archive.
-        candidate: Name of the candidate in it.
-        images: Test images.
-        shipped: The model in the bundle, run by the runtime in the bundle.
+        candidate: Name of the shipped candidate.
+        images: Number of test images.
+        shipped: The model in the bundle, run by the device runtime in the bundle.
         student: The fp32 student.
         teacher: The teacher.
-        drop_to_student: Accuracy that the shipped model loses to the fp32 student.
-        drop_to_teacher: Accuracy that the shipped model loses to the teacher.
+        drop_to_student: Accuracy drop of the shipped model to the fp32 student.
+        drop_to_teacher: Accuracy drop of the shipped model to the teacher.
     """
 
     bundle_sha256: str
     bundle_bytes: int
     candidate: str
     images: int
-    shipped: Figures
-    student: Figures
-    teacher: Figures
+    shipped: SplitMetrics
+    student: SplitMetrics
+    teacher: SplitMetrics
     drop_to_student: AccuracyDrop
     drop_to_teacher: AccuracyDrop
 
@@ -71,14 +67,14 @@ def verify_bundle(
     data: PreparedData,
     runtime_folder: Path,
     track: Track = silent,
-) -> Verified:
-    """Unpacks a bundle and runs it, with nothing but what is in it, over the test split.
+) -> Verification:
+    """Unpacks a bundle and runs it, using its own files only, on the test split.
 
     Args:
         archive: The bundle.
         teacher: The exported teacher.
         student: The exported fp32 student.
-        data: Its test split is read here and nowhere else.
+        data: Prepared data, of which the test split is read.
         runtime_folder: Folder of the device runtime, for teacher and student.
         track: Shows progress.
 
@@ -90,39 +86,33 @@ def verify_bundle(
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
         manifest = read_json(folder / "manifest.json")
+        own, ours = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
+        models = {
+            "shipped": (own, MeasuredModel(folder, None)),
+            "student": (ours, MeasuredModel(student, "onnxruntime")),
+            "teacher": (ours, MeasuredModel(teacher, "onnxruntime")),
+        }
+        logits = {
+            name: runtime.predict(model, images, manifest["threads"])
+            for name, (runtime, model) in track(models.items(), "verifying", len(models))
+        }
 
-        def run(name: str) -> NDArray[np.float32]:
-            if name == "shipped":
-                return measure_bundle_logits(folder, images, threads=manifest["threads"])
-            path = {"teacher": teacher, "student": student}[name]
-            model = MeasuredModel(path, "onnxruntime")
-            return measure_logits(
-                model, images, threads=manifest["threads"], runtime_folder=runtime_folder
-            )
-
-        names = ("shipped", "student", "teacher")
-        logits = {name: run(name) for name in track(names, "verifying", len(names))}
-
-    def figures(name: str) -> Figures:
+    def metrics(name: str) -> SplitMetrics:
         scored = score(logits[name], labels)
-        return Figures(
-            scored.accuracy,
-            scored.balanced_accuracy,
-            scored.recalls,
-            agreement(logits[name], logits["student"]),
-        )
+        agreed = agreement(logits[name], logits["student"])
+        return SplitMetrics(scored.accuracy, scored.balanced_accuracy, scored.recalls, agreed)
 
     def drop_to(name: str) -> AccuracyDrop:
         return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
 
-    return Verified(
+    return Verification(
         bundle_sha256=hash_file(archive),
         bundle_bytes=archive.stat().st_size,
         candidate=manifest["chosen"]["name"],
         images=len(labels),
-        shipped=figures("shipped"),
-        student=figures("student"),
-        teacher=figures("teacher"),
+        shipped=metrics("shipped"),
+        student=metrics("student"),
+        teacher=metrics("teacher"),
         drop_to_student=drop_to("student"),
         drop_to_teacher=drop_to("teacher"),
     )

@@ -34,7 +34,7 @@ def tiny_model(seed: int) -> torch.nn.Module:
         torch.nn.Dropout(0.5),
         torch.nn.Linear(8, 5),
     )
-    model(torch.randn(64, 3, SIZE, SIZE) * 2)  # gives the norm its statistics
+    model(torch.randn(64, 3, SIZE, SIZE) * 2)  # updates the statistics of the batch norm
     return model.eval()
 
 
@@ -80,7 +80,7 @@ def fixed(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_the_file_computes_what_the_model_computes(
+def test_file_and_model_agree(
     model: torch.nn.Module, dynamic: Path, images: Images, batch: int
 ) -> None:
     logits, probabilities = run(dynamic, images[:batch])
@@ -93,22 +93,20 @@ def test_the_file_computes_what_the_model_computes(
     assert logits.dtype == probabilities.dtype == np.float32
 
 
-def test_the_graph_holds_what_the_network_holds_and_no_more(dynamic: Path) -> None:
+def test_the_graph_has_no_superfluous_operators(dynamic: Path) -> None:
     kinds = [node.op_type for node in onnx.load(dynamic).graph.node]
     assert len(kinds) <= 11
     assert not {"BatchNormalization", "Dropout", "Gather", "Shape"} & set(kinds)
 
 
-def test_newest_operator_set(model: torch.nn.Module, images: Images, tmp_path: Path) -> None:
+def test_newest_opset(model: torch.nn.Module, images: Images, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(model, MEAN, STD, SIZE, path, batch="dynamic", opset=23)
     assert {o.version for o in onnx.load(path).opset_import if not o.domain} == {23}
     np.testing.assert_allclose(run(path, images)[0], torch_logits(model, images), atol=1e-5)
 
 
-def test_a_fixed_batch_takes_one_image_at_a_time(
-    model: torch.nn.Module, fixed: Path, images: Images
-) -> None:
+def test_a_fixed_batch_has_one_image(model: torch.nn.Module, fixed: Path, images: Images) -> None:
     session = onnxruntime.InferenceSession(fixed, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [1, SIZE, SIZE, 3]
     assert [o.shape for o in session.get_outputs()] == [[1, 5], [1, 5]]
@@ -116,17 +114,17 @@ def test_a_fixed_batch_takes_one_image_at_a_time(
     np.testing.assert_allclose(logits, torch_logits(model, images), rtol=0, atol=1e-5)
 
 
-def test_the_file_is_reproducible_and_nothing_else_comes_of_it(
+def test_the_file_is_reproducible_and_nothing_else_is_written(
     model: torch.nn.Module, dynamic: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     export_onnx(model, MEAN, STD, SIZE, tmp_path / "again.onnx", batch="dynamic", opset=18)
     assert (tmp_path / "again.onnx").read_bytes() == dynamic.read_bytes()
-    assert b".py" not in dynamic.read_bytes()  # nor does it tell where it was made
+    assert b".py" not in dynamic.read_bytes()  # no path of this machine
     assert list(tmp_path.iterdir()) == [tmp_path / "again.onnx"]
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_model_is_left_as_it_was(tmp_path: Path, images: Images) -> None:
+def test_the_model_is_not_changed(tmp_path: Path, images: Images) -> None:
     model = tiny_model(1).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     path = tmp_path / "model.onnx"
@@ -137,7 +135,7 @@ def test_the_model_is_left_as_it_was(tmp_path: Path, images: Images) -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_parity_is_reported_for_every_batch(
+def test_parity_is_reported_for_every_batch_size(
     model: torch.nn.Module, dynamic: Path, fixed: Path, images: Images
 ) -> None:
     parity = check_parity(model, MEAN, STD, dynamic, images, tolerance=1e-4)
@@ -145,11 +143,11 @@ def test_parity_is_reported_for_every_batch(
     assert [d.batch for d in parity.differences] == [1, 2, 7]
     assert all(d.agreement == 1 for d in parity.differences)
     assert 0 < parity.worst.relative < 1e-4
-    one_by_one = check_parity(model, MEAN, STD, fixed, images, tolerance=1e-4)
-    assert [d.batch for d in one_by_one.differences] == [1]
+    at_one = check_parity(model, MEAN, STD, fixed, images, tolerance=1e-4)
+    assert [d.batch for d in at_one.differences] == [1]
 
 
-def test_other_weights_are_found_out_and_the_message_says_by_how_much(
+def test_other_weights_are_detected_and_the_message_has_the_difference(
     model: torch.nn.Module, dynamic: Path, images: Images
 ) -> None:
     other = copy.deepcopy(model)
@@ -158,7 +156,7 @@ def test_other_weights_are_found_out_and_the_message_says_by_how_much(
     with pytest.raises(ExportError) as caught:
         check_parity(other, MEAN, STD, dynamic, images, (2, 7), tolerance=1e-4)
     message = str(caught.value)
-    found = re.search(r"batch (\d+) .* up to (\S+) of the .* \((\S+) absolute", message)
+    found = re.search(r"batch (\d+) .*?(\S+) of the largest logit \((\S+) absolute", message)
     assert found is not None, message
     ours, theirs = torch_logits(model, images), torch_logits(other, images)
     relative = (np.abs(ours - theirs) / np.abs(theirs).max(axis=1, keepdims=True)).max()
@@ -168,7 +166,7 @@ def test_other_weights_are_found_out_and_the_message_says_by_how_much(
     assert "1e-04" in message or "0.0001" in message
 
 
-def test_a_file_that_gives_nan_does_not_pass(
+def test_nan_outputs_are_an_error(
     model: torch.nn.Module, dynamic: Path, images: Images, tmp_path: Path
 ) -> None:
     file = onnx.load(dynamic)
@@ -201,48 +199,53 @@ def _swap_outputs(file: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("breach", "said"),
+    ("change", "expected"),
     [
-        (_rename_output, r"output is scores .*, not logits tensor\(float\) \['batch', 5\]"),
-        (_float_input, r"input is images tensor\(float\) .*, not images tensor\(uint8\)"),
-        (_swap_outputs, r"output is probabilities .*, not logits"),
+        (_rename_output, r"output is scores .*logits tensor\(float\) \['batch', 5\]"),
+        (_float_input, r"input is images tensor\(float\) .*images tensor\(uint8\)"),
+        (_swap_outputs, r"output is probabilities .*logits"),
     ],
 )
-def test_a_breach_of_the_contract_is_named(
-    model: torch.nn.Module, dynamic: Path, images: Images, tmp_path: Path, breach: Any, said: str
+def test_a_wrong_input_or_output_is_named(
+    model: torch.nn.Module,
+    dynamic: Path,
+    images: Images,
+    tmp_path: Path,
+    change: Any,
+    expected: str,
 ) -> None:
     file = onnx.load(dynamic)
-    breach(file)
+    change(file)
     onnx.save(file, tmp_path / "model.onnx")
-    with pytest.raises(ExportError, match=said):
+    with pytest.raises(ExportError, match=expected):
         check_parity(model, MEAN, STD, tmp_path / "model.onnx", images, tolerance=1e-4)
 
 
 def test_images_of_another_size_are_named(model: torch.nn.Module, dynamic: Path) -> None:
     larger = np.zeros((7, 32, 32, 3), np.uint8)
-    with pytest.raises(ExportError, match=r"24, 24, 3\], not .*32, 32, 3\]"):
+    with pytest.raises(ExportError, match=r"24, 24, 3\].*32, 32, 3\]"):
         check_parity(model, MEAN, STD, dynamic, larger, tolerance=1e-4)
 
 
 def test_too_few_images_for_the_largest_batch(
     model: torch.nn.Module, dynamic: Path, images: Images
 ) -> None:
-    with pytest.raises(ExportError, match="batch 7 with only 6 images"):
+    with pytest.raises(ExportError, match=r"batch 7 .*6 images"):
         check_parity(model, MEAN, STD, dynamic, images[:6], tolerance=1e-4)
 
 
-class DependsOnData(torch.nn.Module):
+class DataDependent(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1) if images.mean() > 0 else -images.flatten(1)
 
 
-def test_a_model_that_onnx_cannot_express_is_one_clear_line(
+def test_a_model_that_onnx_cannot_express_is_a_one_line_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"the one before")
+    path.write_bytes(b"old")
     with pytest.raises(ExportError, match="data-dependent") as caught:
-        export_onnx(DependsOnData(), MEAN, STD, SIZE, path, batch="dynamic", opset=18)
+        export_onnx(DataDependent(), MEAN, STD, SIZE, path, batch="dynamic", opset=18)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
-    assert [(p, p.read_bytes()) for p in tmp_path.iterdir()] == [(path, b"the one before")]
+    assert [(p, p.read_bytes()) for p in tmp_path.iterdir()] == [(path, b"old")]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pipeline.params import Candidate
-from pipeline.quantize.onnxruntime import make_model
+from pipeline.quantize.runtimes.onnxruntime import OnnxRuntime, StaticOptions
 
 Images = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -25,10 +25,10 @@ def describe(precision: Literal["fp32", "int8"], batch: Literal["dynamic", 1]) -
     return Candidate(name="candidate", runtime="onnxruntime", precision=precision, batch=batch)
 
 
-def run(path: Path, images: Images, *, in_float: bool = False) -> list[NDArray[np.float32]]:
+def run(path: Path, images: Images, *, simulated: bool = False) -> list[NDArray[np.float32]]:
     """Logits and probabilities, one image at a time."""
     options = ort.SessionOptions()
-    if in_float:  # the quantised values, computed without any integer kernel
+    if simulated:  # quantized values in float kernels
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -42,7 +42,7 @@ def int8(
     exported: dict[Any, Path], calibration: Images, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Any, Path]:
     return {
-        batch: make_model(
+        batch: OnnxRuntime().make(
             describe("int8", batch), source, calibration, tmp_path_factory.mktemp("int8")
         )
         for batch, source in exported.items()
@@ -61,12 +61,12 @@ def graph_of(path: Path) -> tuple[onnx.GraphProto, dict[str, NDArray[Any]]]:
 
 def test_fp32_is_the_exported_student(exported: dict[Any, Path], tmp_path: Path) -> None:
     nothing = np.empty((0, 32, 32, 3), np.uint8)
-    path = make_model(describe("fp32", 1), exported[1], nothing, tmp_path)
+    path = OnnxRuntime().make(describe("fp32", 1), exported[1], nothing, tmp_path)
     assert path.read_bytes() == exported[1].read_bytes()
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 1])
-def test_int8_keeps_the_answers(
+def test_int8_agrees_with_fp32(
     int8: dict[Any, Path], images: Images, fp32_logits: Logits, batch: Literal["dynamic", 1]
 ) -> None:
     logits, probabilities = run(int8[batch], images)
@@ -76,7 +76,7 @@ def test_int8_keeps_the_answers(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_weights_are_stored_as_int8_a_scale_a_channel(
+def test_weights_are_int8_with_a_scale_per_channel(
     int8: dict[Any, Path], exported: dict[Any, Path]
 ) -> None:
     graph, values = graph_of(int8["dynamic"])
@@ -92,9 +92,9 @@ def test_weights_are_stored_as_int8_a_scale_a_channel(
     assert int8["dynamic"].stat().st_size < 0.6 * exported["dynamic"].stat().st_size
 
 
-def test_two_products_never_overflow_16_bits(int8: dict[Any, Path]) -> None:
+def test_two_products_never_saturate_16_bits(int8: dict[Any, Path]) -> None:
     # vpmaddubsw, on x86 without VNNI, adds two products of uint8 and int8 in int16. Depthwise
-    # kernels do without it: there is nothing to add over channels.
+    # kernels do not use it: they have no sum over channels.
     _, values = graph_of(int8["dynamic"])
     weights = [v.astype(int) for v in values.values() if v.dtype == np.int8 and v.ndim > 1]
     depthwise = [w for w in weights if w.ndim == 4 and w.shape[1] == 1]
@@ -104,8 +104,10 @@ def test_two_products_never_overflow_16_bits(int8: dict[Any, Path]) -> None:
     assert np.abs(depthwise[0]).max() == 127
 
 
-def test_integer_kernels_compute_what_the_file_says(int8: dict[Any, Path], images: Images) -> None:
-    integers, floats = run(int8["dynamic"], images)[0], run(int8["dynamic"], images, in_float=True)
+def test_integer_kernels_agree_with_simulated_quantization(
+    int8: dict[Any, Path], images: Images
+) -> None:
+    integers, floats = run(int8["dynamic"], images)[0], run(int8["dynamic"], images, simulated=True)
     assert np.abs(integers - floats[0]).max() < 0.03 * floats[0].std()
 
 
@@ -120,17 +122,17 @@ def test_preprocessing_and_softmax_stay_in_float(int8: dict[Any, Path]) -> None:
     assert sorted(before) == ["Add", "Cast", "Mul", "Transpose"]
     softmax = next(n for n in graph.node if n.op_type == "Softmax")
     assert list(softmax.input) == ["logits"]
-    assert made_by["logits"].op_type == "Gemm"  # not rounded to 256 levels either
+    assert made_by["logits"].op_type == "Gemm"  # not quantized to 256 levels
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 1])
-def test_every_calibration_image_counts(
+def test_every_calibration_image_is_used(
     exported: dict[Any, Path], calibration: Images, tmp_path: Path, batch: Literal["dynamic", 1]
 ) -> None:
-    # The darkest and the brightest pixel are in the last image, which is left over from batches.
+    # The extreme pixels are in the last image, which is in an incomplete batch.
     calibration = calibration[:19].clip(60, 200)
     calibration[-1, 0, 0], calibration[-1, 0, 1] = 0, 255
-    path = make_model(describe("int8", batch), exported[batch], calibration, tmp_path)
+    path = OnnxRuntime().make(describe("int8", batch), exported[batch], calibration, tmp_path)
     graph, values = graph_of(path)
     first = next(n for n in graph.node if n.op_type == "QuantizeLinear")
     scale, zero = (values[name] for name in first.input[1:3])
@@ -145,7 +147,7 @@ def test_a_fixed_batch_stays_fixed(int8: dict[Any, Path]) -> None:
     assert shapes == [[1, 32, 32, 3], [1, 5], [1, 5]]
 
 
-def test_nothing_is_printed_or_left_behind(
+def test_nothing_is_printed_and_no_scratch_file_stays(
     exported: dict[Any, Path],
     calibration: Images,
     int8: dict[Any, Path],
@@ -157,24 +159,24 @@ def test_nothing_is_printed_or_left_behind(
     scratch.mkdir()
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    path = make_model(describe("int8", "dynamic"), exported["dynamic"], calibration, folder)
+    path = OnnxRuntime().make(describe("int8", "dynamic"), exported["dynamic"], calibration, folder)
     assert list(scratch.iterdir()) == []
     assert list(folder.iterdir()) == [path]
     assert capfd.readouterr() == ("", "")
     assert path.read_bytes() == int8["dynamic"].read_bytes()
 
 
-def test_fp16_halves_the_file_and_keeps_the_answers(
+def test_fp16_halves_the_file_and_agrees_with_fp32(
     exported: dict[Any, Path], images: Images, fp32_logits: Logits, tmp_path: Path
 ) -> None:
     candidate = Candidate(name="half", runtime="onnxruntime", precision="fp16")
-    path = make_model(candidate, exported["dynamic"], images[:0], tmp_path)
+    path = OnnxRuntime().make(candidate, exported["dynamic"], images[:0], tmp_path)
     assert path.stat().st_size < 0.65 * exported["dynamic"].stat().st_size
     error = np.abs(run(path, images)[0] - fp32_logits).max()
     assert 0 < error < 5e-3 * np.abs(fp32_logits).max()
 
 
-WAYS: list[dict[str, Any]] = [
+OPTIONS: list[dict[str, Any]] = [
     {"types": "u8u8"},
     {"types": "s8s8"},
     {"per_channel": False},
@@ -189,19 +191,21 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way.values())))
-def test_every_way_to_int8_runs_and_keeps_the_answers(
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=lambda options: "-".join(map(str, options.values()))
+)
+def test_all_int8_options_agree_with_fp32(
     exported: dict[Any, Path],
     calibration: Images,
     images: Images,
     fp32_logits: Logits,
     tmp_path: Path,
-    way: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
-    candidate = Candidate(name="way", runtime="onnxruntime", precision="int8", **way)
-    path = make_model(candidate, exported["dynamic"], calibration, tmp_path)
-    # Integer kernels without VNNI may overflow with 8 bits: then what the file says counts.
-    logits = run(path, images, in_float=not candidate.reduce_range)[0]
+    candidate = Candidate(name="candidate", runtime="onnxruntime", precision="int8", **options)
+    path = OnnxRuntime().make(candidate, exported["dynamic"], calibration, tmp_path)
+    # Without VNNI the integer kernels may saturate with 8 bits.
+    logits = run(path, images, simulated=options.get("reduce_range") is False)[0]
     assert np.mean(logits.argmax(axis=1) == fp32_logits.argmax(axis=1)) > 0.8
     graph, values = graph_of(path)
     kinds = {node.op_type for node in graph.node}
@@ -211,16 +215,18 @@ def test_every_way_to_int8_runs_and_keeps_the_answers(
         assert {"DynamicQuantizeLinear", "ConvInteger"} <= kinds
         assert signed == {False}
     else:
-        assert ("QLinearConv" in kinds) == (candidate.format == "qoperator")
-        assert signed == {candidate.types.endswith("s8")}
+        static = candidate.options
+        assert isinstance(static, StaticOptions)
+        assert ("QLinearConv" in kinds) == (static.format == "qoperator")
+        assert signed == {static.types.endswith("s8")}
         scales = [
             v for n, v in values.items() if n.endswith("scale") and v.ndim == 1 and v.size > 1
         ]
-        assert bool(scales) == candidate.per_channel
+        assert bool(scales) == static.per_channel
 
 
 @pytest.mark.parametrize("calibration_by", ["entropy", "percentile"])
-def test_histograms_never_widen_a_range(
+def test_histogram_calibration_never_widens_a_range(
     exported: dict[Any, Path],
     calibration: Images,
     int8: dict[Any, Path],
@@ -228,9 +234,9 @@ def test_histograms_never_widen_a_range(
     calibration_by: Literal["entropy", "percentile"],
 ) -> None:
     candidate = Candidate(
-        name="way", runtime="onnxruntime", precision="int8", calibration=calibration_by
+        name="candidate", runtime="onnxruntime", precision="int8", calibration=calibration_by
     )
-    path = make_model(candidate, exported["dynamic"], calibration, tmp_path)
+    path = OnnxRuntime().make(candidate, exported["dynamic"], calibration, tmp_path)
     widest, narrower = graph_of(int8["dynamic"])[1], graph_of(path)[1]
     ratios = [
         float(scale / widest[name])
