@@ -1,4 +1,4 @@
-"""The teacher answers once."""
+"""Stage cache_logits: the teacher's logits on views of the training images."""
 
 from stages.command import Context, between_steps, stage
 from stages.console import track
@@ -9,54 +9,44 @@ from stages.console import track
     writes="data/teacher_logits/ (logits.npy, cache.json, views.npy if views are packed)",
 )
 def cache_logits(context: Context) -> None:
-    """Keep the teacher's logits on K seeded views of every training image.
+    """Cache the teacher's logits on K seeded views of every training image.
 
-    May be ended at any moment: the next run goes on from what the teacher has answered.
+    If interrupted, the next run resumes after the last finished batch.
     """
     from functools import partial
 
     from pipeline.data.prepared import open_prepared
-    from pipeline.logit_cache import cache_key, write_empty_cache, write_logit_cache
+    from pipeline.logit_cache import CacheSource, cache_key, write_empty_cache, write_logit_cache
     from pipeline.models.classifier import load_classifier
-    from pipeline.training.device import prepare_torch
-    from pipeline.training.precision import resolve_precision
+    from pipeline.training.device import prepare_torch, resolve_precision
 
-    params, place = context.params.cache_logits, context.place
+    params, views, paths = context.params.cache_logits, context.params.views, context.paths
     device = prepare_torch(context.params.run)
-    data = open_prepared(place.prepared)
-    teacher, info = load_classifier(place.teacher, device)
-    key = cache_key(info["weights_sha256"], data, context.params.views)
+    data = open_prepared(paths.prepared)
+    teacher, record = load_classifier(paths.teacher, device)
+    key = cache_key(record["weights_sha256"], data, views)
+    precision = resolve_precision(params.precision, device)
+    source = CacheSource(teacher, key, data, views, device, precision)
     if params.views == 0:
-        write_empty_cache(place.teacher_logits, teacher, key, data)
-        context.log.info("cached nothing (cache_logits.views = 0); distill asks the teacher itself")
+        write_empty_cache(paths.teacher_logits, source)
+        context.log.info("wrote no logits (cache_logits.views = 0); distill runs the teacher live")
         return
-    with between_steps(finished="data/teacher_logits is written") as stop:
-        written = write_logit_cache(
-            place.teacher_logits,
-            teacher,
-            key,
-            data,
-            context.params.views,
-            views=params.views,
-            dtype=params.dtype,
-            batch_size=params.batch_size,
-            device=device,
-            work=place.answering,
-            precision=resolve_precision(params.precision, device),
-            pack_views=params.pack_views,
-            stop=stop,
+    with between_steps(finished="data/teacher_logits is written") as should_stop:
+        info = write_logit_cache(
+            paths.teacher_logits,
+            source,
+            params,
+            work=paths.partial_logits,
+            should_stop=should_stop,
             track=track,
-            on_resume=partial(context.log.info, "goes on after %d of %d batches"),
+            on_resume=partial(context.log.info, "resuming after %d of %d batches"),
         )
-    views, images, classes = written["shape"]
     context.log.info(
-        "wrote data/teacher_logits: %d views of %d images, %d classes, %s; the teacher is right "
-        "on %.1f %% of them",
-        views,
-        images,
-        classes,
-        written["dtype"],
-        100 * written["train_accuracy"],
+        "wrote data/teacher_logits: %d views of %d images, %d classes, %s; teacher's accuracy on "
+        "them %.1f %%",
+        *info["shape"],
+        info["dtype"],
+        100 * info["train_accuracy"],
     )
 
 

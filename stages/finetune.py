@@ -1,81 +1,43 @@
-"""The teacher."""
+"""Stage finetune: trains the teacher."""
 
-from stages.command import Context, between_steps, stage
-from stages.console import track
+from stages.command import Context, stage
 
 
 @stage(
     reads="data/prepared/, pretrained weights",
     writes="models/teacher/ (safetensors, model.json), reports/teacher.json, "
     "reports/teacher_history.csv",
-    together=True,
+    distributed=True,
 )
 def finetune(context: Context) -> None:
-    """Fine-tune the teacher on the prepared photographs."""
-    import torch
-
+    """Fine-tune the teacher on the prepared images."""
     from pipeline.data.prepared import open_prepared
     from pipeline.losses import CrossEntropy
-    from pipeline.models.classifier import save_classifier
     from pipeline.models.pretrained import start_classifier
-    from pipeline.training.checkpoint import Checkpoints, checkpoint_key
     from pipeline.training.device import prepare_torch
-    from pipeline.training.distributed import join
-    from pipeline.training.loop import train
-    from stages.training_log import EpochLog, write_figures, write_history
+    from pipeline.training.task import TrainingTask
+    from stages.training import StageTraining
 
-    run, params, place = context.params.run, context.params.finetune, context.place
-    data = open_prepared(place.prepared)
-    device = prepare_torch(run)
-    teacher = start_classifier(params, data.classes, data.image_size)
-    val = data.split("val")
-    key = checkpoint_key(
-        teacher,
-        device,
-        recipe=params.model_dump(),
-        views=context.params.views.model_dump(),
-        data=data.fingerprint,
-        seed=run.seed,
+    params, recipe = context.params, context.params.finetune
+    data = open_prepared(context.paths.prepared)
+    device = prepare_torch(params.run)
+    teacher = start_classifier(recipe, data.classes, data.image_size)
+    task = TrainingTask(
+        recipe,
+        CrossEntropy(label_smoothing=recipe.label_smoothing),
+        data.split("train"),
+        data.split("val"),
+        params.views,
+        freeze_epochs=recipe.freeze_epochs,
     )
-    checkpoints = Checkpoints(place.checkpoints / "finetune", key, run.checkpoint_minutes)
-    epochs = EpochLog(context.log, params.epochs, place.reports / "dvclive/finetune")
-    with join(device) as group, between_steps() as stop:
-        trained = train(
-            teacher,
-            CrossEntropy(params.label_smoothing),
-            params,
-            data.split("train"),
-            val,
-            context.params.views,
-            device=device,
-            seed=run.seed,
-            group=group,
-            freeze_epochs=params.freeze_epochs,
-            checkpoints=checkpoints,
-            stop=stop,
-            track=track,
-            on_epoch=epochs.done,
-            on_resume=epochs.resumed,
-        )
-    if not group.is_main:
-        return
-    figures = write_figures(place.reports / "teacher.json", trained, val, device)
-    write_history(place.reports / "teacher_history.csv", trained.history)
-    save_classifier(
-        place.teacher,
-        trained.model,
-        {"data": data.fingerprint, "recipe": params.model_dump(), "torch": torch.__version__},
-    )
-    checkpoints.clear()
-    context.log.info(
-        "wrote models/teacher: %s, validation accuracy %.1f %% (balanced %.1f %%, largest class "
-        "%.1f %%), epoch %d",
-        params.model,
-        100 * figures["val_accuracy"],
-        100 * figures["val_balanced_accuracy"],
-        100 * figures["val_majority_share"],
-        trained.best.epoch,
-    )
+    key_inputs = {
+        "recipe": recipe.model_dump(),
+        "views": params.views.model_dump(),
+        "data": data.fingerprint,
+        "seed": params.run.seed,
+    }
+    training = StageTraining(context, "finetune", task, device, key_inputs)
+    training.save("teacher", training.run(teacher), {"data": data.fingerprint})
 
 
 if __name__ == "__main__":

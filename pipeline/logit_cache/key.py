@@ -1,4 +1,4 @@
-"""What a logit cache was made from."""
+"""The inputs that a logit cache depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.params import Views
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What a cache was made from; with any other teacher, data or recipe it says nothing.
+    """The inputs of a cache; with any other input it is invalid.
 
     Attributes:
         teacher: SHA-256 of the teacher's weights.
@@ -27,26 +27,26 @@ class CacheKey:
 
 
 def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views) -> CacheKey:
-    """The key under which a cache is valid."""
+    """The key of a teacher, prepared data and a view recipe."""
     return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()))
 
 
 def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
-    """Holds a teacher to the classes that a student is to learn.
+    """Checks that the teacher's logits are in the order of the student's labels.
 
     Args:
-        teacher: Class names in the order of the teacher's logits.
-        student: Class names in the order of the data's labels.
+        teacher: Class names of the teacher.
+        student: Class names of the prepared data.
 
     Raises:
         TrainingError: They differ in number, name or order.
     """
     if len(teacher) != len(student):
-        problem = f"knows {len(teacher)} classes, the student is to learn {len(student)}"
+        problem = f"has {len(teacher)} classes, the student has {len(student)}"
     else:
         pairs = zip(teacher, student, strict=True)
-        differ = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
-        if differ is None:
+        difference = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
+        if difference is None:
             return
-        problem = "knows class {} as {!r}, the student is to learn {!r}".format(*differ)
+        problem = "has class {} = {!r}, the student has {!r}".format(*difference)
     raise TrainingError("the teacher", problem, "fine-tune the teacher on this data")

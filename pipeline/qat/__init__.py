@@ -1,1 +1,1 @@
-"""Quantisation-aware recovery: the int8 student goes on learning from the teacher's answers."""
+"""Quantization-aware training (QAT): distillation continues with int8 in the forward pass."""

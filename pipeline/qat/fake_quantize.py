@@ -1,18 +1,17 @@
-"""The student with int8 in its forward pass, still learning in float.
+"""The student with fake quantization: int8 in the forward pass, float weights underneath.
 
-NNCF puts a quantiser before every operation that a runtime computes in integers and one on every
-weight. Their ranges start at what calibration images give, as those of the int8 candidates do, and
-learn on with the weights: a rounding passes gradients as if it were not there.
+NNCF inserts a quantizer before every operation that a runtime computes in integers, and one on
+every weight. Ranges are initialized from calibration images, as for the int8 candidates, and are
+trained with the weights (straight-through estimator).
 
-Weights use 7 of their 8 bits but for depthwise ones, and activations are asymmetric, for the
-reasons given in ``pipeline.quantize.onnxruntime``. The preprocessing and the logits stay in float.
-Batch norms are folded beforehand; those that cannot be keep their statistics.
+Weights use 7 of 8 bits except in depthwise layers, and activations are asymmetric, for the reasons
+in ``pipeline.quantize.runtimes.onnxruntime``. Preprocessing and logits stay in float. Batch norms are folded
+first; those that cannot be folded keep their statistics.
 
-Two things are not as NNCF would have them, for the sake of ONNX Runtime, which otherwise computes
-in float and takes three times as long as with no quantiser at all. An activation has one range,
-not one a channel. And a range never grows, by however little: one that reaches beyond the 6 of a
-ReLU6 no longer makes the ReLU6 superfluous, and what stands between a convolution and its
-quantiser keeps it from integers.
+Two choices differ from NNCF's defaults, because ONNX Runtime otherwise falls back to float, three
+times slower than without any quantizer. Activations are quantized per tensor. And a range never
+grows: above the 6 of a ReLU6, the ReLU6 could not be removed, and any operation between a
+convolution and its quantizer keeps the convolution in float.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ _BATCH = 16
 log = logging.getLogger(__name__)
 
 
-class _Held(nn.Module):
-    """NNCF keeps its quantisers below the root, where a sequential network would call them."""
+class _Root(nn.Module):
+    """NNCF adds its quantizers to the root module, where nn.Sequential would call them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -51,36 +50,36 @@ class _Held(nn.Module):
         return logits
 
 
-class FakeQuantized(Classifier):
-    """A classifier whose backbone computes as int8 would; its batch norms learn no statistics."""
+class FakeQuantizedClassifier(Classifier):
+    """A classifier with a fake-quantized backbone; its batch norm statistics are frozen."""
 
     def __init__(self, backbone: nn.Module, spec: Spec) -> None:
         super().__init__(backbone, spec)
-        for quantizer in _ranged(backbone):
+        for quantizer in _activation_quantizers(backbone):
             low, width = quantizer.input_low.detach(), quantizer.input_range.detach()
             quantizer.register_buffer("lowest", low.clone(), persistent=False)
             quantizer.register_buffer("highest", low + width, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classifies the images, with no range wider than it was at the start."""
-        _narrow(self.backbone)
+        """Logits, after clipping every range to its initial one."""
+        _clip_ranges(self.backbone)
         return super().forward(images)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for all but batch norms."""
+        """Sets training mode except in batch norms."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
         return self
 
-    def native(self) -> nn.Module:
-        """A copy of the backbone with torch's own fake quantisation, which exports as QDQ."""
+    def strip(self) -> nn.Module:
+        """A copy of the backbone on the CPU, with torch's FakeQuantize in place of NNCF's."""
         import nncf
 
         size = self.spec.image_size
         backbone = copy.deepcopy(self.backbone).cpu().eval()
-        _narrow(backbone)
+        _clip_ranges(backbone)
         with quiet(log):
             stripped: nn.Module = nncf.strip(
                 backbone, do_copy=False, example_input=torch.zeros(1, 3, size, size)
@@ -88,33 +87,31 @@ class FakeQuantized(Classifier):
         return stripped
 
 
-def _ranged(backbone: nn.Module) -> Iterator[Any]:
-    """NNCF's quantisers of activations: a lower end and a width, both learned."""
+def _activation_quantizers(backbone: nn.Module) -> Iterator[Any]:
+    """NNCF's quantizers of activations, with trainable ``input_low`` and ``input_range``."""
     from nncf.torch.quantization.layers import AsymmetricQuantizer
 
     return (module for module in backbone.modules() if isinstance(module, AsymmetricQuantizer))
 
 
 @torch.no_grad()
-def _narrow(backbone: nn.Module) -> None:
-    for quantizer in _ranged(backbone):
+def _clip_ranges(backbone: nn.Module) -> None:
+    for quantizer in _activation_quantizers(backbone):
         low, width = quantizer.input_low, quantizer.input_range
         high = torch.minimum(low + width, quantizer.highest)
         low.copy_(torch.maximum(low, quantizer.lowest))
         width.copy_(high - low)
 
 
-def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQuantized:
-    """Post-training quantisation of a student, made to learn on.
-
-    The same student and images give the same weights and ranges.
+def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQuantizedClassifier:
+    """Inserts fake quantization, with ranges from post-training quantization; deterministic.
 
     Args:
-        student: On the CPU; it is copied, not changed.
-        calibration: Training images that set the ranges, uint8 [n, size, size, 3] RGB.
+        student: Student on the CPU; not changed.
+        calibration: Calibration images, uint8 [n, size, size, 3] RGB.
 
     Raises:
-        QATError: The student's batch norms cannot be folded.
+        QATError: The batch norms cannot be folded.
     """
     turn_off()
     import nncf
@@ -128,21 +125,20 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
 
     backbone = copy.deepcopy(student.backbone).eval()
 
-    def normalised(start: int) -> Tensor:
+    def preprocess(start: int) -> Tensor:
         pixels = to_unit_range(calibration[start : start + _BATCH], torch.device("cpu"))
         return (pixels - student.mean) / student.std
 
     batches = range(0, len(calibration), _BATCH)
-    folded = fold_batch_norms(backbone, normalised(0))
-    log.debug("%d batch norms folded", folded)
+    log.debug("folded %d batch norms", fold_batch_norms(backbone, preprocess(0)))
     nncf.disable_logging()
-    console = rich.get_console()  # NNCF's progress bars go there
+    console = rich.get_console()  # NNCF prints its progress bars there
     before, console.quiet = console.quiet, True
     try:
         with quiet(log):
             quantized = nncf.quantize(
-                _Held(backbone),
-                nncf.Dataset(batches, normalised),
+                _Root(backbone),
+                nncf.Dataset(batches, preprocess),
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(batches),
                 advanced_parameters=AdvancedQuantizationParameters(
@@ -153,4 +149,4 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
             )
     finally:
         console.quiet = before
-    return FakeQuantized(quantized, student.spec).eval()
+    return FakeQuantizedClassifier(quantized, student.spec).eval()

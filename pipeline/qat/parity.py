@@ -1,20 +1,19 @@
-"""The proof that a file of QDQ pairs rounds as PyTorch's fake quantisation does, and where.
+"""Parity of a QDQ file with PyTorch's fake quantization, checked at every quantizer.
 
-The logits of the two say little. A value beside a rounding boundary falls to one side here and to
-the other there, is then a whole step away, and every layer hands that on: the logits of a network
-of fifty layers move by 6 % of the largest when PyTorch itself adds up its convolutions in another
-order (benchmarks/rounding.py), as far as a wrong scale would move them.
+Comparing only the logits proves little. A value near a rounding boundary may be rounded up here
+and down there, which changes it by a whole quantization step, and every layer propagates that: the
+logits of a network of fifty layers change by 6 % of the largest when PyTorch itself sums its
+convolutions in another order (benchmarks/rounding.py), as much as a wrong scale would change them.
 
-So they are held to one another step by step. What PyTorch computes before a rounding is compared
-with what the file rounded it to, which may be away by half a step and what floats differ by; then
-PyTorch goes on with the file's value. What is left between the logits is the floats' as well.
+So the comparison is step by step. What PyTorch computes before a quantizer is compared with the
+file's quantized value; they may differ by half a step plus float rounding. PyTorch then continues
+with the file's value, which leaves only float rounding between the logits.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,139 +29,133 @@ from pipeline.errors import ExportError
 from pipeline.export.onnx_export import INPUT, OUTPUTS
 from pipeline.export.parity import (
     BATCHES,
-    Answer,
+    BatchOutputs,
     Parity,
-    check_contract,
-    compare,
-    normalised,
-    sizes,
+    check_io_contract,
+    compare_outputs,
+    normalize_images,
+    batch_sizes,
 )
+from pipeline.models.classifier import Spec
 
 
-def check_roundings(
-    model: nn.Module,
-    mean: Sequence[float],
-    std: Sequence[float],
-    path: Path,
-    images: NDArray[np.uint8],
-    batches: Sequence[int] = BATCHES,
-    *,
-    tolerance: float,
+def check_qdq_parity(
+    model: nn.Module, spec: Spec, path: Path, images: NDArray[np.uint8], *, tolerance: float
 ) -> Parity:
-    """Holds a recovered student's file to PyTorch as ``check_parity`` does, and at each rounding.
+    """Compares a QDQ file with PyTorch as ``check_parity`` does, and at every quantizer.
 
-    ONNX Runtime runs the graph as it is written. What it makes of it on a device rounds at other
-    places; that is measured as a candidate's accuracy.
+    ONNX Runtime runs the graph without optimizations. The optimized graph rounds at other places;
+    that is measured as the accuracy of the candidate.
 
     Args:
-        model: What ``FakeQuantized.native`` gives, and was exported; it is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0…1.
-        std: Standard deviation of each RGB channel, for pixels in 0…1.
-        path: The exported file.
+        model: Exported model, from ``FakeQuantizedClassifier.strip``; not changed.
+        spec: Mean and standard deviation of the preprocessing.
+        path: QDQ file.
         images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
-        batches: Batch sizes to try.
-        tolerance: Largest accepted difference beyond rounding, relative to the largest value of
-            an activation, or to the largest |logit| of an image; also of a probability, absolute.
+        tolerance: Largest accepted difference beyond rounding, relative to the largest value of an
+            activation or to the largest |logit| of an image; for probabilities, absolute.
 
     Raises:
-        ExportError: The file does not keep to the contract, or it computes or rounds otherwise
-            than the model; the message says where and by how much.
+        ExportError: Inputs or outputs do not follow the contract, or a value differs; the message
+            names the quantizer and the difference.
     """
     turn_off()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    opened = partial(
+    open_session = partial(
         onnxruntime.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"]
     )
+    preprocess = partial(normalize_images, mean=spec.mean, std=spec.std)
     with torch.inference_mode():
-        classes = model(normalised(images[:1], mean, std)).shape[1]
-    check_contract(opened(path), path, images.shape[1:], classes)
+        classes = model(preprocess(images[:1])).shape[1]
+    check_io_contract(open_session(path), path, images.shape[1:], classes)
     graph = onnx.load(path)
-    rounded = _rounded(graph)
-    graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in rounded)
-    session = opened(graph.SerializeToString())
+    names = _quantized_activations(graph)
+    graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = open_session(graph.SerializeToString())
 
-    followed = copy.deepcopy(model).cpu().eval()
-    taken: deque[NDArray[np.float32]] = deque()
-    weights = {weight.untyped_storage().data_ptr() for weight in followed.parameters()}
-    for name, module in list(followed.named_modules()):
+    reference = copy.deepcopy(model).cpu().eval()
+    from_file: deque[NDArray[np.float32]] = deque()
+    weights = {weight.untyped_storage().data_ptr() for weight in reference.parameters()}
+    for name, module in list(reference.named_modules()):
         if isinstance(module, FakeQuantize):
-            followed.set_submodule(name, _Followed(module, name, path, taken, weights, tolerance))
+            compared = _ComparedQuantizer(
+                module, from_file, weights, tolerance, f"{path.name} {name}"
+            )
+            reference.set_submodule(name, compared)
 
-    def answer(chosen: slice) -> Answer:
-        logits, probabilities, *values = session.run([*OUTPUTS, *rounded], {INPUT: images[chosen]})
-        taken.extend(values)
+    def run(chosen: slice) -> BatchOutputs:
+        logits, probabilities, *values = session.run([*OUTPUTS, *names], {INPUT: images[chosen]})
+        from_file.extend(values)
         with torch.inference_mode():
-            expected = followed(normalised(images[chosen], mean, std)).numpy()
-        if taken:
+            expected = reference(preprocess(images[chosen])).numpy()
+        if from_file:
             raise ExportError(
                 path.name,
-                f"rounds at {len(rounded)} places, PyTorch at {len(rounded) - len(taken)}",
-                "set qat.epochs to 0, or take another distill.model",
+                f"has {len(names)} activation quantizers, PyTorch {len(names) - len(from_file)}",
+                "set qat.epochs to 0, or choose another distill.model",
             )
-        return Answer(logits, probabilities, expected)
+        return BatchOutputs(logits, probabilities, expected)
 
-    return compare(path, answer, len(images), sizes(session, batches), tolerance=tolerance)
+    return compare_outputs(path, run, len(images), batch_sizes(session, BATCHES), tolerance=tolerance)
 
 
-class _Followed(nn.Module):
-    """Stands for a fake quantiser: what it gives on is what the file rounded the same values to."""
+class _ComparedQuantizer(nn.Module):
+    """Replaces a FakeQuantize of an activation: compares its input, returns the file's output."""
 
     def __init__(
         self,
         quantizer: FakeQuantize,
-        name: str,
-        path: Path,
-        taken: deque[NDArray[np.float32]],
-        weights: Iterable[int],
+        from_file: deque[NDArray[np.float32]],
+        weights: set[int],
         tolerance: float,
+        name: str,
     ) -> None:
         super().__init__()
         self.quantizer = quantizer
-        self.name = name
-        self.path = path
-        self.taken = taken
+        self.from_file = from_file
         self.weights = weights
         self.tolerance = tolerance
+        self.name = name
 
     def forward(self, values: Tensor) -> Tensor:
         if values.untyped_storage().data_ptr() in self.weights:
             rounded: Tensor = self.quantizer(values)
             return rounded
-        if not self.taken:
-            raise self._refused("it is not rounded there")
-        rounded = torch.from_numpy(self.taken.popleft())
+        if not self.from_file:
+            raise self._error("the file does not quantize there")
+        rounded = torch.from_numpy(self.from_file.popleft())
         if rounded.shape != values.shape:
-            raise self._refused(f"it has {list(rounded.shape)} values, not {list(values.shape)}")
+            raise self._error(f"shape {list(rounded.shape)}, not {list(values.shape)}")
         low, high, step = self._range(values.dim())
-        inside = torch.clamp(values, low, high)
-        beyond = ((rounded - inside).abs() - step / 2).max() / inside.abs().max()
-        # NaN is beyond any tolerance, too; of nothing but zeros, nothing may be left.
-        if not (beyond <= self.tolerance or torch.equal(rounded, inside)):
-            steps = ((rounded - inside).abs() / step).max()
-            raise self._refused(f"a value is {steps:.3g} steps from what it was before rounding")
+        clipped = torch.clamp(values, low, high)
+        excess = ((rounded - clipped).abs() - step / 2).max() / clipped.abs().max()
+        # NaN fails the comparison. An activation of zeros has no relative excess.
+        if not (excess <= self.tolerance or torch.equal(rounded, clipped)):
+            steps = ((rounded - clipped).abs() / step).max()
+            raise self._error(f"a value is {steps:.3g} steps from PyTorch's before rounding")
         return rounded
 
     def _range(self, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The lowest and the highest value, and the step: of all, or one a channel."""
+        """Lowest value, highest value and step, per tensor or per channel."""
         quantizer, shape = self.quantizer, [1] * dimensions
         if quantizer.scale.numel() > 1:
             shape[quantizer.ch_axis] = -1
         step, zero = quantizer.scale.view(shape), quantizer.zero_point.view(shape)
         return (quantizer.quant_min - zero) * step, (quantizer.quant_max - zero) * step, step
 
-    def _refused(self, what: str) -> ExportError:
+    def _error(self, problem: str) -> ExportError:
         return ExportError(
-            self.path.name,
-            f"does not round as PyTorch's fake quantisation at {self.name}: {what}",
-            "export it again from these weights, or raise export.tolerance",
+            self.name,
+            f"is not quantized as in PyTorch: {problem}",
+            "export these weights again, or raise export.tolerance",
         )
 
 
-def _rounded(model: onnx.ModelProto) -> list[str]:
-    """The values that leave a QDQ pair, in order of computation."""
+def _quantized_activations(model: onnx.ModelProto) -> list[str]:
+    """Outputs of the QuantizeLinear-DequantizeLinear pairs, in order of computation."""
     quantized = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     return [
         node.output[0]

@@ -1,8 +1,7 @@
-"""The fake-quantised student as an ONNX file with int8 weights between QDQ pairs."""
+"""Exports the fake-quantized student to ONNX in QDQ format, with int8 weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize
 
-from pipeline.export.onnx_export import WithPreprocessing, save, translate
+from pipeline.export.onnx_export import WithPreprocessing, save, to_onnx_program
+from pipeline.models.classifier import Spec
 
 
-class _Pair(nn.Module):
-    """A fake quantiser as ONNX has it, for the exporter alone: it computes nothing."""
+class _QDQ(nn.Module):
+    """The QuantizeLinear-DequantizeLinear pair of a FakeQuantize, for export only."""
 
     scale: Tensor
     zero_point: Tensor
@@ -29,57 +29,45 @@ class _Pair(nn.Module):
         self.register_buffer("zero_point", quantizer.zero_point.reshape(shape).to(self.dtype))
 
     def forward(self, values: Tensor) -> Tensor:
-        quantized = torch.onnx.ops.symbolic(
-            "QuantizeLinear",
-            (values, self.scale, self.zero_point),
-            self.attributes,
-            dtype=self.dtype,
-            shape=values.shape,
-        )
-        return torch.onnx.ops.symbolic(
-            "DequantizeLinear",
-            (quantized, self.scale, self.zero_point),
-            self.attributes,
-            dtype=values.dtype,
-            shape=values.shape,
-        )
+        output = values
+        for operator, dtype in (
+            ("QuantizeLinear", self.dtype),
+            ("DequantizeLinear", values.dtype),
+        ):
+            output = torch.onnx.ops.symbolic(
+                operator,
+                (output, self.scale, self.zero_point),
+                self.attributes,
+                dtype=dtype,
+                shape=values.shape,
+            )
+        return output
 
 
 def export_qdq(
-    model: nn.Module,
-    mean: Sequence[float],
-    std: Sequence[float],
-    image_size: int,
-    path: Path,
-    *,
-    batch: Literal["dynamic", 1],
-    opset: int,
+    model: nn.Module, spec: Spec, path: Path, *, batch: Literal["dynamic", 1], opset: int
 ) -> None:
-    """Writes a recovered student with the input and outputs that ``export_onnx`` gives.
-
-    The same model gives the same bytes.
+    """Writes a QDQ file with the inputs and outputs of ``export_onnx``; deterministic.
 
     Args:
-        model: What ``FakeQuantized.native`` gives. It is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0…1.
-        std: Standard deviation of each RGB channel, for pixels in 0…1.
-        image_size: Height and width in pixels.
-        path: The file to write.
-        batch: ``dynamic``, or 1 for a file that takes one image at a time.
+        model: Result of ``FakeQuantizedClassifier.strip``; not changed.
+        spec: Image size, and mean and standard deviation of the preprocessing.
+        path: File to write.
+        batch: ``dynamic``, or 1 for a fixed batch size of 1.
         opset: ONNX operator set.
 
     Raises:
-        ExportError: The model holds something that ONNX cannot express.
+        ExportError: ONNX has no equivalent of an operation of the model.
     """
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
 
-    whole = WithPreprocessing(model, mean, std)
+    whole = WithPreprocessing(model, spec.mean, spec.std)
     for name, module in list(whole.named_modules()):
         if isinstance(module, FakeQuantize):
-            whole.set_submodule(name, _Pair(module))
-    program = translate(whole, image_size, path.name, batch=batch, opset=opset)
-    # Weights come as floats to be quantised whenever the file is opened: four times the size.
+            whole.set_submodule(name, _QDQ(module))
+    program = to_onnx_program(whole, spec.image_size, path.name, batch=batch, opset=opset)
+    # Weights are exported as float32 followed by QuantizeLinear: four times the size.
     fold_constants(
         program.model,
         input_size_limit=2**62,

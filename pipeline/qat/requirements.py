@@ -1,4 +1,4 @@
-"""What fake quantisation needs besides Finch's own requirements."""
+"""Requirements of NNCF's fake quantization: the extra ``qat`` and a C++ compiler."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from finch_runtime.telemetry import turn_off
 from pipeline.errors import QATError
 from pipeline.quiet import quiet
 
-_OFF = "set qat.epochs to 0 and take no candidate with method qat"
-# NNCF gives up after a minute, which a busy machine takes to compile its kernels.
+_DISABLE = "set qat.epochs to 0 and remove the candidates with method qat"
+# NNCF's default of a minute is too short to compile its kernels on a busy machine.
 _TIMEOUT, _SECONDS = "NNCF_EXTENSION_LOAD_TIMEOUT", "900"
 
 log = logging.getLogger(__name__)
 
 
 def check_requirements() -> None:
-    """Looks for all that recovery needs; takes no time.
+    """Checks the requirements, in no time.
 
     Raises:
         QATError: The extra is not installed, or there is no C++ compiler.
@@ -28,26 +28,25 @@ def check_requirements() -> None:
     if importlib.util.find_spec("torchao") is None:
         raise QATError(
             "qat.epochs",
-            "recovery needs torchao, which is not installed",
-            f"pip install 'finch-edge[qat]', or {_OFF}",
+            "QAT needs torchao, which is not installed",
+            f"pip install 'finch-edge[qat]', or {_DISABLE}",
         )
-    compiler = os.environ.get("CXX", "c++")  # what torch takes
+    compiler = os.environ.get("CXX", "c++")  # as torch chooses it
     if shutil.which(compiler) is None:
         raise QATError(
             "qat.epochs",
-            f"recovery compiles NNCF's kernels once, and there is no C++ compiler ({compiler})",
-            f"on Debian: apt-get install g++ python3-dev; or {_OFF}",
+            f"QAT compiles NNCF's kernels once, and there is no C++ compiler ({compiler})",
+            f"on Debian: apt-get install g++ python3-dev; or {_DISABLE}",
         )
 
 
 def compile_kernels() -> None:
-    """Compiles NNCF's fake quantisation for the CPU; once a machine, a minute or two.
+    """Compiles NNCF's CPU kernels, once per machine, in a minute or two.
 
-    Where they cannot be compiled in spite of a compiler, NNCF computes the same with torch alone,
-    and the log says why.
+    If compilation fails, NNCF computes the same in plain torch, and the log contains the reason.
 
     Raises:
-        QATError: It takes too long, as it does when an earlier process was killed at it.
+        QATError: The timeout expired, as it does when a killed process has left its lock.
     """
     os.environ.setdefault(_TIMEOUT, _SECONDS)
     turn_off()
@@ -63,7 +62,7 @@ def compile_kernels() -> None:
         except ExtensionLoaderTimeoutException:
             raise QATError(
                 "NNCF's kernels",
-                f"were not compiled within {os.environ[_TIMEOUT]} seconds; a process that was "
-                "killed at it leaves a lock",
-                f"delete {QuantizedFunctionsCPULoader.get_build_dir()} and run it again",
+                f"did not compile within {os.environ[_TIMEOUT]} seconds; a process killed during "
+                "compilation leaves a lock",
+                f"delete {QuantizedFunctionsCPULoader.get_build_dir()}, then run it again",
             ) from None

@@ -1,84 +1,68 @@
-"""What the teacher can give back of what quantisation took."""
+"""Trains a fake-quantized student and keeps its best weights."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from pipeline.data.prepared import Split
 from pipeline.models.classifier import Classifier
-from pipeline.qat.fake_quantize import FakeQuantized
-from pipeline.training.history import Epoch
-from pipeline.training.loop import Trained
+from pipeline.qat.fake_quantize import FakeQuantizedClassifier
+from pipeline.training.loop import TrainingResult
+from pipeline.training.state import Epoch
 from pipeline.training.validation import compute_logits
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """The int8 student that is kept.
+class QATResult:
+    """The int8 student after QAT. Accuracies are validation accuracies, 0…1.
 
     Attributes:
-        model: Fake-quantised, on the CPU, in evaluation mode.
-        accuracy_before: Validation accuracy of the fp32 student, 0…1.
-        accuracy_quantized: Of the int8 student that learning starts from.
-        accuracy: Of the one that is kept.
-        epoch: That it is of, the earlier on a tie; 0 where no epoch made it better.
+        model: Fake-quantized student, on the CPU, in evaluation mode.
+        accuracy_fp32: Accuracy of the fp32 student.
+        accuracy_int8_initial: Accuracy of the fake-quantized student before QAT.
+        accuracy_int8: Accuracy of ``model``.
+        best_epoch: Epoch of its weights; 0 if no epoch improved on the initial ones.
         history: All epochs.
     """
 
-    model: FakeQuantized
-    accuracy_before: float
-    accuracy_quantized: float
-    accuracy: float
-    epoch: int
+    model: FakeQuantizedClassifier
+    accuracy_fp32: float
+    accuracy_int8_initial: float
+    accuracy_int8: float
+    best_epoch: int
     history: list[Epoch]
 
-    def figures(self) -> dict[str, Any]:
-        """For a JSON file."""
-        return {
-            "val_accuracy_before": self.accuracy_before,
-            "val_accuracy_quantized": self.accuracy_quantized,
-            "val_accuracy": self.accuracy,
-            "best_epoch": self.epoch,
-        }
 
-
-def recover(
+def train_qat(
     student: Classifier,
-    quantized: FakeQuantized,
-    learn: Callable[[FakeQuantized], Trained],
+    quantized: FakeQuantizedClassifier,
+    train: Callable[[Classifier], TrainingResult],
     val: Split,
     device: torch.device,
-) -> Recovered:
-    """Trains a quantised student on, and keeps the best of all epochs and of the start.
+) -> QATResult:
+    """Trains a fake-quantized student, and keeps the best epoch or the initial weights.
 
     Args:
-        student: What was quantised.
-        quantized: By ``fake_quantize``; trained in place.
-        learn: Trains it in place, such as ``train`` with all else given.
-        val: What they are judged by.
-        device: Where to train.
+        student: The fp32 student.
+        quantized: Result of ``fake_quantize``; trained in place.
+        train: Trains a model in place: ``pipeline.training.loop.train`` without its other
+            arguments.
+        val: Validation split.
+        device: Training device.
     """
-    before = _accuracy(student, val, device)
-    at_start = _accuracy(quantized, val, device)
-    start = copy.deepcopy(quantized.state_dict())
-    trained = learn(quantized)
-    better = trained.best.val_accuracy > at_start
-    if not better:
-        quantized.load_state_dict(start)
+    fp32, initial = (_accuracy(model, val, device) for model in (student, quantized))
+    initial_weights = copy.deepcopy(quantized.state_dict())
+    result = train(quantized)
+    best_epoch, accuracy = result.best.epoch, result.best.val_accuracy
+    if not accuracy > initial:
+        quantized.load_state_dict(initial_weights)
+        best_epoch, accuracy = 0, initial
     quantized.cpu().eval()
-    return Recovered(
-        quantized,
-        before,
-        at_start,
-        trained.best.val_accuracy if better else at_start,
-        trained.best.epoch if better else 0,
-        trained.history,
-    )
+    return QATResult(quantized, fp32, initial, accuracy, best_epoch, result.history)
 
 
 def _accuracy(model: Classifier, split: Split, device: torch.device) -> float:

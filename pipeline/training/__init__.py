@@ -1,1 +1,1 @@
-"""One loop for fine-tuning and for distillation."""
+"""One training loop for fine-tuning, distillation and quantization-aware training."""

@@ -1,7 +1,7 @@
-"""Checkpoints: where a training stands, kept on disk, so that a killed one goes on from there.
+"""Checkpoints, from which a killed training resumes.
 
-A checkpoint is one safetensors file, with what is no tensor as JSON in its header. It is replaced
-as a whole, so a kill at any moment leaves the one before or the new one. Nothing is pickled.
+A checkpoint is one safetensors file with the rest of the state as JSON in its header; nothing is
+pickled. It is replaced atomically, so a kill leaves either the previous or the new one.
 """
 
 from __future__ import annotations
@@ -21,44 +21,43 @@ from torch import nn
 from pipeline.errors import ArtefactError, TrainingError
 from pipeline.files import hash_value, whole_file
 from pipeline.training.process_rank import read_process_rank
-from pipeline.training.state import State
+from pipeline.training.state import TrainingState
 
-FORMAT = 1
+FORMAT = 2
 _DELETE = "delete it to train from the start"
 
 
 def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str:
-    """Names a training by all that its weights follow from; another input is another training.
+    """A hash of everything that the trained weights depend on; other inputs, another training.
 
-    On the CPU, where a training ends in the same bits, they follow from the number of threads and
-    processes too. On a GPU they do so only up to rounding, and a training may go on with more
-    processes or fewer.
+    On the CPU, where training is deterministic, threads and world size count too. On a GPU they
+    only change the rounding, so a training may resume with another world size.
 
     Args:
-        model: With its first weights.
-        device: Where it trains.
-        inputs: JSON values: recipe, views, fingerprint of the data, seed and the like.
+        model: Model with its initial weights.
+        device: Training device.
+        inputs: JSON values such as recipe, views, fingerprint of the data and seed.
 
     Returns:
         64 hex digits.
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    first = hashlib.sha256(save(weights)).hexdigest()
-    surroundings = [FORMAT, torch.__version__, device.type]
+    initial = hashlib.sha256(save(weights)).hexdigest()
+    environment = [FORMAT, torch.__version__, device.type]
     if device.type == "cpu":
-        surroundings += [torch.get_num_threads(), read_process_rank().world_size]
-    return hash_value([surroundings, first, inputs])
+        environment += [torch.get_num_threads(), read_process_rank().world_size]
+    return hash_value([environment, initial, inputs])
 
 
 class Checkpoints:
-    """The checkpoint of one training, beside those of trainings with other inputs.
+    """The checkpoint of one training, in a folder that trainings with other inputs share.
 
     Only one process at a time may use a folder.
 
     Args:
-        folder: Outside of what DVC deletes before a stage runs.
-        key: Of this training, see ``checkpoint_key``.
-        minutes: From one checkpoint within an epoch to the next.
+        folder: Must not be a DVC output, which DVC deletes before a stage runs.
+        key: Result of ``checkpoint_key``.
+        minutes: Interval between checkpoints within an epoch.
     """
 
     def __init__(self, folder: Path, key: str, minutes: float) -> None:
@@ -68,65 +67,63 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether the last checkpoint is old enough for another one."""
+        """Whether the interval since the last checkpoint has passed."""
         return time.monotonic() - self._last >= self._seconds
 
-    def save(self, state: State) -> None:
-        """Puts a checkpoint in the place of the one before.
+    def save(self, state: TrainingState) -> None:
+        """Replaces the checkpoint.
 
         Raises:
-            TrainingError: It cannot be written; the one before is still whole.
+            TrainingError: It cannot be written; the previous one is intact.
         """
         tensors = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-        facts = json.dumps({"format": FORMAT, **state.facts()})
+        metadata = json.dumps({"format": FORMAT, **state.metadata()})
         try:
             with whole_file(self.path) as temporary:
-                temporary.write_bytes(save(tensors, {"facts": facts}))
+                temporary.write_bytes(save(tensors, {"state": metadata}))
         except OSError as error:
-            before = "; the checkpoint before it is whole" if self.path.exists() else ""
+            kept = "; the previous checkpoint is intact" if self.path.exists() else ""
             raise TrainingError(
                 self.path,
-                f"the checkpoint cannot be written ({error.strerror}){before}",
-                "make room, then run the same command again",
+                f"the checkpoint cannot be written ({error.strerror}){kept}",
+                "free disk space, then run the same command again",
             ) from None
         self._last = time.monotonic()
 
-    def restore(self, state: State) -> bool:
-        """Puts training back to where its checkpoint was made.
+    def restore(self, state: TrainingState) -> bool:
+        """Loads the checkpoint into ``state``.
 
         Returns:
             False when there is no checkpoint.
 
         Raises:
-            ArtefactError: The file is damaged, or of another training in spite of its name.
+            ArtefactError: The file is damaged, or does not fit this training.
         """
-        for left in self.folder.glob(".*.safetensors"):  # half-written when a process was killed
-            left.unlink()
+        for partial in self.folder.glob(".*.safetensors"):  # written when a process was killed
+            partial.unlink()
         if not self.path.is_file():
             return False
         try:
             with safe_open(self.path, "pt") as file:
-                facts = json.loads((file.metadata() or {})["facts"])
+                metadata = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = facts.pop("format")
+            found = metadata.pop("format")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise ArtefactError(self.path, f"is damaged ({error})", _DELETE) from None
+        problem = state.mismatch(tensors)
         if found != FORMAT:
-            raise ArtefactError(
-                self.path, f"has format {found!r}, this Finch reads {FORMAT}", _DELETE
-            )
-        problem = state.difference(tensors)
+            problem = f"has format {found!r}, expected {FORMAT}"
         if problem:
             raise ArtefactError(self.path, problem, _DELETE)
         try:
-            state.restore(tensors, facts)
+            state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            said = " ".join(str(error).split())
+            detail = " ".join(str(error).split())
             raise ArtefactError(
-                self.path, f"does not fit this training ({said})", _DELETE
+                self.path, f"does not fit this training ({detail})", _DELETE
             ) from None
         return True
 
     def clear(self) -> None:
-        """Removes the checkpoints of this and of all other trainings in the folder."""
+        """Removes the folder, with the checkpoints of all its trainings."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a student learns from: the data, the teacher's answers, and what a step minimises."""
+"""The inputs of distillation and QAT: prepared data, the teacher's logits, and the loss."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline import losses
-from pipeline.data.prepared import PreparedData, Split, open_prepared
+from pipeline.data.prepared import PreparedData, open_prepared
 from pipeline.files import read_json
 from pipeline.logit_cache import (
     CacheKey,
@@ -20,84 +19,89 @@ from pipeline.logit_cache import (
     open_packed_views,
     read_cache,
 )
-from pipeline.losses import Objective
+from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier
 from pipeline.models.head import read_head_weights
 from pipeline.params import Distill, Params
-from pipeline.training.device import prepare_torch
-from pipeline.training.precision import resolve_precision
+from pipeline.training.device import prepare_torch, resolve_precision
+from pipeline.training.task import TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
 
 
 @dataclass(frozen=True)
 class DistillationInputs:
-    """What a student learns from.
+    """What a student is trained on.
 
     Attributes:
-        data: The prepared splits.
-        train: Images and labels to learn from.
-        val: Images and labels to choose by.
-        device: Where to train.
-        order: The class at each place of the wavelet transform's axis.
-        objective: What a step minimises.
-        teacher: Cached, or live where the objective needs one that is not cached.
-        cache: What the logit cache was made from.
-        facts: JSON values that what is learned follows from, for a checkpoint's key.
+        data: Prepared data.
+        task: Training task: recipe, loss, splits and teacher.
+        device: Training device.
+        class_order: Class at each position of the wavelet transform's axis.
+        cache_key: Key of the logit cache.
+        key_inputs: JSON values that the result depends on, for the checkpoint key.
     """
 
     data: PreparedData
-    train: Split
-    val: Split
+    task: TrainingTask
     device: torch.device
-    order: list[int]
-    objective: Objective
-    teacher: CachedTeacher | LiveTeacher | None
-    cache: CacheKey
-    facts: dict[str, Any]
+    class_order: list[int]
+    cache_key: CacheKey
+    key_inputs: dict[str, Any]
 
 
 def open_distillation_inputs(
-    params: Params, recipe: Distill, *, prepared: Path, teacher_folder: Path, teacher_logits: Path
+    params: Params, recipe: Distill, *, prepared: Path, teacher: Path, teacher_logits: Path
 ) -> DistillationInputs:
-    """Opens all of it, and seeds torch.
+    """Opens all inputs, and seeds torch.
+
+    The teacher is the logit cache or, where that is empty and the loss needs one, the live teacher.
 
     Args:
         params: All parameters.
-        recipe: How the student learns.
+        recipe: Recipe and loss of the student.
+        prepared: Folder of the prepared data.
+        teacher: Folder of the teacher.
+        teacher_logits: Folder of the logit cache.
 
     Raises:
-        FinchError: Something is missing, or was made from something else.
+        FinchError: An input is missing, or was made from other inputs.
     """
-    run, views, answers = params.run, params.views, params.cache_logits
-    data = open_prepared(prepared)
-    train, val = data.split("train"), data.split("val")
-    about = read_json(teacher_folder / "model.json")
-    check_classes(about["classes"], data.classes)
-    key = cache_key(about["weights_sha256"], data, views)
-    cache = read_cache(teacher_logits, key, answers.views)
-    logits = open_logit_cache(teacher_logits, key) if answers.views else None
-    order = order_classes(
+    data, cache_params = open_prepared(prepared), params.cache_logits
+    train = data.split("train")
+    record = read_json(teacher / "model.json")
+    check_classes(record["classes"], data.classes)
+    key = cache_key(record["weights_sha256"], data, params.views)
+    cache = read_cache(teacher_logits, key, cache_params.views)
+    logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
+    class_order = order_classes(
         recipe.class_order,
         train.labels,
         logits,
         classes=data.classes,
-        head=partial(read_head_weights, teacher_folder),
+        head=partial(read_head_weights, teacher),
     )
-    device = prepare_torch(run)
-    objective = losses.build(recipe, len(data.classes), order)
-    teacher: CachedTeacher | LiveTeacher | None = None
+    device = prepare_torch(params.run)
+    loss = build_loss(
+        recipe.method,
+        recipe.loss_options,
+        num_classes=len(data.classes),
+        class_order=class_order,
+        label_smoothing=recipe.label_smoothing,
+    )
+    source: CachedTeacher | LiveTeacher | None = None
     if logits is not None:
-        teacher = CachedTeacher(logits, open_packed_views(teacher_logits))
-    elif objective.needs_teacher:
-        precision = resolve_precision(answers.precision, device)
-        teacher = LiveTeacher(load_classifier(teacher_folder, device)[0], precision)
-    facts = {
+        source = CachedTeacher(logits, open_packed_views(teacher_logits))
+    elif loss.needs_teacher:
+        precision = resolve_precision(cache_params.precision, device)
+        source = LiveTeacher(load_classifier(teacher, device)[0], precision)
+    key_inputs = {
         "recipe": recipe.model_dump(),
-        "views": views.model_dump(),
+        "views": params.views.model_dump(),
         "data": data.fingerprint,
-        "seed": run.seed,
-        "teacher": [cache["key"], cache["sha256"], cache["views_sha256"], answers.precision],
-        "class_order": order,
+        "seed": params.run.seed,
+        "teacher": [cache["key"], cache["sha256"], cache["views_sha256"], cache_params.precision],
+        "class_order": class_order,
     }
-    return DistillationInputs(data, train, val, device, order, objective, teacher, key, facts)
+    task = TrainingTask(recipe, loss, train, data.split("val"), params.views, source)
+    return DistillationInputs(data, task, device, class_order, key, key_inputs)

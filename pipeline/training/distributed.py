@@ -1,9 +1,8 @@
-"""Several processes train one network as if they were one.
+"""Distributed training that computes the same as one process.
 
-Each process makes views and logits of its share of every batch. The logits of all shares are then
-gathered, so that every process computes the loss of the whole batch, whatever the method makes of
-the images of a batch; and the gradients that flow back into the shares are added up. So a batch
-means the same on one process and on many, and so does the learning rate that belongs to it.
+Each process makes the views and the logits of its shard of every batch. The logits are gathered,
+so every process computes the loss of the whole batch, and the gradients of the shards are summed.
+A batch, and the learning rate that belongs to it, therefore mean the same at any world size.
 """
 
 from __future__ import annotations
@@ -22,241 +21,239 @@ from safetensors.torch import load, save
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from typing_extensions import override
 
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Recipe
 from pipeline.training.process_rank import ProcessRank, read_process_rank
-from pipeline.training.rng import draws_of
-from pipeline.training.state import State
+from pipeline.training.rng import fork_rng
+from pipeline.training.state import TrainingState
 
 
-class Group:
-    """The processes of a training; this one is a process alone, which has nothing to agree on.
+class ProcessGroup:
+    """The processes of a training. This class is a single process: its operations do nothing.
 
     Attributes:
-        process: Which of the processes this one is.
+        process: Rank of this process.
     """
 
     process = ProcessRank()
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one process that writes and speaks for all."""
+        """Whether this is the main process."""
         return self.process.is_main
 
-    def check(self, recipe: Recipe, images: int) -> None:
-        """Sees to it that every process gets something to do in every part of every batch.
+    def check_batch_size(self, recipe: Recipe, images: int) -> None:
+        """Checks that every process gets an image of every micro-batch.
 
         Raises:
-            ParameterError: There are more processes than images in a part.
+            ParameterError: The world size exceeds the images of a micro-batch.
         """
 
-    def adapt(self, model: nn.Module) -> None:
-        """Makes layers that look at a whole batch look beyond the share of this process."""
+    def sync_batch_norm(self, model: nn.Module) -> None:
+        """Replaces batch norms, where supported, by ones that normalize over the whole batch."""
 
-    def spread(self, model: nn.Module, *, frozen: bool) -> nn.Module:
-        """The network to train by: it adds up the gradients of all processes.
+    def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+        """The model to train with: its backward pass sums the gradients of all processes.
 
         Args:
-            model: With the same architecture in every process; gets the weights of the first.
-            frozen: Not all of its layers learn all the time.
+            model: Same architecture in every process; gets the weights of the main process.
+            find_unused_parameters: Some parameters are frozen in some epochs.
         """
         return model
 
-    def adding_up(self, last: bool) -> AbstractContextManager[None]:
-        """Around each part of a step: gradients are added up with the last part."""
+    def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
+        """Context of a micro-batch; gradients are summed over the processes if enabled."""
         return nullcontext()
 
-    def start_alike(self, state: State, restored: bool) -> bool:
-        """Gives every process the state of the first, if that one has restored it."""
+    def broadcast_state(self, state: TrainingState, restored: bool) -> bool:
+        """Broadcasts the state of the main process if that has restored a checkpoint."""
         return restored
 
-    def share(self, part: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The images of a part of a batch that this process looks at."""
-        return part
+    def shard(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The part of ``indices`` that this process computes."""
+        return indices[self.shard_slice(len(indices))]
 
-    def gather(self, rows: Tensor, total: int) -> Tensor:
-        """The rows of all shares, [total, …]; a gradient goes back to the rows of this process."""
-        return rows
-
-    def own_draws(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
-        """Within, layers draw other random numbers than in the other processes."""
-        return nullcontext()
-
-    def share_statistics(self, model: nn.Module) -> None:
-        """Gives every process the buffers of the first."""
-
-    def stretch(self, count: int) -> slice:
-        """The stretch of ``count`` things that this process looks at."""
+    def shard_slice(self, count: int) -> slice:
+        """The part of ``count`` items that this process computes; sizes differ by at most one."""
         return slice(0, count)
 
-    def add_up(self, *numbers: int) -> list[int]:
+    def all_gather(self, rows: Tensor, total: int) -> Tensor:
+        """The rows of all shards, [total, …]; each process backpropagates into its own rows."""
+        return rows
+
+    def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
+        """Context in which layers sample a different random stream in each process."""
+        return nullcontext()
+
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Copies the buffers of the main process to all processes."""
+
+    def all_reduce_sum(self, *numbers: int) -> list[int]:
         """Each number, summed over the processes."""
         return list(numbers)
 
     def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is up in any process; no process goes on before all have asked."""
+        """Whether each flag is set in any process. Also a barrier."""
         return list(flags)
 
 
-class Several(Group):
-    """One of several processes, which all call the same methods in the same order."""
+class DistributedGroup(ProcessGroup):
+    """One of several processes, all of which call the same methods in the same order."""
 
     def __init__(self, process: ProcessRank, device: torch.device) -> None:
         self.process = process
         self._device = device
-        self._spread: DistributedDataParallel | None = None
+        self._wrapped: DistributedDataParallel | None = None
 
-    def check(self, recipe: Recipe, images: int) -> None:
-        """See ``Group.check``."""
+    @override
+    def check_batch_size(self, recipe: Recipe, images: int) -> None:
         steps = -(-images // recipe.batch_size)
-        batch = images // steps  # the smallest
-        part = batch // min(recipe.accumulate, batch)
-        if part < self.process.world_size:
-            section = type(recipe).__name__.lower()  # a recipe's class is named after its section
+        smallest = images // steps
+        micro_batch = smallest // min(recipe.accumulate, smallest)
+        if micro_batch < self.process.world_size:
             raise ParameterError(
-                f"{section}.batch_size = {recipe.batch_size}",
-                f"leaves {part} images in a part of a batch (accumulate = {recipe.accumulate}, "
-                f"{images} training images) for {self.process.world_size} processes",
+                f"{recipe.section}.batch_size = {recipe.batch_size}",
+                f"gives micro-batches of {micro_batch} images (accumulate = {recipe.accumulate}, "
+                f"{images} training images) at world size {self.process.world_size}",
                 "raise it, or start fewer processes",
             )
 
-    def adapt(self, model: nn.Module) -> None:
-        """See ``Group.adapt``."""
+    @override
+    def sync_batch_norm(self, model: nn.Module) -> None:
         if self._device.type == "cuda":
-            # timm's, because torch's would drop the activation inside of timm's batch norms.
+            # timm's converter: torch's drops the activation inside timm's batch norms.
             convert_sync_batchnorm(model)
 
-    def spread(self, model: nn.Module, *, frozen: bool) -> nn.Module:
-        """See ``Group.spread``."""
-        self._spread = DistributedDataParallel(model, find_unused_parameters=frozen)
-        # Each process has statistics of its own where batch norm cannot look beyond its share;
-        # training never reads them, and whoever does gets those of the first.
-        self._spread.broadcast_buffers = False
-        self._spread.register_comm_hook(None, lambda state, bucket: _add_up_bucket(bucket))
-        return self._spread
+    @override
+    def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+        self._wrapped = DistributedDataParallel(
+            model, find_unused_parameters=find_unused_parameters
+        )
+        # Training never reads batch norm statistics, so validation broadcasts them once an epoch.
+        self._wrapped.broadcast_buffers = False
+        self._wrapped.register_comm_hook(None, _sum_bucket)
+        return self._wrapped
 
-    def adding_up(self, last: bool) -> AbstractContextManager[None]:
-        """See ``Group.adding_up``."""
-        assert self._spread is not None
-        return nullcontext() if last else self._spread.no_sync()
+    @override
+    def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
+        assert self._wrapped is not None
+        return nullcontext() if enabled else self._wrapped.no_sync()
 
-    def start_alike(self, state: State, restored: bool) -> bool:
-        """See ``Group.start_alike``."""
+    @override
+    def broadcast_state(self, state: TrainingState, restored: bool) -> bool:
         if not self.any(self.is_main and restored)[0]:
             return False
-        tensors, facts = b"", b""
+        tensors, metadata = b"", b""
         if self.is_main:
             on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-            tensors, facts = save(on_cpu), json.dumps(state.facts()).encode()
-        tensors, facts = self._from_first(tensors), self._from_first(facts)
+            tensors, metadata = save(on_cpu), json.dumps(state.metadata()).encode()
+        tensors, metadata = self._broadcast_bytes(tensors), self._broadcast_bytes(metadata)
         if not self.is_main:
-            state.restore(load(tensors), json.loads(facts))
+            state.load(load(tensors), json.loads(metadata))
         return True
 
-    def share(self, part: NDArray[np.int64]) -> NDArray[np.int64]:
-        """See ``Group.share``."""
-        return part[self.stretch(len(part))]
+    @override
+    def shard_slice(self, count: int) -> slice:
+        bounds = _shard_bounds(count, self.process.world_size)
+        return slice(bounds[self.process.rank], bounds[self.process.rank + 1])
 
-    def gather(self, rows: Tensor, total: int) -> Tensor:
-        """See ``Group.gather``."""
-        ends = _ends(total, self.process.world_size)
-        gathered: Tensor = _Gather.apply(rows, ends, self.process.rank)
+    @override
+    def all_gather(self, rows: Tensor, total: int) -> Tensor:
+        bounds = _shard_bounds(total, self.process.world_size)
+        gathered: Tensor = _AllGather.apply(rows, bounds, self.process.rank)
         return gathered
 
-    def own_draws(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
-        """See ``Group.own_draws``."""
-        return draws_of(device, *key, self.process.rank)
+    @override
+    def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
+        return fork_rng(device, *key, self.process.rank)
 
-    def share_statistics(self, model: nn.Module) -> None:
-        """See ``Group.share_statistics``."""
+    @override
+    def broadcast_buffers(self, model: nn.Module) -> None:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
-    def stretch(self, count: int) -> slice:
-        """See ``Group.stretch``."""
-        ends = _ends(count, self.process.world_size)
-        return slice(ends[self.process.rank], ends[self.process.rank + 1])
-
-    def add_up(self, *numbers: int) -> list[int]:
-        """See ``Group.add_up``."""
-        # On the CPU, so that a GPU need not end its work before these go on their way.
+    @override
+    def all_reduce_sum(self, *numbers: int) -> list[int]:
+        # On the CPU, so that it does not wait for the GPU's queued work.
         summed = torch.tensor(numbers, dtype=torch.int64)
         dist.all_reduce(summed)
         return cast("list[int]", summed.tolist())
 
+    @override
     def any(self, *flags: bool) -> list[bool]:
-        """See ``Group.any``."""
-        return [count > 0 for count in self.add_up(*flags)]
+        return [count > 0 for count in self.all_reduce_sum(*flags)]
 
-    def _from_first(self, content: bytes) -> bytes:
-        size = self.add_up(len(content) if self.is_main else 0)[0]
-        carried = torch.empty(size, dtype=torch.uint8)
+    def _broadcast_bytes(self, content: bytes) -> bytes:
+        size = self.all_reduce_sum(len(content) if self.is_main else 0)[0]
+        buffer = torch.empty(size, dtype=torch.uint8)
         if self.is_main:
-            carried.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        dist.broadcast(carried, src=0)
-        return carried.numpy().tobytes()
+            buffer.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        dist.broadcast(buffer, src=0)
+        return buffer.numpy().tobytes()
 
 
 @contextmanager
-def join(device: torch.device) -> Iterator[Group]:
-    """Meets the other processes of a training, if the environment says that there are any.
+def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
+    """Joins the process group that the environment describes.
 
     Args:
-        device: Of this process, see ``prepare_torch``.
+        device: Device of this process, see ``prepare_torch``.
 
     Raises:
-        TrainingError: They do not meet.
+        TrainingError: The processes cannot connect.
     """
     process = read_process_rank()
     if process.world_size == 1:
-        yield Group()
+        yield ProcessGroup()
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, rank=process.rank, world_size=process.world_size)
     except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())
+        detail = " ".join(str(error).split())
         raise TrainingError(
-            f"process {process.rank + 1} of {process.world_size}",
-            f"has not met the others ({said})",
-            "start all of them with torchrun",
+            f"rank {process.rank} of world size {process.world_size}",
+            f"cannot join the process group ({detail})",
+            "start all processes with torchrun",
         ) from None
-    group = Several(process, device)
+    group = DistributedGroup(process, device)
     yield group
-    # Only at a good end: after a bad one the others may never come.
+    # Only without an exception: after one, the other processes may never reach the barrier.
     group.any(False)
     dist.destroy_process_group()
 
 
-class _Gather(torch.autograd.Function):
-    """Every process computes the same loss of the same rows, so each needs just its own gradient.
+class _AllGather(torch.autograd.Function):
+    """All-gather whose backward pass keeps the gradient of this process's rows only.
 
-    Added up over the processes, the gradients of the weights are then those of the whole batch.
+    Every process computes the same loss, so the sum of the weights' gradients over the processes
+    is that of the whole batch.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, ends: Sequence[int], rank: int) -> Tensor:
-        ctx.mine = slice(ends[rank], ends[rank + 1])
-        sizes = np.diff(ends).tolist()
-        # Shares differ by one image at most, but what is gathered must be of one size.
+    def forward(ctx: Any, rows: Tensor, bounds: Sequence[int], rank: int) -> Tensor:
+        ctx.own = slice(bounds[rank], bounds[rank + 1])
+        sizes = np.diff(bounds).tolist()
+        # dist.all_gather needs equal sizes.
         padded = F.pad(rows, (0, 0) * (rows.ndim - 1) + (0, max(sizes) - len(rows)))
-        shares = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(shares, padded)
-        return torch.cat([share[:size] for share, size in zip(shares, sizes, strict=True)])
+        shards = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(shards, padded)
+        return torch.cat([shard[:size] for shard, size in zip(shards, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0][ctx.mine], None, None
+        return gradients[0][ctx.own], None, None
 
 
-def _ends(count: int, parts: int) -> list[int]:
-    """Where stretches of ``count`` things begin and end; their lengths differ by one at most."""
-    return [count * part // parts for part in range(parts + 1)]
+def _shard_bounds(count: int, shards: int) -> list[int]:
+    """The start of every shard, and the end of the last one."""
+    return [count * shard // shards for shard in range(shards + 1)]
 
 
-def _add_up_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
-    """Where DistributedDataParallel would take the mean over the processes."""
+def _sum_bucket(state: None, bucket: Any) -> torch.futures.Future[Tensor]:
+    """Communication hook that sums gradients; the default one of DDP averages them."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
-    added: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
-    return added
+    summed: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return summed

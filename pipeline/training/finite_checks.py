@@ -1,6 +1,8 @@
-"""What went bad first, when training does."""
+"""Errors that name the first non-finite tensor of a failed training step."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,56 +12,64 @@ from torch import Tensor, nn
 from pipeline.errors import TrainingError
 from pipeline.params import Recipe
 
-CALM_DOWN = "lower the learning rate or the weight of the distillation"
+LOWER_LR = "lower the learning rate or the weights of the distillation loss"
 _IMAGES_SHOWN = 8
 
 
-def not_finite(
-    moment: str,
-    model: nn.Module,
+def non_finite_error(
+    step: str,
     loss: float,
-    logits: Tensor,
-    answers: Tensor | None,
-    view: int,
+    model: nn.Module,
+    logits: Mapping[str, Tensor],
     batch: NDArray[np.int64],
-    teacher_remedy: str,
+    view: int,
+    teacher_fix: str,
 ) -> TrainingError:
-    """Says what went bad first, and on which images; looked for only once it happened."""
+    """The error of a loss that is not finite, with its first cause.
+
+    Args:
+        step: Name of the step.
+        loss: Value of the loss.
+        model: The model in training.
+        logits: Logits [n, classes] of the ``teacher``, if there is one, and of the model.
+        batch: Indices of the images, int64 [n].
+        view: Index of the view.
+        teacher_fix: Remedy for teacher logits that are not finite.
+    """
     problem = f"the loss is {loss}"
+    bad = {
+        who: batch[~torch.isfinite(values).all(dim=1).cpu().numpy()]
+        for who, values in logits.items()
+    }
+    weight = _non_finite_weight(model)
+    # The teacher's logits come first: nothing in the student can affect them.
+    for who, indices in bad.items():
+        if who != "teacher" and weight:
+            return TrainingError(step, f"{problem}: {weight} is not finite", LOWER_LR)
+        if len(indices):
+            problem += f": the {who}'s logits on view {view} of images {_join(indices)} are not "
+            return TrainingError(
+                step, problem + "finite", teacher_fix if who == "teacher" else LOWER_LR
+            )
+    problem += f", although all logits are finite; images {_join(batch)}"
+    return TrainingError(step, problem, LOWER_LR)
 
-    def bad_images(said: Tensor) -> NDArray[np.int64]:
-        whole: NDArray[np.bool_] = torch.isfinite(said).all(dim=1).cpu().numpy()
-        return batch[~whole]
 
-    # The teacher comes first: its answers were there before, and no student can spoil them.
-    if answers is not None and len(bad := bad_images(answers)):
-        problem += f": the teacher's logits on view {view} of images {_some(bad)} are not finite"
-        return TrainingError(moment, problem, teacher_remedy)
-    if name := _bad_weight(model):
-        return TrainingError(moment, f"{problem}: {name} is not finite", CALM_DOWN)
-    if len(bad := bad_images(logits)):
-        who = "network" if answers is None else "student"
-        problem += f": the {who}'s logits on view {view} of images {_some(bad)} are not finite"
-        return TrainingError(moment, problem, CALM_DOWN)
-    problem += f", though all logits are finite; images {_some(batch)}"
-    return TrainingError(moment, problem, CALM_DOWN)
-
-
-def check_weights(model: nn.Module, moment: str) -> None:
-    """Keeps a network that went bad out of the checkpoint.
+def check_weights(model: nn.Module, step: str) -> None:
+    """Ensures that a model is fit for a checkpoint.
 
     Raises:
-        TrainingError: A parameter or statistic is not finite.
+        TrainingError: A parameter or buffer is not finite.
     """
-    if name := _bad_weight(model):
-        raise TrainingError(moment, f"{name} is not finite", CALM_DOWN)
+    if name := _non_finite_weight(model):
+        raise TrainingError(step, f"{name} is not finite", LOWER_LR)
 
 
-def _bad_weight(model: nn.Module) -> str | None:
-    """The first parameter that is not finite, or else the first statistic, or else None."""
+def _non_finite_weight(model: nn.Module) -> str | None:
+    """The first non-finite parameter, else the first non-finite buffer, else None."""
     for kind, named in (
         ("parameter", model.named_parameters()),
-        ("statistic", model.named_buffers()),
+        ("buffer", model.named_buffers()),
     ):
         for name, tensor in named:
             if not torch.isfinite(tensor).all():
@@ -67,19 +77,18 @@ def _bad_weight(model: nn.Module) -> str | None:
     return None
 
 
-def out_of_memory(
+def out_of_memory_error(
     recipe: Recipe, device: torch.device, error: torch.OutOfMemoryError
 ) -> TrainingError:
-    """Names the parameter to lower, by its section."""
-    said = str(error).split(". ")[0]
+    """Names the parameters to change, with their section."""
     return TrainingError(
         f"{recipe.section}.batch_size = {recipe.batch_size}",
-        f"a step does not fit into the memory of {device} ({said})",
+        f"a step does not fit in the memory of {device} ({str(error).split('. ')[0]})",
         f"lower it, or raise {recipe.section}.accumulate = {recipe.accumulate}",
     )
 
 
-def _some(places: NDArray[np.int64]) -> str:
-    more = len(places) - _IMAGES_SHOWN
-    shown = ", ".join(map(str, places[:_IMAGES_SHOWN]))
+def _join(indices: NDArray[np.int64]) -> str:
+    more = len(indices) - _IMAGES_SHOWN
+    shown = ", ".join(map(str, indices[:_IMAGES_SHOWN]))
     return f"{shown} and {more} more" if more > 0 else shown

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
 
@@ -13,205 +13,195 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.data.prepared import Split
-from pipeline.errors import TrainingError
-from pipeline.losses import Objective
+from pipeline.errors import Stopped
 from pipeline.models.classifier import Classifier
-from pipeline.params import Recipe, Views
-from pipeline.progress import Track, silent
-from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.distributed import Group
+from pipeline.params import Recipe
+from pipeline.progress import silent
+from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
-from pipeline.training.freezing import learn_all, learn_head
-from pipeline.training.history import Epoch, has_settled, kept_epoch
-from pipeline.training.mixing import check_mixing
-from pipeline.training.optimizer import build_average, build_optimizer, rate_factor
-from pipeline.training.precision import resolve_precision
-from pipeline.training.state import State
+from pipeline.training.optimizer import (
+    build_ema,
+    build_optimizer,
+    freeze_backbone,
+    lr_factor,
+    unfreeze,
+)
+from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
-from pipeline.training.stopping import TrainingStopped
-from pipeline.training.teacher import CachedTeacher, Teacher
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.validation import validation_accuracy
-
-_ALONE = Group()
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The kept weights, and the way there.
+class TrainingResult:
+    """A trained model.
 
     Attributes:
-        model: With the kept weights, in evaluation mode.
-        best: The epoch they are of: the best by validation accuracy (the earlier on a tie), or
-            the last (see ``Recipe.keep``).
+        model: Model with the kept weights, in evaluation mode.
+        best: Epoch of these weights: the best by validation accuracy (the first one on a tie), or
+            the last (``Recipe.keep``).
         history: All epochs.
     """
 
     model: Classifier
     best: Epoch
-    history: list[Epoch] = field(default_factory=list)
+    history: list[Epoch]
 
 
-def train(
-    model: Classifier,
-    objective: Objective,
-    recipe: Recipe,
-    train_split: Split,
-    val_split: Split,
-    views: Views,
-    *,
-    device: torch.device,
-    seed: int,
-    group: Group = _ALONE,
-    teacher: Teacher | None = None,
-    places: NDArray[np.int64] | None = None,
-    freeze_epochs: int = 0,
-    checkpoints: Checkpoints | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    track: Track = silent,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    on_resume: Callable[[list[Epoch], int], None] = lambda history, steps: None,
-) -> Trained:
-    """Trains a classifier; the same call gives the same weights on one device.
+def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> TrainingResult:
+    """Trains a classifier in place, starting from its current weights.
 
-    On the CPU, with as many threads, that also holds when training was killed at any moment and
-    the call was made again with the same checkpoints: the weights are the same to the bit.
+    On one device, the same call gives the same weights. On the CPU, with the same number of
+    threads, they are bit-identical even if the process was killed and training resumed from its
+    checkpoint.
 
-    Several processes make the same call, each with its ``group``. The first alone keeps
-    checkpoints, shows progress and calls back; all of them stop when one is asked to.
-
-    Args:
-        model: Starts from the weights it has; trained in place.
-        objective: What a step minimises.
-        recipe: Optimiser, schedule, epochs.
-        train_split: Images and labels to learn from.
-        val_split: Images and labels to choose the best epoch by.
-        views: How images are augmented.
-        device: Where to train.
-        seed: Of the batches' order and of their mixing, and of what the objective draws.
-        group: The processes that train together.
-        teacher: Answers the views, cached or live, and says which one an epoch shows. Without it
-            every epoch shows a new view.
-        places: Images of ``train_split`` to learn from, int64; all of them when None.
-        freeze_epochs: Epochs in which only the classifier layer learns.
-        checkpoints: Where training goes on from, and is kept; nowhere when None.
-        stop: Asked after every step; when it says yes, a checkpoint is made and training ends.
-        track: Shows progress.
-        on_epoch: Called after each epoch.
-        on_resume: Called with the epochs that are done and the steps done of the next one, when
-            training goes on from a checkpoint.
+    In distributed training every process makes the same call with its own ``env.group``. Only the
+    main process writes checkpoints, shows progress and runs callbacks.
 
     Raises:
-        TrainingError: The loss or a weight is not finite, teacher and student do not fit together,
-            memory is short, or a checkpoint cannot be written.
-        TrainingStopped: ``stop`` said yes.
+        TrainingError: The loss or a weight is not finite, the task is inconsistent, a GPU runs out
+            of memory, or a checkpoint cannot be written.
+        Stopped: ``env.should_stop`` returned true.
         ArtefactError: The checkpoint is damaged or does not fit.
-        ParameterError: The device has no such precision, the network no layer to learn alone,
-            a batch not enough images for the processes, or the teacher's cached answers no mixed
-            images.
+        ParameterError: The device does not support the precision, the model has no classifier
+            layer to train alone, a batch is smaller than the world size, or the recipe mixes images
+            with a cached teacher.
     """
-    _check_teacher(model, objective, train_split, teacher)
-    check_mixing(recipe, objective, cached=isinstance(teacher, CachedTeacher))
-    if places is None:
-        places = np.arange(len(train_split))
-    group.check(recipe, len(places))
-    if not group.is_main:
-        checkpoints, track = None, silent
-        on_epoch, on_resume = _heard_from_first, _heard_from_first
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    group.adapt(model)
-    objective.to(device)
-    precision = resolve_precision(recipe.precision, device)
-    state = State(
-        model,
-        objective,
-        build_optimizer(model, recipe),
-        build_average(model, recipe.ema_decay),
-        torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
-        device,
-    )
-    network = group.spread(model, frozen=freeze_epochs > 0)
-    lesson = TrainingStep(
-        state,
-        cast("nn.Module", torch.compile(network)) if recipe.compile else network,
-        group,
-        seed,
-        recipe,
-        precision,
-        train_split,
-        views,
-        teacher,
-        steps_per_epoch=-(-len(places) // recipe.batch_size),
-    )
-    total_steps = recipe.epochs * lesson.steps_per_epoch
-    factor = rate_factor(recipe, total_steps)
-    steps = iter(track(range(total_steps), "training", total_steps))
-    if group.start_alike(state, checkpoints is not None and checkpoints.restore(state)):
-        on_resume(list(state.history), state.steps)
-        for _ in range(len(state.history) * lesson.steps_per_epoch + state.steps):
-            next(steps)
-    while len(state.history) < recipe.epochs and not has_settled(state.history, recipe):
-        epoch = len(state.history)
-        if epoch < freeze_epochs:
-            learn_head(model)
-        elif freeze_epochs:
-            learn_all(model)
+    task.check(len(model.spec.classes))
+    return _Trainer(model, task, env).run()
+
+
+class _Trainer:
+    """The loop of one training."""
+
+    def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
+        recipe, device = task.recipe, env.device
+        indices = np.arange(len(task.train)) if task.indices is None else task.indices
+        env.group.check_batch_size(recipe, len(indices))
+        if not env.group.is_main:
+            env = replace(env, checkpoints=None, track=silent, on_epoch=_ignore, on_resume=_ignore)
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        env.group.sync_batch_norm(model)
+        task.loss.to(device)
+        precision = resolve_precision(recipe.precision, device)
+        scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+        state = TrainingState(
+            model,
+            task.loss,
+            build_optimizer(model, recipe),
+            build_ema(model, recipe.ema_decay),
+            scaler,
+            device,
+        )
+        network = env.group.wrap(model, find_unused_parameters=task.freeze_epochs > 0)
+        if recipe.compile:
+            network = cast("nn.Module", torch.compile(network))
+        steps_per_epoch = -(-len(indices) // recipe.batch_size)
+        total_steps = recipe.epochs * steps_per_epoch
+        self.model, self.task, self.env, self.state = model, task, env, state
+        self.indices = indices
+        self.step = TrainingStep(state, network, task, env, precision, steps_per_epoch)
+        self.lr_factor = lr_factor(recipe, total_steps)
+        self.step_numbers = iter(env.track(range(total_steps), "training", total_steps))
+
+    def run(self) -> TrainingResult:
+        """Trains to the end, from the checkpoint if there is one."""
+        history, recipe = self._resume(), self.task.recipe
+        while len(history) < recipe.epochs and not stops_early(history, recipe):
+            self._train_epoch()
+            self._validate()
+        for _ in self.step_numbers:  # completes the progress bar after early stopping
+            pass
+        self.model.load_state_dict(self.state.best_weights)
+        self.model.eval()
+        return TrainingResult(self.model, kept_epoch(history, recipe), history)
+
+    def _resume(self) -> list[Epoch]:
+        state, checkpoints = self.state, self.env.checkpoints
+        restored = checkpoints is not None and checkpoints.restore(state)
+        if self.env.group.broadcast_state(state, restored):
+            self.env.on_resume(list(state.history), state.steps)
+            for _ in range(len(state.history) * self.step.steps_per_epoch + state.steps):
+                next(self.step_numbers)
+        return state.history
+
+    def _train_epoch(self) -> None:
+        state, epoch = self.state, len(self.state.history)
+        if epoch < self.task.freeze_epochs:
+            freeze_backbone(self.model)
+        elif self.task.freeze_epochs:
+            unfreeze(self.model)
         else:
-            model.train()
-        batches = _batches(places, lesson.steps_per_epoch, seed, epoch)
+            self.model.train()
+        batches = _batches(self.indices, self.step.steps_per_epoch, self.env.seed, epoch)
         for batch in islice(batches, state.steps, None):
-            step = next(steps)
-            for layers in state.optimizer.param_groups:
-                layers["lr"] = recipe.lr * factor(step)
-            lesson.run(batch)
-            stopped, due = group.any(stop(), checkpoints is not None and checkpoints.due())
-            if checkpoints is not None and (stopped or due):
-                check_weights(model, f"after {lesson.moment}")
-                checkpoints.save(state)
-            if stopped:
-                group.any(False)  # a process that leaves early would end the one that saves
-                raise TrainingStopped(lesson.moment)
-        means = {name: value / len(places) for name, value in state.sums.items()}
-        judged = state.average.module if state.average is not None else model
-        moment = f"epoch {epoch + 1}, after its last step"
-        accuracy = validation_accuracy(judged, val_split, device, moment, group)
-        done = Epoch(epoch + 1, means.pop("loss"), means, accuracy)
-        state.history.append(done)
+            lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            self.step.run(batch)
+            self._after_step()
+
+    def _after_step(self) -> None:
+        """Saves a checkpoint if one is due, and stops if requested in any process."""
+        group, checkpoints = self.env.group, self.env.checkpoints
+        stopped, due = group.any(
+            self.env.should_stop(), checkpoints is not None and checkpoints.due()
+        )
+        if stopped or due:
+            self._save(f"after {self.step.name}")
+        if stopped:
+            group.any(False)  # a process that exits first would abort the one that saves
+            raise Stopped(f"training resumes after {self.step.name}")
+
+    def _validate(self) -> None:
+        """Computes the metrics of the finished epoch, and keeps its weights if they are best."""
+        state, recipe = self.state, self.task.recipe
+        means = {name: total / len(self.indices) for name, total in state.sums.items()}
+        evaluated = self.model if state.ema is None else state.ema.module
+        number = len(state.history) + 1
+        name = f"epoch {number}, after its last step"
+        accuracy = validation_accuracy(
+            evaluated, self.task.val, self.env.device, name, self.env.group
+        )
+        epoch = Epoch(number, means.pop("loss"), means, accuracy)
+        state.history.append(epoch)
         state.steps, state.sums = 0, {}
-        if kept_epoch(state.history, recipe) is done:
-            state.kept = copy.deepcopy(judged.state_dict())
-        if checkpoints is not None:
-            check_weights(model, moment)
-            checkpoints.save(state)
-        on_epoch(done)
-    for _ in steps:  # lets the progress bar end
-        pass
-    model.load_state_dict(state.kept)
-    model.eval()
-    return Trained(model, kept_epoch(state.history, recipe), state.history)
+        if kept_epoch(state.history, recipe) is epoch:
+            state.best_weights = copy.deepcopy(evaluated.state_dict())
+        self._save(name)
+        self.env.on_epoch(epoch)
+
+    def _save(self, step: str) -> None:
+        if self.env.checkpoints is not None:
+            check_weights(self.model, step)
+            self.env.checkpoints.save(self.state)
 
 
-def _heard_from_first(*news: object) -> None:
-    """What the first of several processes tells, the others do not tell again."""
+def kept_epoch(history: list[Epoch], recipe: Recipe) -> Epoch:
+    """The epoch whose weights a recipe keeps; the first one on a tie."""
+    return history[-1] if recipe.keep == "last" else _best(history)
+
+
+def stops_early(history: list[Epoch], recipe: Recipe) -> bool:
+    """Whether validation accuracy has not improved for ``recipe.patience`` epochs."""
+    if not (recipe.patience and history):
+        return False
+    return history[-1].epoch - _best(history).epoch >= recipe.patience
+
+
+def _best(history: list[Epoch]) -> Epoch:
+    return max(history, key=lambda epoch: epoch.val_accuracy)
+
+
+def _ignore(*arguments: object) -> None:
+    """Callback of all processes but the main one."""
 
 
 def _batches(
-    places: NDArray[np.int64], steps: int, seed: int, epoch: int
+    indices: NDArray[np.int64], steps: int, seed: int, epoch: int
 ) -> Iterator[NDArray[np.int64]]:
-    """The images of each step; sizes differ by one at most, so none is too small."""
-    order = np.random.default_rng([seed, epoch]).permutation(places)
+    """The shuffled batches of an epoch; their sizes differ by at most one, so none is tiny."""
+    order = np.random.default_rng([seed, epoch]).permutation(indices)
     for batch in np.array_split(order, steps):
-        # Sorted, because packed images are read from disk in order faster.
+        # Sorted, because memory-mapped images are read faster in order.
         yield np.sort(batch)
-
-
-def _check_teacher(
-    model: Classifier, objective: Objective, split: Split, teacher: Teacher | None
-) -> None:
-    if teacher is None:
-        if objective.needs_teacher:
-            raise TrainingError(
-                type(objective).__name__, "needs the teacher's logits", "run cache_logits first"
-            )
-        return
-    teacher.check(len(split), len(model.spec.classes))

@@ -1,24 +1,26 @@
-"""Optimiser, learning rate and averaged weights of a recipe."""
+"""Trainable layers, optimizer, learning rate and averaged weights of a recipe."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pipeline.errors import ParameterError
+from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW; biases and the scales of normalization layers are spared weight decay."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    spared = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    """SGD or AdamW, without weight decay for biases and the scales of normalization layers."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr)
@@ -26,15 +28,17 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=momentum, nesterov=momentum > 0)
 
 
-def rate_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
+# Not torch.optim.lr_scheduler: its recursive forms (LinearLR, CosineAnnealingLR) round differently,
+# and its counters would be one more state to save and restore. A function of the step has none.
+def lr_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
     """The learning rate at a step, as a factor of ``recipe.lr``.
 
-    All schedules rise linearly over the warm-up; then ``one_cycle`` and ``cosine`` fall along
-    half a cosine, to 1e-4 of the peak and to 0, ``constant`` stays, and ``multi_step`` falls to
-    ``recipe.gamma`` times what it was at each of its milestones.
+    Every schedule begins with a linear warm-up. Then ``one_cycle`` and ``cosine`` follow half a
+    cosine, down to 1e-4 of the peak and to 0; ``constant`` stays; ``multi_step`` is multiplied by
+    ``recipe.gamma`` at each milestone.
     """
     warmup_steps = recipe.warmup * total_steps
-    drops = [round(share * total_steps) for share in recipe.milestones]
+    milestones = [round(fraction * total_steps) for fraction in recipe.milestones]
     floor = 1e-4 if recipe.schedule == "one_cycle" else 0.0
 
     def factor(step: int) -> float:
@@ -43,16 +47,42 @@ def rate_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
         if recipe.schedule == "constant":
             return 1.0
         if recipe.schedule == "multi_step":
-            return recipe.gamma ** sum(step >= drop for drop in drops)
-        done = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
-        return floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+            return recipe.gamma ** sum(step >= milestone for milestone in milestones)
+        progress = (step - warmup_steps) / max(1.0, total_steps - warmup_steps)
+        return floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
     return factor
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    """An exponential moving average of weights and statistics; None when ``decay`` is 0."""
+def build_ema(model: nn.Module, decay: float) -> AveragedModel | None:
+    """An exponential moving average of parameters and buffers; None when ``decay`` is 0."""
     if not decay:
         return None
-    keep = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=keep, use_buffers=True)
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+
+
+def unfreeze(model: Classifier) -> None:
+    """Makes every layer trainable, and sets training mode."""
+    model.requires_grad_(True)
+    model.train()
+
+
+def freeze_backbone(model: Classifier) -> None:
+    """Makes the classifier layer the only trainable one; batch norm statistics are frozen too.
+
+    Raises:
+        ParameterError: The model has no classifier layer with weights.
+    """
+    find = cast("Callable[[], nn.Module] | None", getattr(model.backbone, "get_classifier", None))
+    head = find() if find else nn.Identity()
+    if not list(head.parameters()):
+        raise ParameterError(
+            f"model {model.spec.architecture!r}",
+            "has no classifier layer to train alone",
+            "set finetune.freeze_epochs to 0",
+        )
+    model.requires_grad_(False)
+    model.eval()
+    head.requires_grad_(True)
+    head.train()

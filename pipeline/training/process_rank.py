@@ -1,4 +1,4 @@
-"""Which of a training's processes this one is, by the environment that its launcher left."""
+"""Rank and world size of this process, from the environment variables that torchrun sets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """The place of a process among those that train together.
+    """Rank of a process in distributed training.
 
     Attributes:
         rank: 0 … world_size - 1, over all machines.
         world_size: Number of processes; 1 without distributed training.
-        local_rank: Its number on its machine, which is that of its GPU.
+        local_rank: Rank on this machine; selects the GPU.
     """
 
     rank: int = 0
@@ -23,17 +23,13 @@ class ProcessRank:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one process that writes and speaks for all."""
+        """Whether this is the main process: the only one that writes files and log lines."""
         return self.rank == 0
 
 
 def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRank:
-    """Reads the variables that torchrun sets (and most cluster schedulers can set).
-
-    They are RANK, WORLD_SIZE and LOCAL_RANK; without WORLD_SIZE the process is alone.
-    """
+    """Reads RANK, WORLD_SIZE and LOCAL_RANK; without WORLD_SIZE there is one process."""
     if "WORLD_SIZE" not in environment:
         return ProcessRank()
-    rank = int(environment.get("RANK", "0"))
-    world_size = int(environment["WORLD_SIZE"])
-    return ProcessRank(rank, world_size, int(environment.get("LOCAL_RANK", "0")))
+    rank, local_rank = (int(environment.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
+    return ProcessRank(rank, int(environment["WORLD_SIZE"]), local_rank)

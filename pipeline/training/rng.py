@@ -1,4 +1,4 @@
-"""The generators that layers and objectives draw from: torch's default ones."""
+"""State of torch's default random generators (rng), which layers and losses sample from."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def random_states(device: torch.device) -> dict[str, Tensor]:
-    """Uint8 states of the generators that a training on a device draws from, by device type."""
+def get_rng_states(device: torch.device) -> dict[str, Tensor]:
+    """The uint8 generator states of the CPU and of the training device, by device type."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -20,8 +20,8 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def set_random_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    """Puts the generators back to where ``random_states`` found them."""
+def set_rng_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
+    """Restores what ``get_rng_states`` returned."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -30,22 +30,24 @@ def set_random_states(device: torch.device, states: Mapping[str, Tensor]) -> Non
 
 
 @contextmanager
-def draws_of(device: torch.device, *key: int) -> Iterator[None]:
-    """Within, the generators draw what follows from a key alone; then they go on where they were.
+def fork_rng(device: torch.device, *key: int) -> Iterator[None]:
+    """Seeds the generators from a key for the duration of the block, then restores them.
+
+    ``torch.random.fork_rng`` neither seeds nor supports MPS.
 
     Args:
-        device: Where the training runs.
-        key: Numbers from 0; others give other draws, as long as there are as many of them.
+        device: The training device.
+        key: Non-negative integers; different keys of the same length give different streams.
     """
-    before = random_states(device)
+    before = get_rng_states(device)
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        place = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[place].manual_seed(seed)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
     if device.type == "mps":
         torch.mps.manual_seed(seed)
     try:
         yield
     finally:
-        set_random_states(device, before)
+        set_rng_states(device, before)

@@ -1,4 +1,4 @@
-"""All that a training step reads and changes, as tensors and a JSON value."""
+"""The state of a training: everything that a step reads and changes."""
 
 from __future__ import annotations
 
@@ -10,122 +10,135 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.training.history import Epoch
-from pipeline.training.rng import random_states, set_random_states
+from pipeline.training.rng import get_rng_states, set_rng_states
+
+_MODULES = ("model", "loss", "ema")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Metrics of one epoch.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        loss: Mean training loss per image.
+        terms: Mean of each weighted loss term, by name; they add up to the loss.
+        val_accuracy: Validation accuracy, 0…1.
+    """
+
+    epoch: int
+    loss: float
+    terms: dict[str, float]
+    val_accuracy: float
 
 
 @dataclass
-class State:
-    """Where training stands.
+class TrainingState:
+    """The state of a training, convertible to tensors and a JSON value.
 
     Attributes:
-        model: The network.
-        objective: What a step minimises; it may have state of its own.
-        optimizer: Its learning rate is a function of the step and so no part of the state.
-        average: The averaged weights, if there are any.
-        scaler: Keeps fp16 gradients in range.
-        device: Where all of them are.
-        steps: Steps of the current epoch that are done.
-        sums: Of loss and parts over the images of these steps.
-        history: The epochs that are done.
-        kept: The weights to return, by name, as far as they are known.
+        model: The model.
+        loss: The loss, which may have buffers.
+        optimizer: Its learning rate is a function of the step, so it is not part of the state.
+        ema: Averaged weights, if enabled.
+        scaler: Gradient scaler of fp16.
+        device: Device of all of these.
+        steps: Finished steps of the current epoch.
+        sums: Loss and loss terms of these steps, summed over the images.
+        history: Finished epochs.
+        best_weights: ``state_dict`` to return after training.
     """
 
     model: nn.Module
-    objective: nn.Module
+    loss: nn.Module
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
+    ema: AveragedModel | None
     scaler: torch.amp.GradScaler
     device: torch.device
     steps: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
 
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """Weights and statistics of network, objective and average, by name."""
-        parts = {"model": self.model, "objective": self.objective, "average": self.average}
+    def _modules(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the modules, by name."""
         return {
             f"{part}.{name}": tensor
-            for part, module in parts.items()
-            if module is not None
-            for name, tensor in module.state_dict().items()
+            for part in _MODULES
+            if getattr(self, part) is not None
+            for name, tensor in getattr(self, part).state_dict().items()
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that is a tensor, random states included, by name."""
+        """All tensors of the state, including generator states, by name."""
         slots: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
         return (
-            self.weights
-            | {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+            self._modules()
+            | {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
             | {
-                f"optimizer.{place}.{name}": value
-                for place, values in slots.items()
+                f"optimizer.{index}.{name}": value
+                for index, values in slots.items()
                 for name, value in values.items()
                 if isinstance(value, Tensor)
             }
-            | {f"random.{name}": state for name, state in random_states(self.device).items()}
+            | {f"rng.{name}": state for name, state in get_rng_states(self.device).items()}
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Everything else, as a JSON value."""
+    def metadata(self) -> dict[str, Any]:
+        """The rest of the state, as a JSON value."""
         return {
             "steps": self.steps,
             "sums": self.sums,
-            "history": [asdict(done) for done in self.history],
+            "history": [asdict(epoch) for epoch in self.history],
             "scaler": self.scaler.state_dict(),
         }
 
-    def difference(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """What keeps tensors from being restored here: the first that does not fit; or None."""
-        here = self.weights
-        there = {n: t for n, t in tensors.items() if n.partition(".")[0] in _MODULES}
-        for name in here | there:
-            if name not in there:
+    def mismatch(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """The first difference in name or shape between ``tensors`` and this state, or None."""
+        expected = self._modules()
+        found = {n: t for n, t in tensors.items() if n.partition(".")[0] in _MODULES}
+        for name in expected | found:
+            if name not in found:
                 return f"has no {name}"
-            if name not in here:
+            if name not in expected:
                 return f"has {name}, which is not part of this training"
-            found, expected = list(there[name].shape), list(here[name].shape)
-            if found != expected:
-                return f"has {name} of shape {found}, this training's is {expected}"
+            ours, theirs = list(expected[name].shape), list(found[name].shape)
+            if ours != theirs:
+                return f"has {name} of shape {theirs}, this training has {ours}"
         return None
 
-    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Takes over what ``tensors`` and ``facts`` of a state like this one gave.
+    def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Loads what ``tensors()`` and ``metadata()`` of an equal training returned.
 
-        Memory layouts are this state's own: a saved tensor has lost its layout, and the order in
-        which numbers lie in memory can change the last bit of what is computed from them.
+        Memory formats of this state are kept: a saved tensor has lost its format, and the order of
+        numbers in memory can change the last bit of a result.
         """
-        self.model.load_state_dict(_below("model", tensors))
-        self.objective.load_state_dict(_below("objective", tensors))
-        if self.average is not None:
-            self.average.load_state_dict(_below("average", tensors))
-        self.kept = {n: t.to(self.device) for n, t in _below("kept", tensors).items()}
-        self._restore_optimizer(_below("optimizer", tensors))
-        self.steps = facts["steps"]
-        self.sums = dict(facts["sums"])
-        self.history = [Epoch(**done) for done in facts["history"]]
-        if facts["scaler"]:
-            self.scaler.load_state_dict(facts["scaler"])
-        set_random_states(self.device, _below("random", tensors))
+        for part in _MODULES:
+            if getattr(self, part) is not None:
+                getattr(self, part).load_state_dict(_strip(part, tensors))
+        self.best_weights = {n: t.to(self.device) for n, t in _strip("best", tensors).items()}
+        self._load_optimizer(_strip("optimizer", tensors))
+        self.steps = metadata["steps"]
+        self.sums = dict(metadata["sums"])
+        self.history = [Epoch(**epoch) for epoch in metadata["history"]]
+        if metadata["scaler"]:
+            self.scaler.load_state_dict(metadata["scaler"])
+        set_rng_states(self.device, _strip("rng", tensors))
 
-    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
-            place, _, name = key.partition(".")
-            parameter = parameters[int(place)]
+            index, _, name = key.partition(".")
+            parameter = parameters[int(index)]
             if tensor.shape == parameter.shape and tensor.ndim:
                 tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-            slots.setdefault(int(place), {})[name] = tensor
+            slots.setdefault(int(index), {})[name] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
-_MODULES = ("model", "objective", "average")
-
-
-def _below(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{part}."
-    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+def _strip(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors below a prefix, by the rest of their names."""
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,141 +1,165 @@
-"""One step after the other."""
+"""One training step: forward and backward passes of a batch, and the optimizer's update."""
 
 from __future__ import annotations
 
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.data.prepared import Split
-from pipeline.params import Recipe, Views
-from pipeline.training.distributed import Group
-from pipeline.training.finite_checks import not_finite, out_of_memory
-from pipeline.training.mixing import Mix, draw_mix, mixed_loss
-from pipeline.training.rng import draws_of
-from pipeline.training.state import State
-from pipeline.training.teacher import Teacher
+from pipeline.training.finite_checks import non_finite_error, out_of_memory_error
+from pipeline.training.mixing import Mix, sample_mix
+from pipeline.training.rng import fork_rng
+from pipeline.training.state import TrainingState
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.views import make_views, to_unit_range
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One step after the other.
+    """One training step, for any batch.
 
     Attributes:
         state: What a step changes.
-        network: The model, spread over the processes, and compiled if that is asked for.
-        group: The processes that train together.
-        seed: Of the mixing, and of what layers and objective draw.
-        recipe: How a step is made.
-        precision: What the network computes in.
-        split: Images and labels to learn from.
-        views: How images are augmented.
-        teacher: Answers the views, if there is one.
-        steps_per_epoch: Steps that show every image once.
+        network: The model as it is called: wrapped for distributed training, or compiled.
+        task: Data, loss and recipe.
+        env: Device, seed and process group.
+        precision: Dtype of the forward pass.
+        steps_per_epoch: Steps of one pass over the training images.
     """
 
-    state: State
+    state: TrainingState
     network: nn.Module
-    group: Group
-    seed: int
-    recipe: Recipe
+    task: TrainingTask
+    env: TrainingEnvironment
     precision: torch.dtype
-    split: Split
-    views: Views
-    teacher: Teacher | None
     steps_per_epoch: int
 
     @property
-    def moment(self) -> str:
-        """The step that was done last, as a person counts."""
+    def name(self) -> str:
+        """The current step, for messages."""
         epoch, steps = len(self.state.history), self.state.steps
-        nth = f"batch {steps} of {self.steps_per_epoch}"
-        return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({nth})"
+        batch = f"batch {steps} of {self.steps_per_epoch}"
+        return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({batch})"
 
     def run(self, batch: NDArray[np.int64]) -> None:
-        """Learns from the images at the places ``batch``.
+        """Trains on a batch.
+
+        Args:
+            batch: Indices of the images in the training split, int64 [n], sorted.
 
         Raises:
-            TrainingError: The loss is not finite, or a GPU's memory is too small.
+            TrainingError: The loss is not finite, or a GPU runs out of memory.
         """
-        state, recipe = self.state, self.recipe
+        state, recipe, teacher = self.state, self.task.recipe, self.task.teacher
         epoch = len(state.history)
-        when = (epoch * self.steps_per_epoch + state.steps) / self.steps_per_epoch
-        view = self.teacher.view_of(epoch) if self.teacher is not None else epoch
+        progress = (epoch * self.steps_per_epoch + state.steps) / self.steps_per_epoch
+        teacher_scale = self.task.loss.teacher_scale(progress)
+        view = epoch if teacher is None else teacher.view_of(epoch)
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
-        size = self.split.images.shape[1]
-        mix = draw_mix(recipe, batch, size, (self.seed, epoch, state.steps))
+        size = self.task.train.images.shape[1]
+        mix = sample_mix(recipe, batch, size, (self.env.seed, epoch, state.steps))
         try:
-            parts = np.array_split(batch, min(recipe.accumulate, len(batch)))
-            for part in parts:
-                with self.group.adding_up(last=part is parts[-1]):
-                    self._gather(part, len(part) / len(batch), view, when, mix)
+            micro_batches = np.array_split(batch, min(recipe.accumulate, len(batch)))
+            for micro_batch in micro_batches:
+                weight = len(micro_batch) / len(batch)
+                with self.env.group.sync_gradients(micro_batch is micro_batches[-1]):
+                    self._accumulate(micro_batch, weight, view, teacher_scale, mix)
             if recipe.clip_norm:
                 state.scaler.unscale_(state.optimizer)
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
             state.scaler.step(state.optimizer)
         except torch.OutOfMemoryError as error:
-            raise out_of_memory(recipe, state.device, error) from None
+            raise out_of_memory_error(recipe, state.device, error) from None
         state.scaler.update()
-        if state.average is not None:
-            state.average.update_parameters(state.model)
+        if state.ema is not None:
+            state.ema.update_parameters(state.model)
 
-    def _gather(
-        self, part: NDArray[np.int64], share: float, view: int, when: float, mix: Mix | None
+    def _accumulate(
+        self,
+        indices: NDArray[np.int64],
+        weight: float,
+        view: int,
+        teacher_scale: float,
+        mix: Mix | None,
     ) -> None:
-        """Adds the gradients of a part of a batch, and its loss to the epoch's sums."""
-        state, teacher, device = self.state, self.teacher, self.state.device
-        mine = self.group.share(part)
-        draws = (self.seed, len(state.history), state.steps, int(part[0]))
-        pixels = self._pixels(mine, view) if mix is None else self._mixed(mine, view, mix)
-        labels = self._labels(part)
-        answers = None
-        if teacher is not None:
-            answers = self.group.gather(teacher.answer(view, mine, pixels), len(part))
-        mixed = self.precision != torch.float32
+        """Adds the gradients of a micro-batch, and its loss to the sums of the epoch."""
+        state, device, group = self.state, self.state.device, self.env.group
+        key = (self.env.seed, len(state.history), state.steps, int(indices[0]))
+        own = group.shard(indices)
+        pixels = self._pixels(own, view) if mix is None else self._mixed_pixels(own, view, mix)
+        logits: dict[str, Tensor] = {}
+        if (teacher := self.task.teacher) is not None:
+            teacher_logits = teacher.get_logits(view, own, pixels)
+            logits["teacher"] = group.all_gather(teacher_logits, len(indices))
+        reduced = self.precision != torch.float32
         with (
-            torch.autocast(device.type, self.precision) if mixed else nullcontext(),
-            self.group.own_draws(device, *draws),
+            torch.autocast(device.type, self.precision) if reduced else nullcontext(),
+            group.fork_rng(device, *key),
         ):
-            logits = self.network(pixels)
-        logits = self.group.gather(logits.float(), len(part))
-        with draws_of(device, *draws):  # the same ones in every process
-            if mix is None:
-                loss = state.objective(logits, labels, answers, when)
-            else:
-                theirs = self._labels(mix.partners_of(part))
-                loss = mixed_loss(state.objective, logits, labels, theirs, mix.share, answers, when)
-        named = {"loss": loss.total.detach(), **loss.parts}
-        # All numbers in one transfer: each one waits until the GPU has computed it.
-        values = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))
-        if not math.isfinite(values["loss"]):
-            remedy = teacher.remedy if teacher is not None else ""
-            raise not_finite(
-                self.moment, state.model, values["loss"], logits, answers, view, part, remedy
+            outputs = self.network(pixels)
+        student = "network" if teacher is None else "student"
+        logits[student] = group.all_gather(outputs.float(), len(indices))
+        with fork_rng(device, *key):  # the same stream in every process
+            loss, terms = self._loss(
+                logits[student], logits.get("teacher"), indices, teacher_scale, mix
             )
-        state.scaler.scale(loss.total * share).backward()
+        named = {"loss": loss, **terms}
+        # One transfer for all values, since each transfer waits for the GPU.
+        stacked = torch.stack([value.detach() for value in named.values()])
+        values = dict(zip(named, stacked.tolist(), strict=True))
+        if not math.isfinite(values["loss"]):
+            fix = "" if teacher is None else teacher.fix
+            raise non_finite_error(
+                self.name, values["loss"], state.model, logits, indices, view, fix
+            )
+        state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
         for name, value in values.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value * len(part)
+            state.sums[name] = state.sums.get(name, 0.0) + value * len(indices)
 
-    def _pixels(self, places: NDArray[np.int64], view: int) -> Tensor:
-        device = self.state.device
-        packed = self.teacher.packed(view, places) if self.teacher is not None else None
+    def _loss(
+        self,
+        logits: Tensor,
+        teacher_logits: Tensor | None,
+        indices: NDArray[np.int64],
+        teacher_scale: float,
+        mix: Mix | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its weighted terms; of mixed images, by both labels, weighted by ``lam``."""
+
+        def compute(labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            terms = self.task.loss.terms(
+                logits, teacher_logits, labels, teacher_scale=teacher_scale
+            )
+            return reduce(torch.add, terms.values()), terms
+
+        loss, terms = compute(self._labels(indices))
+        if mix is None:
+            return loss, terms
+        lam = mix.lam
+        partner_loss, partner_terms = compute(self._labels(mix.partners_of(indices)))
+        terms = {n: lam * term + (1 - lam) * partner_terms[n] for n, term in terms.items()}
+        return lam * loss + (1 - lam) * partner_loss, terms
+
+    def _pixels(self, indices: NDArray[np.int64], view: int) -> Tensor:
+        device, task = self.state.device, self.task
+        packed = None if task.teacher is None else task.teacher.get_views(view, indices)
         if packed is not None:
             return to_unit_range(packed, device)
-        return make_views(self.split.images[places], places, view, self.views, device)
+        return make_views(task.train.images[indices], indices, view, task.views, device)
 
-    def _mixed(self, part: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
-        """The views of a part, mixed with those of its partners, which may be in other parts."""
-        wanted = np.concatenate([part, mix.partners_of(part)])
-        places, where = np.unique(wanted, return_inverse=True)
-        pixels = self._pixels(places, view)
-        return mix.blend(pixels[where[: len(part)]], pixels[where[len(part) :]])
+    def _mixed_pixels(self, indices: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
+        """Views mixed with those of their partners, which may be in other micro-batches."""
+        both = np.concatenate([indices, mix.partners_of(indices)])
+        unique, inverse = np.unique(both, return_inverse=True)
+        pixels = self._pixels(unique, view)
+        return mix.blend(pixels[inverse[: len(indices)]], pixels[inverse[len(indices) :]])
 
-    def _labels(self, places: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.split.labels[places]).to(self.state.device)
+    def _labels(self, indices: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.task.train.labels[indices]).to(self.state.device)

@@ -1,4 +1,4 @@
-"""The teacher as training sees it: cached, or running live beside the student."""
+"""Where training gets the teacher's logits from: the logit cache, or the live teacher."""
 
 from __future__ import annotations
 
@@ -16,115 +16,115 @@ from pipeline.models.inference import teacher_logits
 
 
 class Teacher(Protocol):
-    """Answers the views that training shows.
+    """Source of the teacher's logits.
 
     Attributes:
-        remedy: What to do about answers that are not finite.
+        fix: Remedy for logits that are not finite.
     """
 
-    remedy: ClassVar[str]
+    fix: ClassVar[str]
 
     def check(self, images: int, classes: int) -> None:
-        """Holds the teacher to the number of images and of classes that training has.
+        """Checks the number of training images and of classes.
 
         Raises:
-            TrainingError: It knows others.
+            TrainingError: The teacher has other numbers.
         """
         ...
 
     def view_of(self, epoch: int) -> int:
-        """The view that an epoch, counted from 0, shows."""
+        """The index of the view that an epoch, counted from 0, trains on."""
         ...
 
-    def packed(self, view: int, places: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """The view of the images at some places, uint8 [n, size, size, 3]; None to make it anew."""
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Packed views of images, uint8 [n, size, size, 3]; None when they are not packed."""
         ...
 
-    def answer(self, view: int, places: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """The teacher's logits on the view of the images at some places.
+    def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
+        """The teacher's logits on a view of images.
 
         Args:
-            view: Number of the view.
-            places: int64 [n], of the images in their split.
-            pixels: float32 [n, 3, size, size] in 0…1, what the student sees.
+            view: Index of the view.
+            indices: Indices of the images in the training split, int64 [n].
+            pixels: The student's input, float32 [n, 3, size, size] in 0…1.
 
         Returns:
-            float32 [n, classes], where the pixels are, without a gradient.
+            float32 [n, classes] on the device of ``pixels``, without a gradient.
         """
         ...
 
 
 @dataclass(frozen=True)
 class CachedTeacher:
-    """Was asked once, by ``cache_logits``; epoch e shows view e modulo K.
+    """The logit cache; epoch e trains on view e modulo K.
 
     Attributes:
-        logits: [K, n, classes], on view k of image i.
-        pixels: uint8 [K, n, size, size, 3], the views themselves where they have been packed;
-            training makes them again where they have not.
+        logits: [K, n, classes].
+        views: Packed views, uint8 [K, n, size, size, 3]; training makes the views again when None.
     """
 
     logits: NDArray[np.floating]
-    pixels: NDArray[np.uint8] | None = None
-    remedy: ClassVar[str] = "run cache_logits again"
+    views: NDArray[np.uint8] | None = None
+    fix: ClassVar[str] = "run cache_logits again"
 
     def check(self, images: int, classes: int) -> None:
-        """See ``Teacher``."""
+        """The shape of the cache must match."""
         if self.logits.shape[1:] != (images, classes):
             raise TrainingError(
                 "the teacher's logits",
-                f"are for (images, classes) {self.logits.shape[1:]}, training has "
+                f"have shape (images, classes) = {self.logits.shape[1:]}, training needs "
                 f"{(images, classes)}",
-                self.remedy,
+                self.fix,
             )
 
     def view_of(self, epoch: int) -> int:
-        """See ``Teacher``."""
+        """One of the K cached views."""
         return epoch % len(self.logits)
 
-    def packed(self, view: int, places: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """See ``Teacher``."""
-        return None if self.pixels is None else self.pixels[view, places]
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Packed views, if any."""
+        return None if self.views is None else self.views[view, indices]
 
-    def answer(self, view: int, places: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """What it said of these views; the pixels are theirs."""
-        return torch.from_numpy(np.asarray(self.logits[view, places], np.float32)).to(pixels.device)
+    def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
+        """Reads the cache; of ``pixels`` only the device is used."""
+        logits = np.asarray(self.logits[view, indices], np.float32)
+        return torch.from_numpy(logits).to(pixels.device)
 
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """Is asked at every step; every epoch shows a new view.
+    """The teacher itself, run at every step; every epoch trains on a new view.
 
-    Its answers are those that ``cache_logits`` would have cached: the same function, computed in
-    the same type, of the same pixels. (Of packed views it would have seen the rounded pixels.)
+    Its logits equal those that ``cache_logits`` caches: the same function, pixels and precision.
+    (With packed views the cache is computed from rounded pixels.)
 
     Attributes:
-        model: In evaluation mode, where training runs.
-        precision: What it computes in, whatever the student learns in.
+        model: Teacher in evaluation mode, on the training device.
+        precision: Dtype of the teacher, independent of the student's.
     """
 
     model: Classifier
     precision: torch.dtype = torch.float32
-    remedy: ClassVar[str] = "fine-tune the teacher again"
+    fix: ClassVar[str] = "fine-tune the teacher again"
 
     def check(self, images: int, classes: int) -> None:
-        """See ``Teacher``; it answers any images."""
+        """The number of classes must match."""
         known = len(self.model.spec.classes)
         if known != classes:
             raise TrainingError(
                 "the teacher",
-                f"knows {known} classes, training has {classes}",
+                f"has {known} classes, training has {classes}",
                 "fine-tune the teacher on this data",
             )
 
     def view_of(self, epoch: int) -> int:
-        """See ``Teacher``."""
+        """A new view per epoch."""
         return epoch
 
-    def packed(self, view: int, places: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """See ``Teacher``; it keeps nothing."""
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Nothing is packed."""
         return None
 
-    def answer(self, view: int, places: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """What it says of these pixels."""
+    def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
+        """Runs the teacher on ``pixels``."""
         return teacher_logits(self.model, pixels, self.precision)

@@ -1,4 +1,4 @@
-"""What a network makes of images that it does not learn from."""
+"""Inference on a split: logits and validation accuracy."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from torch import nn
 
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
-from pipeline.training.distributed import Group
-from pipeline.training.finite_checks import CALM_DOWN, check_weights
+from pipeline.training.distributed import ProcessGroup
+from pipeline.training.finite_checks import LOWER_LR, check_weights
 from pipeline.views import to_unit_range
 
 
 def compute_logits(
     model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 128
 ) -> NDArray[np.float32]:
-    """Logits float32 [n, classes] of a split's images as they are, in evaluation mode."""
+    """Logits float32 [n, classes] of a split without augmentation, in evaluation mode."""
     model.eval()
     with torch.inference_mode():
-        parts = [
+        batches = [
             model(to_unit_range(split.images[start : start + batch_size], device)).float().cpu()
             for start in range(0, len(split), batch_size)
         ]
-    return torch.cat(parts).numpy()
+    return torch.cat(batches).numpy()
 
 
 def validation_accuracy(
-    model: nn.Module, split: Split, device: torch.device, moment: str, group: Group
+    model: nn.Module, split: Split, device: torch.device, step: str, group: ProcessGroup
 ) -> float:
-    """Share of a split's images that a network gets right, 0…1; the processes share them out.
+    """Accuracy on a split, 0…1; each process evaluates its shard.
 
     Args:
-        model: Put into evaluation mode; every process gets the statistics of the first.
+        model: Set to evaluation mode; its buffers are broadcast from the main process.
         split: Images and labels.
-        device: Where the network is.
-        moment: When this is, for a message.
-        group: The processes that train together.
+        device: Device of the model.
+        step: Name of the step, for error messages.
+        group: The processes of the training.
 
     Raises:
         TrainingError: A logit is not finite.
     """
-    group.share_statistics(model)
-    mine = group.stretch(len(split))
-    right = bad = 0
-    if mine.start < mine.stop:
-        images, labels = split.images[mine], split.labels[mine]
-        answered = compute_logits(model, Split(images, labels), device)
-        bad = int(not np.isfinite(answered).all())
-        right = int((answered.argmax(1) == labels).sum())
-    right, bad = group.add_up(right, bad)
-    if bad:
-        check_weights(model, moment)
-        problem = "the network's logits on the validation images are not finite"
-        raise TrainingError(moment, problem, CALM_DOWN)
-    return right / len(split)
+    group.broadcast_buffers(model)
+    shard = group.shard_slice(len(split))
+    correct = non_finite = 0
+    if shard.start < shard.stop:
+        images, labels = split.images[shard], split.labels[shard]
+        logits = compute_logits(model, Split(images, labels), device)
+        non_finite = int(not np.isfinite(logits).all())
+        correct = int((logits.argmax(1) == labels).sum())
+    correct, non_finite = group.all_reduce_sum(correct, non_finite)
+    if non_finite:
+        check_weights(model, step)
+        raise TrainingError(step, "the logits on the validation split are not finite", LOWER_LR)
+    return correct / len(split)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pipeline.data.prepared import PreparedData
-from pipeline.logit_cache import cache_key, unfinished, write_logit_cache
+from pipeline.logit_cache import CacheSource, cache_key, journal, write_logit_cache
 from pipeline.models.classifier import Classifier, Spec
-from pipeline.params import Views
+from pipeline.params import CacheLogits, Views
 
 CPU = torch.device("cpu")
 RECIPE = Views(vertical_flip=True, saturation=0.2)
@@ -49,17 +49,25 @@ def key_of(data):
     return cache_key("a" * 64, data, RECIPE)
 
 
-def write(folder, data, model=None, key=None, **changes):
-    options = {"views": 3, "dtype": "float16", "batch_size": 4, "device": CPU, **changes}
-    options.setdefault("work", folder.parent / "work")
-    key = key or key_of(data)
-    return key, write_logit_cache(folder, model or teacher(), key, data, RECIPE, **options)
+def source(data, model=None, key=None, precision=torch.float32):
+    return CacheSource(model or teacher(), key or key_of(data), data, RECIPE, CPU, precision)
+
+
+PARAMS = {"views": 3, "dtype": "float16", "batch_size": 4}
+
+
+def write(folder, data, model=None, key=None, precision=torch.float32, **changes):
+    """Writes a cache; ``changes`` are parameters or options of ``write_logit_cache``."""
+    changes = {**PARAMS, "work": folder.parent / "work", **changes}
+    params = {n: changes.pop(n) for n in CacheLogits.model_fields if n in changes}
+    made_from = source(data, model, key, precision)
+    return made_from.key, write_logit_cache(folder, made_from, CacheLogits(**params), **changes)
 
 
 def write_in(folder: Path) -> None:
     """Writes a cache of some seconds in a folder, and a log beside it."""
     torch.set_num_threads(1)
-    unfinished.NOTE_SECONDS = 0.02
+    journal.JOURNAL_SECONDS = 0.02
     data = PreparedData(folder.parent / "prepared", about(MANY))
     with (folder / "log").open("a") as log:
 

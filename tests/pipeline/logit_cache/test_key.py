@@ -18,13 +18,13 @@ def test_any_change_of_the_recipe_is_a_change_of_the_key(data, field):
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "expected"),
     [
-        (("ant", "bee"), "the teacher: knows 2 classes, the student is to learn 3; fine-tune"),
-        (("ant", "wasp", "bee"), "knows class 1 as 'wasp', the student is to learn 'bee'"),
+        (("ant", "bee"), r"the teacher: .*2 classes.*3; fine-tune"),
+        (("ant", "wasp", "bee"), r"the teacher: .*class 1 .*'wasp'.*'bee'"),
     ],
 )
-def test_a_teacher_of_other_classes_is_refused(classes, said):
-    with pytest.raises(TrainingError, match=said):
+def test_a_teacher_of_other_classes_is_refused(classes, expected):
+    with pytest.raises(TrainingError, match=expected):
         check_classes(classes, CLASSES)
     check_classes(CLASSES, list(CLASSES))

@@ -2,7 +2,7 @@
 
     python -m tests.pipeline.training.memory_use FOLDER
 
-Trains a few steps from the packed images of a folder, then lets a teacher answer a few batches of
+Trains a few steps from the packed images of a folder, then runs a teacher on a few batches of
 them, and prints by how much anonymous memory has grown since the start at most, in bytes.
 """
 
@@ -21,12 +21,13 @@ from pipeline.data.prepared import FORMAT as DATA_FORMAT
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import Stopped
 from pipeline.files import write_json
-from pipeline.logit_cache import CacheKey, open_logit_cache, write_logit_cache
-from pipeline.logit_cache.layout import FORMAT as CACHE_FORMAT
+from pipeline.logit_cache import CacheKey, CacheSource, open_logit_cache, write_logit_cache
+from pipeline.logit_cache.reader import FORMAT as CACHE_FORMAT
 from pipeline.losses import KDLoss
 from pipeline.models.classifier import Classifier, Spec
-from pipeline.params import KD, Recipe, Views
+from pipeline.params import CacheLogits, Recipe, Views
 from pipeline.training.loop import train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 
 SIZE, CLASSES, BATCH, STEPS, VIEWS = 96, 8, 64, 12, 2
@@ -99,37 +100,21 @@ def main(folder: Path) -> None:
     data = open_prepared(folder)
     split = data.split("train")
     recipe = Recipe(epochs=2, batch_size=BATCH, lr=0.1, weight_decay=0.0)
+    logits = CachedTeacher(open_logit_cache(folder / "logits", KEY))
+    task = TrainingTask(recipe, KDLoss(), split, data.split("val"), Views(), logits)
     training = peak(
-        lambda stop: train(
-            network(data.classes),
-            KDLoss(KD()),
-            recipe,
-            split,
-            data.split("val"),
-            Views(),
-            device=CPU,
-            seed=0,
-            teacher=CachedTeacher(open_logit_cache(folder / "logits", KEY)),
-            stop=stop,
+        lambda should_stop: train(
+            network(data.classes), task, TrainingEnvironment(CPU, 0, should_stop=should_stop)
         )
     )
-    answering = peak(
-        lambda stop: write_logit_cache(
-            folder / "new",
-            network(data.classes).eval(),
-            KEY,
-            data,
-            Views(),
-            views=VIEWS,
-            dtype="float16",
-            batch_size=BATCH,
-            device=CPU,
-            work=folder / "work",
-            pack_views=True,
-            stop=stop,
+    source = CacheSource(network(data.classes).eval(), KEY, data, Views(), CPU)
+    params = CacheLogits(views=VIEWS, batch_size=BATCH, pack_views=True)
+    caching = peak(
+        lambda should_stop: write_logit_cache(
+            folder / "new", source, params, work=folder / "work", should_stop=should_stop
         )
     )
-    print(json.dumps({"training": training - before, "answering": answering - before}))
+    print(json.dumps({"training": training - before, "caching": caching - before}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A training of a second or two that uses all that a checkpoint has to keep."""
+"""A training of a second or two that uses all that a checkpoint contains."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from torch import nn
 from pipeline.data.prepared import Split
 from pipeline.losses import CrossEntropy, FiGKDLoss
 from pipeline.models.classifier import Classifier, Spec
-from pipeline.params import FiGKD, Recipe, Views
+from pipeline.params import Recipe, Views
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.loop import train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 
+CPU = torch.device("cpu")
 SIZE = 16
 CLASSES = 4
 
 
 def network(classes=CLASSES, width=8, seed=0):
-    """Has statistics (batch norm), draws random numbers (dropout), and a depthwise layer."""
+    """Has statistics (batch norm), random numbers (dropout), and a depthwise layer."""
     torch.manual_seed(seed)
     backbone = nn.Sequential(
         nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
@@ -40,10 +42,10 @@ def network(classes=CLASSES, width=8, seed=0):
     return Classifier(backbone, Spec("small", names, SIZE, (0.5,) * 3, (0.25,) * 3))
 
 
-def photographs(count, seed):
-    random = np.random.default_rng(seed)
-    images = random.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
-    return Split(images, random.integers(0, CLASSES, count))
+def random_split(count, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    return Split(images, rng.integers(0, CLASSES, count))
 
 
 def recipe(**changes):
@@ -60,54 +62,51 @@ def recipe(**changes):
     )
 
 
-def train_small(checkpoints=None, model=None, images=30, **options):
-    settings = options.pop("recipe", None) or recipe()
-    # Draws random numbers too; but there are no cached answers for mixed images.
-    objective = FiGKDLoss(FiGKD(redraw=True), CLASSES)
-    if settings.mixup or settings.cutmix:
-        objective = CrossEntropy()
-    logits = np.random.default_rng(3).normal(size=(3, images, CLASSES)).astype(np.float16)
-    return train(
-        model or network(),
-        objective,
-        settings,
-        photographs(images, seed=1),
-        photographs(12, seed=2),
-        Views(),
-        device=torch.device("cpu"),
-        seed=5,
-        teacher=CachedTeacher(logits),
-        checkpoints=checkpoints,
-        **options,
+def small_task(loss, settings=None, images=30, views=None, **options):
+    train_split, val_split = random_split(images, seed=1), random_split(12, seed=2)
+    return TrainingTask(
+        settings or recipe(), loss, train_split, val_split, views or Views(), **options
     )
+
+
+def train_small(checkpoints=None, model=None, images=30, settings=None, **environment):
+    settings = settings or recipe()
+    # Also samples random numbers; but the cache has no logits of mixed images.
+    loss = FiGKDLoss(CLASSES, redraw=True)
+    if settings.mixup or settings.cutmix:
+        loss = CrossEntropy()
+    logits = np.random.default_rng(3).normal(size=(3, images, CLASSES)).astype(np.float16)
+    task = small_task(loss, settings, images, teacher=CachedTeacher(logits))
+    env = TrainingEnvironment(CPU, 5, checkpoints=checkpoints, **environment)
+    return train(model or network(), task, env)
 
 
 STEPS_PER_EPOCH = 13
 
 
 def train_in(folder: Path) -> None:
-    """Trains with the checkpoints of a folder, and leaves its result and a log beside them.
+    """Trains with the checkpoints of a folder, and writes its result and a log beside them.
 
     After every step there is a line in the log, and then a checkpoint.
     """
     torch.set_num_threads(1)
     with (folder / "log").open("a") as log:
 
-        def note(line):
+        def write(line):
             log.write(f"{line}\n")
             log.flush()
 
-        note("started")
-        trained = train_small(
+        write("started")
+        result = train_small(
             Checkpoints(folder / "checkpoints", "small", minutes=1e-9),
             images=8 * STEPS_PER_EPOCH,
-            recipe=recipe(epochs=24),
-            stop=lambda: note("step") or False,
-            on_resume=lambda history, steps: note(
+            settings=recipe(epochs=24),
+            should_stop=lambda: write("step") or False,
+            on_resume=lambda history, steps: write(
                 f"resumed {len(history) * STEPS_PER_EPOCH + steps}"
             ),
         )
-    weights = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
+    weights = {name: tensor.contiguous() for name, tensor in result.model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    history = [asdict(epoch) for epoch in trained.history]
+    history = [asdict(epoch) for epoch in result.history]
     (folder / "history.json").write_text(json.dumps(history))

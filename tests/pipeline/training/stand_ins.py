@@ -1,18 +1,15 @@
-"""Networks, objectives and images that show one thing each."""
+"""Networks, losses and images that each show one thing."""
 
 import numpy as np
 import torch
 from torch import nn
 
 from pipeline.data.prepared import Split
-from pipeline.losses import (
-    CrossEntropy,
-    Loss,
-    Objective,
-)
+from pipeline.losses import CrossEntropy, DistillationLoss
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import Recipe, Views
 from pipeline.training.loop import train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 from pipeline.views import make_views
 
@@ -43,11 +40,11 @@ def small_net(num_classes, seed=0):
     )
 
 
-def coloured(count, seed):
-    """Noisy images whose label is their strongest colour."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    images = random.integers(0, 160, (count, SIZE, SIZE, 3), dtype=np.uint8)
+def colored(count, seed):
+    """Noisy images whose label is their strongest color."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    images = rng.integers(0, 160, (count, SIZE, SIZE, 3), dtype=np.uint8)
     images[np.arange(count), :, :, labels] += 60
     return Split(images, labels)
 
@@ -56,28 +53,28 @@ def recipe(**changes):
     return Recipe(**{"epochs": 3, "batch_size": 8, "lr": 0.05, "weight_decay": 1e-4, **changes})
 
 
-def run(model, objective, settings, train_split, val_split, views=VIEWS, **options):
-    options = {"device": CPU, "seed": 0, **options}
-    return train(model, objective, settings, train_split, val_split, views, **options)
+def run(
+    model, loss, settings, train_split, val_split, views=VIEWS, *, seed=0, env=None, **task_options
+):
+    task = TrainingTask(settings, loss, train_split, val_split, views, **task_options)
+    return train(model, task, TrainingEnvironment(CPU, seed, **(env or {})))
 
 
-def teacher_of(split, views, answer):
-    """What ``answer`` says of the pixels of each view of each image."""
+def teacher_of(split, views, compute):
+    """The logits that ``compute`` gives for the pixels of each view of each image."""
     ids = np.arange(len(split))
-    logits = [answer(make_views(split.images, ids, k, VIEWS, CPU)).numpy() for k in range(views)]
+    logits = [compute(make_views(split.images, ids, k, VIEWS, CPU)).numpy() for k in range(views)]
     return CachedTeacher(np.stack(logits))
 
 
 def weights_after(seed=0, **changes):
-    split = coloured(20, seed=1)
-    trained = run(
-        small_net(3), CrossEntropy(), recipe(**changes), split, coloured(9, seed=2), seed=seed
-    )
-    return trained.model.state_dict()
+    split, val = colored(20, seed=1), colored(9, seed=2)
+    result = run(small_net(3), CrossEntropy(), recipe(**changes), split, val, seed=seed)
+    return result.model.state_dict()
 
 
 class Fixed(nn.Module):
-    """Answers a fixed function of the pixels; its one parameter changes nothing."""
+    """A fixed function of the pixels; its one parameter changes nothing."""
 
     def __init__(self, outputs):
         super().__init__()
@@ -89,29 +86,45 @@ class Fixed(nn.Module):
         return pixels.flatten(1) @ self.weight + 0 * self.idle
 
 
-class Spy(Objective):
-    """Keeps what every step was given."""
+class Spy(DistillationLoss):
+    """Records the arguments of every step. The loss is the mean label."""
 
     def __init__(self, needs_teacher=False):
         super().__init__()
         self.needs_teacher = needs_teacher
         self.steps = []
 
-    def forward(self, student, labels, teacher, epoch):
-        self.steps.append((student.detach(), labels, teacher, epoch))
-        loss = student.sum() * 0 + labels.float().mean()
-        return Loss(loss, {"doubled": 2 * loss.detach()})
+    def teacher_scale(self, epoch):
+        return epoch
+
+    def terms(self, student_logits, teacher_logits, labels, teacher_scale=1.0):
+        self.steps.append((student_logits.detach().clone(), labels, teacher_logits, teacher_scale))
+        mean = labels.float().mean()
+        return {"quarter": student_logits.sum() * 0 + mean / 4, "rest": 3 * mean / 4}
+
+
+class LossOf(DistillationLoss):
+    """A loss that is a function of the student's logits."""
+
+    needs_teacher = False
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def terms(self, student_logits, teacher_logits, labels, teacher_scale=1.0):
+        return {"value": self.function(student_logits)}
 
 
 def numbered(count):
-    """Images whose labels are their places, so that a spy can tell them."""
-    random = np.random.default_rng(4)
-    images = random.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    """Images whose labels are their indices, so that a spy can tell them apart."""
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     return Split(images, np.arange(count))
 
 
 class Threshold(nn.Module):
-    """Says class 0 of images darker than its one weight, and class 1 of the others."""
+    """Predicts class 0 for images darker than its one weight, and class 1 for the others."""
 
     def __init__(self):
         super().__init__()
@@ -122,14 +135,7 @@ class Threshold(nn.Module):
         return torch.stack([darker, torch.zeros_like(darker)], dim=1)
 
 
-class Push(Objective):
-    """Has a gradient of -1 with respect to the weight of ``Threshold``."""
-
-    def forward(self, student, labels, teacher, epoch):
-        return Loss(-student[:, 0].mean(), {})
-
-
-def grey(values, labels):
+def gray(values, labels):
     images = np.broadcast_to(
         np.array(values, np.uint8)[:, None, None, None], (len(values), SIZE, SIZE, 3)
     )
@@ -137,12 +143,13 @@ def grey(values, labels):
 
 
 def pushed(val, **changes):
-    """One step an epoch moves the weight up by the learning rate, 0.1."""
+    """The gradient is -1, so one step per epoch raises the weight by the learning rate, 0.1."""
     plain = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0}
     settings = recipe(**{**plain, "schedule": "constant", "batch_size": 99, **changes})
-    return run(classifier(Threshold(), 2), Push(), settings, grey([9, 9], [0, 0]), val)
+    push = LossOf(lambda logits: -logits[:, 0].mean())
+    return run(classifier(Threshold(), 2), push, settings, gray([9, 9], [0, 0]), val)
 
 
 def weight_after_one_epoch(**changes):
-    trained = pushed(grey([255], [1]), epochs=1, **changes)
-    return trained.model.state_dict()["backbone.weight"].item()
+    result = pushed(gray([255], [1]), epochs=1, **changes)
+    return result.model.state_dict()["backbone.weight"].item()

@@ -3,7 +3,7 @@ import torch
 
 from pipeline.errors import ParameterError
 from pipeline.params import Run
-from pipeline.training.device import prepare_torch, resolve_device
+from pipeline.training.device import prepare_torch, resolve_device, resolve_precision
 
 
 @pytest.fixture
@@ -76,8 +76,34 @@ def test_each_process_takes_a_gpu_of_its_own(there, second_of_two, monkeypatch):
 def test_a_process_without_a_gpu_is_refused(there, second_of_two, monkeypatch):
     there(cuda=True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ParameterError, match=r"run\.device = cuda: process 2 .*, there are 1; st"):
+    with pytest.raises(ParameterError, match=r"run\.device = cuda: local rank 1 .* 1;"):
         prepare_torch(Run())
     there(mps=True)
-    with pytest.raises(ParameterError, match=r"run\.device = mps: several processes cannot"):
+    with pytest.raises(ParameterError, match=r"run\.device = mps: .*distributed"):
         prepare_torch(Run())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "has_bf16", "expected"),
+    [
+        ("auto", "cpu", False, torch.float32),
+        ("auto", "mps", False, torch.float32),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float32),
+        ("fp32", "cuda", True, torch.float32),
+        ("fp16", "cuda", False, torch.float16),
+        ("bf16", "cuda", True, torch.bfloat16),
+        ("bf16", "cpu", False, torch.bfloat16),
+    ],
+)
+def test_half_precision_is_for_cuda_unless_asked_for(
+    monkeypatch, wanted, device, has_bf16, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: has_bf16)
+    assert resolve_precision(wanted, torch.device(device)) == expected
+
+
+def test_a_device_without_bf16_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
+    with pytest.raises(ParameterError, match=r"precision = bf16: .*set it to fp16 or fp32"):
+        resolve_precision("bf16", torch.device("cuda"))

@@ -5,34 +5,27 @@ from torch import nn
 
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
-from pipeline.losses import (
-    CrossEntropy,
-    KDLoss,
-    Loss,
-    Objective,
-)
-from pipeline.params import KD, Views
+from pipeline.losses import CrossEntropy, KDLoss
+from pipeline.params import Views
 from pipeline.training.teacher import CachedTeacher
-from tests.pipeline.training.stand_ins import SIZE, Fixed, Spy, classifier, numbered, recipe, run
+from tests.pipeline.training.stand_ins import (
+    SIZE,
+    Fixed,
+    LossOf,
+    Spy,
+    classifier,
+    numbered,
+    recipe,
+    run,
+)
 
 
-class NanAt(Objective):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def forward(self, student, labels, teacher, epoch):
-        self.left -= 1
-        return Loss(student.mean() * (1.0 if self.left else float("nan")), {})
-
-
-def test_a_loss_that_is_not_finite_stops_training_and_says_where():
-    split = numbered(6)
-    said = (
-        r"epoch 2, step 5 \(batch 2 of 3\): the loss is nan, though all logits are finite; images"
-    )
-    with pytest.raises(TrainingError, match=said):
-        run(classifier(Fixed(6), 6), NanAt(5), recipe(batch_size=2), split, split)
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_step():
+    split, factors = numbered(6), iter([1.0] * 4 + [float("nan")])
+    loss = LossOf(lambda logits: logits.mean() * next(factors))
+    expected = r"epoch 2, step 5 \(batch 2 of 3\): the loss is nan, .*images \d, \d;"
+    with pytest.raises(TrainingError, match=expected):
+        run(classifier(Fixed(6), 6), loss, recipe(batch_size=2), split, split)
 
 
 class Brittle(nn.Module):
@@ -51,7 +44,7 @@ class Brittle(nn.Module):
 
 
 def spotted(whites, count=6):
-    """Black images, some white; their labels are their places."""
+    """Black images, some white; their labels are their indices."""
     images = np.zeros((count, SIZE, SIZE, 3), np.uint8)
     images[whites] = 255
     return Split(images, np.arange(count))
@@ -61,7 +54,7 @@ PLAIN = Views(crop_scale=1.0, crop_ratio=1.0, brightness=0.0, contrast=0.0)
 
 
 def seen_in(split, step, batch_size):
-    """The images of a step, in the order in which an objective gets their labels."""
+    """The images of a step, in the order in which an loss gets their labels."""
     spy = Spy()
     settings = recipe(batch_size=batch_size)
     run(classifier(Fixed(len(split)), len(split)), spy, settings, split, split)
@@ -74,13 +67,13 @@ def test_a_student_that_goes_bad_is_named_with_step_and_images():
     # Three batches in the first epoch, then one of validation images, then the fifth answer.
     model = classifier(Brittle(6, answers=4), 6)
     with pytest.raises(TrainingError) as caught:
-        run(model, KDLoss(KD()), recipe(batch_size=2), split, spotted([]), PLAIN, teacher=answers)
+        run(model, KDLoss(), recipe(batch_size=2), split, spotted([]), PLAIN, teacher=answers)
     step = next(s for s in (3, 4, 5) if {1, 4} & set(seen_in(split, s, 2)))
     bad = ", ".join(str(i) for i in seen_in(split, step, 2) if i in (1, 4))
-    assert str(caught.value).startswith(
-        f"epoch 2, step {step + 1} (batch {step - 2} of 3): the loss is nan: the student's logits "
-        f"on view 1 of images {bad} are not finite; lower the learning rate"
-    )
+    message = str(caught.value)
+    assert message.startswith(f"epoch 2, step {step + 1} (batch {step - 2} of 3): the loss is nan")
+    assert f"the student's logits on view 1 of images {bad} " in message
+    assert "learning rate" in message
 
 
 @pytest.mark.parametrize("student", [Fixed, Brittle])
@@ -91,17 +84,17 @@ def test_a_teacher_that_goes_bad_is_named_even_if_the_student_does_too(student):
     with pytest.raises(TrainingError) as caught:
         run(
             classifier(student(6), 6),
-            KDLoss(KD()),
+            KDLoss(),
             recipe(batch_size=6),
             split,
             spotted([]),
             PLAIN,
             teacher=CachedTeacher(logits),
         )
-    assert str(caught.value) == (
-        "epoch 1, step 1 (batch 1 of 1): the loss is nan: the teacher's logits on view 0 of images "
-        "3 are not finite; run cache_logits again"
-    )
+    message = str(caught.value)
+    assert message.startswith("epoch 1, step 1 (batch 1 of 1): the loss is nan")
+    assert "the teacher's logits on view 0 of images 3 " in message
+    assert message.endswith("run cache_logits again")
 
 
 def test_without_a_teacher_the_network_in_training_is_no_student():
@@ -123,23 +116,18 @@ def test_a_long_list_of_images_is_cut():
 
 
 def test_weights_spoilt_by_the_last_step_are_not_returned():
-    """Nothing is trained on them any more, so only the validation images can tell."""
+    """Nothing is result on them any more, so only the validation images can tell."""
     model = classifier(Brittle(6, answers=1), 6)
-    with pytest.raises(TrainingError, match=r"epoch 1, after its last step: .* validation images"):
+    with pytest.raises(TrainingError, match=r"epoch 1, after its last step: .* validation"):
         settings = recipe(epochs=1, batch_size=6)
         run(model, CrossEntropy(), settings, spotted([]), spotted([2]), PLAIN)
 
 
-class Hungry(Objective):
-    def forward(self, student, labels, teacher, epoch):
+def test_a_lack_of_memory_names_the_parameters_to_change():
+    def run_out(logits):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
 
-
-def test_a_lack_of_memory_names_the_parameters_to_change():
     split, settings = numbered(6), recipe(batch_size=6, accumulate=2)
-    with pytest.raises(TrainingError) as caught:
-        run(classifier(Fixed(6), 6), Hungry(), settings, split, split)
-    assert str(caught.value) == (
-        "recipe.batch_size = 6: a step does not fit into the memory of cpu (CUDA out of memory); "
-        "lower it, or raise recipe.accumulate = 2"
-    )
+    expected = r"recipe\.batch_size = 6: .*CUDA out of memory.*recipe\.accumulate = 2"
+    with pytest.raises(TrainingError, match=expected):
+        run(classifier(Fixed(6), 6), LossOf(run_out), settings, split, split)

@@ -15,7 +15,8 @@ from pipeline.losses import (
     LogitMSELoss,
 )
 from pipeline.models.classifier import build_classifier
-from pipeline.params import DIST, DKD, KD, FiGKD, LogitMSE
+from pipeline.training.loop import kept_epoch, stops_early
+from pipeline.training.state import Epoch
 from pipeline.training.teacher import CachedTeacher
 from pipeline.training.validation import compute_logits
 from tests.pipeline.training.stand_ins import (
@@ -24,8 +25,8 @@ from tests.pipeline.training.stand_ins import (
     Fixed,
     Spy,
     classifier,
-    coloured,
-    grey,
+    colored,
+    gray,
     numbered,
     pushed,
     recipe,
@@ -39,42 +40,42 @@ from tests.pipeline.training.stand_ins import (
 
 @pytest.mark.parametrize("optimizer", [{"lr": 0.05}, {"optimizer": "adamw", "lr": 0.01}])
 def test_a_learnable_problem_is_learned(optimizer):
-    model, val = small_net(3), coloured(30, seed=2)
-    trained = run(model, CrossEntropy(), recipe(epochs=12, **optimizer), coloured(60, seed=1), val)
-    assert not trained.model.training
-    losses = [epoch.loss for epoch in trained.history]
-    assert [epoch.epoch for epoch in trained.history] == list(range(1, 13))
+    model, val = small_net(3), colored(30, seed=2)
+    result = run(model, CrossEntropy(), recipe(epochs=12, **optimizer), colored(60, seed=1), val)
+    assert not result.model.training
+    losses = [epoch.loss for epoch in result.history]
+    assert [epoch.epoch for epoch in result.history] == list(range(1, 13))
     assert losses[-1] < 0.5 * losses[0]
-    assert trained.best.val_accuracy > 0.9
-    right = compute_logits(trained.model, val, CPU).argmax(1) == val.labels
-    assert right.mean() == trained.best.val_accuracy
+    assert result.best.val_accuracy > 0.9
+    right = compute_logits(result.model, val, CPU).argmax(1) == val.labels
+    assert right.mean() == result.best.val_accuracy
 
 
 @pytest.mark.parametrize(
-    ("objective", "part"),
+    ("loss", "part"),
     [
-        (FiGKDLoss(FiGKD(bands="all"), 3), "detail"),
-        (KDLoss(KD(weight=1.0, label_weight=0.0)), "divergence"),
-        (DKDLoss(DKD(warmup_epochs=2.0)), "target"),
-        (DISTLoss(DIST()), "intra"),
-        (LogitMSELoss(LogitMSE(weight=1.0)), "mse"),
+        (FiGKDLoss(3, bands="all"), "detail"),
+        (KDLoss(weight=1.0, label_weight=0.0), "kd"),
+        (DKDLoss(beta=1.0, warmup_epochs=0.0), "tckd"),
+        (DISTLoss(), "intra_class"),
+        (LogitMSELoss(weight=1.0), "mse"),
     ],
     ids=["figkd", "kd", "dkd", "dist", "mse"],
 )
-def test_a_student_comes_nearer_to_its_teacher(objective, part):
-    def strongest_colour(pixels):
+def test_a_student_comes_nearer_to_its_teacher(loss, part):
+    def strongest_color(pixels):
         return 20 * (pixels.mean(dim=(2, 3)) - 0.4)
 
-    split, val = coloured(60, seed=1), coloured(30, seed=2)
-    trained = run(
+    split, val = colored(60, seed=1), colored(30, seed=2)
+    result = run(
         small_net(3),
-        objective,
+        loss,
         recipe(epochs=10),
         split,
         val,
-        teacher=teacher_of(split, 4, strongest_colour),
+        teacher=teacher_of(split, 4, strongest_color),
     )
-    distances = [epoch.parts[part] for epoch in trained.history]
+    distances = [epoch.terms[part] for epoch in result.history]
     assert distances[-1] < 0.5 * distances[0]
 
 
@@ -107,11 +108,11 @@ def test_every_image_is_seen_once_an_epoch(images, batch_size, steps):
         sizes = [len(batch) for batch in batches]
         assert max(sizes) - min(sizes) <= 1
     assert steps == 1 or orders[0] != orders[1]
-    moments = [moment for _, _, _, moment in spy.steps]
-    assert moments == pytest.approx([k / steps for k in range(3 * steps)])
+    progress = [epoch for *_, epoch in spy.steps]
+    assert progress == pytest.approx([k / steps for k in range(3 * steps)])
     # The mean over images, though batches have different sizes.
     assert [done.loss for done in history] == pytest.approx([(images - 1) / 2] * 3)
-    assert [done.parts["doubled"] for done in history] == pytest.approx([images - 1] * 3)
+    assert [done.terms["quarter"] for done in history] == pytest.approx([(images - 1) / 8] * 3)
 
 
 def test_without_a_teacher_every_epoch_shows_a_new_view():
@@ -124,21 +125,21 @@ def test_without_a_teacher_every_epoch_shows_a_new_view():
 
 def test_the_best_epoch_by_validation_is_what_is_returned():
     # Thresholds 0.1 … 0.8; brightness 0.25 and 0.35 are class 0, 0.65 and 0.75 are class 1.
-    val = grey([64, 89, 166, 191], [0, 0, 1, 1])
-    trained = pushed(val, epochs=8)
-    accuracies = [done.val_accuracy for done in trained.history]
+    val = gray([64, 89, 166, 191], [0, 0, 1, 1])
+    result = pushed(val, epochs=8)
+    accuracies = [done.val_accuracy for done in result.history]
     assert accuracies == [0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5]
     # The first of the three best.
-    assert trained.best == trained.history[3]
-    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
-    assert compute_logits(trained.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
+    assert result.best == result.history[3]
+    assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
+    assert compute_logits(result.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
 
 
 def test_the_last_weights_are_kept_where_that_is_asked_for():
-    trained = pushed(grey([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
-    assert trained.best == trained.history[-1]
-    assert trained.best.val_accuracy == 0.5
-    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.8)
+    result = pushed(gray([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
+    assert result.best == result.history[-1]
+    assert result.best.val_accuracy == 0.5
+    assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.8)
 
 
 def test_the_rate_follows_the_schedule():
@@ -150,15 +151,15 @@ def test_the_rate_follows_the_schedule():
 @pytest.mark.parametrize("shape", [(2, 5, 6), (2, 6, 5), (2, 7, 6)])
 def test_answers_for_other_images_or_classes_are_refused(shape):
     split, teacher = numbered(6), CachedTeacher(np.zeros(shape, np.float32))
-    expected = rf"\({shape[1]}, {shape[2]}\), training has \(6, 6\)"
+    expected = rf"\({shape[1]}, {shape[2]}\), .*\(6, 6\)"
     with pytest.raises(TrainingError, match=expected):
         run(classifier(Fixed(6), 6), Spy(True), recipe(), split, split, teacher=teacher)
 
 
-def test_an_objective_that_needs_a_teacher_gets_one():
+def test_an_loss_that_needs_a_teacher_gets_one():
     split = numbered(6)
-    with pytest.raises(TrainingError, match="KDLoss: needs the teacher's logits; run cache_logits"):
-        run(classifier(Fixed(6), 6), KDLoss(KD()), recipe(), split, split)
+    with pytest.raises(TrainingError, match=r"KDLoss: .*teacher.*run cache_logits"):
+        run(classifier(Fixed(6), 6), KDLoss(), recipe(), split, split)
 
 
 def test_progress_tells_every_step_and_every_epoch():
@@ -171,24 +172,29 @@ def test_progress_tells_every_step_and_every_epoch():
 
     split = numbered(6)
     settings = recipe(epochs=2, batch_size=2)
-    trained = run(
-        classifier(Fixed(6), 6), Spy(), settings, split, split, track=track, on_epoch=epochs.append
+    result = run(
+        classifier(Fixed(6), 6),
+        Spy(),
+        settings,
+        split,
+        split,
+        env={"track": track, "on_epoch": epochs.append},
     )
     assert seen == [(step, 6) for step in range(6)]
-    assert epochs == trained.history
+    assert epochs == result.history
 
 
 def test_training_ends_early_where_patience_has_run_out():
-    val = grey([64, 89, 166, 191], [0, 0, 1, 1])
+    val = gray([64, 89, 166, 191], [0, 0, 1, 1])
     # 0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5: no epoch is better than the fourth.
-    trained = pushed(val, epochs=8, patience=3)
-    assert [done.epoch for done in trained.history] == [1, 2, 3, 4, 5, 6, 7]
-    assert trained.best.epoch == 4
-    assert trained.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
+    result = pushed(val, epochs=8, patience=3)
+    assert [done.epoch for done in result.history] == [1, 2, 3, 4, 5, 6, 7]
+    assert result.best.epoch == 4
+    assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
 
 
 def test_the_backbone_rests_while_only_the_classifier_layer_learns():
-    split = coloured(16, seed=1)
+    split = colored(16, seed=1)
 
     def weights_after(epochs, frozen):
         torch.manual_seed(0)
@@ -204,7 +210,7 @@ def test_the_backbone_rests_while_only_the_classifier_layer_learns():
 
 @pytest.mark.slow
 def test_a_compiled_network_learns_the_same():
-    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    split, val = colored(20, seed=1), colored(9, seed=2)
     plain, compiled = (
         run(small_net(3), CrossEntropy(), recipe(compile=asked), split, val)
         for asked in (False, True)
@@ -213,3 +219,29 @@ def test_a_compiled_network_learns_the_same():
     for name, tensor in plain.model.state_dict().items():
         found = compiled.model.state_dict()[name]
         torch.testing.assert_close(found, tensor, rtol=1e-3, atol=1e-4)
+
+
+def history(*accuracies):
+    return [Epoch(number, 1.0, {}, value) for number, value in enumerate(accuracies, start=1)]
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 4)])
+def test_the_kept_epoch_is_the_first_of_the_best_or_the_last(keep, epoch):
+    assert kept_epoch(history(0.1, 0.5, 0.5, 0.3), recipe(keep=keep)).epoch == epoch
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "patience", "settled"),
+    [
+        ((), 1, False),
+        ((0.5,), 1, False),
+        ((0.5, 0.4), 1, True),
+        ((0.5, 0.4), 2, False),
+        ((0.5, 0.4, 0.5), 2, True),  # as good is not better
+        ((0.5, 0.4, 0.6), 2, False),
+        ((0.5, 0.4, 0.3, 0.2), 0, False),
+    ],
+)
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_patience_counts_the_epochs_since_the_best(accuracies, patience, settled, keep):
+    assert stops_early(history(*accuracies), recipe(patience=patience, keep=keep)) is settled

@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.training import memory_use
 
 FEW, MANY = 2_000, 200_000
-# Labels, places and their shuffled order, 8 bytes an image each; as much again for whoever grows
+# Labels, indices and their shuffled order, 8 bytes an image each; as much again for whoever grows
 # an array by copying it; and what two processes that do the same thing differ by.
 ALLOWED = 6 * 8 * (MANY - FEW) + (4 << 20)
 
@@ -39,5 +39,5 @@ def test_a_hundred_times_the_images_take_no_more_memory(tmp_path):
     # The pixels alone would be more by 5 GB.
     assert {what: many[what] - few[what] <= ALLOWED for what in few} == {
         "training": True,
-        "answering": True,
+        "caching": True,
     }

@@ -5,12 +5,20 @@ from scipy.stats import beta, binomtest, kstest
 
 from pipeline.data.prepared import Split
 from pipeline.errors import ParameterError
-from pipeline.losses import CrossEntropy, Loss, Objective
+from pipeline.losses import CrossEntropy
 from pipeline.params import Distill, Finetune, Recipe, Views
 from pipeline.training.loop import train
-from pipeline.training.mixing import check_mixing, draw_mix
-from pipeline.training.teacher import CachedTeacher
-from tests.pipeline.training.small_training import CLASSES, SIZE, network, photographs
+from pipeline.training.mixing import sample_mix
+from pipeline.training.task import TrainingEnvironment, TrainingTask
+from pipeline.training.teacher import CachedTeacher, LiveTeacher
+from tests.pipeline.training.small_training import (
+    CLASSES,
+    SIZE,
+    network,
+    random_split,
+    small_task,
+)
+from tests.pipeline.training.stand_ins import Spy
 
 CPU = torch.device("cpu")
 PLAIN = Views(crop_scale=1, crop_ratio=1, horizontal_flip=False, brightness=0, contrast=0)
@@ -23,20 +31,20 @@ def recipe(**changes):
 
 def mixes(count, **changes):
     settings = recipe(**changes)
-    return [draw_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
+    return [sample_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
 
 
 def test_a_recipe_that_does_not_mix_draws_nothing():
-    assert draw_mix(recipe(), BATCH, 32, (0, 0, 1)) is None
+    assert sample_mix(recipe(), BATCH, 32, (0, 0, 1)) is None
 
 
 def test_a_mix_follows_from_its_moment_alone():
     settings = recipe(mixup=0.4, cutmix=1.0)
-    first, again = (draw_mix(settings, BATCH, 32, (7, 2, 5)) for _ in range(2))
-    assert (first.share, first.box) == (again.share, again.box)
+    first, again = (sample_mix(settings, BATCH, 32, (7, 2, 5)) for _ in range(2))
+    assert (first.lam, first.box) == (again.lam, again.box)
     np.testing.assert_array_equal(first.partners, again.partners)
-    others = [draw_mix(settings, BATCH, 32, m).share for m in ((8, 2, 5), (7, 3, 5), (7, 2, 6))]
-    assert len({first.share, *others}) == 4
+    others = [sample_mix(settings, BATCH, 32, m).lam for m in ((8, 2, 5), (7, 3, 5), (7, 2, 6))]
+    assert len({first.lam, *others}) == 4
 
 
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
@@ -51,7 +59,7 @@ def test_everyone_is_the_partner_of_one_and_any_pair_can_meet(way):
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_the_shares_of_mixup_are_from_the_beta_distribution(alpha):
-    shares = [mix.share for mix in mixes(400, mixup=alpha)]
+    shares = [mix.lam for mix in mixes(400, mixup=alpha)]
     assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 1e-3
 
 
@@ -63,7 +71,7 @@ def test_with_both_on_either_is_as_likely():
 def test_mixup_blends_every_pixel():
     dark, bright = (torch.full((6, 3, 32, 32), level) for level in (0.25, 0.75))
     for mix in mixes(5, mixup=1.0):
-        expected = torch.full_like(dark, 0.75 - 0.5 * mix.share)
+        expected = torch.full_like(dark, 0.75 - 0.5 * mix.lam)
         torch.testing.assert_close(mix.blend(dark, bright), expected)
 
 
@@ -76,12 +84,12 @@ def test_cutmix_puts_a_rectangle_of_the_partner_of_the_stated_share_into_the_ima
         hit = found[0, 0]
         rows, columns = hit.any(dim=1), hit.any(dim=0)
         torch.testing.assert_close(hit, torch.outer(rows.float(), columns.float()))
-        assert 1 - hit.mean().item() == pytest.approx(mix.share)
+        assert 1 - hit.mean().item() == pytest.approx(mix.lam)
         sides = sorted((int(rows.sum()), int(columns.sum())))
         ends = (rows[0], rows[-1], columns[0], columns[-1])
         assert sides[1] - sides[0] <= 1 or any(ends)  # a square, but where the border cuts it
         touched += hit
-        shares.append(mix.share)
+        shares.append(mix.lam)
     # All of the image is reached, and much or little of it.
     assert touched.min() > 20
     assert min(shares) < 0.1
@@ -89,21 +97,7 @@ def test_cutmix_puts_a_rectangle_of_the_partner_of_the_stated_share_into_the_ima
     assert (own == 0).all()
 
 
-class Answers(Objective):
-    """Keeps what it was given; its loss tells labels apart."""
-
-    def __init__(self, needs_teacher=False):
-        super().__init__()
-        self.needs_teacher = needs_teacher
-        self.given = []
-
-    def forward(self, student, labels, teacher, epoch):
-        self.given.append((student.detach().clone(), labels, epoch))
-        loss = student.sum() * 0 + labels.float().mean()
-        return Loss(loss, {"doubled": 2 * loss.detach()})
-
-
-class Grey(torch.nn.Module):
+class Gray(torch.nn.Module):
     """Answers the mean brightness of each image, in every class."""
 
     def __init__(self):
@@ -115,7 +109,7 @@ class Grey(torch.nn.Module):
         return 0 * self.idle + (pixels.mean(dim=(1, 2, 3)) * 0.25 + 0.5)[:, None]
 
 
-def grey_split(levels):
+def gray_split(levels):
     levels = np.array(levels, np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (len(levels), SIZE, SIZE, 3))
     return Split(np.array(images), levels.astype(np.int64))
@@ -126,15 +120,16 @@ def grey_split(levels):
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_a_step_learns_from_mixed_pixels_and_labels_in_the_same_shares(changes, packed, accumulate):
     """A label is an image's brightness, so the mixed brightness must be the mixed labels'."""
-    split, model, spy = grey_split([0, 40, 80, 120, 160, 200, 240]), network(), Answers()
-    model.backbone = Grey()
+    split, model, spy = gray_split([0, 40, 80, 120, 160, 200, 240]), network(), Spy()
+    model.backbone = Gray()
     pixels = split.images[None] if packed else None
     teacher = CachedTeacher(np.zeros((1, 7, CLASSES), np.float32), pixels)
     settings = recipe(**changes, batch_size=7, accumulate=accumulate, epochs=3)
-    trained = train(model, spy, settings, split, split, PLAIN, device=CPU, seed=1, teacher=teacher)
+    task = TrainingTask(settings, spy, split, split, PLAIN, teacher)
+    result = train(model, task, TrainingEnvironment(CPU, 1))
     losses, mixed = {1: [], 2: [], 3: []}, 0
-    for (student, own, epoch), (again, other, _) in zip(
-        spy.given[::2], spy.given[1::2], strict=True
+    for (student, own, _, epoch), (again, other, *_) in zip(
+        spy.steps[::2], spy.steps[1::2], strict=True
     ):
         torch.testing.assert_close(student, again)
         found = 255 * student[:, 0]
@@ -145,10 +140,10 @@ def test_a_step_learns_from_mixed_pixels_and_labels_in_the_same_shares(changes, 
             torch.testing.assert_close(shares, shares[:1].expand_as(shares), atol=1e-3, rtol=0)
         losses[int(epoch) + 1].append((found.mean().item(), len(found)))
     assert mixed >= 3
-    for done in trained.history:
+    for done in result.history:
         brightness, sizes = zip(*losses[done.epoch], strict=True)
         assert done.loss == pytest.approx(np.average(brightness, weights=sizes), rel=1e-4)
-        assert done.parts["doubled"] == pytest.approx(2 * done.loss)
+        assert done.terms["quarter"] == pytest.approx(done.loss / 4)
 
 
 def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
@@ -160,17 +155,18 @@ def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
         )
         return model
 
-    split, val = photographs(20, seed=1), photographs(9, seed=2)
+    split, val = random_split(20, seed=1), random_split(9, seed=2)
     whole, parts = (
         train(
             linear(),
-            CrossEntropy(),
-            recipe(epochs=2, batch_size=8, mixup=0.5, cutmix=0.5, accumulate=accumulate),
-            split,
-            val,
-            Views(),
-            device=CPU,
-            seed=0,
+            TrainingTask(
+                recipe(epochs=2, batch_size=8, mixup=0.5, cutmix=0.5, accumulate=accumulate),
+                CrossEntropy(),
+                split,
+                val,
+                Views(),
+            ),
+            TrainingEnvironment(CPU, 0),
         )
         for accumulate in (1, 3)
     )
@@ -178,22 +174,20 @@ def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
         torch.testing.assert_close(parts.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", ["mixup", "cutmix"])
-def test_cached_answers_are_refused_for_mixed_images_before_training(way):
-    split, spy = photographs(6, seed=1), Answers(needs_teacher=True)
-    answers = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32))
-    settings = Distill(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, **{way: 0.2})
-    with pytest.raises(ParameterError) as caught:
-        train(network(), spy, settings, split, split, PLAIN, device=CPU, seed=0, teacher=answers)
-    assert str(caught.value) == (
-        f"distill.{way} = 0.2: the logit cache has no answers of the teacher on mixed images; set "
-        "cache_logits.views to 0, so that the teacher is asked as training goes, or set "
-        f"distill.{way} to 0"
-    )
-    assert spy.given == []
+@pytest.mark.parametrize("method", ["mixup", "cutmix"])
+def test_cached_logits_are_refused_for_mixed_images_before_training(method):
+    settings = Distill(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, **{method: 0.2})
+    cache, spy = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32)), Spy(needs_teacher=True)
+    task = small_task(spy, settings, images=6, teacher=cache)
+    expected = rf"distill\.{method} = 0\.2: .*cache_logits\.views to 0.*distill\.{method} to 0"
+    with pytest.raises(ParameterError, match=expected):
+        train(network(), task, TrainingEnvironment(CPU, 0))
+    assert spy.steps == []
 
 
-def test_only_an_objective_that_needs_cached_answers_is_refused():
+def test_only_a_loss_that_needs_cached_logits_is_refused():
     settings = Finetune(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, mixup=0.2)
-    check_mixing(settings, CrossEntropy(), cached=True)
-    check_mixing(settings, Answers(needs_teacher=True), cached=False)
+    cache = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32))
+    small_task(CrossEntropy(), settings, images=6, teacher=cache).check(CLASSES)
+    live = LiveTeacher(network().eval())
+    small_task(Spy(needs_teacher=True), settings, images=6, teacher=live).check(CLASSES)

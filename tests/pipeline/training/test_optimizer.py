@@ -6,8 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from pipeline.errors import ParameterError
+from pipeline.models.classifier import Classifier, Spec, build_classifier
 from pipeline.params import Recipe
-from pipeline.training.optimizer import build_average, build_optimizer, rate_factor
+from pipeline.training.optimizer import (
+    build_ema,
+    build_optimizer,
+    freeze_backbone,
+    lr_factor,
+    unfreeze,
+)
 
 
 def recipe(**changes):
@@ -15,7 +23,7 @@ def recipe(**changes):
 
 
 def factors(total, **changes):
-    factor = rate_factor(recipe(**changes), total)
+    factor = lr_factor(recipe(**changes), total)
     return [factor(step) for step in range(total)]
 
 
@@ -48,7 +56,7 @@ def test_cosine_without_warm_up_is_torchs_own(total):
 
 @pytest.mark.parametrize(("schedule", "floor"), [("one_cycle", 1e-4), ("cosine", 0.0)])
 def test_a_schedule_falls_from_its_peak_to_its_floor(schedule, floor):
-    factor = rate_factor(recipe(schedule=schedule, warmup=0.2), 1000)
+    factor = lr_factor(recipe(schedule=schedule, warmup=0.2), 1000)
     assert factor(0) == pytest.approx(1 / 201)
     assert factor(200) == 1.0
     assert factor(600) == pytest.approx((1 + floor) / 2)
@@ -77,7 +85,7 @@ def test_multi_step_is_torchs_own_with_the_milestones_of_the_literature(epochs, 
 @given(st.lists(st.floats(0, 1), max_size=5), st.floats(0.01, 1), st.integers(1, 300))
 def test_multi_step_falls_by_gamma_at_each_milestone_in_any_order(milestones, gamma, total):
     changes = {"schedule": "multi_step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
-    factor = rate_factor(recipe(**changes), total)
+    factor = lr_factor(recipe(**changes), total)
     assert factor(total) == pytest.approx(gamma ** len(milestones))
     at_start = sum(share * total < 0.5 for share in milestones)
     assert factor(0) == pytest.approx(gamma**at_start) or 0.5 in [s * total for s in milestones]
@@ -101,12 +109,12 @@ def test_weight_decay_spares_biases_and_the_scales_of_norm_layers(optimizer):
         torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, expected))
 
 
-def test_frozen_parameters_are_not_trained():
+def test_frozen_parameters_are_not_result():
     model = network()
     model[0].requires_grad_(False)
     groups = build_optimizer(model, recipe()).param_groups
-    trained = {id(parameter) for group in groups for parameter in group["params"]}
-    assert trained == {id(p) for layer in model[1:] for p in layer.parameters()}
+    result = {id(parameter) for group in groups for parameter in group["params"]}
+    assert result == {id(p) for layer in model[1:] for p in layer.parameters()}
 
 
 def test_sgd_has_nesterov_momentum():
@@ -121,4 +129,33 @@ def test_sgd_has_nesterov_momentum():
 
 
 def test_no_decay_is_no_average():
-    assert build_average(network(), 0.0) is None
+    assert build_ema(network(), 0.0) is None
+
+
+def changed_by_a_step(model):
+    """Names of weights and statistics that a step with a large rate changes."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    optimizer.step()
+    return {n for n, tensor in model.state_dict().items() if not torch.equal(before[n], tensor)}
+
+
+def test_only_the_classifier_layer_learns_until_all_layers_do():
+    torch.manual_seed(0)
+    model = build_classifier("test_efficientnet", ("a", "b", "c"), 32)
+    head = {"backbone.classifier.weight", "backbone.classifier.bias"}
+    freeze_backbone(model)
+    assert changed_by_a_step(model) == head
+    unfreeze(model)
+    assert model.training
+    changed = changed_by_a_step(model)
+    assert changed > head
+    assert any("running_mean" in name for name in changed)
+
+
+@pytest.mark.parametrize("backbone", [nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(3, 2))])
+def test_a_network_without_a_layer_to_learn_alone_is_refused(backbone):
+    model = Classifier(backbone, Spec("plain", ("a", "b"), 1, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(ParameterError, match=r"has no classifier layer .*freeze_epochs to 0"):
+        freeze_backbone(model)

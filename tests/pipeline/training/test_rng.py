@@ -1,12 +1,12 @@
 import torch
 
-from pipeline.training.rng import draws_of
+from pipeline.training.rng import fork_rng
 
 CPU = torch.device("cpu")
 
 
 def drawn(*key):
-    with draws_of(CPU, *key):
+    with fork_rng(CPU, *key):
         return torch.rand(4).tolist(), torch.randperm(9).tolist()
 
 

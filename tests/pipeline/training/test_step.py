@@ -7,7 +7,7 @@ from pipeline.losses import (
     CrossEntropy,
     LogitMSELoss,
 )
-from pipeline.params import LogitMSE, Views
+from pipeline.params import Views
 from pipeline.training.teacher import CachedTeacher
 from pipeline.views import make_views
 from tests.pipeline.training.stand_ins import (
@@ -16,8 +16,8 @@ from tests.pipeline.training.stand_ins import (
     Fixed,
     Spy,
     classifier,
-    coloured,
-    grey,
+    colored,
+    gray,
     numbered,
     pushed,
     recipe,
@@ -43,7 +43,7 @@ def test_teacher_and_student_answer_the_same_pixels():
     assert np.abs(teacher.logits[0] - teacher.logits[1]).max(axis=1).min() > 0.01
 
 
-def test_half_precision_answers_reach_the_objective_in_single_precision():
+def test_half_precision_answers_reach_the_loss_in_single_precision():
     split, spy = numbered(4), Spy(needs_teacher=True)
     teacher = CachedTeacher(np.full((1, 4, 4), 65504, np.float16))
     run(classifier(Fixed(4), 4), spy, recipe(epochs=1), split, split, teacher=teacher)
@@ -60,16 +60,16 @@ def test_averaged_weights_are_the_average_by_hand():
         average = decay * average + (1 - decay) * 0.1 * step
         by_hand.append(average)
     # Right once the threshold has passed 0.2: by the average in epoch 4, by the weight in epoch 3.
-    val = grey([51], [0])
-    trained = pushed(val, epochs=epochs, ema_decay=decay)
-    assert [done.val_accuracy for done in trained.history] == [float(w > 0.2) for w in by_hand]
-    best = trained.best.epoch - 1
-    found = trained.model.state_dict()["backbone.weight"].item()
+    val = gray([51], [0])
+    result = pushed(val, epochs=epochs, ema_decay=decay)
+    assert [done.val_accuracy for done in result.history] == [float(w > 0.2) for w in by_hand]
+    best = result.best.epoch - 1
+    found = result.model.state_dict()["backbone.weight"].item()
     assert found == pytest.approx(by_hand[best])
 
 
 def test_averaging_averages_running_statistics_too():
-    split = coloured(16, seed=1)
+    split = colored(16, seed=1)
     settings = {"epochs": 1, "batch_size": 4}
     plain = run(small_net(3), CrossEntropy(), recipe(**settings), split, split).model.backbone[1]
     slow = recipe(**settings, ema_decay=0.99)
@@ -84,34 +84,34 @@ def test_gradients_are_clipped():
     assert weight_after_one_epoch(clip_norm=4.0) == pytest.approx(0.1)
 
 
-def test_only_the_images_at_the_places_are_shown():
+def test_only_the_images_at_the_indices_are_shown():
     split, spy = numbered(11), Spy()
-    places = np.array([1, 4, 5, 9, 10])
+    indices = np.array([1, 4, 5, 9, 10])
     run(
         classifier(Fixed(11), 11),
         spy,
         recipe(epochs=2, batch_size=2),
         split,
-        coloured(4, seed=2),
-        places=places,
+        colored(4, seed=2),
+        indices=indices,
     )
     shown = torch.cat([labels for _, labels, _, _ in spy.steps]).tolist()
     assert len(spy.steps) == 2 * 3
-    assert sorted(shown[:5]) == sorted(shown[5:]) == places.tolist()
+    assert sorted(shown[:5]) == sorted(shown[5:]) == indices.tolist()
 
 
 def test_an_image_at_a_place_has_the_views_and_answers_it_has_among_all():
     split, model, spy = numbered(11), classifier(Fixed(11), 11), Spy(needs_teacher=True)
     with torch.no_grad():
         teacher = teacher_of(split, 2, model)
-    places = np.array([2, 3, 7])
-    run(model, spy, recipe(epochs=2), split, split, teacher=teacher, places=places)
+    indices = np.array([2, 3, 7])
+    run(model, spy, recipe(epochs=2), split, split, teacher=teacher, indices=indices)
     for student, _, answers, _ in spy.steps:
         torch.testing.assert_close(student, answers, rtol=0, atol=1e-4)
 
 
 def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
-    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    split, val = colored(20, seed=1), colored(9, seed=2)
     ids = np.arange(len(split))
     plain = Views(crop_scale=1.0, crop_ratio=1.0, horizontal_flip=True, brightness=0, contrast=0)
     # Without resampling or colour a view's pixels are whole numbers, so packing rounds nothing.
@@ -121,7 +121,7 @@ def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
     after = [
         run(
             small_net(3),
-            LogitMSELoss(LogitMSE()),
+            LogitMSELoss(),
             recipe(),
             split,
             val,
@@ -142,7 +142,7 @@ def linear():
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts):
     """Where no layer and no loss looks at the whole batch; 20 images make parts of many sizes."""
-    split, val = coloured(20, seed=1), coloured(9, seed=2)
+    split, val = colored(20, seed=1), colored(9, seed=2)
     whole, in_parts = (
         run(linear(), CrossEntropy(), recipe(clip_norm=0.5, accumulate=accumulate), split, val)
         for accumulate in (1, parts)
@@ -179,10 +179,10 @@ class Types(nn.Module):
 def test_the_network_learns_in_the_precision_asked_for_and_is_judged_in_single(precision, dtype):
     torch.manual_seed(0)
     model, spy = classifier(Types(), 3), Spy()
-    split, val = coloured(60, seed=1), coloured(30, seed=2)
+    split, val = colored(60, seed=1), colored(30, seed=2)
     run(model, spy, recipe(epochs=1, precision=precision), split, val)
     assert model.backbone.seen == {(True, dtype), (False, torch.float32)}
     assert {student.dtype for student, *_ in spy.steps} == {torch.float32}
-    trained = run(model, CrossEntropy(), recipe(epochs=8, precision=precision), split, val)
-    assert trained.best.val_accuracy > 0.8
+    result = run(model, CrossEntropy(), recipe(epochs=8, precision=precision), split, val)
+    assert result.best.val_accuracy > 0.8
     assert model.backbone.layer.weight.dtype == torch.float32

@@ -3,12 +3,26 @@ import pytest
 import torch
 
 from pipeline.errors import TrainingError
-from pipeline.logit_cache import CacheKey, open_logit_cache, open_packed_views, write_logit_cache
-from pipeline.losses import KDLoss, Loss, Objective
-from pipeline.params import KD, Views
+from pipeline.logit_cache import (
+    CacheKey,
+    CacheSource,
+    open_logit_cache,
+    open_packed_views,
+    write_logit_cache,
+)
+from pipeline.losses import KDLoss
+from pipeline.params import CacheLogits, Views
 from pipeline.training.loop import train
+from pipeline.training.task import TrainingEnvironment
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
-from tests.pipeline.training.small_training import CLASSES, network, photographs, recipe
+from tests.pipeline.training.small_training import (
+    CLASSES,
+    network,
+    random_split,
+    recipe,
+    small_task,
+)
+from tests.pipeline.training.stand_ins import Spy
 
 CPU = torch.device("cpu")
 VIEWS = Views(vertical_flip=True, saturation=0.2)
@@ -21,11 +35,11 @@ class Prepared:
     classes = network().spec.classes
 
     def split(self, name):
-        return photographs(IMAGES, seed=1)
+        return random_split(IMAGES, seed=1)
 
 
 @pytest.fixture(scope="module")
-def asked():
+def model():
     """A teacher that has seen some images, so that its statistics are of them."""
     teacher = network(width=12, seed=7)
     for _ in range(5):
@@ -35,80 +49,66 @@ def asked():
     return teacher.eval()
 
 
-def cached(asked, folder, views=EPOCHS, **options):
+def cached(model, folder, views=EPOCHS, **options):
     key = CacheKey("t", "d", "v")
-    settings = {"dtype": "float32", "batch_size": 7, "device": CPU, "work": folder / "work"}
-    settings |= options
-    write_logit_cache(folder / "cache", asked, key, Prepared(), VIEWS, views=views, **settings)
+    source = CacheSource(model, key, Prepared(), VIEWS, CPU)
+    params = CacheLogits(**{"views": views, "dtype": "float32", "batch_size": 7, **options})
+    write_logit_cache(folder / "cache", source, params, work=folder / "work")
     return CachedTeacher(
         open_logit_cache(folder / "cache", key), open_packed_views(folder / "cache")
     )
 
 
-def learned(teacher, objective=None, **changes):
+def train_with(teacher, loss=None, **changes):
     """The network draws random numbers (dropout): no teacher may draw from the same."""
     settings = recipe(**{"epochs": EPOCHS, "keep": "last", **changes})
-    return train(
-        network(),
-        objective or KDLoss(KD()),
-        settings,
-        photographs(IMAGES, seed=1),
-        photographs(12, seed=2),
-        VIEWS,
-        device=CPU,
-        seed=5,
-        teacher=teacher,
-    )
+    task = small_task(loss or KDLoss(), settings, IMAGES, VIEWS, teacher=teacher)
+    return train(network(), task, TrainingEnvironment(CPU, 5))
 
 
 def assert_alike(first, second, tolerance):
     for one, other in zip(first.history, second.history, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=tolerance)
-        assert one.parts == pytest.approx(other.parts, rel=tolerance)
+        assert one.terms == pytest.approx(other.terms, rel=tolerance)
     theirs = second.model.state_dict()
     for name, tensor in first.model.state_dict().items():
         torch.testing.assert_close(tensor, theirs[name], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 3}, {"optimizer": "adamw", "lr": 0.01}])
-def test_live_and_cached_teachers_give_the_same_losses_and_weights(asked, tmp_path, changes):
-    live = learned(LiveTeacher(asked), **changes)
-    assert_alike(live, learned(cached(asked, tmp_path), **changes), 1e-4)
+def test_live_and_cached_teachers_give_the_same_losses_and_weights(model, tmp_path, changes):
+    live = train_with(LiveTeacher(model), **changes)
+    assert_alike(live, train_with(cached(model, tmp_path), **changes), 1e-4)
     # It matters what the teacher says.
     silent = CachedTeacher(np.zeros((EPOCHS, IMAGES, CLASSES), np.float32))
-    assert learned(silent, **changes).history[0].loss != pytest.approx(live.history[0].loss, 1e-3)
+    assert train_with(silent, **changes).history[0].loss != pytest.approx(
+        live.history[0].loss, 1e-3
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "tolerance"), [({"dtype": "float16"}, 2e-3), ({"pack_views": True}, 2e-2)]
 )
-def test_a_rounding_cache_differs_by_no_more_than_its_rounding(asked, tmp_path, options, tolerance):
+def test_a_rounding_cache_differs_by_no_more_than_its_rounding(model, tmp_path, options, tolerance):
     assert_alike(
-        learned(LiveTeacher(asked)), learned(cached(asked, tmp_path, **options)), tolerance
+        train_with(LiveTeacher(model)),
+        train_with(cached(model, tmp_path, **options)),
+        tolerance,
     )
 
 
-class Spy(Objective):
-    """Keeps what every step was told."""
-
-    def __init__(self):
-        super().__init__()
-        self.steps = []
-
-    def forward(self, student, labels, teacher, epoch):
-        self.steps.append((int(epoch), labels, teacher))
-        return Loss(student.sum() * 0, {})
-
-
 def test_a_live_teacher_sees_a_new_view_in_every_epoch_and_a_cached_one_comes_round(
-    asked, tmp_path
+    model, tmp_path
 ):
-    def said(teacher):
+    def logits_of(teacher):
         spy = Spy()
-        learned(teacher, spy, epochs=4, batch_size=IMAGES)
-        return [answers for _, _, answers in spy.steps]
+        train_with(teacher, spy, epochs=4, batch_size=IMAGES)
+        return [logits for _, _, logits, _ in spy.steps]
 
-    live, again = said(LiveTeacher(asked)), said(cached(asked, tmp_path, views=2))
+    live, again = (
+        logits_of(LiveTeacher(model)),
+        logits_of(cached(model, tmp_path, views=2)),
+    )
     # The batches of two epochs hold the same images, and a batch is in the images' order.
     for epoch in range(4):
         other = live[epoch % 2] if epoch >= 2 else again[epoch]
@@ -118,17 +118,17 @@ def test_a_live_teacher_sees_a_new_view_in_every_epoch_and_a_cached_one_comes_ro
     assert torch.equal(again[1], again[3])
 
 
-def test_a_live_teacher_learns_nothing(asked):
-    before = {name: tensor.clone() for name, tensor in asked.state_dict().items()}
-    learned(LiveTeacher(asked))
-    assert not asked.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in asked.state_dict().items())
+def test_a_live_teacher_learns_nothing(model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train_with(LiveTeacher(model))
+    assert not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_live_teacher_of_another_number_of_classes_is_refused():
     teacher = LiveTeacher(network(classes=CLASSES + 1).eval())
-    with pytest.raises(TrainingError, match="the teacher: knows 5 classes, training has 4"):
-        learned(teacher)
+    with pytest.raises(TrainingError, match=r"the teacher: .*5 classes.* 4"):
+        train_with(teacher)
 
 
 def test_a_live_teacher_that_goes_bad_is_named():
@@ -136,4 +136,4 @@ def test_a_live_teacher_that_goes_bad_is_named():
     with torch.no_grad():
         teacher.backbone[-1].bias[1] = torch.nan
     with pytest.raises(TrainingError, match=r"the teacher's logits .*fine-tune the teacher again"):
-        learned(LiveTeacher(teacher))
+        train_with(LiveTeacher(teacher))

@@ -3,11 +3,11 @@ import torch
 
 from pipeline.training.validation import compute_logits
 from pipeline.views import to_unit_range
-from tests.pipeline.training.stand_ins import CPU, coloured, small_net
+from tests.pipeline.training.stand_ins import CPU, colored, small_net
 
 
 def test_predictions_do_not_depend_on_the_batch_size():
-    split, model = coloured(13, seed=1), small_net(3).train()
+    split, model = colored(13, seed=1), small_net(3).train()
     found = compute_logits(model, split, CPU, batch_size=4)
     assert found.shape == (13, 3)
     assert found.dtype == np.float32

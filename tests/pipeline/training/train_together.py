@@ -19,16 +19,17 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from pipeline.losses import CrossEntropy, DISTLoss, FiGKDLoss, Objective
+from pipeline.errors import Stopped
+from pipeline.losses import CrossEntropy, DistillationLoss, DISTLoss, FiGKDLoss
 from pipeline.models.classifier import Classifier, Spec
-from pipeline.params import DIST, FiGKD, Run, Views
+from pipeline.params import Run, Views
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import prepare_torch
-from pipeline.training.distributed import Group, join
-from pipeline.training.loop import Trained, train
-from pipeline.training.stopping import TrainingStopped
+from pipeline.training.distributed import ProcessGroup, init_distributed
+from pipeline.training.loop import TrainingResult, train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
-from tests.pipeline.training.small_training import CLASSES, SIZE, photographs, recipe
+from tests.pipeline.training.small_training import CLASSES, SIZE, random_split, recipe
 
 IMAGES = 31  # batches of 7 and 8, so that shares have different sizes
 
@@ -56,12 +57,12 @@ def network(norm: str, dropout: float = 0.0) -> Classifier:
     return Classifier(backbone, Spec("small", names, SIZE, (0.5,) * 3, (0.25,) * 3))
 
 
-def outspoken() -> Classifier:
-    """A teacher whose answers differ from image to image."""
-    teacher = network("group").eval()
+def teacher() -> Classifier:
+    """A teacher whose logits differ from image to image."""
+    model = network("group").eval()
     with torch.no_grad():
-        teacher.backbone.head.weight.mul_(20)
-    return teacher
+        model.backbone.head.weight.mul_(20)
+    return model
 
 
 class Headed(nn.Module):
@@ -77,11 +78,11 @@ class Headed(nn.Module):
         return self.head(self.body(pixels))
 
 
-def objectives() -> dict[str, Objective]:
+def losss() -> dict[str, DistillationLoss]:
     return {
-        "cross_entropy": CrossEntropy(0.1),
-        "figkd": FiGKDLoss(FiGKD(redraw=True), CLASSES),
-        "dist": DISTLoss(DIST()),
+        "cross_entropy": CrossEntropy(label_smoothing=0.1),
+        "figkd": FiGKDLoss(CLASSES, redraw=True),
+        "dist": DISTLoss(),
     }
 
 
@@ -106,71 +107,72 @@ CASES = {
 }
 
 
-def train_case(name: str, group: Group, device: torch.device) -> Trained:
+def train_case(name: str, group: ProcessGroup, device: torch.device) -> TrainingResult:
     norm, method, changes, options = CASES[name]
-    return train_one(network(norm), objectives()[method], group, device, changes, **options)
+    return train_one(network(norm), losss()[method], group, device, changes, **options)
 
 
-def train_one(model, objective, group, device, changes, *, live=False, **options) -> Trained:
+def train_one(
+    model, loss, group, device, changes, *, live=False, freeze_epochs=0, env=None
+) -> TrainingResult:
     logits = np.random.default_rng(3).normal(size=(3, IMAGES, CLASSES)).astype(np.float16)
-    cached = CachedTeacher(logits) if objective.needs_teacher else None
-    return train(
-        model,
-        objective,
+    cached = CachedTeacher(logits) if loss.needs_teacher else None
+    task = TrainingTask(
         recipe(**{"precision": "fp32", **changes}),
-        photographs(IMAGES, seed=1),
-        photographs(13, seed=2),
+        loss,
+        random_split(IMAGES, seed=1),
+        random_split(13, seed=2),
         Views(),
-        device=device,
-        seed=5,
-        group=group,
-        teacher=LiveTeacher(outspoken().to(device)) if live else cached,
-        **options,
+        teacher=LiveTeacher(teacher().to(device)) if live else cached,
+        freeze_epochs=freeze_epochs,
     )
+    return train(model, task, TrainingEnvironment(device, 5, group, **(env or {})))
 
 
-def train_batch_norm(group: Group, device: torch.device) -> Trained:
-    return train_one(network("batch"), objectives()["dist"], group, device, {})
+def train_batch_norm(group: ProcessGroup, device: torch.device) -> TrainingResult:
+    return train_one(network("batch"), losss()["dist"], group, device, {})
 
 
-def train_stopped(folder: Path, group: Group, device: torch.device) -> None:
+def train_stopped(folder: Path, group: ProcessGroup, device: torch.device) -> None:
     """A training that only the last process is asked to stop, and then one that goes on.
 
     Its dropout and its batch norm's statistics must go on where they were, in every process.
     """
 
-    def start(folder: Path, stop=lambda: False) -> Trained:
+    def start(folder: Path, should_stop=lambda: False) -> TrainingResult:
         return train_one(
             network("batch", dropout=0.3),
-            objectives()["dist"],
+            losss()["dist"],
             group,
             device,
             {},
-            checkpoints=Checkpoints(folder / "checkpoints", "key", minutes=60),
-            stop=stop,
+            env={
+                "checkpoints": Checkpoints(folder / "checkpoints", "key", minutes=60),
+                "should_stop": should_stop,
+            },
         )
 
     keep(folder / "never_stopped", start(folder / "never_stopped"))
     left = iter(range(5))
-    asked = group.process.rank == group.process.world_size - 1
+    is_last = group.process.rank == group.process.world_size - 1
     try:
-        start(folder / "stopped", lambda: asked and next(left, None) is None)
-    except TrainingStopped as stopped:
-        (folder / "stopped.txt").write_text(stopped.moment)
+        start(folder / "stopped", lambda: is_last and next(left, None) is None)
+    except Stopped as stopped:
+        (folder / "stopped.txt").write_text(stopped.kept)
     keep(folder / "stopped", start(folder / "stopped"))
 
 
-def keep(folder: Path, trained: Trained) -> None:
+def keep(folder: Path, result: TrainingResult) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: t.cpu().contiguous() for name, t in trained.model.state_dict().items()}
+    weights = {name: t.cpu().contiguous() for name, t in result.model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    history = [asdict(epoch) for epoch in trained.history]
+    history = [asdict(epoch) for epoch in result.history]
     (folder / "history.json").write_text(json.dumps(history))
 
 
 def main(folder: Path, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
-    with join(device) as group:
+    with init_distributed(device) as group:
         own = folder / str(group.process.rank)
         for name in CASES:
             keep(own / name, train_case(name, group, device))

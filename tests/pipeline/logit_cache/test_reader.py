@@ -13,7 +13,7 @@ from pipeline.logit_cache import (
     read_cache,
     write_empty_cache,
 )
-from tests.pipeline.logit_cache.small_cache import RECIPE, key_of, teacher, write
+from tests.pipeline.logit_cache.small_cache import RECIPE, key_of, source, write
 
 
 def cut(path):
@@ -58,8 +58,8 @@ def test_a_cache_of_something_else_is_refused_naming_what_differs(data, tmp_path
         (spoil_header, "is truncated or not a NumPy file"),
         (pickled, "is truncated or not a NumPy file"),
         (lambda path: path.write_bytes(b""), "is truncated or not a NumPy file"),
-        (other_shape, "not what cache.json says"),
-        (other_dtype, "not what cache.json says"),
+        (other_shape, "unlike cache.json"),
+        (other_dtype, "unlike cache.json"),
         (lambda path: path.unlink(), "is missing"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_missing_cache_and_one_of_another_format_are_refused(data, tmp_path):
     with pytest.raises(ArtefactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
     (tmp_path / "cache.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ArtefactError, match=r"cache\.json: has format 99, this Finch reads 2"):
+    with pytest.raises(ArtefactError, match=r"cache\.json: has format 99, .* 2"):
         open_logit_cache(tmp_path, key)
 
 
@@ -88,7 +88,7 @@ def test_views_that_are_not_packed_are_none_and_packed_ones_that_are_lost_are_re
     write(tmp_path / "packed", data, pack_views=True)
     for harm, message in (
         (cut, "is truncated"),
-        (other_shape, "not what"),
+        (other_shape, "unlike"),
         (Path.unlink, "missing"),
     ):
         harm(tmp_path / "packed" / "views.npy")
@@ -100,7 +100,7 @@ def test_views_that_are_not_packed_are_none_and_packed_ones_that_are_lost_are_re
 
 def test_a_cache_of_nothing_is_no_cache_of_logits(data, tmp_path):
     key = key_of(data)
-    write_empty_cache(tmp_path, teacher(), key, data)
+    write_empty_cache(tmp_path, source(data))
     assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
     assert read_cache(tmp_path, key, 0)["shape"][0] == 0
     with pytest.raises(ArtefactError, match=r"cache\.json: holds no logits: .*views = 0; set"):
@@ -109,19 +109,19 @@ def test_a_cache_of_nothing_is_no_cache_of_logits(data, tmp_path):
 
 def test_a_cache_of_another_number_of_views_is_refused(data, tmp_path):
     key = key_of(data)
-    write_empty_cache(tmp_path / "none", teacher(), key, data)
-    with pytest.raises(ArtefactError, match=r"with cache_logits\.views = 0, which is 8 now"):
+    write_empty_cache(tmp_path / "none", source(data))
+    with pytest.raises(ArtefactError, match=r"cache_logits\.views = 0, .*8"):
         read_cache(tmp_path / "none", key, 8)
     write(tmp_path / "three", data, views=3)
     assert read_cache(tmp_path / "three", key, 3)["shape"][0] == 3
     for views in (0, 2):
-        with pytest.raises(ArtefactError, match=rf"views = 3, which is {views} now"):
+        with pytest.raises(ArtefactError, match=rf"views = 3, .*{views}"):
             read_cache(tmp_path / "three", key, views)
 
 
 @pytest.mark.parametrize("change", ["teacher", "data", "views"])
 def test_a_cache_of_nothing_is_refused_for_something_else_too(data, tmp_path, change):
     key = key_of(data)
-    write_empty_cache(tmp_path, teacher(), key, data)
+    write_empty_cache(tmp_path, source(data))
     with pytest.raises(ArtefactError, match="was made from"):
         read_cache(tmp_path, replace(key, **{change: "b"}), 0)

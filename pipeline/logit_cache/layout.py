@@ -1,6 +1,0 @@
-"""The files of a logit cache."""
-
-FORMAT = 2
-INFO = "cache.json"
-LOGITS = "logits.npy"
-VIEWS = "views.npy"

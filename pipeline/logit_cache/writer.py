@@ -1,0 +1,169 @@
+"""Runs the teacher on the views and writes the logit cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import PreparedData
+from pipeline.errors import Stopped, TrainingError
+from pipeline.files import hash_file, hash_value, whole_folder, write_json
+from pipeline.logit_cache.journal import Arrays, JournaledArrays
+from pipeline.logit_cache.key import CacheKey, check_classes
+from pipeline.logit_cache.reader import FORMAT, INFO, LOGITS, VIEWS
+from pipeline.models.classifier import Classifier
+from pipeline.models.inference import teacher_logits
+from pipeline.params import CacheLogits, Views
+from pipeline.progress import Track, silent
+from pipeline.views import make_views, to_bytes, to_unit_range
+
+
+@dataclass(frozen=True)
+class CacheSource:
+    """What the logits are computed from.
+
+    Attributes:
+        teacher: Teacher in evaluation mode.
+        key: Key of the cache.
+        data: Prepared data, of which the training split is used.
+        views: View recipe.
+        device: Device of the teacher.
+        precision: Dtype of the teacher's forward pass.
+    """
+
+    teacher: Classifier
+    key: CacheKey
+    data: PreparedData
+    views: Views
+    device: torch.device
+    precision: torch.dtype = torch.float32
+
+
+def write_logit_cache(
+    folder: Path,
+    source: CacheSource,
+    params: CacheLogits,
+    *,
+    work: Path,
+    should_stop: Callable[[], bool] = lambda: False,
+    track: Track = silent,
+    on_resume: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Writes the teacher's logits on K views of every training image.
+
+    A killed call resumes when it is made again; on the CPU, with the same number of threads, the
+    result is byte-identical. Memory holds one batch.
+
+    Args:
+        folder: Cache to replace: ``logits.npy`` [K, n, classes], ``cache.json`` and, with
+            ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The teacher then sees the
+            rounded pixels, as the student does.
+        source: Teacher, data and view recipe.
+        params: Number of views (1 or more), dtype and batch size.
+        work: Folder for unfinished files, on the file system of ``folder`` if possible.
+        should_stop: Called after every batch; if true, writing stops.
+        track: Progress bar.
+        on_resume: Called with the finished and the total number of batches when writing resumes.
+
+    Returns:
+        The content of ``cache.json``.
+
+    Raises:
+        TrainingError: The teacher has other classes, its logits are not finite in the dtype of the
+            cache, or a file cannot be written.
+        Stopped: ``should_stop`` returned true.
+    """
+    check_classes(source.teacher.spec.classes, source.data.classes)
+    split = source.data.split("train")
+    shape = (params.views, len(split), len(source.data.classes))
+    arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
+    if params.pack_views:
+        arrays[VIEWS] = (np.dtype(np.uint8), (params.views, *split.images.shape))
+    inputs = [
+        *[FORMAT, vars(source.key), params.views, params.dtype, params.batch_size],
+        *[params.pack_views, str(source.precision)],
+        *[torch.__version__, source.device.type, torch.get_num_threads()],
+    ]
+    per_view = -(-len(split) // params.batch_size)
+    total = params.views * per_view
+    with JournaledArrays(work, hash_value(inputs), arrays) as written:
+        finished = written.steps
+        if finished:
+            on_resume(finished, total)
+        for step in track(range(total), "running the teacher", total):
+            if step < finished:
+                continue
+            view, start = step // per_view, step % per_view * params.batch_size
+            indices = np.arange(start, min(start + params.batch_size, len(split)))
+            blocks = _run_teacher(source, params, split.images[indices], indices, view)
+            correct = (blocks[LOGITS].argmax(1) == split.labels[indices]).sum()
+            written.append(blocks, int(correct))
+            if should_stop():
+                raise Stopped(f"{written.steps} of {total} batches of logits are kept")
+    digests = {name: hash_file(written.folder / name) for name in arrays}
+    accuracy = written.correct / (params.views * len(split))
+    info = _describe(source.key, shape, params.dtype, digests, accuracy)
+    write_json(written.folder / INFO, info)
+    written.move_to(folder)
+    return info
+
+
+def write_empty_cache(folder: Path, source: CacheSource) -> None:
+    """Writes a cache of K = 0 views, just ``cache.json``: the teacher will run live.
+
+    Raises:
+        TrainingError: The teacher has other classes.
+    """
+    check_classes(source.teacher.spec.classes, source.data.classes)
+    shape = (0, len(source.data.split("train")), len(source.data.classes))
+    with whole_folder(folder) as temporary:
+        write_json(temporary / INFO, _describe(source.key, shape, None, {}, None))
+
+
+def _run_teacher(
+    source: CacheSource,
+    params: CacheLogits,
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    view: int,
+) -> dict[str, NDArray[Any]]:
+    """The next block of every file."""
+    pixels = make_views(images, indices, view, source.views, source.device)
+    blocks: dict[str, NDArray[Any]] = {}
+    if params.pack_views:
+        blocks[VIEWS] = to_bytes(pixels)
+        pixels = to_unit_range(blocks[VIEWS], source.device)
+    logits = teacher_logits(source.teacher, pixels, source.precision).cpu().numpy()
+    with np.errstate(over="ignore"):  # reported below, with the images
+        blocks[LOGITS] = logits.astype(params.dtype)
+    if not np.isfinite(blocks[LOGITS]).all():
+        raise TrainingError(
+            f"the teacher's logits on view {view}, images {indices[0]} to {indices[-1]}",
+            f"are not finite as {params.dtype}",
+            "set cache_logits.dtype to float32, or fine-tune the teacher again",
+        )
+    return blocks
+
+
+def _describe(
+    key: CacheKey,
+    shape: tuple[int, ...],
+    dtype: str | None,
+    digests: dict[str, str],
+    train_accuracy: float | None,
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "key": vars(key),
+        "shape": list(shape),
+        "dtype": dtype,
+        "sha256": digests.get(LOGITS),
+        "views_sha256": digests.get(VIEWS),
+        "train_accuracy": train_accuracy,
+    }

@@ -1,0 +1,172 @@
+"""What the training stages share: checkpoints, interruption, logging, metrics and saving."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from pipeline.files import whole_file, write_json
+from pipeline.measure.accuracy import score
+from pipeline.models.classifier import Classifier, save_classifier
+from pipeline.models.cost import count_multiply_adds
+from pipeline.training.checkpoint import Checkpoints, checkpoint_key
+from pipeline.training.distributed import init_distributed
+from pipeline.training.loop import TrainingResult, train
+from pipeline.training.process_rank import read_process_rank
+from pipeline.training.state import Epoch
+from pipeline.training.task import TrainingEnvironment, TrainingTask
+from pipeline.training.validation import compute_logits
+from stages.command import Context, between_steps
+from stages.console import track
+
+if TYPE_CHECKING:
+    from dvclive import Live
+
+
+@dataclass(frozen=True)
+class StageTraining:
+    """The training of a stage.
+
+    Attributes:
+        context: Context of the stage.
+        stage: Name of the stage.
+        task: What to train on.
+        device: Training device.
+        key_inputs: JSON values that the result depends on, for the checkpoint key.
+    """
+
+    context: Context
+    stage: str
+    task: TrainingTask
+    device: torch.device
+    key_inputs: Mapping[str, Any]
+
+    def run(self, model: Classifier) -> TrainingResult:
+        """Trains a model in place, with checkpoints, log lines and DVCLive metrics."""
+        run, folder = self.context.params.run, self._checkpoint_folder
+        key = checkpoint_key(model, self.device, **self.key_inputs)
+        with init_distributed(self.device) as group, between_steps() as should_stop:
+            env = TrainingEnvironment(
+                self.device,
+                run.seed,
+                group,
+                Checkpoints(folder, key, run.checkpoint_minutes),
+                should_stop,
+                track,
+                self._log_epoch,
+                self._log_resume,
+            )
+            return train(model, self.task, env)
+
+    def save(
+        self,
+        name: Literal["teacher", "student"],
+        result: TrainingResult,
+        record: dict[str, Any],
+        files: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes metrics, history and model, in the main process only.
+
+        Args:
+            name: Name of the model's folder, and prefix of the files in ``reports``.
+            result: Result of ``run``.
+            record: Inputs of the training, for ``model.json``.
+            files: Further JSON files of the model's folder, by name.
+        """
+        if not read_process_rank().is_main:
+            return
+        paths = self.context.paths
+        metrics = self._metrics(result)
+        write_json(paths.reports / f"{name}.json", metrics)
+        _write_history(paths.reports / f"{name}_history.csv", result.history)
+        recipe = {"recipe": self.task.recipe.model_dump(), "torch": torch.__version__}
+        save_classifier(getattr(paths, name), result.model, record | recipe, files or {})
+        self.clear_checkpoints()
+        self.context.log.info(
+            "wrote models/%s: %s trained with %s, validation accuracy %.1f %% (balanced %.1f %%, "
+            "majority class %.1f %%), epoch %d",
+            name,
+            result.model.spec.architecture,
+            type(self.task.loss).__name__,
+            100 * metrics["val_accuracy"],
+            100 * metrics["val_balanced_accuracy"],
+            100 * metrics["val_majority_fraction"],
+            result.best.epoch,
+        )
+
+    def clear_checkpoints(self) -> None:
+        """Removes the checkpoints of the stage, once its outputs are written."""
+        Checkpoints(self._checkpoint_folder, "", 0).clear()
+
+    @property
+    def _checkpoint_folder(self) -> Path:
+        return self.context.paths.checkpoints / self.stage
+
+    def _metrics(self, result: TrainingResult) -> dict[str, Any]:
+        """Validation metrics and size of the trained model, for ``dvc metrics``."""
+        val = self.task.val
+        scored = score(compute_logits(result.model, val, self.device), val.labels)
+        return {
+            "val_accuracy": scored.accuracy,
+            "val_balanced_accuracy": scored.balanced_accuracy,
+            "val_majority_fraction": max(map(sum, scored.confusion)) / len(val),
+            "best_epoch": result.best.epoch,
+            "multiply_adds": count_multiply_adds(result.model),
+            "parameters": sum(p.numel() for p in result.model.parameters()),
+        }
+
+    def _log_epoch(self, epoch: Epoch) -> None:
+        terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
+        self.context.log.info(
+            "epoch %d/%d: loss %.4f (%s), validation accuracy %.1f %%",
+            epoch.epoch,
+            self.task.recipe.epochs,
+            epoch.loss,
+            terms,
+            100 * epoch.val_accuracy,
+        )
+        self._plot(epoch)
+
+    def _log_resume(self, history: list[Epoch], steps: int) -> None:
+        self.context.log.info("resuming after %d epochs and %d steps", len(history), steps)
+        # DVCLive starts empty, so no epoch is plotted twice.
+        for epoch in history:
+            self._plot(epoch)
+
+    @cached_property
+    def _live(self) -> Live | None:
+        if not Path(".dvc").is_dir():
+            return None  # DVCLive would create a DVC repository in the enclosing git repository
+        from dvclive import Live  # takes a second or two to import
+
+        folder = self.context.paths.reports / "dvclive" / self.stage
+        return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+
+    def _plot(self, epoch: Epoch) -> None:
+        if self._live is None:
+            return
+        self._live.step = epoch.epoch
+        for name, value in _row(epoch).items():
+            if name != "epoch":
+                self._live.log_metric(name, value)
+        self._live.make_summary()
+
+
+def _write_history(path: Path, history: list[Epoch]) -> None:
+    """One row per epoch, for ``dvc plots``."""
+    rows = [_row(epoch) for epoch in history]
+    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(epoch: Epoch) -> dict[str, float]:
+    accuracy = {"val_accuracy": epoch.val_accuracy}
+    return {"epoch": epoch.epoch, "loss": epoch.loss, **epoch.terms, **accuracy}
