@@ -1,0 +1,206 @@
+"""Makes the candidates: files of one student, for each runtime and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import Split
+from pipeline.errors import ArtefactError, QuantizationError
+from pipeline.files import hash_file, whole_folder, write_json
+from pipeline.params import Candidate
+from pipeline.plugins import RUNTIMES
+from pipeline.progress import Track, silent
+from pipeline.quantize.mixed_precision import (
+    MixedPrecisionSearch,
+    SearchSetup,
+    search_mixed_precision,
+)
+from pipeline.quantize.runtimes.base import CandidateRuntime
+
+FilesByBatch = Mapping[Literal["dynamic", 1], Path]
+
+
+@dataclass(frozen=True)
+class MadeCandidate:
+    """A candidate on disk; paths are relative to the folder of all candidates.
+
+    Attributes:
+        name: Name of the candidate and of its folder.
+        runtime: Inference runtime.
+        precision: Type of the weights.
+        batch: ``dynamic``, or 1.
+        runtime_version: Version of the runtime's package when it was made.
+        model: The file that the runtime loads.
+        files: SHA-256 of each file.
+        bytes: Total size of the files.
+        options: Method and options of int8; empty for other precisions.
+        float_layers: Names of the layers that mixed precision keeps in float.
+    """
+
+    name: str
+    runtime: str
+    precision: Literal["fp32", "fp16", "int8"]
+    batch: Literal["dynamic", 1]
+    runtime_version: str
+    model: str
+    files: dict[str, str]
+    bytes: int
+    options: dict[str, object]
+    float_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """Content of ``candidates.json``.
+
+    Attributes:
+        candidates: In the order of ``quantize.candidates``, each followed by its mixed precision.
+        reference: Name of the fp32 student that the others are compared with.
+        mixed_precision: Searches, one for each static int8 candidate that loses too much.
+    """
+
+    candidates: tuple[MadeCandidate, ...]
+    reference: str
+    mixed_precision: tuple[MixedPrecisionSearch, ...]
+
+
+def sample_calibration(train: Split, count: int, seed: int) -> NDArray[np.uint8]:
+    """Calibration images, uint8 [n, size, size, 3] RGB: ``count`` random ones, or all if fewer."""
+    count = min(count, len(train))
+    chosen = np.random.default_rng(seed).choice(len(train), count, replace=False)
+    return np.array(train.images[np.sort(chosen)])
+
+
+def make_candidates(
+    exported: FilesByBatch,
+    candidates: Sequence[Candidate],
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    track: Track = silent,
+    *,
+    search: SearchSetup | None = None,
+    qat: FilesByBatch = MappingProxyType({}),
+) -> CandidateSet:
+    """Makes all candidates from the exported student. The same input gives the same bytes.
+
+    Args:
+        exported: The fp32 ONNX files of ``export_onnx``, by batch.
+        candidates: What to make.
+        calibration: Training images for static int8, uint8 [n, height, width, 3] RGB, of the
+            model's size.
+        folder: Replaced by ``candidates.json`` and one folder per candidate.
+        track: Shows progress.
+        search: Settings of mixed precision; without them none is searched.
+        qat: The QDQ files of ``export_qdq``, by batch, for method ``qat``.
+
+    Raises:
+        ArtefactError: An exported file is missing or damaged.
+        QuantizationError: The calibration images do not fit, there is no reference, or a runtime
+            cannot run the student.
+    """
+    references = [c.name for c in candidates if (c.runtime, c.precision) == ("onnxruntime", "fp32")]
+    if not references:
+        raise QuantizationError(
+            "quantize.candidates", "has no onnxruntime fp32 reference", "add one"
+        )
+    sources = [
+        _source(candidate, qat if candidate.method == "qat" else exported, calibration)
+        for candidate in candidates
+    ]
+    made: list[MadeCandidate] = []
+    searches: list[MixedPrecisionSearch] = []
+    with whole_folder(folder) as temporary:
+        tracked = track(candidates, "making candidates", len(candidates))
+        for candidate, source in zip(tracked, sources, strict=True):
+            runtime: CandidateRuntime = RUNTIMES[candidate.runtime]()
+            target = temporary / candidate.name
+            target.mkdir()
+            if not candidate.supports_mixed_precision or not (search and search.params.enabled):
+                model = runtime.make(candidate, source, calibration, target)
+                made.append(_describe(candidate, runtime, model))
+                continue
+            with runtime.open_variants(candidate, source, calibration) as variants:
+                model = variants.write(target)
+                made.append(_describe(candidate, runtime, model))
+                found = search_mixed_precision(candidate, variants, model, search, temporary, track)
+            searches += [found] if found else []
+            if found and found.mixed:
+                model = temporary / found.mixed / model.name
+                made.append(_describe(candidate, runtime, model, found.steps[-1].float_layers))
+        result = CandidateSet(tuple(made), references[0], tuple(searches))
+        write_json(temporary / "candidates.json", asdict(result))
+    return result
+
+
+def _describe(
+    candidate: Candidate,
+    runtime: CandidateRuntime,
+    model: Path,
+    float_layers: tuple[str, ...] = (),
+) -> MadeCandidate:
+    folder = model.parent
+    files = sorted(folder.iterdir())
+    options: dict[str, object] = {}
+    if candidate.precision == "int8":
+        options = {"method": candidate.method, **dict(sorted(candidate.options))}
+    return MadeCandidate(
+        name=folder.name,
+        runtime=candidate.runtime,
+        precision=candidate.precision,
+        batch=candidate.batch,
+        runtime_version=metadata.version(runtime.package),
+        model=f"{folder.name}/{model.name}",
+        files={f"{folder.name}/{file.name}": hash_file(file) for file in files},
+        bytes=sum(file.stat().st_size for file in files),
+        options=options,
+        float_layers=float_layers,
+    )
+
+
+def _source(candidate: Candidate, files: FilesByBatch, calibration: NDArray[np.uint8]) -> Path:
+    """The ONNX file to make a candidate from, checked before anything is made."""
+    if candidate.batch not in files:
+        raise QuantizationError(
+            candidate.name,
+            f"needs the student exported with batch {candidate.batch}",
+            f"exported are: {', '.join(str(batch) for batch in files)}",
+        )
+    source = files[candidate.batch]
+    image = _input_shape(source)[1:]
+    if candidate.precision != "int8" or candidate.method != "static":
+        return source
+    if len(calibration) == 0:
+        raise QuantizationError(
+            candidate.name,
+            "there are no calibration images for static int8",
+            "set quantize.calibration_images",
+        )
+    if calibration.dtype != np.uint8 or list(calibration.shape[1:]) != image:
+        raise QuantizationError(
+            candidate.name,
+            f"calibration images are {calibration.dtype} {list(calibration.shape[1:])}, but the "
+            f"model takes uint8 {image}",
+            "prepare the images at the size that the student was exported for",
+        )
+    return source
+
+
+def _input_shape(path: Path) -> list[int]:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        images = onnx.load(path).graph.input[0]
+    except FileNotFoundError:
+        raise ArtefactError(path, "is missing") from None
+    except (DecodeError, IndexError):
+        raise ArtefactError(path, "is truncated or not ONNX") from None
+    return [dimension.dim_value for dimension in images.type.tensor_type.shape.dim]

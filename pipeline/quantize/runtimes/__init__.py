@@ -1,0 +1,1 @@
+"""Inference runtimes that candidates are made for, one file each."""
