@@ -1,4 +1,4 @@
-"""Accuracy and latency of every candidate, on the validation images."""
+"""Stage ``evaluate``: accuracy, latency and resource usage on the validation images."""
 
 import logging
 import shutil
@@ -15,34 +15,33 @@ from stages.console import track
     writes="reports/evaluations/<device>.json, reports/candidates.csv",
 )
 def evaluate(context: Context) -> None:
-    """Measure every candidate and the teacher on every device, each in its own process."""
+    """Measure all candidates and the teacher on every device, in separate processes."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import read_json, write_json
+    from pipeline.measure.evaluate import EvaluationInputs, evaluate_devices
     from pipeline.measure.evaluation import write_table
-    from pipeline.measure.survey import survey
 
-    place, evaluations = context.place, []
-    hosts = read_json(place.reports / "hosts.json")
-    shutil.rmtree(place.evaluations, ignore_errors=True)
-    for evaluation in survey(
-        place.candidates,
-        place.onnx / "teacher.onnx",
-        open_prepared(place.prepared),
-        context.params.evaluate,
-        hosts,
-        runtime_folder=place.runtime,
-        kept=place.evaluating,
-        track=track,
+    paths, evaluations = context.paths, []
+    hosts = read_json(paths.reports / "hosts.json")
+    shutil.rmtree(paths.evaluations, ignore_errors=True)
+    inputs = EvaluationInputs(
+        candidates=paths.candidates,
+        teacher=paths.onnx / "teacher.onnx",
+        data=open_prepared(paths.prepared),
+        runtime=paths.runtime,
+    )
+    for evaluation in evaluate_devices(
+        inputs, context.params.evaluate, hosts, paths.partial_evaluations, track
     ):
-        told = {"host": hosts[evaluation.device], **asdict(evaluation)}
-        write_json(place.evaluations / f"{evaluation.device}.json", told)
-        _tell(context.log, evaluation)
+        record = {"host": hosts[evaluation.device], **asdict(evaluation)}
+        write_json(paths.evaluations / f"{evaluation.device}.json", record)
+        _log(context.log, evaluation)
         evaluations.append(evaluation)
-    write_table(place.reports / "candidates.csv", evaluations)
+    write_table(paths.reports / "candidates.csv", evaluations)
 
 
-def _tell(log: logging.Logger, evaluation: Evaluation) -> None:
-    for m in (*evaluation.candidates, *filter(None, [evaluation.teacher])):
+def _log(log: logging.Logger, evaluation: Evaluation) -> None:
+    for m in evaluation.measured:
         log.info(
             "%-18s accuracy %.1f %%, p50 %.3f ms (%.2f x fp32), %.2f MB",
             m.name,
@@ -55,15 +54,16 @@ def _tell(log: logging.Logger, evaluation: Evaluation) -> None:
         log.warning("%-18s %s", model.name, model.problem)
     for note in evaluation.notes:
         log.warning("%s", note)
+    reasons = {
+        "converged": "at most evaluate.max_half_width",
+        "max_rounds": "evaluate.max_rounds was reached",
+        "time_limit": "evaluate.max_minutes was reached",
+    }
     log.info(
-        "%d rounds; the ratios are certain to %.1f %%, %s",
+        "%d rounds, latency ratios with a 95 %% CI half-width of up to %.1f %%: %s",
         evaluation.rounds,
-        100 * evaluation.uncertainty,
-        {
-            "settled": "as wanted",
-            "rounds": "and more rounds are not allowed (evaluate.max_rounds)",
-            "time": "and the time is over (evaluate.minutes)",
-        }[evaluation.ended],
+        100 * evaluation.half_width,
+        reasons[evaluation.ended],
     )
     log.info(
         "wrote reports/evaluations/%s.json: %d candidates",

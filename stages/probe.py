@@ -1,4 +1,4 @@
-"""What the devices are, so that another machine's latency is never taken for theirs."""
+"""Stage ``probe``: hardware and software of the devices, which measurements depend on."""
 
 from dataclasses import asdict
 
@@ -7,9 +7,9 @@ from stages.command import Context, stage
 
 @stage(reads="this machine and the other devices", writes="reports/hosts.json")
 def probe(context: Context) -> None:
-    """Describe the machines that measure: stable facts only."""
+    """Describe the devices in evaluate.devices; evaluate runs again if one of them changes."""
     from pipeline.files import write_json
-    from pipeline.measure.devices import open_device
+    from pipeline.measure.devices.remote import open_device
 
     hosts = {}
     for listed in context.params.evaluate.devices:
@@ -17,7 +17,7 @@ def probe(context: Context) -> None:
             host = device.describe()
         hosts[listed.name] = asdict(host)
         context.log.info("%s: %s, %d cores", listed.name, host.cpu, host.logical_cores)
-    write_json(context.place.reports / "hosts.json", hosts)
+    write_json(context.paths.reports / "hosts.json", hosts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What would ship by measurements that were recorded."""
+"""Command ``replay``: selects a candidate from recorded measurements."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from stages.command import Context, stage
 
 @stage(
     reads="RECORDING, a reports/evaluations/<device>.json of any run",
-    writes="nothing; what would ship goes to the standard output",
+    writes="nothing; prints the verdicts",
     resumable=True,
-    takes=[click.Argument(["recording"], type=click.Path(path_type=Path))],
+    options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:
-    """Say what would ship by measurements that were recorded, and why the others would not.
+    """Print which candidate would ship according to recorded measurements, and why.
 
-    The rule is the section `bundle` of the parameters: try `--set bundle.max_model_mb=1`.
+    Uses the section `bundle` of the parameters; try `--set bundle.max_model_mb=1`.
     """
     from pipeline.measure.evaluation import read_evaluation
-    from pipeline.shipping.choice import choose
+    from pipeline.shipping.select import select_candidate
 
     evaluation = read_evaluation(recording)
-    selection = choose(evaluation, context.params.bundle)
+    selection = select_candidate(evaluation, context.params.bundle)
     click.echo(f"measured on {evaluation.device}, {evaluation.rounds} rounds:")
     for verdict in selection.verdicts:
         click.echo(f"{verdict.name:18} {verdict.status}: {verdict.reason}")

@@ -1,1 +1,1 @@
-"""What a model gets right, how long it takes, and on what machine."""
+"""Accuracy, latency and resource usage of models, on this machine and on other devices."""

@@ -1,51 +1,49 @@
-"""How long one inference takes, measured so that models can be compared.
+"""Latency of models, measured so that they can be compared.
 
-A machine drifts: it warms up, its neighbours come and go. So the models take turns of a few
-milliseconds, side by side, and are compared turn by turn. A process has luck of its own, with where
-its memory lies, so every round starts new ones, and the rounds tell how sure the comparison is.
+The speed of a machine drifts, so the models take turns of a few milliseconds, and their latencies
+are compared turn by turn. Latency also varies between processes of the same model, for example with
+the memory layout. So each round starts new processes, and confidence intervals are over rounds.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from finch_runtime.compare import turn_ratios
+from finch_runtime.protocol import ComparePlan, CompareResult, Conditions, ModelTiming
 
-from pipeline.errors import MeasurementError
-from pipeline.measure.devices.device import Device
-from pipeline.measure.footprint import Footprint, Moment, summarize_footprint
-from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_side_by_side
+from pipeline.measure.footprint import Footprint, summarize_footprint
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
 from pipeline.statistics import paired_ratio, relative_half_width
 
-_ANSWER = {"turns", "load_s", "first_s", "threads", "runtime", "runtime_version"}
+Ended = Literal["converged", "max_rounds", "time_limit"]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Wall time of inferences at batch 1, in milliseconds.
+    """Latency at batch 1.
 
     Attributes:
-        p50_ms: Median over the runs of all rounds.
-        p90_ms: 90th percentile over them.
-        p99_ms: 99th percentile over them.
-        max_ms: The longest of them.
-        round_p50s_ms: Median of every round, in the order of the rounds.
-        round_ratios: In the same order, the median over the turns of a round of the model's time
-            as a multiple of the reference's beside it.
-        load_ms: From the file to a model that can run; median over the rounds.
-        first_ms: First inference of a process; median over the rounds.
-        runs: Timed inferences in all.
+        p50_ms: Median over the runs of all rounds, in milliseconds.
+        p90_ms: 90th percentile.
+        p99_ms: 99th percentile.
+        max_ms: Maximum.
+        round_p50s_ms: Median of each round.
+        round_ratios: Latency ratio to the reference in each round, median over the turns.
+        load_ms: Time to load the model, median over the rounds.
+        first_ms: First inference of a process, median over the rounds.
+        runs: Number of timed inferences.
         threads: Threads of the inference runtime.
         runtime: Inference runtime.
         runtime_version: Its version.
-        settings: What the runtime was told or says of itself that bears on speed.
+        settings: Runtime settings that affect speed.
     """
 
     p50_ms: float
@@ -68,182 +66,139 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """When there were rounds enough.
+class LatencyPlan:
+    """How models are timed, and when there are enough rounds.
 
     Attributes:
-        rounds: Fewest rounds.
-        max_rounds: Most rounds.
-        minutes: No round begins that would end later than this.
-        settled: Rounds may end when no interval reaches further from its ratio than this share.
+        reference: Name of the model that the others are compared with.
+        threads: Threads of the inference runtime.
+        rounds: Minimum number of rounds.
+        max_rounds: Maximum number of rounds.
+        max_minutes: No round starts that would exceed this time.
+        max_half_width: Rounds end when the 95 % CI of every ratio has at most this half-width,
+            relative to the ratio.
+        optional: Models whose ratios do not need that precision.
+        turns: Turns, runs and warm-up of every model in a round.
     """
 
+    reference: str
+    threads: int
     rounds: int
     max_rounds: int
-    minutes: float
-    settled: float
+    max_minutes: float = math.inf
+    max_half_width: float = 1.0
+    optional: Sequence[str] = ()
+    turns: ComparePlan = field(default_factory=ComparePlan)
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What rounds of models side by side gave.
+    """Results of all rounds.
 
     Attributes:
-        count: How many there were.
-        ended: Because all ratios were ``settled``, or at the most ``rounds``, or for ``time``.
-        uncertainty: Half of the widest 95 % interval of the ratios that had to settle, as a share
-            of the ratio.
+        count: Number of rounds.
+        ended: Why there were no more.
+        half_width: Largest relative 95 % CI half-width of the required ratios.
         latencies: By model.
-        demands: What the models take beside time, by model.
-        moments: The machine at the begin and the end of every round.
+        footprints: By model.
+        conditions: State of the machine before and after each round.
     """
 
     count: int
-    ended: Literal["settled", "rounds", "time"]
-    uncertainty: float
+    ended: Ended
+    half_width: float
     latencies: dict[str, Latency]
-    demands: dict[str, Footprint]
-    moments: list[Moment]
+    footprints: dict[str, Footprint]
+    conditions: list[Conditions]
 
 
 def measure_latency(
     models: Mapping[str, MeasuredModel],
-    images_path: Path,
-    *,
-    reference: str,
-    stopping: Stopping,
-    turns: int,
-    runs: int,
-    warmup: int,
-    warmup_seconds: float,
-    threads: int,
-    runtime_folder: Path,
-    device: Device = THIS_MACHINE,
-    bystanders: Sequence[str] = (),
+    images: Path,
+    runtime: DeviceRuntime,
+    plan: LatencyPlan,
     track: Track = silent,
 ) -> Rounds:
-    """Times models side by side, in new processes every round, until their ratios are sure.
+    """Times models in alternation, in new processes each round, until the ratios are precise.
 
     Args:
         models: The models by name.
-        images_path: ``.npy`` file, uint8 [n, height, width, 3], RGB; the runs cycle over it.
-        reference: The model that the others are compared with.
-        stopping: When it ends.
-        turns: Turns of every model in a round.
-        runs: Timed inferences in a turn.
-        warmup: Fewest inferences of a process before its first turn.
-        warmup_seconds: Shortest time of these.
-        threads: Threads of the inference runtime.
-        runtime_folder: Folder that holds the package ``finch_runtime``.
-        device: Where.
-        bystanders: Models whose ratios need not be sure.
-        track: Shows progress.
+        images: ``.npy`` file, uint8 [n, height, width, 3], RGB; the runs cycle through it.
+        runtime: Device runtime.
+        plan: Number of rounds, turns and runs.
+        track: Progress display.
 
     Raises:
         MeasurementError: A model could not be run; the message names it.
         DeviceError: The device failed.
     """
     names = list(models)
-    arguments = ["--turns", str(turns), "--runs", str(runs), "--warmup", str(warmup)]
-    arguments += ["--warmup-seconds", str(warmup_seconds), "--json"]
-    rounds: list[list[dict[str, Any]]] = []
-    moments: list[Moment] = []
-    judged = [name for name in names if name not in (reference, *bystanders)]
-    ended: Literal["settled", "rounds", "time"] = "rounds"
-    uncertainty = math.inf
-    began = time.monotonic()
-    for seed in track(range(stopping.max_rounds), "timing", stopping.max_rounds):
-        text = run_side_by_side(
-            list(models.values()),
-            images_path,
-            [*arguments, "--seed", str(seed)],
-            threads=threads,
-            runtime_folder=runtime_folder,
-            device=device,
-        )
-        answers, conditions = _read_round(text, list(models.values()), turns, runs)
-        rounds.append(answers)
-        moments += conditions
-        if len(rounds) < stopping.rounds:
+    rounds: list[CompareResult] = []
+    ended: Ended | None = None
+    half_width = math.inf
+    started = time.monotonic()
+    for seed in track(range(plan.max_rounds), "timing", plan.max_rounds):
+        turns = replace(plan.turns, seed=seed)
+        rounds.append(runtime.compare(list(models.values()), images, plan.threads, turns))
+        if len(rounds) < plan.rounds:
             continue
-        ratios = [paired_ratio(_ratios(rounds, names, name, reference)) for name in judged]
-        uncertainty = max((relative_half_width(ratio) for ratio in ratios), default=0.0)
-        if uncertainty <= stopping.settled:
-            ended = "settled"
+        half_width = _largest_half_width(rounds, names, plan)
+        next_end = (time.monotonic() - started) / 60 * (len(rounds) + 1) / len(rounds)
+        if half_width <= plan.max_half_width:
+            ended = "converged"
+        elif next_end > plan.max_minutes:
+            ended = "time_limit"
+        if ended:
             break
-        taken = (time.monotonic() - began) / 60
-        if taken * (len(rounds) + 1) / len(rounds) > stopping.minutes:
-            ended = "time"
-            break
-    by_model = {name: [answers[i] for answers in rounds] for i, name in enumerate(names)}
+    by_model = {name: [each.models[i] for each in rounds] for i, name in enumerate(names)}
+    reference = by_model[plan.reference]
     return Rounds(
         count=len(rounds),
-        ended=ended,
-        uncertainty=uncertainty,
-        latencies={
-            name: _summarise(by_model[name], _ratios(rounds, names, name, reference))
-            for name in names
-        },
-        demands={name: summarize_footprint(by_model[name]) for name in names},
-        moments=moments,
+        ended=ended or "max_rounds",
+        half_width=half_width,
+        latencies={name: _summarize(timings, reference) for name, timings in by_model.items()},
+        footprints={name: summarize_footprint(timings) for name, timings in by_model.items()},
+        conditions=[state for each in rounds for state in each.conditions],
     )
 
 
-def _ratios(
-    rounds: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str], name: str, reference: str
-) -> list[float]:
-    place, other = names.index(name), names.index(reference)
-
-    def ratios() -> Iterator[float]:
-        for answers in rounds:
-            own, its = (np.median(answers[i]["turns"], axis=1) for i in (place, other))
-            yield float(np.median(own / its))
-
-    return list(ratios())
-
-
-def _read_round(
-    text: str, models: Sequence[MeasuredModel], turns: int, runs: int
-) -> tuple[list[dict[str, Any]], list[Moment]]:
-    try:
-        answer = json.loads(text)
-        answers = list(answer["models"])
-        moments = [Moment(**moment) for moment in answer["conditions"]]
-    except (ValueError, TypeError, KeyError):
-        answers, moments = [], []
-    for model, found in zip(models, answers, strict=False):
-        if not isinstance(found, dict) or not found.keys() >= _ANSWER:
-            raise MeasurementError(
-                model.path, f"the device runtime's answer lacks {sorted(_ANSWER)}"
+def _largest_half_width(
+    rounds: Sequence[CompareResult], names: Sequence[str], plan: LatencyPlan
+) -> float:
+    reference = [each.models[names.index(plan.reference)] for each in rounds]
+    return max(
+        (
+            relative_half_width(
+                paired_ratio(_round_ratios([each.models[i] for each in rounds], reference))
             )
-        seconds = found["turns"]
-        if [len(turn) for turn in seconds] != [runs] * turns or np.min(seconds) <= 0:
-            raise MeasurementError(
-                model.path, f"the device runtime did not time {turns} turns of {runs} runs"
-            )
-    if len(answers) != len(models):
-        raise MeasurementError(
-            "the device runtime", f"answered for {len(answers)} of {len(models)} models"
-        )
-    return answers, moments
+            for i, name in enumerate(names)
+            if name not in (plan.reference, *plan.optional)
+        ),
+        default=0.0,
+    )
 
 
-def _summarise(answers: Sequence[Mapping[str, Any]], ratios: list[float]) -> Latency:
-    seconds = np.array([answer["turns"] for answer in answers])
+def _round_ratios(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> list[float]:
+    pairs = zip(timings, reference, strict=True)
+    return [float(np.median(turn_ratios(own, other))) for own, other in pairs]
+
+
+def _summarize(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> Latency:
+    seconds = np.array([timing.turns for timing in timings])
     p50, p90, p99 = 1e3 * np.percentile(seconds, [50, 90, 99])
-    last = answers[-1]
+    last = timings[-1]
     return Latency(
         p50_ms=float(p50),
         p90_ms=float(p90),
         p99_ms=float(p99),
         max_ms=float(1e3 * seconds.max()),
         round_p50s_ms=(1e3 * np.median(seconds, axis=(1, 2))).tolist(),
-        round_ratios=ratios,
-        load_ms=float(1e3 * np.median([answer["load_s"] for answer in answers])),
-        first_ms=float(1e3 * np.median([answer["first_s"] for answer in answers])),
+        round_ratios=_round_ratios(timings, reference),
+        load_ms=float(1e3 * np.median([timing.load_s for timing in timings])),
+        first_ms=float(1e3 * np.median([timing.first_s for timing in timings])),
         runs=seconds.size,
-        threads=int(last["threads"]),
-        runtime=str(last["runtime"]),
-        runtime_version=str(last["runtime_version"]),
-        settings=dict(last.get("settings", {})),
+        threads=last.threads,
+        runtime=last.runtime,
+        runtime_version=last.runtime_version,
+        settings=last.settings,
     )

@@ -1,158 +1,171 @@
-"""Runs a model in a process of its own, through the runtime that also runs it on a device."""
+"""Runs models with the device runtime ``finch_runtime``, each request in a new process."""
 
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
+
+import numpy as np
+from finch_runtime.errors import RuntimeProblem
+from finch_runtime.protocol import (
+    BenchmarkPlan,
+    BenchmarkRequest,
+    BenchmarkResult,
+    ComparePlan,
+    CompareRequest,
+    CompareResult,
+    ModelSource,
+    PredictRequest,
+    PredictResult,
+    Request,
+    from_json,
+)
+from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.devices.device import Device, Ended, Files
+from pipeline.measure.devices.device import Completed, Device, Files
 from pipeline.measure.devices.local import ThisMachine
 
 THIS_MACHINE = ThisMachine()
 
+Result = TypeVar("Result", PredictResult, BenchmarkResult, CompareResult)
+
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A model file and what runs it.
+    """A model to run.
 
     Attributes:
-        path: ``model.onnx``, or ``model.xml`` with ``model.bin`` beside it.
-        runtime: Inference runtime.
+        path: ``model.onnx``, ``model.xml`` with ``model.bin`` beside it, or the folder of an
+            unpacked bundle.
+        runtime: Inference runtime; None for a bundle, whose manifest names it.
     """
 
     path: Path
-    runtime: Literal["onnxruntime", "openvino"]
+    runtime: str | None
 
-    def place(self, device: Device) -> str:
-        """Sees to it that it is there, and says where."""
+    def copy_to(self, device: Device) -> ModelSource:
+        """Ensures that the model is on the device."""
         path = self.path.resolve()
+        if self.runtime is None:
+            return ModelSource(device.place(_files_below(path, ".")))
         names = [path.name, *([f"{path.stem}.bin"] if path.suffix == ".xml" else [])]
-        return f"{device.place(Files(path.parent, tuple(names)))}/{path.name}"
-
-    def arguments(self, place: str) -> list[str]:
-        """How the device runtime is told of it."""
-        return ["--model", place, "--runtime", self.runtime]
+        return ModelSource(
+            f"{device.place(Files(path.parent, tuple(names)))}/{path.name}", self.runtime
+        )
 
 
 @dataclass(frozen=True)
-class UnpackedBundle:
-    """A bundle's folder: the manifest in it names model and runtime."""
+class DeviceRuntime:
+    """The device runtime on a device.
 
-    path: Path
+    In all methods, ``images`` is a ``.npy`` file, uint8 [n, height, width, 3], RGB, and ``threads``
+    the number of threads of the inference runtime. They raise MeasurementError, whose subject is
+    the model's path, if a model cannot be run, and DeviceError if the device fails.
 
-    def place(self, device: Device) -> str:
-        """Sees to it that it is there, and says where."""
-        return device.place(_all_below(self.path.resolve(), "."))
-
-    def arguments(self, place: str) -> list[str]:
-        """How the device runtime is told of it."""
-        return ["--bundle", place]
-
-
-def run_model(
-    command: Literal["predict", "bench"],
-    model: MeasuredModel | UnpackedBundle,
-    images_path: Path,
-    arguments: Sequence[str],
-    *,
-    threads: int,
-    runtime_folder: Path,
-    device: Device = THIS_MACHINE,
-    out: Path | None = None,
-) -> str:
-    """Runs ``python -m finch_runtime`` on a model and waits for it.
-
-    Args:
-        command: What the runtime is to do.
-        model: What it runs.
-        images_path: ``.npy`` file, uint8 [n, height, width, 3].
-        arguments: Further arguments of the command.
-        threads: Threads of the inference runtime.
-        runtime_folder: Folder that holds the package ``finch_runtime``.
-        device: Where; what is needed there is copied.
-        out: Where the file comes to that the command writes, if it writes one.
-
-    Returns:
-        What the process wrote to its standard output.
-
-    Raises:
-        MeasurementError: The process failed; the message names the model and says why. Or the
-            folder holds no runtime.
-        DeviceError: The device failed.
+    Attributes:
+        folder: Local folder that contains the package ``finch_runtime``.
+        device: Device to run on. Models, images and the package are copied to it.
     """
-    place = model.place(device)
-    line = [command, *model.arguments(place)]
-    ended = _run(line, images_path, arguments, threads, runtime_folder, device, out)
-    if ended.code:
-        said = _last_words(ended).removeprefix(f"{place}: ")
-        raise MeasurementError(model.path, f"could not be run: {said}")
-    return ended.stdout
+
+    folder: Path
+    device: Device = THIS_MACHINE
+
+    def predict(self, model: MeasuredModel, images: Path, threads: int) -> NDArray[np.float32]:
+        """Computes the logits of all images, float32 [n, classes]; all are finite."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "logits.npy")
+            request = PredictRequest(
+                model.copy_to(self.device), self._copy_images(images), threads, str(out)
+            )
+            self._run(request, [model], PredictResult)
+            try:
+                logits: NDArray[np.float32] = np.load(out, allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise MeasurementError(model.path, f"its logits are unreadable ({error})") from None
+        broken = int(np.sum(~np.isfinite(logits).all(axis=-1)))
+        if broken:
+            raise MeasurementError(
+                model.path, f"its logits are not finite for {broken} of {len(logits)} images"
+            )
+        return logits
+
+    def benchmark(
+        self, model: MeasuredModel, images: Path, threads: int, plan: BenchmarkPlan
+    ) -> BenchmarkResult:
+        """Measures one model."""
+        request = BenchmarkRequest(
+            model.copy_to(self.device), self._copy_images(images), threads, plan
+        )
+        return self._run(request, [model], BenchmarkResult)
+
+    def compare(
+        self, models: Sequence[MeasuredModel], images: Path, threads: int, plan: ComparePlan
+    ) -> CompareResult:
+        """Times several models in alternation."""
+        sources = [model.copy_to(self.device) for model in models]
+        request = CompareRequest(sources, self._copy_images(images), threads, plan)
+        result = self._run(request, models, CompareResult)
+        for model, timing in zip(models, result.models, strict=False):
+            sizes = [len(turn) for turn in timing.turns]
+            if sizes != [plan.runs] * plan.turns or np.min(timing.turns) <= 0:
+                raise MeasurementError(
+                    model.path, f"the device runtime returned turns of {sizes} runs"
+                )
+        if len(result.models) != len(models):
+            raise MeasurementError(
+                "device runtime", f"returned {len(result.models)} of {len(models)} timings"
+            )
+        return result
+
+    def files(self) -> Files:
+        """The files of the package.
+
+        Raises:
+            MeasurementError: The folder does not contain the package.
+        """
+        if not (self.folder / "finch_runtime" / "__main__.py").is_file():
+            # Otherwise Python would import an installed package of the same name.
+            raise MeasurementError(self.folder, "does not contain the package finch_runtime")
+        return _files_below(self.folder, "finch_runtime")
+
+    def _copy_images(self, images: Path) -> str:
+        images = images.resolve()
+        return f"{self.device.place(Files(images.parent, (images.name,)))}/{images.name}"
+
+    def _run(self, request: Request, models: Sequence[MeasuredModel], kind: type[Result]) -> Result:
+        completed = self.device.run(request, self.device.place(self.files()))
+        if completed.code:
+            sources = request.models if isinstance(request, CompareRequest) else [request.model]
+            raise _failure(completed, models, [source.path for source in sources])
+        try:
+            return from_json(completed.stdout, kind)
+        except RuntimeProblem as problem:
+            subject = models[0].path if len(models) == 1 else "device runtime"
+            raise MeasurementError(subject, f"returned no valid result: {problem}") from None
 
 
-def run_side_by_side(
-    models: Sequence[MeasuredModel],
-    images_path: Path,
-    arguments: Sequence[str],
-    *,
-    threads: int,
-    runtime_folder: Path,
-    device: Device = THIS_MACHINE,
-) -> str:
-    """Runs ``python -m finch_runtime compare`` on several models, and is else as ``run_model``.
-
-    Raises:
-        MeasurementError: It failed; the message names the model that it was about.
-        DeviceError: The device failed.
-    """
-    places = [model.place(device) for model in models]
-    told = [f"{model.runtime}={place}" for model, place in zip(models, places, strict=True)]
-    ended = _run(["compare", *told], images_path, arguments, threads, runtime_folder, device, None)
-    if ended.code:
-        said = _last_words(ended)
-        for model, place in zip(models, places, strict=True):
-            if said.startswith(f"{place}: "):
-                said = said.removeprefix(f"{place}: ")
-                raise MeasurementError(model.path, f"could not be run: {said}")
-        raise MeasurementError("models side by side", f"could not be run: {said}")
-    return ended.stdout
-
-
-def _run(
-    line: Sequence[str],
-    images_path: Path,
-    arguments: Sequence[str],
-    threads: int,
-    runtime_folder: Path,
-    device: Device,
-    out: Path | None,
-) -> Ended:
-    if not (runtime_folder / "finch_runtime" / "__main__.py").is_file():
-        # Without this look, Python would quietly take the package from elsewhere.
-        raise MeasurementError(runtime_folder, "holds no device runtime, package finch_runtime")
-    package = device.place(runtime_files(runtime_folder))
-    images = images_path.resolve()
-    placed = f"{device.place(Files(images.parent, (images.name,)))}/{images.name}"
-    words = [*line, "--threads", str(threads), "--images", placed, *arguments]
-    return device.run(words, package=package, threads=threads, out=out)
-
-
-def runtime_files(runtime_folder: Path) -> Files:
-    """The package ``finch_runtime`` in the folder that holds it."""
-    return _all_below(runtime_folder, "finch_runtime")
-
-
-def _all_below(folder: Path, start: str) -> Files:
+def _files_below(folder: Path, start: str) -> Files:
     paths = (p for p in (folder / start).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return Files(folder, tuple(sorted(path.relative_to(folder).as_posix() for path in paths)))
 
 
-def _last_words(ended: Ended) -> str:
-    if ended.code < 0:
-        return f"its process was ended by {signal.Signals(-ended.code).name}"
-    lines = ended.stderr.strip().splitlines()
-    last = lines[-1] if lines else f"its process ended with code {ended.code}, without a word"
-    return last.removeprefix("finch_runtime: ")
+def _failure(
+    completed: Completed, models: Sequence[MeasuredModel], paths: Sequence[str]
+) -> MeasurementError:
+    """The error of a process that failed, about the model that its last line on stderr names."""
+    if completed.code < 0:
+        message = f"its process was ended by {signal.Signals(-completed.code).name}"
+    else:
+        lines = completed.stderr.strip().splitlines()
+        message = lines[-1] if lines else f"its process exited with code {completed.code}"
+    message = message.removeprefix("finch_runtime: ")
+    for model, path in zip(models, paths, strict=True):
+        if message.startswith(f"{path}: ") or len(models) == 1:
+            reason = message.removeprefix(f"{path}: ")
+            return MeasurementError(model.path, f"could not be run: {reason}")
+    return MeasurementError("comparison of models", f"could not be run: {message}")

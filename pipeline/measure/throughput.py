@@ -1,40 +1,27 @@
-"""What a model does beyond single inferences: images a second, more threads, minutes on end."""
+"""Throughput, latency with several numbers of threads, and sustained runs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from finch_runtime.protocol import BenchmarkPlan, Rate, Sustained, best_rate
 
-from pipeline.errors import MeasurementError
-from pipeline.measure.devices.device import Device
-from pipeline.measure.footprint import Moment
-from pipeline.measure.runtime import THIS_MACHINE, MeasuredModel, run_model
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 
 _RUNS = 50
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Images a second at one size of the batch."""
-
-    batch: int
-    images_per_s: float
-
-
-@dataclass(frozen=True)
 class Threaded:
-    """A model with some number of threads, in a process of its own.
+    """A model with a certain number of threads, in its own process.
 
     Attributes:
         threads: Threads of the inference runtime.
-        p50_ms: Median latency at batch 1; compare it within the sweep alone.
-        rates: Throughput by batch; empty when it was not asked for.
+        p50_ms: Median latency at batch 1; comparable within the sweep only.
+        rates: Throughput per batch size; empty if not requested.
     """
 
     threads: int
@@ -43,43 +30,17 @@ class Threaded:
 
     @property
     def best(self) -> Rate | None:
-        """The most images a second."""
-        return max(self.rates, key=lambda rate: rate.images_per_s, default=None)
-
-
-@dataclass(frozen=True)
-class SustainedMoment:
-    """A part of a sustained run: its end, its median latency, and the machine then."""
-
-    at_s: float
-    p50_ms: float
-    conditions: Moment
-
-
-@dataclass(frozen=True)
-class Sustained:
-    """Inference without a pause.
-
-    Attributes:
-        runs: Inferences.
-        slowdown: Share by which the last tenth of the time was slower than the first.
-        energy_mj: Millijoules of an inference; None when it was not measured.
-        moments: The run's parts, in order.
-    """
-
-    runs: int
-    slowdown: float
-    energy_mj: float | None
-    moments: list[SustainedMoment]
+        """The highest throughput."""
+        return best_rate(self.rates)
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What one model does beyond single inferences.
+    """Throughput of one model.
 
     Attributes:
-        sweep: By number of threads: the one that latency was measured with, then the others.
-        sustained: With the first of them; None when it was not asked for.
+        sweep: One entry per number of threads; the first is that of the latency measurement.
+        sustained: Sustained run with the first number of threads; None if not requested.
     """
 
     sweep: list[Threaded]
@@ -87,30 +48,29 @@ class Throughput:
 
     @property
     def best(self) -> Rate | None:
-        """The most images a second with the threads that latency was measured with."""
+        """The highest throughput with the number of threads of the latency measurement."""
         return self.sweep[0].best
 
 
 def measure_throughput(
     model: MeasuredModel,
-    images_path: Path,
+    images: Path,
+    runtime: DeviceRuntime,
     *,
     threads: Sequence[int],
     batches: Sequence[int],
-    sustained_seconds: float,
-    runtime_folder: Path,
-    device: Device = THIS_MACHINE,
+    sustained_s: float,
 ) -> Throughput:
-    """Measures a model, in a process of its own for every number of threads.
+    """Measures a model, in a new process for every number of threads.
 
     Args:
-        model: What to run.
-        images_path: ``.npy`` file, uint8 [n, height, width, 3], RGB.
-        threads: Numbers of threads of the inference runtime; the first is the one of latency.
-        batches: Batches to try, where the model takes them; none: no throughput.
-        sustained_seconds: How long to run on with the first number of threads; 0: not at all.
-        runtime_folder: Folder that holds the package ``finch_runtime``.
-        device: Where.
+        model: The model.
+        images: ``.npy`` file, uint8 [n, height, width, 3], RGB.
+        runtime: Device runtime.
+        threads: Numbers of threads of the inference runtime.
+        batches: Batch sizes; empty for no throughput.
+        sustained_s: Duration of a sustained run with the first number of threads, in seconds; 0 for
+            none.
 
     Raises:
         MeasurementError: The model could not be run.
@@ -118,40 +78,12 @@ def measure_throughput(
     """
     sweep: list[Threaded] = []
     sustained: Sustained | None = None
-    for number in threads:
-        arguments = ["--runs", str(_RUNS), "--json"]
-        if batches:
-            arguments += ["--batches", *map(str, batches)]
-        else:
-            arguments += ["--throughput-seconds", "0"]
-        if sustained_seconds and not sweep:
-            arguments += ["--sustained", str(sustained_seconds)]
-        text = run_model(
-            "bench",
-            model,
-            images_path,
-            arguments,
-            threads=number,
-            runtime_folder=runtime_folder,
-            device=device,
+    for index, number in enumerate(threads):
+        plan = BenchmarkPlan(
+            runs=_RUNS, batches=list(batches), sustained_s=0.0 if index else sustained_s
         )
-        try:
-            answer = json.loads(text)
-            p50_ms = 1e3 * float(np.median(answer["seconds"]))
-            rates = TypeAdapter(list[Rate]).validate_python(answer["rates"])
-            sweep.append(Threaded(number, p50_ms, rates))
-            if answer["sustained"]:
-                sustained = _read_sustained(answer["sustained"])
-        except (ValueError, TypeError, KeyError, ValidationError):
-            raise MeasurementError(model.path, "the device runtime's answer is not whole") from None
+        result = runtime.benchmark(model, images, number, plan)
+        p50_ms = 1e3 * float(np.median(result.timing.turns))
+        sweep.append(Threaded(number, p50_ms, result.rates))
+        sustained = result.sustained or sustained
     return Throughput(sweep, sustained)
-
-
-def _read_sustained(answer: dict[str, Any]) -> Sustained:
-    joules = answer["energy"]["joules"]
-    return Sustained(
-        runs=answer["runs"],
-        slowdown=answer["slowdown"],
-        energy_mj=None if joules is None else 1e3 * joules / answer["runs"],
-        moments=TypeAdapter(list[SustainedMoment]).validate_python(answer["moments"]),
-    )

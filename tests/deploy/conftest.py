@@ -1,4 +1,4 @@
-"""A tiny classifier in every form that the runtime reads, its closed form, and a bundle of it."""
+"""A tiny classifier in every format that the runtime reads, its closed form, and its bundle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class TinyModel:
-    """logits = pixels @ weights + bias, over every pixel, so that any mix-up of axes shows."""
+    """logits = pixels @ weights + bias, over all pixels, so that swapped axes change the result."""
 
     weights: Array
     bias: Array
@@ -94,8 +94,8 @@ def images() -> Array:
 
 
 @pytest.fixture
-def photographs(tmp_path: Path, images: Array) -> list[Path]:
-    """Three PNG files that hold the first three images, pixel for pixel."""
+def photos(tmp_path: Path, images: Array) -> list[Path]:
+    """The first three images as PNG files."""
     paths = [tmp_path / f"photo{index}.png" for index in range(3)]
     for path, image in zip(paths, images, strict=False):
         Image.fromarray(image).save(path)
@@ -104,7 +104,7 @@ def photographs(tmp_path: Path, images: Array) -> list[Path]:
 
 @pytest.fixture
 def make_bundle(tiny: TinyModel, tmp_path: Path) -> Callable[..., Path]:
-    """Lays out an unpacked bundle, device runtime and all."""
+    """Writes an unpacked bundle with the device runtime."""
 
     def make(runtime: str = "onnxruntime", batch: str = "fixed") -> Path:
         folder = tmp_path / f"bundle-{runtime}"

@@ -1,4 +1,4 @@
-"""A made-up tree of Linux's sysfs."""
+"""A fake sysfs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_sys(root: Path, files: dict[str, object]) -> Path:
-    """Writes each value, with the line break that the kernel ends it with, under its path."""
+    """Writes each value to its path, with a line break, as the kernel does."""
     for name, value in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The ``.npy`` files between the pipeline and the device runtime."""
+"""Images and logits in ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from finch_runtime.errors import RuntimeProblem
 Array = np.ndarray[Any, Any]
 
 
-def test_images_come_back_without_being_read_into_memory(tmp_path: Path, images: Array) -> None:
+def test_images_are_memory_mapped(tmp_path: Path, images: Array) -> None:
     np.save(tmp_path / "images.npy", images)
     read = read_images(tmp_path / "images.npy")
     assert isinstance(read, np.memmap) and np.array_equal(read, images)
@@ -29,7 +29,7 @@ def test_images_come_back_without_being_read_into_memory(tmp_path: Path, images:
         pytest.param(np.array([{"a": 1}], dtype=object), id="pickled"),
     ],
 )
-def test_other_arrays_are_refused(tmp_path: Path, wrong: Array) -> None:
+def test_other_arrays_are_rejected(tmp_path: Path, wrong: Array) -> None:
     path = tmp_path / "images.npy"
     np.save(path, wrong, allow_pickle=True)
     with pytest.raises(RuntimeProblem) as caught:
@@ -38,15 +38,17 @@ def test_other_arrays_are_refused(tmp_path: Path, wrong: Array) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, 500])
-def test_a_cut_file_is_refused(tmp_path: Path, images: Array, length: int) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path, images: Array, length: int) -> None:
     path = tmp_path / "images.npy"
     np.save(path, images)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(RuntimeProblem, match="not a whole"):
+    with pytest.raises(RuntimeProblem, match="not a complete"):
         read_images(path)
 
 
-def test_an_archive_of_arrays_and_a_missing_file_are_refused(tmp_path: Path, images: Array) -> None:
+def test_an_archive_of_arrays_and_a_missing_file_are_rejected(
+    tmp_path: Path, images: Array
+) -> None:
     np.savez(tmp_path / "images.npz", images)
     with pytest.raises(RuntimeProblem, match="several arrays"):
         read_images(tmp_path / "images.npz")
@@ -54,7 +56,7 @@ def test_an_archive_of_arrays_and_a_missing_file_are_refused(tmp_path: Path, ima
         read_images(tmp_path / "missing.npy")
 
 
-def test_logits_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_logits_are_written_atomically(tmp_path: Path) -> None:
     logits = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     write_logits(tmp_path / "logits.npy", logits)
     assert np.array_equal(np.load(tmp_path / "logits.npy"), logits)

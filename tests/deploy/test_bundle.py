@@ -1,4 +1,4 @@
-"""A bundle is believed only after its manifest and every file have been checked."""
+"""Validation of manifests and verification of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Make = Callable[..., Path]
 
 
 def change(folder: Path, key: str, value: Any) -> None:
-    """Set one value of the manifest; ``None`` takes it away."""
+    """Sets one value of the manifest; None removes it."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     *parents, last = key.split(".")
@@ -38,7 +38,7 @@ def add_file(folder: Path, name: str, digest: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_whole_bundle_is_read(make_bundle: Make, runtime: str) -> None:
+def test_a_bundle_is_read(make_bundle: Make, runtime: str) -> None:
     folder = make_bundle(runtime)
     bundle = open_bundle(folder)
     assert bundle.model.parent == folder and bundle.model.is_file()
@@ -53,7 +53,7 @@ def test_a_changed_or_missing_file_is_named(make_bundle: Make, name: str) -> Non
     content = bytearray(file.read_bytes())
     content[0] ^= 1
     file.write_bytes(content)
-    with pytest.raises(RuntimeProblem, match="not the file that was bundled") as caught:
+    with pytest.raises(RuntimeProblem, match="differs from the bundled file") as caught:
         open_bundle(folder)
     assert caught.value.thing == file
     file.unlink()
@@ -66,7 +66,7 @@ def test_a_changed_or_missing_file_is_named(make_bundle: Make, name: str) -> Non
     "name",
     ["../secret", "finch_runtime/../../secret", "..\\secret", "C:\\secret", "C:secret", "", "a\0b"],
 )
-def test_a_path_out_of_the_bundle_is_refused_even_with_the_right_hash(
+def test_a_path_out_of_the_bundle_is_rejected_even_with_the_right_hash(
     make_bundle: Make, name: str
 ) -> None:
     folder = make_bundle()
@@ -76,7 +76,7 @@ def test_a_path_out_of_the_bundle_is_refused_even_with_the_right_hash(
         open_bundle(folder)
 
 
-def test_an_absolute_path_and_a_link_out_of_the_bundle_are_refused(make_bundle: Make) -> None:
+def test_an_absolute_path_and_a_link_out_of_the_bundle_are_rejected(make_bundle: Make) -> None:
     folder = make_bundle()
     secret = folder.parent / "secret"
     secret.write_bytes(b"secret")
@@ -90,7 +90,7 @@ def test_an_absolute_path_and_a_link_out_of_the_bundle_are_refused(make_bundle: 
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin"])
-def test_a_model_without_a_hash_is_refused(make_bundle: Make, name: str) -> None:
+def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> None:
     folder = make_bundle("openvino")
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["files"][name]
@@ -100,14 +100,14 @@ def test_a_model_without_a_hash_is_refused(make_bundle: Make, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "match"),
     [
-        ("format", 2, "this runtime reads format 1"),
-        ("format", True, "not a int"),
+        ("format", 2, "reads format 1"),
+        ("format", True, "format"),
         ("name", None, "no `name`"),
         ("labels", [], "labels"),
         ("labels", ["a", 3], "labels"),
-        ("model.runtime", "tflite", "onnxruntime or openvino"),
+        ("model.runtime", "tflite", "tflite.*onnxruntime or openvino"),
         ("input.fit", "squash", "crop or stretch"),
         ("input.layout", "NCHW", "NHWC"),
         ("input.dtype", "float32", "uint8"),
@@ -120,23 +120,23 @@ def test_a_model_without_a_hash_is_refused(make_bundle: Make, name: str) -> None
     ],
 )
 def test_a_manifest_with_an_impossible_value_names_it(
-    make_bundle: Make, key: str, value: Any, says: str
+    make_bundle: Make, key: str, value: Any, match: str
 ) -> None:
     folder = make_bundle()
     change(folder, key, value)
-    with pytest.raises(RuntimeProblem, match=says) as caught:
+    with pytest.raises(RuntimeProblem, match=match) as caught:
         open_bundle(folder)
     assert caught.value.thing == folder / "manifest.json"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_a_damaged_manifest_is_refused(make_bundle: Make, content: bytes) -> None:
+def test_a_damaged_manifest_is_rejected(make_bundle: Make, content: bytes) -> None:
     folder = make_bundle()
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(RuntimeProblem, match=r"manifest\.json"):
         open_bundle(folder)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(RuntimeProblem, match="unpacked bundle"):
         open_bundle(tmp_path)

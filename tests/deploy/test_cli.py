@@ -1,4 +1,4 @@
-"""Real processes, started in an unpacked bundle, on a device that has no pipeline."""
+"""The commands in real processes, in an unpacked bundle, without the pipeline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from finch_runtime.cli import main
+from finch_runtime.protocol import (
+    BenchmarkPlan,
+    BenchmarkRequest,
+    BenchmarkResult,
+    ComparePlan,
+    CompareRequest,
+    CompareResult,
+    ModelSource,
+    PredictRequest,
+    PredictResult,
+    from_json,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from conftest import TinyModel
@@ -29,13 +42,14 @@ RUNTIMES = pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Starts Python where it finds its own library, NumPy, Pillow and one runtime; no more."""
+    """Starts Python with its standard library, NumPy, Pillow and one inference runtime only."""
 
     def start(
         *arguments: object,
         folder: Path,
         runtime: str = "onnxruntime",
         module: str = "finch_runtime",
+        stdin: str = "",
     ) -> subprocess.CompletedProcess[str]:
         device = tmp_path / f"device-{runtime}"
         if not device.exists():
@@ -48,6 +62,7 @@ def run(tmp_path: Path) -> Run:
             [sys.executable, "-S", "-m", module, *map(str, arguments)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(device), "PYTHONIOENCODING": "utf-8"},
+            input=stdin,
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -57,9 +72,7 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize("module", ["torch", "pipeline.errors", "stages", "onnx", "openvino"])
-def test_the_device_has_nothing_but_what_the_runtime_needs(
-    run: Run, tmp_path: Path, module: str
-) -> None:
+def test_the_device_has_only_what_the_runtime_needs(run: Run, tmp_path: Path, module: str) -> None:
     assert "No module named" in run(folder=tmp_path, module=module).stderr
 
 
@@ -69,30 +82,28 @@ def test_classify_gives_the_closed_form_probabilities(
     make_bundle: Make,
     tiny: TinyModel,
     images: Array,
-    photographs: list[Path],
+    photos: list[Path],
     runtime: str,
 ) -> None:
     done = run(
-        "classify", *photographs, "--top", 5, "--json", folder=make_bundle(runtime), runtime=runtime
+        "classify", *photos, "--top", 5, "--json", folder=make_bundle(runtime), runtime=runtime
     )
     assert (done.returncode, done.stderr) == (0, "")
-    answers = json.loads(done.stdout)
-    assert [answer["image"] for answer in answers] == [str(path) for path in photographs]
-    for answer, expected in zip(answers, tiny.probabilities(images[:3]), strict=True):
-        found = {guess["label"]: guess["probability"] for guess in answer["top"]}
+    results = json.loads(done.stdout)
+    assert [result["image"] for result in results] == [str(path) for path in photos]
+    for result, expected in zip(results, tiny.probabilities(images[:3]), strict=True):
+        found = {each["label"]: each["probability"] for each in result["top"]}
         assert [found[label] for label in LABELS] == pytest.approx(expected, abs=1e-5)
         assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
 def test_classify_prints_an_aligned_table_and_names_every_bad_file(
-    run: Run, make_bundle: Make, tiny: TinyModel, images: Array, photographs: list[Path]
+    run: Run, make_bundle: Make, tiny: TinyModel, images: Array, photos: list[Path]
 ) -> None:
-    page = photographs[0].with_name("page.jpg")
+    page = photos[0].with_name("page.jpg")
     page.write_text("<html>")
-    missing = photographs[0].with_name("missing.jpg")
-    done = run(
-        "classify", photographs[0], page, missing, photographs[1], "--top", 2, folder=make_bundle()
-    )
+    missing = photos[0].with_name("missing.jpg")
+    done = run("classify", photos[0], page, missing, photos[1], "--top", 2, folder=make_bundle())
     assert done.returncode == 2
     problems = done.stderr.splitlines()
     assert len(problems) == 2
@@ -103,9 +114,9 @@ def test_classify_prints_an_aligned_table_and_names_every_bad_file(
     assert len({len(line) for line in lines}) == 1
     first, second = tiny.probabilities(images[:2])
     expected = [
-        (str(photographs[0]), first, 1),
+        (str(photos[0]), first, 1),
         ("", first, 2),
-        (str(photographs[1]), second, 1),
+        (str(photos[1]), second, 1),
         ("", second, 2),
     ]
     for line, (name, probabilities, rank) in zip(lines, expected, strict=True):
@@ -115,24 +126,68 @@ def test_classify_prints_an_aligned_table_and_names_every_bad_file(
 
 
 @RUNTIMES
-def test_predict_writes_the_closed_form_logits(
+def test_measure_writes_the_closed_form_logits(
     run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make, runtime: str
 ) -> None:
     np.save(tmp_path / "images.npy", images)
     folder = make_bundle(runtime)
-    ends = ("--images", tmp_path / "images.npy", "--out", tmp_path / "logits.npy")
-    model = ("--model", tiny.path(runtime, "dynamic"), "--runtime", runtime, "--threads", 1)
-    for begins in ((), model):
-        done = run("predict", *begins, *ends, folder=folder, runtime=runtime)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    model = tiny.path(runtime, "dynamic")
+    for source in (ModelSource(str(folder)), ModelSource(str(model), runtime)):
+        request = PredictRequest(
+            source, str(tmp_path / "images.npy"), 1, str(tmp_path / "logits.npy")
+        )
+        (tmp_path / "request.json").write_text(to_json(request))
+        done = run("measure", tmp_path / "request.json", folder=folder, runtime=runtime)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert from_json(done.stdout, PredictResult) == PredictResult(7, 5)
         logits = np.load(tmp_path / "logits.npy")
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, tiny.logits(images), rtol=1e-4, atol=1e-5)
         (tmp_path / "logits.npy").unlink()
 
 
+def check(result: BenchmarkResult, runtime: str) -> None:
+    timing = result.timing
+    assert [len(turn) for turn in timing.turns] == [9] and min(timing.turns[0]) > 0
+    assert timing.load_s > 0 and timing.first_s > 0
+    assert (timing.threads, timing.runtime) == (2, runtime)
+    assert timing.runtime_version[0].isdigit()
+    assert timing.peak_bytes and timing.baseline_bytes
+    assert timing.peak_bytes > timing.baseline_bytes > 1e6
+    assert [rate.batch for rate in result.rates] == [1]
+    assert result.sustained and result.sustained.steps[-1].end_s >= 0.05
+    assert len(result.conditions) == 2
+
+
 @RUNTIMES
-def test_bench_reports_every_run_as_json(
+def test_measure_reads_a_request_from_standard_input(
+    run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make, runtime: str
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    source = ModelSource(str(tiny.path(runtime, "fixed")), runtime)
+    plan = BenchmarkPlan(9, 2, 0.0, batch_s=0.01, sustained_s=0.05)
+    request = BenchmarkRequest(source, str(tmp_path / "images.npy"), 2, plan)
+    folder = make_bundle(runtime)
+    done = run("measure", folder=folder, runtime=runtime, stdin=to_json(request))
+    assert (done.returncode, done.stderr) == (0, "")
+    check(from_json(done.stdout, BenchmarkResult), runtime)
+
+
+def test_measure_compares_models(
+    run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    source = ModelSource(str(tiny.path("onnxruntime", "fixed")), "onnxruntime")
+    plan = ComparePlan(turns=2, runs=3, warmup_s=0.0)
+    request = CompareRequest([source, source], str(tmp_path / "images.npy"), 1, plan)
+    done = run("measure", folder=make_bundle(), stdin=to_json(request))
+    assert (done.returncode, done.stderr) == (0, "")
+    result = from_json(done.stdout, CompareResult)
+    assert [[len(turn) for turn in timing.turns] for timing in result.models] == [[3, 3]] * 2
+
+
+@RUNTIMES
+def test_bench_prints_all_results_as_json(
     run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make, runtime: str
 ) -> None:
     np.save(tmp_path / "images.npy", images)
@@ -145,34 +200,25 @@ def test_bench_reports_every_run_as_json(
         runtime=runtime,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    record = json.loads(done.stdout)
-    assert len(record["seconds"]) == 9 and min(record["seconds"]) > 0
-    assert record["load_s"] > 0 and record["first_s"] > 0
-    assert (record["threads"], record["runtime"]) == (2, runtime)
-    assert record["runtime_version"][0].isdigit()
-    assert record["peak_bytes"] > record["bare_bytes"] > 1e6
-    assert [rate["batch"] for rate in record["rates"]] == [1]
-    assert record["sustained"]["moments"][-1]["at_s"] >= 0.05
-    assert set(record["energy"]) == {"joules", "source"}
-    assert len(record["conditions"]) == 2
+    check(from_json(done.stdout, BenchmarkResult), runtime)
 
 
-def test_bench_prints_figures_over_the_photographs_that_are_passed(
-    run: Run, make_bundle: Make, photographs: list[Path]
+def test_bench_prints_its_measurements_of_image_files(
+    run: Run, make_bundle: Make, photos: list[Path]
 ) -> None:
     short = ("--runs", 5, "--warmup-seconds", 0, "--throughput-seconds", 0.01, "--sustained", 0.05)
-    done = run("bench", *photographs, *short, folder=make_bundle())
+    done = run("bench", *photos, *short, folder=make_bundle())
     assert (done.returncode, done.stderr) == (0, "")
-    assert "5 runs over 3 photographs" in done.stdout
-    figures = {line.split()[0] for line in done.stdout.splitlines()[2:]}
-    assert figures == {
+    assert "5 runs at batch 1 over 3 images" in done.stdout
+    printed = {line.split()[0] for line in done.stdout.splitlines()[2:]}
+    assert printed == {
         *("load", "first", "p50", "p90", "p99", "max"),
         *("memory", "energy", "machine", "throughput", "sustained"),
     }
 
 
 @RUNTIMES
-def test_compare_prints_every_model_beside_the_first(
+def test_compare_prints_the_ratio_of_every_model_to_the_first(
     run: Run, tiny: TinyModel, images: Array, tmp_path: Path, make_bundle: Make, runtime: str
 ) -> None:
     np.save(tmp_path / "images.npy", images)
@@ -190,11 +236,11 @@ def test_compare_prints_every_model_beside_the_first(
     assert all(float(line[0]) > 0 and float(line[2]) > 0 for line in lines)
 
 
-def test_a_reader_that_leaves_early_is_no_error(make_bundle: Make, photographs: list[Path]) -> None:
+def test_a_closed_output_is_not_an_error(make_bundle: Make, photos: list[Path]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     done = subprocess.run(
-        [sys.executable, "-m", "finch_runtime", "classify", str(photographs[0])],
+        [sys.executable, "-m", "finch_runtime", "classify", str(photos[0])],
         cwd=make_bundle(),
         stdout=write_end,
         stderr=subprocess.PIPE,
@@ -205,36 +251,39 @@ def test_a_reader_that_leaves_early_is_no_error(make_bundle: Make, photographs: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
-def test_a_file_name_that_is_no_text_can_still_be_shown(
-    run: Run, make_bundle: Make, photographs: list[Path]
+def test_a_file_name_that_is_not_text_is_printed(
+    run: Run, make_bundle: Make, photos: list[Path]
 ) -> None:
-    odd = os.fsdecode(os.fsencode(photographs[0].parent) + b"/caf\xe9.png")
-    photographs[0].rename(odd)
+    odd = os.fsdecode(os.fsencode(photos[0].parent) + b"/caf\xe9.png")
+    photos[0].rename(odd)
     done = run("classify", odd, folder=make_bundle())
     assert (done.returncode, done.stderr) == (0, "")
     assert "caf\\udce9.png" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         ("", "COMMAND"),
         ("clasify x.jpg", "clasify"),
         ("classify", "IMAGE"),
         ("classify x.jpg --top 0", "--top"),
         ("bench --model {model} --runtime tflite", "tflite"),
-        ("bench --model {model} --images {images}", "needs --runtime"),
-        ("bench --runtime openvino --images {images}", "goes with --model"),
-        ("bench --bundle {bundle}", "real photographs"),
-        ("bench --bundle {bundle} --images {images} x.jpg", "pass one of them"),
-        ("bench --model {model} --runtime onnxruntime x.jpg", "pass --images"),
+        ("bench --model {model} --images {images}", "--runtime"),
+        ("bench --runtime openvino --images {images}", "--model"),
+        ("bench --bundle {bundle}", "--images"),
+        ("bench --bundle {bundle} --images {images} x.jpg", "--images"),
+        ("bench --model {model} --runtime onnxruntime x.jpg", "--images"),
         ("bench --bundle {bundle} --images {images} --warmup -1", "warmup"),
-        ("bench --bundle {bundle} nowhere.jpg", "nowhere.jpg: there is no such file"),
+        ("bench --bundle {bundle} nowhere.jpg", "nowhere.jpg: no such file"),
         ("bench --bundle {bundle} --images {images} --sustained inf", "--sustained"),
         ("compare {model} --images {images}", "onnxruntime or openvino=FILE"),
         ("compare onnxruntime=nowhere.onnx --images {images}", "nowhere.onnx"),
-        ("predict --bundle {bundle} --images nowhere.npy --out o.npy", "nowhere.npy"),
-        ("predict --bundle {bundle} --images {images} --out no/where.npy", "where.npy"),
+        ("measure nowhere.json", "nowhere.json"),
+        ("measure {model}", "model.onnx"),
+        ("measure {images_request}", "nowhere.npy"),
+        ("measure {out_request}", "where.npy"),
+        ("measure {newer_request}", "protocol is 2"),
         ("classify --bundle nowhere x.jpg", "nowhere"),
     ],
 )
@@ -245,16 +294,27 @@ def test_a_wrong_command_gets_one_line_and_exit_code_2(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: str,
-    says: str,
+    expected: str,
 ) -> None:
     np.save(tmp_path / "images.npy", images)
-    places = {
+    paths = {
         "model": tiny.path("onnxruntime", "fixed"),
         "images": tmp_path / "images.npy",
         "bundle": make_bundle(),
     }
-    assert main([word.format(**places) for word in arguments.split()]) == 2
+    request = to_json(
+        PredictRequest(ModelSource(str(paths["bundle"])), str(paths["images"]), 1, "no/where.npy")
+    )
+    requests = {
+        "images_request": request.replace("images.npy", "nowhere.npy"),
+        "out_request": request,
+        "newer_request": request.replace('"protocol": 1', '"protocol": 2'),
+    }
+    for name, text in requests.items():
+        paths[name] = tmp_path / name
+        paths[name].write_text(text)
+    assert main([word.format(**paths) for word in arguments.split()]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("finch_runtime: ") and says in captured.err
+    assert captured.err.startswith("finch_runtime: ") and expected in captured.err
     assert captured.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Temperature and frequency of a made-up machine."""
+"""Temperature and frequency in a fake sysfs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from finch_runtime.conditions import Conditions, read_conditions
+from finch_runtime.conditions import read_conditions
+from finch_runtime.protocol import Conditions
 
 from tests.deploy.fake_sys import write_sys
 
@@ -14,7 +15,7 @@ ZONE = "class/thermal/thermal_zone"
 FREQUENCY = "devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
 
 
-def test_the_hottest_zone_of_the_processor_counts(tmp_path: Path) -> None:
+def test_temperature_is_that_of_the_hottest_processor_zone(tmp_path: Path) -> None:
     write_sys(
         tmp_path,
         {
@@ -31,7 +32,7 @@ def test_the_hottest_zone_of_the_processor_counts(tmp_path: Path) -> None:
     assert read_conditions(tmp_path).temperature_c == 63.5
 
 
-def test_a_sensor_chip_stands_in_for_zones(tmp_path: Path) -> None:
+def test_sensor_chips_are_the_fallback_for_zones(tmp_path: Path) -> None:
     write_sys(
         tmp_path,
         {
@@ -45,7 +46,7 @@ def test_a_sensor_chip_stands_in_for_zones(tmp_path: Path) -> None:
     assert read_conditions(tmp_path).temperature_c == 47.0
 
 
-def test_the_fastest_core_that_may_be_used_counts(
+def test_frequency_is_that_of_the_fastest_usable_core(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -54,6 +55,6 @@ def test_the_fastest_core_that_may_be_used_counts(
     assert read_conditions(tmp_path).frequency_mhz == 2400.5
 
 
-def test_what_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+def test_unreadable_values_are_unknown(tmp_path: Path) -> None:
     write_sys(tmp_path, {f"{ZONE}0/type": "cpu", f"{ZONE}0/temp": "no number"})
     assert read_conditions(tmp_path) == Conditions(None, None)

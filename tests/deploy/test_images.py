@@ -1,4 +1,4 @@
-"""Pixels against closed forms: what a photograph looks like to the model."""
+"""Decoded pixels against closed forms."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO
 def triangle(length: int, start: float, stop: float, size: int) -> Array:
     """Weights [size, length] that scale start ... stop, antialiased bilinear by its definition."""
     scale = (stop - start) / size
-    centres = start + (np.arange(size) + 0.5) * scale
+    centers = start + (np.arange(size) + 0.5) * scale
     places = np.arange(length) + 0.5
-    weights = np.maximum(0, 1 - np.abs(places - centres[:, None]) / max(scale, 1))
+    weights = np.maximum(0, 1 - np.abs(places - centers[:, None]) / max(scale, 1))
     result: Array = weights / weights.sum(axis=1, keepdims=True)
     return result
 
@@ -87,7 +87,7 @@ def test_an_image_of_the_right_size_keeps_every_pixel() -> None:
     assert np.array_equal(load_image(encoded(Image.fromarray(wide)), 24, "crop"), wide[:, 3:27])
 
 
-def test_only_the_middle_of_a_thin_strip_is_blown_up() -> None:
+def test_only_the_center_of_a_thin_strip_is_enlarged() -> None:
     strip = np.zeros((1, 200_001, 3), np.uint8)
     strip[0, 99_999:100_002] = (10, 20, 30)
     result = load_image(encoded(Image.fromarray(strip)), 224, "crop")
@@ -114,7 +114,7 @@ def test_a_jpeg_from_a_phone_held_upright() -> None:
     assert result[:12, :, 0].min() > 240 and result[20:, :, 0].max() < 15
 
 
-def test_a_damaged_exif_entry_does_not_cost_the_orientation() -> None:
+def test_orientation_is_applied_despite_a_damaged_exif_entry() -> None:
     entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHIi", 0x8769, 9, 1, -5)
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
     stored = noise(16, 16, 3)
@@ -122,7 +122,7 @@ def test_a_damaged_exif_entry_does_not_cost_the_orientation() -> None:
     assert np.array_equal(load_image(file, 16, "crop"), np.rot90(stored, -1))
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparency_is_composited_on_white() -> None:
     pixels = noise(16, 16, 4)
     alpha = pixels[..., 3:] / 255
     expected = alpha * pixels[..., :3] + (1 - alpha) * 255
@@ -131,7 +131,7 @@ def test_transparency_is_laid_on_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "RGB"])
-def test_a_transparent_colour_becomes_white(mode: str) -> None:
+def test_a_transparent_color_becomes_white(mode: str) -> None:
     image = Image.new("RGB", (8, 8), (0, 0, 0))
     image.paste((200, 200, 200), (0, 0, 8, 4))
     image = image.quantize(2) if mode == "P" else image.convert(mode)
@@ -140,15 +140,15 @@ def test_a_transparent_colour_becomes_white(mode: str) -> None:
     assert (result[:4] == 200).all() and (result[4:] == 255).all()
 
 
-def test_a_palette_gives_its_colours() -> None:
-    colours = noise(5, 3)
+def test_a_palette_gives_its_colors() -> None:
+    colors = noise(5, 3)
     indices = noise(16, 16) % 5
     image = Image.fromarray(indices, "P")
-    image.putpalette(colours.tobytes())
-    assert np.array_equal(load_image(encoded(image), 16, "crop"), colours[indices])
+    image.putpalette(colors.tobytes())
+    assert np.array_equal(load_image(encoded(image), 16, "crop"), colors[indices])
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+def test_sixteen_bit_gray_is_scaled_not_clipped() -> None:
     wide = np.random.default_rng(0).integers(0, 65536, (32, 32)).astype(np.uint16)
     wide[0, :2] = (0, 65535)
     for kind in ("PNG", "TIFF"):
@@ -157,7 +157,7 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
         assert (result == result[..., :1]).all()
 
 
-def test_cmyk_is_mixed_to_rgb() -> None:
+def test_cmyk_is_converted_to_rgb() -> None:
     cyan, magenta, yellow, black = 200, 30, 90, 60
     file = encoded(Image.new("CMYK", (16, 16), (cyan, magenta, yellow, black)), "JPEG", quality=100)
     expected = [(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)]
@@ -171,7 +171,7 @@ def test_one_bit_images_are_black_and_white() -> None:
 
 
 def test_the_first_frame_of_an_animation_is_taken() -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
     file = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert (load_image(file, 8, "crop") == (255, 0, 0)).all()
 
@@ -183,7 +183,7 @@ def test_an_open_file_stays_open() -> None:
     assert np.array_equal(load_image(file, 8, "crop"), first)
 
 
-def png_that_declares(width: int, height: int) -> bytes:
+def png_of_size(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
@@ -199,32 +199,30 @@ EPS = encoded(Image.fromarray(noise(8, 8, 3)), "EPS").getvalue()
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         pytest.param(JPEG[: len(JPEG) // 2], "truncated", id="half a jpeg"),
         pytest.param(PNG[: len(PNG) // 2], "cannot be decoded", id="half a png"),
         pytest.param(b"<!DOCTYPE html><html>404</html>", "not an image", id="a web page"),
         pytest.param(b"", "not an image", id="nothing"),
         pytest.param(EPS, "not an image", id="a program for Ghostscript"),
-        pytest.param(png_that_declares(10_000, 10_000), "10000 x 10000", id="a bomb"),
-        pytest.param(png_that_declares(60_000, 60_000), "too many pixels", id="a larger bomb"),
+        pytest.param(png_of_size(10_000, 10_000), "10000 x 10000", id="a bomb"),
+        pytest.param(png_of_size(60_000, 60_000), "too many pixels", id="a larger bomb"),
         pytest.param(FLOAT_TIFF, "floating-point", id="floating point"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_is_no_photograph_is_refused_by_name(
-    content: bytes, says: str, tmp_path: Path
-) -> None:
+def test_unusable_files_are_rejected_by_name(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with pytest.raises(RuntimeProblem) as caught:
         load_image(path, 32, "crop")
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and says in message
+    assert message.startswith(f"{path}: ") and expected in message
     assert "\n" not in message
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(RuntimeProblem, match="no such file"):
         load_image(tmp_path / "missing.jpg", 8, "crop")
     with pytest.raises(RuntimeProblem, match="is a folder"):
@@ -238,7 +236,7 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
 )
 @pytest.mark.filterwarnings("ignore")
-def test_damage_never_gives_anything_but_pixels_or_the_one_error(
+def test_damaged_files_raise_no_other_error(
     whole: bytes, cut: float, damage: list[tuple[float, int]]
 ) -> None:
     content = bytearray(whole)
@@ -250,6 +248,6 @@ def test_damage_never_gives_anything_but_pixels_or_the_one_error(
 
 
 @pytest.mark.parametrize(("size", "fit"), [(0, "crop"), (8, "squash")])
-def test_an_impossible_size_or_fit_is_refused(size: int, fit: str) -> None:
+def test_an_invalid_size_or_fit_is_rejected(size: int, fit: str) -> None:
     with pytest.raises(RuntimeProblem):
         load_image(io.BytesIO(PNG), size, fit)

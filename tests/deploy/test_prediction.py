@@ -1,4 +1,4 @@
-"""Logits of many images, and the labels of one."""
+"""Logits of many images, and the top-k labels of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.prediction import best_guesses, predict
+from finch_runtime.prediction import predict, top_labels
 from finch_runtime.session import open_session
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,9 +31,9 @@ def test_every_image_gets_its_own_logits(
     np.testing.assert_allclose(logits, tiny.logits(images), rtol=1e-4, atol=1e-5)
 
 
-def test_no_images_are_refused(tiny: TinyModel) -> None:
+def test_no_images_are_rejected(tiny: TinyModel) -> None:
     session = open_session(tiny.path("onnxruntime", "dynamic"), "onnxruntime")
-    with pytest.raises(RuntimeProblem, match="there are none"):
+    with pytest.raises(RuntimeProblem, match="images: none"):
         predict(session, np.zeros((0, 8, 8, 3), np.uint8))
 
 
@@ -41,22 +41,22 @@ def test_no_images_are_refused(tiny: TinyModel) -> None:
     probabilities=hnp.arrays(np.float32, st.integers(1, 12), elements=st.floats(0, 1, width=32)),
     top=st.integers(1, 15),
 )
-def test_no_label_left_out_is_more_probable_than_one_shown(probabilities: Array, top: int) -> None:
+def test_the_top_labels_are_the_most_probable_ones(probabilities: Array, top: int) -> None:
     labels = [f"class {index}" for index in range(len(probabilities))]
-    guesses = best_guesses(probabilities, labels, top)
-    shown = [guess.probability for guess in guesses]
+    predictions = top_labels(probabilities, labels, top)
+    shown = [each.probability for each in predictions]
     assert shown == sorted(shown, reverse=True)
-    assert len({guess.label for guess in guesses}) == min(top, len(labels))
-    for guess in guesses:
-        assert guess.probability == probabilities[labels.index(guess.label)]
+    assert len({each.label for each in predictions}) == min(top, len(labels))
+    for each in predictions:
+        assert each.probability == probabilities[labels.index(each.label)]
     left_out = [
         p
         for p, label in zip(probabilities, labels, strict=True)
-        if label not in {guess.label for guess in guesses}
+        if label not in {each.label for each in predictions}
     ]
     assert max(left_out, default=0) <= min(shown)
 
 
-def test_labels_of_another_model_are_refused() -> None:
-    with pytest.raises(RuntimeProblem, match="3, but the model tells 2"):
-        best_guesses(np.array([0.5, 0.5], np.float32), ["a", "b", "c"], 1)
+def test_labels_of_another_model_are_rejected() -> None:
+    with pytest.raises(RuntimeProblem, match=r"labels: .*3.* 2 classes"):
+        top_labels(np.array([0.5, 0.5], np.float32), ["a", "b", "c"], 1)

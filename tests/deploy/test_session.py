@@ -1,4 +1,4 @@
-"""Both runtimes against the closed form of the tiny model, and models that break the contract."""
+"""Both runtimes against the closed form of the tiny model, and models outside of the contract."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_logits_and_probabilities_are_those_of_the_closed_form(
 
 
 @RUNTIMES
-def test_an_answer_stays_when_the_next_one_comes(
+def test_outputs_are_not_overwritten_by_the_next_inference(
     tiny: TinyModel, images: Array, runtime: str
 ) -> None:
     session = open_session(tiny.path(runtime, "fixed"), runtime)
@@ -48,7 +48,7 @@ def test_an_answer_stays_when_the_next_one_comes(
 
 
 @RUNTIMES
-def test_strided_and_read_only_pixels_are_read_right(
+def test_strided_and_read_only_images_are_read_correctly(
     tiny: TinyModel, images: Array, runtime: str
 ) -> None:
     session = open_session(tiny.path(runtime, "dynamic"), runtime)
@@ -73,7 +73,7 @@ def test_strided_and_read_only_pixels_are_read_right(
         pytest.param(np.zeros((0, 8, 8, 3), np.uint8), id="none"),
     ],
 )
-def test_images_that_do_not_fit_are_refused(
+def test_images_that_do_not_fit_are_rejected(
     tiny: TinyModel, wrong: Array, runtime: str, batch: str
 ) -> None:
     session = open_session(tiny.path(runtime, batch), runtime)
@@ -83,11 +83,11 @@ def test_images_that_do_not_fit_are_refused(
 
 def test_a_fixed_batch_takes_one_image_only(tiny: TinyModel, images: Array) -> None:
     session = open_session(tiny.path("onnxruntime", "fixed"), "onnxruntime")
-    with pytest.raises(RuntimeProblem, match=r"pass uint8 \[1, 8, 8, 3\]"):
+    with pytest.raises(RuntimeProblem, match=r"uint8 \[1, 8, 8, 3\]"):
         session.run(images)
 
 
-def test_openvino_itself_confirms_threads_and_streams(tiny: TinyModel) -> None:
+def test_openvino_reports_its_effective_settings(tiny: TinyModel) -> None:
     settings = open_session(tiny.path("openvino", "fixed"), "openvino", threads=2).settings
     assert settings["INFERENCE_NUM_THREADS"] == "2"
     assert settings["NUM_STREAMS"] == "1"
@@ -96,9 +96,9 @@ def test_openvino_itself_confirms_threads_and_streams(tiny: TinyModel) -> None:
 
 @dataclass(frozen=True)
 class Breach:
-    """One way to differ from the contract, and what the message has to say of it."""
+    """A model outside of the contract, and what the message must contain."""
 
-    says: str
+    match: str
     shape: tuple[int | str, ...] = (1, 8, 8, 3)
     dtype: int = TensorProto.UINT8
     input: str = "images"
@@ -118,7 +118,7 @@ BREACHES = {
 
 @RUNTIMES
 @pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES)
-def test_a_model_outside_of_the_contract_is_refused(
+def test_a_model_outside_of_the_contract_is_rejected(
     tiny: TinyModel, tmp_path: Path, runtime: str, breach: Breach
 ) -> None:
     import openvino
@@ -136,14 +136,14 @@ def test_a_model_outside_of_the_contract_is_refused(
     if runtime == "openvino":
         openvino.save_model(openvino.Core().read_model(path), path.with_suffix(".xml"))
         path = path.with_suffix(".xml")
-    with pytest.raises(RuntimeProblem, match=breach.says) as caught:
+    with pytest.raises(RuntimeProblem, match=breach.match) as caught:
         open_session(path, runtime)
     assert caught.value.thing == path
 
 
 @RUNTIMES
 @pytest.mark.parametrize("damage", ["empty", "half", "text"])
-def test_a_damaged_model_is_refused_by_name(
+def test_a_damaged_model_is_rejected_by_name(
     tiny: TinyModel, tmp_path: Path, runtime: str, damage: str
 ) -> None:
     whole = tiny.path(runtime, "fixed")
@@ -155,7 +155,7 @@ def test_a_damaged_model_is_refused_by_name(
     assert caught.value.thing == path and "\n" not in str(caught.value)
 
 
-def test_openvino_weights_that_are_missing_or_cut_are_refused(
+def test_openvino_weights_that_are_missing_or_cut_are_rejected(
     tiny: TinyModel, tmp_path: Path
 ) -> None:
     whole = tiny.path("openvino", "fixed")
@@ -177,11 +177,11 @@ def test_a_runtime_that_is_not_installed_is_named(
         open_session(tiny.path(runtime, "fixed"), runtime)
 
 
-def test_impossible_requests_are_refused(tiny: TinyModel, tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(tiny: TinyModel, tmp_path: Path) -> None:
     path = tiny.path("onnxruntime", "fixed")
     with pytest.raises(RuntimeProblem, match="onnxruntime or openvino"):
         open_session(path, "tflite")
     with pytest.raises(RuntimeProblem, match="threads"):
         open_session(path, "onnxruntime", threads=0)
-    with pytest.raises(RuntimeProblem, match="no such model"):
+    with pytest.raises(RuntimeProblem, match=r"model\.onnx: no such"):
         open_session(tmp_path / "model.onnx", "onnxruntime")

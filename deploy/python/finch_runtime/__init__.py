@@ -1,4 +1,4 @@
-"""Finch's device runtime: classify photographs with an unpacked bundle, and time it.
+"""Finch's device runtime: classifies images with an unpacked bundle, and benchmarks models.
 
-Needs NumPy, Pillow and one of ONNX Runtime and OpenVINO; never torch, never the network.
+Requires NumPy, Pillow, and ONNX Runtime or OpenVINO; uses neither PyTorch nor the network.
 """

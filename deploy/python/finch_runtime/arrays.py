@@ -1,4 +1,4 @@
-"""The ``.npy`` files that carry images in and logits out."""
+"""Images and logits as ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Any
 
 import numpy as np
 
-from finch_runtime.errors import RuntimeProblem, said_by
+from finch_runtime.errors import RuntimeProblem, last_line
 
 
 def read_images(path: Path) -> np.ndarray[Any, Any]:
-    """Memory-map images: uint8 [n, height, width, 3], RGB.
+    """Memory-maps images, uint8 [n, height, width, 3], RGB.
 
     Raises:
-        RuntimeProblem: The file is missing, damaged, or holds something else.
+        RuntimeProblem: The file is missing, damaged, or contains another type of array.
     """
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise RuntimeProblem(path, "there is no such file", "check the path") from None
+        raise RuntimeProblem(path, "no such file", "check the path") from None
     except (OSError, ValueError, EOFError) as error:
         raise RuntimeProblem(
-            path, f"is not a whole .npy file: {said_by(error)}", "make it again"
+            path, f"not a complete .npy file: {last_line(error)}", "write it again"
         ) from error
     if not isinstance(images, np.ndarray):
-        raise RuntimeProblem(path, "holds several arrays", "save the images alone as .npy")
+        raise RuntimeProblem(path, "contains several arrays", "save the images as .npy, not .npz")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
         raise RuntimeProblem(
             path,
-            f"holds {images.dtype} {list(images.shape)}",
+            f"contains {images.dtype} {list(images.shape)}",
             "save images as uint8 [n, height, width, 3], n at least 1",
         )
     return images
 
 
 def write_logits(path: Path, logits: np.ndarray[Any, Any]) -> None:
-    """Write float32 [n, classes]; the file appears whole or not at all."""
+    """Writes float32 [n, classes] atomically."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
             np.save(file, logits, allow_pickle=False)
         partial.replace(path)
     except OSError as error:
-        raise RuntimeProblem(path, f"cannot be written: {error}", "choose another place") from error
+        raise RuntimeProblem(path, f"cannot be written: {error}", "choose another path") from error
     finally:
         partial.unlink(missing_ok=True)

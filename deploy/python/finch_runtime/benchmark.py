@@ -1,101 +1,173 @@
-"""All that ``bench`` measures of one model: as a record, and as lines to read."""
+"""Benchmark of one model: latency, memory, energy, throughput, and a sustained run."""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from finch_runtime.conditions import Conditions
+import numpy as np
+
+from finch_runtime.conditions import read_conditions
+from finch_runtime.energy import EnergyMeter
+from finch_runtime.protocol import (
+    BenchmarkPlan,
+    BenchmarkResult,
+    Conditions,
+    Rate,
+    Sustained,
+    SustainedStep,
+    best_rate,
+)
 from finch_runtime.session import Session
-from finch_runtime.sustained import Sustained
-from finch_runtime.throughput import Rate, best_rate
-from finch_runtime.timing import Timing
+from finch_runtime.timing import Timer
+
+_MIN_BATCHES = 3
+_SUSTAINED_STEPS = 60
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """The measurements of one process.
+def benchmark(
+    session: Session,
+    images: np.ndarray[Any, Any],
+    plan: BenchmarkPlan,
+    baseline_bytes: int | None,
+) -> BenchmarkResult:
+    """Measures a model in this process.
 
-    Attributes:
-        session: The model.
-        timing: Single inferences.
-        bare_bytes: Peak resident memory before the inference runtime was imported.
-        peak_bytes: That after the single inferences.
-        conditions: The machine before and after the single inferences.
-        rates: Throughput by size of the batch; empty when it was not asked for.
-        sustained: The sustained run, if one was asked for.
+    Args:
+        session: A model that has not run yet.
+        images: uint8 [n, size, size, 3], RGB; the inferences cycle through them.
+        plan: What to measure.
+        baseline_bytes: Peak memory before the inference runtime was imported.
+
+    Raises:
+        RuntimeProblem: There are no images, or they do not fit the model.
     """
-
-    session: Session
-    timing: Timing
-    bare_bytes: int | None
-    peak_bytes: int | None
-    conditions: tuple[Conditions, Conditions]
-    rates: Sequence[Rate]
-    sustained: Sustained | None
-
-    def record(self) -> dict[str, Any]:
-        """A JSON value: seconds, bytes, joules."""
-        session, timing = self.session, self.timing
-        return {
-            "seconds": timing.seconds,
-            "load_s": session.load_s,
-            "first_s": timing.first_s,
-            "threads": session.threads,
-            "runtime": session.runtime,
-            "runtime_version": session.runtime_version,
-            "settings": dict(session.settings),
-            "bare_bytes": self.bare_bytes,
-            "peak_bytes": self.peak_bytes,
-            "energy": asdict(timing.energy),
-            "conditions": [asdict(moment) for moment in self.conditions],
-            "rates": [asdict(rate) for rate in self.rates],
-            "sustained": asdict(self.sustained) if self.sustained else None,
-        }
-
-    def lines(self, photographs: int) -> Iterator[str]:
-        """The figures for a person.
-
-        Args:
-            photographs: How many the inferences took in turn.
-        """
-        session, timing = self.session, self.timing
-        threads = "1 thread" if session.threads == 1 else f"{session.threads} threads"
-        yield f"{session.model.name}: {session.runtime} {session.runtime_version}, {threads}"
-        yield f"{len(timing.seconds)} runs over {photographs} photographs, one at a time"
-        yield f"load {session.load_s * 1000:10.3f} ms"
-        yield f"first {timing.first_s * 1000:9.3f} ms"
-        for title, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
-            yield f"{title} {timing.quantile_ms(share):11.3f} ms"
-        if self.peak_bytes is not None and self.bare_bytes is not None:
-            yield (
-                f"memory {self.peak_bytes / 1e6:8.1f} MB at most, {self.bare_bytes / 1e6:.1f} "
-                f"before {session.runtime} was imported"
-            )
-        joules = timing.energy.joules
-        if joules is None:
-            yield f"energy {timing.energy.source}"
-        else:
-            each = 1e3 * joules / len(timing.seconds)
-            yield f"energy {each:8.3f} mJ an inference ({timing.energy.source})"
-        yield f"machine {_state(self.conditions[1])}"
-        if self.rates:
-            best = best_rate(self.rates)
-            each_rate = ", ".join(f"{rate.batch}: {rate.images_per_s:.1f}" for rate in self.rates)
-            yield f"throughput {best.images_per_s:.1f} images/s at batch {best.batch} ({each_rate})"
-        if self.sustained:
-            last = self.sustained.moments[-1]
-            yield (
-                f"sustained {last.at_s:.1f} s, {self.sustained.runs} runs: the last tenth is "
-                f"{self.sustained.slowdown:+.1%} slower than the first; {_state(last.conditions)}"
-            )
+    before = read_conditions()
+    timer = Timer(session, images, baseline_bytes)
+    timer.warm_up(plan.warmup, plan.warmup_s)
+    timer.time_turn(plan.runs)
+    return BenchmarkResult(
+        timing=timer.result(),  # first: larger batches need more memory
+        conditions=[before, read_conditions()],
+        rates=measure_rates(session, images, plan.batches, plan.batch_s),
+        sustained=run_sustained(timer, plan.sustained_s) if plan.sustained_s else None,
+    )
 
 
-def _state(conditions: Conditions) -> str:
-    heat, clock = conditions.temperature_c, conditions.frequency_mhz
+def measure_rates(
+    session: Session, images: np.ndarray[Any, Any], batches: Sequence[int], seconds: float
+) -> list[Rate]:
+    """Measures throughput at each batch size, or at 1 if the model's batch size is fixed.
+
+    Args:
+        session: The model.
+        images: uint8 [n, size, size, 3], RGB, n at least 1; repeated to fill a batch.
+        batches: Batch sizes; empty for none.
+        seconds: Duration per batch size; at least 3 batches are timed.
+    """
+    sizes = {1} if session.fixed_batch and batches else set(batches)
+    return [_measure_rate(session, images, size, seconds) for size in sorted(sizes)]
+
+
+def _measure_rate(
+    session: Session, images: np.ndarray[Any, Any], size: int, seconds: float
+) -> Rate:
+    batch = np.array(images[np.arange(size) % len(images)])
+    session.run(batch)  # the first batch of a size allocates memory
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _MIN_BATCHES or time.perf_counter() < end:
+        started = time.perf_counter()
+        session.run(batch)
+        times.append(time.perf_counter() - started)
+    return Rate(size, size / statistics.median(times))
+
+
+def run_sustained(timer: Timer, seconds: float) -> Sustained:
+    """Runs single inferences without pauses, and records latency and machine state over time.
+
+    Args:
+        timer: A model that is warmed up.
+        seconds: Duration.
+    """
+    meter = EnergyMeter()
+    ends: list[float] = []
+    times: list[float] = []
+    steps: list[SustainedStep] = []
+    step_start = 0
+    meter.start()
+    started = time.perf_counter()
+    while not ends or ends[-1] < seconds:
+        times.append(timer.run_once(len(times)))
+        ends.append(time.perf_counter() - started)
+        meter.sample()
+        if ends[-1] >= min(seconds, (len(steps) + 1) * seconds / _SUSTAINED_STEPS):
+            p50_ms = 1e3 * float(np.median(times[step_start:]))
+            steps.append(SustainedStep(ends[-1], p50_ms, read_conditions()))
+            step_start = len(times)
+    return Sustained(len(times), steps, slowdown(ends, times), meter.stop())
+
+
+def slowdown(ends: Sequence[float], times: Sequence[float]) -> float:
+    """Relative increase of the median latency from the first to the last tenth of a run.
+
+    Args:
+        ends: End of each inference in seconds since the start of the run, ascending.
+        times: Latency of each inference in seconds.
+    """
+    at, latency = np.array(ends), np.array(times)
+    first = latency[: max(1, int(np.searchsorted(at, at[-1] / 10, side="right")))]
+    last = latency[min(len(at) - 1, int(np.searchsorted(at, 0.9 * at[-1], side="right"))) :]
+    return float(np.median(last) / np.median(first)) - 1
+
+
+def format_lines(name: str, result: BenchmarkResult, images: int) -> Iterator[str]:
+    """Formats a result as text.
+
+    Args:
+        name: Name of the model.
+        result: Its measurements.
+        images: Number of images that the inferences cycled through.
+    """
+    timing = result.timing
+    seconds = [run for turn in timing.turns for run in turn]
+    plural = "" if timing.threads == 1 else "s"
+    yield f"{name}: {timing.runtime} {timing.runtime_version}, {timing.threads} thread{plural}"
+    yield f"{len(seconds)} runs at batch 1 over {images} images"
+    yield f"load {timing.load_s * 1000:10.3f} ms"
+    yield f"first {timing.first_s * 1000:9.3f} ms"
+    for title, quantile in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
+        yield f"{title} {1e3 * float(np.quantile(seconds, quantile)):11.3f} ms"
+    if timing.peak_bytes is not None and timing.baseline_bytes is not None:
+        yield (
+            f"memory {timing.peak_bytes / 1e6:8.1f} MB peak, {timing.baseline_bytes / 1e6:.1f} MB "
+            f"before importing {timing.runtime}"
+        )
+    if timing.energy.joules is None:
+        yield f"energy {timing.energy.source}"
+    else:
+        mj = 1e3 * timing.energy.joules / len(seconds)
+        yield f"energy {mj:8.3f} mJ per inference ({timing.energy.source})"
+    yield f"machine {_format_conditions(result.conditions[-1])}"
+    best = best_rate(result.rates)
+    if best is not None:
+        rates = ", ".join(f"{rate.batch}: {rate.images_per_s:.1f}" for rate in result.rates)
+        yield f"throughput {best.images_per_s:.1f} images/s at batch {best.batch} ({rates})"
+    if result.sustained:
+        last = result.sustained.steps[-1]
+        yield (
+            f"sustained {last.end_s:.1f} s, {result.sustained.runs} runs: latency changed by "
+            f"{result.sustained.slowdown:+.1%} from the first to the last tenth; "
+            f"{_format_conditions(last.conditions)}"
+        )
+
+
+def _format_conditions(conditions: Conditions) -> str:
+    temperature, frequency = conditions.temperature_c, conditions.frequency_mhz
     return (
-        ("temperature unknown" if heat is None else f"{heat:.1f} °C")
+        ("temperature unknown" if temperature is None else f"{temperature:.1f} °C")
         + ", "
-        + ("frequency unknown" if clock is None else f"{clock:.0f} MHz")
+        + ("frequency unknown" if frequency is None else f"{frequency:.0f} MHz")
     )

@@ -1,4 +1,4 @@
-"""An unpacked bundle: its manifest, read and checked, and its files, held to their hashes."""
+"""An unpacked bundle: its manifest is validated, its files are verified against their hashes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
-from finch_runtime.errors import RuntimeProblem, said_by
-from finch_runtime.fit import FITS
-from finch_runtime.session import RUNTIMES
+from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.protocol import ModelSource
+from finch_runtime.runtimes import RUNTIMES
+from finch_runtime.session import Session, open_session
 
 FORMAT = 1
+FITS = ("crop", "stretch")
+"""How an image becomes a square: its center is cropped, or each side is scaled separately."""
 
 Value = TypeVar("Value", str, int, "list[Any]", "dict[str, Any]")
 
@@ -21,17 +24,17 @@ _UNPACK_AGAIN = "unpack the bundle again"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What the runtime needs to know of a bundle.
+    """Contents of a bundle.
 
     Attributes:
         folder: Where it is unpacked.
-        name: The bundle's name.
-        model: The model's file.
-        runtime: The inference runtime it is for.
-        threads: Threads it was measured with.
-        size: Side of its input in pixels.
-        fit: How a photograph becomes a square (see ``images.load_image``).
-        labels: One a class, in the order of the model's outputs.
+        name: Name of the bundle.
+        model: Model file.
+        runtime: Inference runtime of the model.
+        threads: Number of threads that the model was measured with.
+        size: Height and width of the input in pixels.
+        fit: Resizing mode, see ``images.load_image``.
+        labels: One label per class, in the order of the model's outputs.
     """
 
     folder: Path
@@ -44,121 +47,132 @@ class Bundle:
     labels: tuple[str, ...]
 
 
+def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bundle | None]:
+    """Opens a model file or the model of a bundle.
+
+    Args:
+        source: What to open.
+        threads: Threads of one inference; None for those of the bundle, or 1.
+    """
+    path = Path(source.path)
+    if source.runtime is not None:
+        return open_session(path, source.runtime, 1 if threads is None else threads), None
+    bundle = open_bundle(path)
+    threads = bundle.threads if threads is None else threads
+    return open_session(bundle.model, bundle.runtime, threads), bundle
+
+
 def open_bundle(folder: Path) -> Bundle:
-    """Read a bundle and check every file that its manifest lists.
+    """Reads a bundle and verifies every file in its manifest.
 
     Raises:
-        RuntimeProblem: The manifest is missing, damaged or of another format; it names a file
-            outside of the bundle; a file is missing or has changed.
+        RuntimeProblem: The manifest is missing, damaged or of another format, or names a file
+            outside of the bundle; or a file is missing or has changed.
     """
-    path = folder / "manifest.json"
-    manifest = _read(path)
-    found = _take(path, manifest, "format", int)
+    manifest = _Manifest(folder / "manifest.json")
+    found = manifest.take("format", int)
     if found != FORMAT:
         raise RuntimeProblem(
-            path,
+            manifest.path,
             f"has format {found}, this runtime reads format {FORMAT}",
-            "use the finch_runtime that came with the bundle",
+            "use the finch_runtime in the bundle",
         )
-    files = _take(path, manifest, "files", dict)
+    files = manifest.take("files", dict)
     for name, digest in files.items():
-        _verify(path, _inside(folder, path, name), digest)
+        _verify(manifest, _resolve(manifest, folder, name), digest)
 
-    model = _take(path, manifest, "model.path", str)
-    runtime = _one_of(path, "model.runtime", _take(path, manifest, "model.runtime", str), RUNTIMES)
-    weights = [str(Path(model).with_suffix(".bin").as_posix())] if model.endswith(".xml") else []
+    model = manifest.take("model.path", str)
+    weights = [Path(model).with_suffix(".bin").as_posix()] if model.endswith(".xml") else []
     for name in [model, *weights]:
         if name not in files:
-            raise RuntimeProblem(path, f"`files` has no hash of {name!r}", _UNPACK_AGAIN)
+            raise manifest.problem(f"`files` has no hash of {name!r}")
+    labels = manifest.take("labels", list)
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise manifest.problem("`labels` is not a list of names")
     return Bundle(
         folder=folder,
-        name=_take(path, manifest, "name", str),
+        name=manifest.take("name", str),
         model=folder / model,
-        runtime=runtime,
-        threads=_positive(path, manifest, "threads"),
-        size=_size(path, manifest),
-        fit=_one_of(path, "input.fit", _take(path, manifest, "input.fit", str), FITS),
-        labels=_labels(path, manifest),
+        runtime=manifest.take_one_of("model.runtime", RUNTIMES),
+        threads=manifest.take_positive("threads"),
+        size=_input_size(manifest),
+        fit=manifest.take_one_of("input.fit", FITS),
+        labels=tuple(labels),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RuntimeProblem(
-            path, "there is no such file", "name the folder of an unpacked bundle with --bundle"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RuntimeProblem(path, f"cannot be read: {said_by(error)}", _UNPACK_AGAIN) from error
-    if not isinstance(manifest, dict):
-        raise RuntimeProblem(path, "is not a JSON object", _UNPACK_AGAIN)
-    return manifest
+class _Manifest:
+    """A manifest, whose values are validated as they are taken."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._values = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise RuntimeProblem(
+                path, "no such file", "pass the folder of an unpacked bundle as --bundle"
+            ) from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise self.problem(f"cannot be read: {last_line(error)}") from error
+        if not isinstance(self._values, dict):
+            raise self.problem("is not a JSON object")
+
+    def problem(self, text: str) -> RuntimeProblem:
+        return RuntimeProblem(self.path, text, _UNPACK_AGAIN)
+
+    def take(self, key: str, kind: type[Value]) -> Value:
+        """The value of a dotted key."""
+        value: Any = self._values
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                raise self.problem(f"has no `{key}`")
+            value = value[part]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.problem(f"`{key}` is {value!r}, not of type {kind.__name__}")
+        return value
+
+    def take_positive(self, key: str) -> int:
+        value = self.take(key, int)
+        if value < 1:
+            raise self.problem(f"`{key}` is {value}, not 1 or more")
+        return value
+
+    def take_one_of(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.take(key, str)
+        if value not in allowed:
+            raise self.problem(f"`{key}` is {value!r}, not {' or '.join(allowed)}")
+        return value
 
 
-def _take(path: Path, manifest: dict[str, Any], key: str, kind: type[Value]) -> Value:
-    value: Any = manifest
-    for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise RuntimeProblem(path, f"has no `{key}`", _UNPACK_AGAIN)
-        value = value[part]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise RuntimeProblem(path, f"`{key}` is {value!r}, not a {kind.__name__}", _UNPACK_AGAIN)
-    return value
-
-
-def _positive(path: Path, manifest: dict[str, Any], key: str) -> int:
-    value = _take(path, manifest, key, int)
-    if value < 1:
-        raise RuntimeProblem(path, f"`{key}` is {value}, not 1 or more", _UNPACK_AGAIN)
-    return value
-
-
-def _one_of(path: Path, key: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise RuntimeProblem(
-            path, f"`{key}` is {value!r}, not {' or '.join(allowed)}", _UNPACK_AGAIN
-        )
-    return value
-
-
-def _size(path: Path, manifest: dict[str, Any]) -> int:
+def _input_size(manifest: _Manifest) -> int:
     for key, only in (("dtype", "uint8"), ("layout", "NHWC"), ("color", "RGB")):
-        _one_of(path, f"input.{key}", _take(path, manifest, f"input.{key}", str), (only,))
-    height = _positive(path, manifest, "input.height")
-    width = _positive(path, manifest, "input.width")
+        manifest.take_one_of(f"input.{key}", (only,))
+    height, width = (manifest.take_positive(f"input.{side}") for side in ("height", "width"))
     if height != width:
-        raise RuntimeProblem(path, f"its input is {height} x {width}, not square", _UNPACK_AGAIN)
+        raise manifest.problem(f"the input is {height} x {width}, not square")
     return height
 
 
-def _labels(path: Path, manifest: dict[str, Any]) -> tuple[str, ...]:
-    labels = _take(path, manifest, "labels", list)
-    if not labels or not all(isinstance(label, str) for label in labels):
-        raise RuntimeProblem(path, "`labels` is not a list of names", _UNPACK_AGAIN)
-    return tuple(labels)
-
-
-def _inside(folder: Path, path: Path, name: str) -> Path:
-    """The listed file, unless its name leads out of the bundle."""
-    # Windows' rules are the stricter ones: they also split at backslashes and know drives.
+def _resolve(manifest: _Manifest, folder: Path, name: str) -> Path:
+    """Path of a listed file, if it is inside the bundle."""
+    # Windows' rules are the stricter ones: backslashes separate as well, and there are drives.
     pure = PureWindowsPath(name)
     file = folder / name.replace("\0", "")
-    leads_out = (
+    is_outside = (
         not pure.parts
         or "\0" in name
         or bool(pure.anchor)
         or ".." in pure.parts
         or not file.resolve().is_relative_to(folder.resolve())
     )
-    if leads_out:
-        raise RuntimeProblem(path, f"`files` names {name!r}, outside of the bundle", _UNPACK_AGAIN)
+    if is_outside:
+        raise manifest.problem(f"`files` names {name!r}, outside of the bundle")
     return file
 
 
-def _verify(path: Path, file: Path, digest: object) -> None:
+def _verify(manifest: _Manifest, file: Path, digest: object) -> None:
     if not isinstance(digest, str):
-        raise RuntimeProblem(path, f"the hash of {file.name!r} is not a text", _UNPACK_AGAIN)
+        raise manifest.problem(f"the hash of {file.name!r} is not a string")
     sha256 = hashlib.sha256()
     try:
         with file.open("rb") as opened:
@@ -167,4 +181,4 @@ def _verify(path: Path, file: Path, digest: object) -> None:
     except OSError as error:
         raise RuntimeProblem(file, f"cannot be read: {error.strerror}", _UNPACK_AGAIN) from None
     if sha256.hexdigest() != digest.lower():
-        raise RuntimeProblem(file, "is not the file that was bundled", _UNPACK_AGAIN)
+        raise RuntimeProblem(file, "differs from the bundled file", _UNPACK_AGAIN)

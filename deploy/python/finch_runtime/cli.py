@@ -1,4 +1,4 @@
-"""The commands: ``classify``, ``bench``, ``compare`` and ``predict``."""
+"""The commands ``classify``, ``bench`` and ``compare``, and ``measure`` for programs."""
 
 from __future__ import annotations
 
@@ -16,175 +16,172 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from finch_runtime import benchmark as benchmarking
+from finch_runtime import compare as comparing
 from finch_runtime.arrays import read_images, write_logits
-from finch_runtime.benchmark import Benchmark
-from finch_runtime.bundle import Bundle, open_bundle
-from finch_runtime.conditions import read_conditions
-from finch_runtime.errors import RuntimeProblem
-from finch_runtime.memory import peak_bytes
-from finch_runtime.prediction import best_guesses, predict
-from finch_runtime.session import RUNTIMES, Session, open_session
-from finch_runtime.side_by_side import Work, time_side_by_side
-from finch_runtime.sustained import run_sustained
-from finch_runtime.throughput import sweep_batches
-from finch_runtime.timing import time_inference
+from finch_runtime.bundle import Bundle, open_bundle, open_source
+from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.prediction import predict, top_labels
+from finch_runtime.protocol import (
+    REQUESTS,
+    BenchmarkPlan,
+    BenchmarkRequest,
+    BenchmarkResult,
+    ComparePlan,
+    CompareRequest,
+    CompareResult,
+    ModelSource,
+    PredictResult,
+    Request,
+    from_json,
+    to_json,
+)
+from finch_runtime.runtimes import RUNTIMES
+from finch_runtime.session import open_session
+from finch_runtime.usage import peak_bytes
 
 HERE = Path(__file__).resolve().parent.parent
-BATCHES = (1, 2, 4, 8, 16, 32)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Runs one command.
 
     Returns:
-        The exit code: 0, or 2 when something could not be used as it is; every such thing has
-        then had its line on stderr.
+        Exit code: 0, or 2 after an error, which is one line on stderr.
     """
-    warnings.simplefilter("ignore")  # decoders warn of oddities that do not matter here
+    warnings.simplefilter("ignore")  # decoders warn about harmless oddities
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names need not suit the terminal
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not text
     try:
         options = _parser().parse_args(arguments)
         code: int = options.command(options)
         sys.stdout.flush()
     except RuntimeProblem as problem:
-        _complain(problem)
+        _print_problem(problem)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output has left; Python must not fail again when it flushes at exit.
+        # The reader of the output has closed it; without this Python would fail at exit again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 
 
 def _classify(options: argparse.Namespace) -> int:
-    # Here, because packed images need no Pillow.
+    # Imported here: packed images do not need Pillow.
     from finch_runtime.images import load_image
 
     bundle = open_bundle(options.bundle)
     session = open_session(bundle.model, bundle.runtime, options.threads or bundle.threads)
     name_width = max(len(name) for name in options.images)
     label_width = max(len(label) for label in bundle.labels)
-    answers: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     code = 0
     for name in options.images:
         try:
             image = load_image(name, bundle.size, bundle.fit)
         except RuntimeProblem as problem:
-            _complain(problem)
+            _print_problem(problem)
             code = 2
             continue
         _, probabilities = session.run(image[np.newaxis])
-        guesses = best_guesses(probabilities[0], bundle.labels, options.top)
+        top = top_labels(probabilities[0], bundle.labels, options.top)
         if options.json:
-            answers.append({"image": name, "top": [asdict(guess) for guess in guesses]})
+            results.append({"image": name, "top": [asdict(each) for each in top]})
             continue
-        for row, guess in enumerate(guesses):
+        for row, each in enumerate(top):
             first = name if row == 0 else ""
-            print(f"{first:{name_width}}  {guess.label:{label_width}}  {guess.probability:6.1%}")
+            print(f"{first:{name_width}}  {each.label:{label_width}}  {each.probability:6.1%}")
     if options.json:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(results, indent=2))
     return code
 
 
 def _bench(options: argparse.Namespace) -> int:
-    bare_bytes = peak_bytes()  # before the runtime is imported
-    session, bundle = _open(options)
-    images = _bench_images(options, bundle)
-    before = read_conditions()
-    timing = time_inference(
-        session, images, options.warmup, options.runs, warmup_s=options.warmup_seconds
-    )
-    measured = Benchmark(
-        session=session,
-        timing=timing,
-        bare_bytes=bare_bytes,
-        peak_bytes=peak_bytes(),  # before larger batches need more
-        conditions=(before, read_conditions()),
-        rates=(
-            sweep_batches(session, images, options.batches, options.throughput_seconds)
-            if options.throughput_seconds
-            else []
-        ),
-        sustained=(
-            run_sustained(session, images, options.sustained) if options.sustained else None
-        ),
-    )
-    if options.json:
-        print(json.dumps(measured.record()))
-    else:
-        print("\n".join(measured.lines(len(images))))
-    return 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    work = Work(
-        images=options.images,
-        threads=options.threads or 1,
-        turns=options.turns,
+    plan = BenchmarkPlan(
         runs=options.runs,
         warmup=options.warmup,
         warmup_s=options.warmup_seconds,
-        seed=options.seed,
+        batches=list(options.batches) if options.throughput_seconds else [],
+        batch_s=options.throughput_seconds,
+        sustained_s=options.sustained,
     )
-    record = time_side_by_side(options.models, work)
+    if (options.model is None) != (options.runtime is None):
+        raise RuntimeProblem("bench", "--model and --runtime belong together", "pass both or none")
+    source = ModelSource(str(options.model or options.bundle), options.runtime)
+    baseline_bytes = peak_bytes()  # before the runtime is imported
+    session, bundle = open_source(source, options.threads)
+    images = _bench_images(options, bundle)
+    result = benchmarking.benchmark(session, images, plan, baseline_bytes)
     if options.json:
-        print(json.dumps(record))
-        return 0
-    # By the median of the turns' own ratios: a turn and its neighbours meet the same machine.
-    p50s = [np.median(model["turns"], axis=1) for model in record["models"]]
-    for index, (path, _) in enumerate(options.models):
-        ratio = float(np.median(p50s[index] / p50s[0]))
-        print(f"{1e3 * float(np.median(p50s[index])):11.3f} ms {ratio:7.3f} x  {path}")
+        print(to_json(result))
+    else:
+        print("\n".join(benchmarking.format_lines(session.model.name, result, len(images))))
     return 0
 
 
 def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> np.ndarray[Any, Any]:
-    if options.images is not None:
-        if options.photographs:
-            raise RuntimeProblem("bench", "--images and photographs are given", "pass one of them")
-        return read_images(options.images)
-    if not options.photographs:
+    if bool(options.photos) == (options.images is not None):
         raise RuntimeProblem(
-            "bench", "there is nothing to run", "pass some real photographs, or --images"
+            "bench", "needs either image files or --images", "pass real images, in one form"
         )
+    if options.images is not None:
+        return read_images(options.images)
     if bundle is None:
         raise RuntimeProblem(
-            "bench", "a model alone does not say how photographs are cut", "pass --images"
+            "bench", "image files need a bundle, which has their size", "pass --images"
         )
     from finch_runtime.images import load_image
 
-    return np.stack([load_image(name, bundle.size, bundle.fit) for name in options.photographs])
+    return np.stack([load_image(name, bundle.size, bundle.fit) for name in options.photos])
 
 
-def _predict(options: argparse.Namespace) -> int:
-    session, _ = _open(options)
-    write_logits(options.out, predict(session, read_images(options.images)))
+def _compare(options: argparse.Namespace) -> int:
+    plan = ComparePlan(
+        options.turns, options.runs, options.warmup, options.warmup_seconds, options.seed
+    )
+    request = CompareRequest(options.models, str(options.images), options.threads or 1, plan)
+    result = comparing.compare(request)
+    if options.json:
+        print(to_json(result))
+    else:
+        print("\n".join(comparing.format_lines(request.models, result)))
     return 0
 
 
-def _open(options: argparse.Namespace) -> tuple[Session, Bundle | None]:
-    if options.model is None:
-        if options.runtime is not None:
-            raise RuntimeProblem("--runtime", "goes with --model", "leave it out, or pass both")
-        bundle = open_bundle(options.bundle)
-        threads = options.threads or bundle.threads
-        return open_session(bundle.model, bundle.runtime, threads), bundle
-    if options.runtime is None:
+def _measure(options: argparse.Namespace) -> int:
+    try:
+        with options.request.open(encoding="utf-8") if options.request else sys.stdin as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
         raise RuntimeProblem(
-            "--model", "needs --runtime beside it", f"pass --runtime {' or '.join(RUNTIMES)}"
-        )
-    return open_session(options.model, options.runtime, options.threads or 1), None
+            options.request or "request", f"cannot be read: {last_line(error)}", "check the path"
+        ) from None
+    request: Request = from_json(text, *REQUESTS)
+    print(to_json(_execute(request)))
+    return 0
 
 
-def _complain(problem: RuntimeProblem) -> None:
+def _execute(request: Request) -> PredictResult | BenchmarkResult | CompareResult:
+    if isinstance(request, CompareRequest):
+        return comparing.compare(request)
+    baseline_bytes = peak_bytes()  # before the runtime is imported
+    session, _ = open_source(request.model, request.threads)
+    images = read_images(Path(request.images))
+    if isinstance(request, BenchmarkRequest):
+        return benchmarking.benchmark(session, images, request.plan, baseline_bytes)
+    logits = predict(session, images)
+    write_logits(Path(request.out), logits)
+    return PredictResult(*logits.shape)
+
+
+def _print_problem(problem: RuntimeProblem) -> None:
     print(f"finch_runtime: {problem}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other problem is reported."""
+    """Reports command-line errors like all other errors."""
 
     def error(self, message: str) -> NoReturn:
         raise RuntimeProblem("command line", message, f"see {self.prog} --help")
@@ -197,13 +194,6 @@ def _count(text: str) -> int:
     return value
 
 
-def _model(text: str) -> tuple[Path, str]:
-    runtime, equals, path = text.partition("=")
-    if not equals or not path or runtime not in RUNTIMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {' or '.join(RUNTIMES)}=FILE")
-    return Path(path), runtime
-
-
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < math.inf:
@@ -211,113 +201,91 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _model(text: str) -> ModelSource:
+    runtime, equals, path = text.partition("=")
+    if not equals or not path or runtime not in RUNTIMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {' or '.join(RUNTIMES)}=FILE")
+    return ModelSource(path, runtime)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="finch_runtime", description="Run an image classifier that Finch made, on this device."
+        prog="finch_runtime",
+        description="Run an image classifier exported by Finch on this device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    classify = commands.add_parser("classify", help="say what is on photographs")
-    classify.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
-    classify.add_argument("--top", type=_count, default=3, metavar="K", help="labels an image (3)")
-    classify.add_argument("--json", action="store_true", help="print JSON")
-    _add_bundle(classify)
-    classify.set_defaults(command=_classify)
+    command = commands.add_parser("classify", help="print the top-k labels of images")
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="image file")
+    command.add_argument("--top", type=_count, default=3, metavar="K", help="labels per image (3)")
+    _add_common(command, _classify, bundle=True)
 
-    bench = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
-    bench.add_argument("photographs", nargs="*", metavar="IMAGE", help="an image file")
-    bench.add_argument("--images", type=Path, metavar="NPY", help="uint8 [n, size, size, 3]")
-    _add_warmup(bench)
-    bench.add_argument("--runs", type=_count, default=100, metavar="K", help="timed runs (100)")
-    bench.add_argument(
-        "--batches",
-        type=_count,
-        nargs="+",
-        default=BATCHES,
-        metavar="B",
-        help=f"sizes to find the throughput with ({' '.join(map(str, BATCHES))})",
-    )
-    bench.add_argument(
-        "--throughput-seconds",
-        type=_seconds,
-        default=0.3,
-        metavar="S",
-        help="time for every size (0.3); 0: no throughput",
-    )
-    bench.add_argument(
-        "--sustained",
-        type=_seconds,
-        default=0.0,
-        metavar="S",
-        help="run on for so many seconds, to see whether the device slows down (0)",
-    )
-    bench.add_argument("--json", action="store_true", help="print every time, as JSON")
-    _add_bundle(bench)
-    _add_model(bench)
-    bench.set_defaults(command=_bench)
+    command = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
+    command.add_argument("photos", nargs="*", metavar="IMAGE", help="image file")
+    command.add_argument("--images", type=Path, metavar="NPY", help="uint8 [n, size, size, 3]")
+    command.add_argument("--model", type=Path, help="model file, instead of a bundle")
+    command.add_argument("--runtime", choices=RUNTIMES, help="runtime of --model")
+    _add_plan(command, BenchmarkPlan())
+    _add_common(command, _bench, bundle=True)
 
-    compare = commands.add_parser("compare", help="time models side by side")
-    compare.add_argument(
+    command = commands.add_parser("compare", help="time several models in alternation")
+    command.add_argument(
         "models",
         nargs="+",
         type=_model,
         metavar="RUNTIME=FILE",
-        help=f"{' or '.join(RUNTIMES)}, and the model's file; the first is what others are held to",
+        help=f"{' or '.join(RUNTIMES)}, and the model file; the first is the reference",
     )
-    compare.add_argument(
+    command.add_argument(
         "--images", type=Path, required=True, metavar="NPY", help="uint8 [n, size, size, 3]"
     )
-    compare.add_argument(
-        "--turns", type=_count, default=20, metavar="T", help="turns of every model (20)"
-    )
-    compare.add_argument(
-        "--runs", type=_count, default=8, metavar="K", help="timed inferences in a turn (8)"
-    )
-    _add_warmup(compare)
-    compare.add_argument("--seed", type=int, default=0, metavar="S", help="of their order (0)")
-    compare.add_argument("--json", action="store_true", help="print every time, as JSON")
-    _add_threads(compare, "threads of one inference (1)")
-    compare.set_defaults(command=_compare)
+    _add_plan(command, ComparePlan())
+    _add_common(command, _compare, bundle=False)
 
-    predict = commands.add_parser("predict", help="write the logits of many images")
-    predict.add_argument(
-        "--images", type=Path, required=True, metavar="NPY", help="uint8 [n, size, size, 3]"
+    command = commands.add_parser("measure", help="execute a JSON request and print its result")
+    command.add_argument(
+        "request", nargs="?", type=Path, metavar="REQUEST", help="request file (standard input)"
     )
-    predict.add_argument(
-        "--out", type=Path, required=True, metavar="NPY", help="float32 [n, classes]"
-    )
-    _add_bundle(predict)
-    _add_model(predict)
-    predict.set_defaults(command=_predict)
+    command.set_defaults(command=_measure)
     return parser
 
 
-def _add_bundle(command: argparse.ArgumentParser) -> None:
+def _add_plan(command: argparse.ArgumentParser, plan: BenchmarkPlan | ComparePlan) -> None:
+    """Adds the options of a plan, with its defaults."""
+
+    def add(option: str, kind: Any, default: Any, text: str) -> None:
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        more: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
+        help_text = f"{text} ({shown})"
+        command.add_argument(
+            option, type=kind, default=default, metavar="N", help=help_text, **more
+        )
+
+    add("--warmup", int, plan.warmup, "minimum number of warm-up inferences")
+    add("--warmup-seconds", _seconds, plan.warmup_s, "minimum duration of the warm-up")
+    if isinstance(plan, BenchmarkPlan):
+        add("--runs", _count, plan.runs, "timed inferences")
+        add("--batches", _count, plan.batches, "batch sizes for throughput")
+        add("--throughput-seconds", _seconds, plan.batch_s, "duration per batch size, 0: none")
+        add("--sustained", _seconds, plan.sustained_s, "duration of a run without pauses")
+    else:
+        add("--turns", _count, plan.turns, "turns of every model")
+        add("--runs", _count, plan.runs, "timed inferences per turn")
+        add("--seed", int, plan.seed, "seed of the order of the models")
+
+
+def _add_common(command: argparse.ArgumentParser, function: Any, *, bundle: bool) -> None:
+    if bundle:
+        command.add_argument(
+            "--bundle",
+            type=Path,
+            default=HERE,
+            metavar="DIR",
+            help="unpacked bundle (the folder that contains finch_runtime)",
+        )
+    default = "the bundle's, or 1" if bundle else "1"
     command.add_argument(
-        "--bundle",
-        type=Path,
-        default=HERE,
-        metavar="DIR",
-        help="an unpacked bundle (the folder that holds finch_runtime)",
+        "--threads", type=_count, metavar="N", help=f"threads of one inference ({default})"
     )
-    _add_threads(command, "threads of one inference (the bundle's, or 1)")
-
-
-def _add_threads(command: argparse.ArgumentParser, help: str) -> None:
-    command.add_argument("--threads", type=_count, metavar="N", help=help)
-
-
-def _add_warmup(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--warmup", type=int, default=10, metavar="W", help="untimed runs (10)")
-    command.add_argument(
-        "--warmup-seconds",
-        type=_seconds,
-        default=0.2,
-        metavar="S",
-        help="their shortest time (0.2)",
-    )
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", type=Path, help="a model file, instead of a bundle")
-    command.add_argument("--runtime", choices=RUNTIMES, help="the runtime for --model")
+    command.add_argument("--json", action="store_true", help="print all results as JSON")
+    command.set_defaults(command=function)

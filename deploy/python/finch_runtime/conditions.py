@@ -1,40 +1,22 @@
-"""What changes about a machine as it works: how hot it is, and how fast its clock runs."""
+"""State of the machine while it measures: temperature and frequency of the processor."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from finch_runtime.protocol import Conditions
 
 SYS = Path("/sys")
 
-# Whose temperature counts: thermal zones by a part of their type, sensor chips by their name.
+# Processor temperatures: thermal zones by a part of their type, sensor chips by their name.
 _ZONES = ("cpu", "pkg", "soc")
 _CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal")
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """The machine at one moment.
-
-    Attributes:
-        temperature_c: Of the processor's hottest sensor, in degrees Celsius; None where there is
-            no such sensor.
-        frequency_mhz: Of the fastest core that this process may use, which is the one at work;
-            None where the system does not tell.
-    """
-
-    temperature_c: float | None
-    frequency_mhz: float | None
-
-
 def read_conditions(sys: Path = SYS) -> Conditions:
-    """Reads them.
-
-    Args:
-        sys: Where Linux's sysfs is mounted.
-    """
+    """Reads temperature and frequency from Linux's sysfs, mounted at ``sys``."""
     temperatures = list(_zone_temperatures(sys)) or list(_chip_temperatures(sys))
     frequencies = list(_frequencies(sys))
     return Conditions(
@@ -43,37 +25,33 @@ def read_conditions(sys: Path = SYS) -> Conditions:
     )
 
 
-def read_number(path: Path) -> int | None:
-    """The whole number that a file of sysfs holds; None where it cannot be read."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def read_name(path: Path) -> str:
-    """The text that a file of sysfs holds; empty where it cannot be read."""
+def read_text(path: Path) -> str:
+    """Content of a file in sysfs, stripped; empty if it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
 
 
+def _numbers(paths: Iterator[Path]) -> Iterator[int]:
+    for path in paths:
+        try:
+            yield int(read_text(path))
+        except ValueError:
+            continue
+
+
 def _zone_temperatures(sys: Path) -> Iterator[int]:
     for zone in sys.glob("class/thermal/thermal_zone*"):
-        kind = read_name(zone / "type").lower()
-        value = read_number(zone / "temp")
-        if value is not None and any(part in kind for part in _ZONES):
-            yield value
+        kind = read_text(zone / "type").lower()
+        if any(part in kind for part in _ZONES):
+            yield from _numbers(iter([zone / "temp"]))
 
 
 def _chip_temperatures(sys: Path) -> Iterator[int]:
     for chip in sys.glob("class/hwmon/hwmon*"):
-        if read_name(chip / "name") in _CHIPS:
-            for sensor in chip.glob("temp*_input"):
-                value = read_number(sensor)
-                if value is not None:
-                    yield value
+        if read_text(chip / "name") in _CHIPS:
+            yield from _numbers(chip.glob("temp*_input"))
 
 
 def _frequencies(sys: Path) -> Iterator[int]:
@@ -81,7 +59,5 @@ def _frequencies(sys: Path) -> Iterator[int]:
         cores = os.sched_getaffinity(0)
     else:
         cores = set(range(os.cpu_count() or 1))
-    for core in cores:
-        value = read_number(sys / f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
-        if value is not None:
-            yield value
+    folder = sys / "devices/system/cpu"
+    return _numbers(folder / f"cpu{core}/cpufreq/scaling_cur_freq" for core in cores)

@@ -1,159 +1,153 @@
-"""The energy that a stretch of work took, where the machine has a meter."""
+"""Energy consumption from Linux's power meters."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from finch_runtime.conditions import SYS, read_name
+from finch_runtime.conditions import SYS, read_text
+from finch_runtime.protocol import Energy
 
-# The meters of these chips are not about the processor.
-_OTHERS = ("amdgpu", "i915", "nouveau", "nvme", "xe")
-_GAUGE_PERIOD_S = 0.02
-
-
-@dataclass(frozen=True)
-class Energy:
-    """Energy over a stretch of time.
-
-    Attributes:
-        joules: What counts as the machine's; None when it was not measured.
-        source: Which meters these joules are of, or why there are none.
-    """
-
-    joules: float | None
-    source: str
+# The sensors of these chips do not measure the processor.
+_OTHER_CHIPS = ("amdgpu", "i915", "nouveau", "nvme", "xe")
 
 
 class EnergyMeter:
-    """Adds up the energy between ``start`` and ``stop``.
+    """Measures energy between ``start`` and ``stop``.
 
-    Intel's and AMD's RAPL counters come first: every package, and its memory where that has a
-    counter of its own. Boards with a power sensor (hwmon) come second; one of their rails may feed
-    another, so the largest alone counts. Both see the whole machine, and what else runs on it.
+    Uses the RAPL counters of Intel and AMD processors: the sum of all packages and of their memory,
+    where it has a separate counter. Without readable counters it uses the power and energy sensors
+    of boards (hwmon). One rail may feed another, so only the largest sensor counts. Both measure
+    the whole machine, including other processes.
 
     Args:
-        sys: Where Linux's sysfs is mounted.
+        sys: Mount point of Linux's sysfs.
     """
 
     def __init__(self, sys: Path = SYS) -> None:
-        self._meters: Sequence[_Counter | _Gauge] = ()
-        self._together = True
-        self._trouble = ""
-        rapl, hwmon = _rapl(sys), _hwmon(sys)
-        for meters, together in ((rapl, True), (hwmon, False)):
-            if meters and self._begin(meters):
-                self._meters, self._together = meters, together
+        self._meters: Sequence[_Counter | _PowerSensor] = ()
+        self._is_sum = True
+        self._error = ""
+        for meters, is_sum in ((_find_rapl(sys), True), (_find_hwmon(sys), False)):
+            if meters and self._reset(meters):
+                self._meters, self._is_sum = meters, is_sum
                 break
 
     def start(self) -> None:
-        """Begins at zero."""
-        if self._meters and not self._begin(self._meters):
+        """Resets the meter to zero."""
+        if self._meters and not self._reset(self._meters):
             self._meters = ()
 
     def sample(self) -> None:
-        """Looks at meters that must be looked at on the way; cheap enough to call after a run."""
-        self._look(on_the_way=True)
+        """Reads the meters that are due; cheap enough to call after every inference."""
+        self._update([meter for meter in self._meters if meter.is_due()])
 
     def stop(self) -> Energy:
-        """The energy since ``start``."""
-        self._look(on_the_way=False)
+        """Energy since ``start``."""
+        self._update(self._meters)
         if not self._meters:
-            reason = self._trouble or "the machine shows no meter (powercap, hwmon)"
+            reason = self._error or "the machine has no readable meter (powercap, hwmon)"
             return Energy(None, f"not measured: {reason}")
-        if self._together:
+        if self._is_sum:
             names = " + ".join(meter.name for meter in self._meters)
             return Energy(sum(meter.joules for meter in self._meters), f"rapl: {names}")
         largest = max(self._meters, key=lambda meter: meter.joules)
         return Energy(largest.joules, f"hwmon: {largest.name}")
 
-    def _begin(self, meters: Sequence[_Counter | _Gauge]) -> bool:
+    def _reset(self, meters: Sequence[_Counter | _PowerSensor]) -> bool:
         try:
             for meter in meters:
-                meter.begin()
+                meter.reset()
         except (OSError, ValueError) as error:
-            self._note(error)
+            self._error = _describe(error)
             return False
         return True
 
-    def _look(self, *, on_the_way: bool) -> None:
+    def _update(self, meters: Sequence[_Counter | _PowerSensor]) -> None:
         try:
-            for meter in self._meters:
-                if not on_the_way or meter.is_due():
-                    meter.look()
+            for meter in meters:
+                meter.update()
         except (OSError, ValueError) as error:
-            self._note(error)
+            self._error = _describe(error)
             self._meters = ()
 
-    def _note(self, error: OSError | ValueError) -> None:
-        if isinstance(error, OSError):
-            self._trouble = f"{error.filename} cannot be read ({error.strerror})"
-        else:
-            self._trouble = str(error)
+
+def total_energy(parts: Sequence[Energy]) -> Energy:
+    """Sum of several measurements; not measured if one of them is not."""
+    if not parts:
+        return Energy(None, "not measured: no timed inferences")
+    joules = 0.0
+    for part in parts:
+        if part.joules is None:
+            return part
+        joules += part.joules
+    return Energy(joules, parts[-1].source)
 
 
 class _Counter:
-    """Microjoules since some moment; ``span`` is the value after which it begins anew."""
+    """An energy counter in microjoules, which wraps around at the value in ``limit``."""
 
-    _PERIOD_S = 1.0  # far below what it takes to go round
+    _PERIOD_S = 1.0  # much shorter than the time to wrap around
 
-    def __init__(self, name: str, path: Path, span: Path | None) -> None:
+    def __init__(self, name: str, path: Path, limit: Path | None) -> None:
         self.name = name
         self.joules = 0.0
-        self._path, self._span_path = path, span
-        self._span = self._last = 0
-        self._looked = 0.0
+        self._path, self._limit_path = path, limit
+        self._limit = self._last = 0
+        self._read_at = 0.0
 
-    def begin(self) -> None:
-        self._span = _number(self._span_path) if self._span_path else 0
-        self._last, self.joules, self._looked = _number(self._path), 0.0, time.perf_counter()
+    def reset(self) -> None:
+        self._limit = _read_number(self._limit_path) if self._limit_path else 0
+        self._last, self.joules = _read_number(self._path), 0.0
+        self._read_at = time.perf_counter()
 
     def is_due(self) -> bool:
-        return time.perf_counter() - self._looked >= self._PERIOD_S
+        return time.perf_counter() - self._read_at >= self._PERIOD_S
 
-    def look(self) -> None:
-        value = _number(self._path)
-        grown = value - self._last
-        if grown < 0:
-            grown += self._span
-        if grown < 0:
-            raise ValueError(f"{self._path} went backwards")
-        self.joules += grown / 1e6
-        self._last, self._looked = value, time.perf_counter()
+    def update(self) -> None:
+        value = _read_number(self._path)
+        increase = value - self._last
+        if increase < 0:
+            increase += self._limit
+        if increase < 0:
+            raise ValueError(f"{self._path} decreased")
+        self.joules += increase / 1e6
+        self._last, self._read_at = value, time.perf_counter()
 
 
-class _Gauge:
-    """Microwatts at this moment; in between they are taken to change evenly."""
+class _PowerSensor:
+    """A power sensor in microwatts, integrated with the trapezoidal rule."""
+
+    _PERIOD_S = 0.02
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.joules = 0.0
         self._path = path
-        self._watts = self._looked = 0.0
+        self._watts = self._read_at = 0.0
 
-    def begin(self) -> None:
-        self._watts, self._looked, self.joules = self._read(), time.perf_counter(), 0.0
+    def reset(self) -> None:
+        self._watts, self._read_at, self.joules = self._read(), time.perf_counter(), 0.0
 
     def is_due(self) -> bool:
-        return time.perf_counter() - self._looked >= _GAUGE_PERIOD_S
+        return time.perf_counter() - self._read_at >= self._PERIOD_S
 
-    def look(self) -> None:
+    def update(self) -> None:
         watts, now = self._read(), time.perf_counter()
-        self.joules += (self._watts + watts) / 2 * (now - self._looked)
-        self._watts, self._looked = watts, now
+        self.joules += (self._watts + watts) / 2 * (now - self._read_at)
+        self._watts, self._read_at = watts, now
 
     def _read(self) -> float:
-        return _number(self._path) / 1e6
+        return _read_number(self._path) / 1e6
 
 
-def _rapl(sys: Path) -> list[_Counter | _Gauge]:
-    """Every package and memory. Cores and uncore are parts of a package; psys contains them."""
-    meters: list[_Counter | _Gauge] = []
+def _find_rapl(sys: Path) -> list[_Counter | _PowerSensor]:
+    """All packages and memories. Cores and uncore are parts of a package; psys contains them."""
+    meters: list[_Counter | _PowerSensor] = []
     for zone in sorted(sys.glob("class/powercap/intel-rapl:*")):
-        name = read_name(zone / "name")
+        name = read_text(zone / "name")
         if re.fullmatch(r"package-\d+(-die-\d+)?", name) or name == "dram":
             if name == "dram":
                 name += f"-{zone.name.split(':')[1]}"
@@ -161,24 +155,30 @@ def _rapl(sys: Path) -> list[_Counter | _Gauge]:
     return meters
 
 
-def _hwmon(sys: Path) -> list[_Counter | _Gauge]:
-    meters: list[_Counter | _Gauge] = []
+def _find_hwmon(sys: Path) -> list[_Counter | _PowerSensor]:
+    meters: list[_Counter | _PowerSensor] = []
     for chip in sorted(sys.glob("class/hwmon/hwmon*")):
-        maker = read_name(chip / "name")
-        if maker in _OTHERS:
+        chip_name = read_text(chip / "name")
+        if chip_name in _OTHER_CHIPS:
             continue
         counters = sorted(chip.glob("energy*_input"))
-        gauges = sorted(chip.glob("power*_input")) or sorted(chip.glob("power*_average"))
-        for path in counters or gauges:
+        sensors = sorted(chip.glob("power*_input")) or sorted(chip.glob("power*_average"))
+        for path in counters or sensors:
             channel = path.name.split("_")[0]
-            name = f"{maker} {read_name(chip / f'{channel}_label') or channel}"
-            meters.append(_Counter(name, path, None) if counters else _Gauge(name, path))
+            name = f"{chip_name} {read_text(chip / f'{channel}_label') or channel}"
+            meters.append(_Counter(name, path, None) if counters else _PowerSensor(name, path))
     return meters
 
 
-def _number(path: Path) -> int:
+def _read_number(path: Path) -> int:
     text = path.read_text(encoding="ascii", errors="replace").strip()
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{path} holds {text!r}, no number") from None
+        raise ValueError(f"{path} contains {text!r}, not a number") from None
+
+
+def _describe(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read ({error.strerror})"
+    return str(error)

@@ -1,15 +1,15 @@
-"""The one error of the runtime: what it is about, what is wrong, what to do."""
+"""The exception of the device runtime."""
 
 from __future__ import annotations
 
 
 class RuntimeProblem(Exception):
-    """Anything the person at the device can cause or mend; shown as one line.
+    """An error that the user can fix; shown as one line without a traceback.
 
     Args:
-        thing: What the message is about: a file, an option, a package.
+        thing: Subject of the message: a file, an option, a package.
         problem: What is wrong with it.
-        remedy: What to do about it.
+        remedy: How to fix it.
     """
 
     def __init__(self, thing: object, problem: str, remedy: str) -> None:
@@ -19,7 +19,7 @@ class RuntimeProblem(Exception):
         super().__init__(" ".join(f"{thing}: {problem}; {remedy}".split()))
 
 
-def said_by(error: BaseException) -> str:
-    """The last line of another library's error: OpenVINO's messages come to the point there."""
+def last_line(error: BaseException) -> str:
+    """Last line of an exception's message, which is the specific one in OpenVINO's messages."""
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else repr(error)

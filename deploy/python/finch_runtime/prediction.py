@@ -1,4 +1,4 @@
-"""What the model says of many images, and what it says of one in words."""
+"""Logits of many images, and the top-k labels of one."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Guess:
-    """A label and its probability, 0 to 1."""
+class Prediction:
+    """A label and its probability in [0, 1]."""
 
     label: str
     probability: float
 
 
 def predict(session: Session, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Logits of every image, in batches of 32, or one by one where the model's batch is fixed.
+    """Computes logits in batches of 32, or of 1 if the model's batch size is fixed.
 
     Args:
         session: The model.
         images: uint8 [n, size, size, 3], RGB, n at least 1; may be memory-mapped.
 
     Returns:
-        float32 [n, classes].
+        Logits, float32 [n, classes].
     """
     if len(images) == 0:
-        raise RuntimeProblem("images", "there are none", "pass at least one")
+        raise RuntimeProblem("images", "none given", "pass at least one")
     step = 1 if session.fixed_batch else BATCH
     return np.concatenate(
         [session.run(images[start : start + step])[0] for start in range(0, len(images), step)]
     )
 
 
-def best_guesses(
-    probabilities: np.ndarray[Any, Any], labels: Sequence[str], top: int
-) -> list[Guess]:
-    """The ``top`` most probable labels of one image, most probable first.
+def top_labels(
+    probabilities: np.ndarray[Any, Any], labels: Sequence[str], k: int
+) -> list[Prediction]:
+    """The ``k`` most probable labels of one image, in descending order.
 
     Args:
         probabilities: float32 [classes].
-        labels: One label a class, in the order of the model's outputs.
-        top: How many; all of them when there are fewer.
+        labels: One label per class, in the order of the model's outputs.
+        k: Number of labels; all if there are fewer.
     """
     if len(labels) != len(probabilities):
         raise RuntimeProblem(
             "labels",
-            f"there are {len(labels)}, but the model tells {len(probabilities)} classes apart",
+            f"there are {len(labels)}, but the model has {len(probabilities)} classes",
             "unpack the bundle again",
         )
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return [Guess(labels[index], float(probabilities[index])) for index in order]
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [Prediction(labels[index], float(probabilities[index])) for index in order]

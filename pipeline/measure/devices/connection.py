@@ -1,4 +1,4 @@
-"""A connection to another machine by the system's OpenSSH client, shared by all commands."""
+"""A connection to another machine with the system's OpenSSH client, shared by all commands."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.errors import DeviceError
 
 _READY = b"finch: ready\n"
 
-# The user's own configuration counts for everything else. What is named here would wait for
-# somebody at a keyboard, run something else, or open ports that are none of our business.
+# Everything else is taken from the user's own configuration. These options would wait for input,
+# run something else, or open ports that are not needed.
 _OPTIONS = {
     "BatchMode": "yes",
     "ClearAllForwardings": "yes",
@@ -30,36 +30,36 @@ _OPTIONS = {
     "ServerAliveCountMax": "3",
     "ServerAliveInterval": "10",
 }
-_LOST = 255  # ssh's own code; the programs that run there never end with it
+_CONNECTION_LOST = 255  # exit code of ssh; the remote programs never exit with it
 
-_REFUSALS = (
+# Pattern in ssh's output, problem, remedy.
+_SSH_ERRORS = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one that is known",
-        "find out why; if it was set up anew, forget the old key: ssh-keygen -R {where}",
+        "its host key has changed",
+        "find out why; if the machine was reinstalled, remove the old key: ssh-keygen -R {address}",
     ),
     (
         r"Host key verification failed|No .* host key is known",
         "its host key is unknown",
-        "connect once by hand and compare the fingerprint: ssh {line}",
+        "connect once manually and verify the fingerprint: ssh {target}",
     ),
     (
         r"Permission denied|Too many authentication failures",
-        "it wants a password, or does not take your key",
-        "let it take a key that needs no typing: ssh-copy-id {line}, and ssh-add where the key has "
-        "a passphrase",
+        "it rejects your key, or requires a password",
+        "install a key: ssh-copy-id {target}; run ssh-add if the key has a passphrase",
     ),
     (
         r"Could not resolve|Connection refused|timed out|No route|unreachable|Connection closed",
-        "cannot be reached ({words})",
-        "switch it on, or correct evaluate.devices; this must work: ssh {line}",
+        "cannot be reached ({reason})",
+        "switch it on, or correct evaluate.devices; this must work: ssh {target}",
     ),
 )
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command said; ``code`` is its exit code."""
+class Output:
+    """Exit code and output of a command."""
 
     code: int
     stdout: bytes
@@ -70,10 +70,10 @@ class Connection:
     """Runs commands on another machine.
 
     Args:
-        name: The device, for messages.
-        host: ``user@host``, or a name of the user's ssh configuration.
-        port: None is what ssh takes by itself.
-        socket: Where the shared connection listens.
+        name: Name of the device, for messages.
+        host: ``user@host``, or a host name of the user's ssh configuration.
+        port: Port; None for that of the ssh configuration.
+        socket: Path of the socket of the shared connection.
     """
 
     def __init__(self, name: str, host: str, port: int | None, socket: Path) -> None:
@@ -83,16 +83,17 @@ class Connection:
         self._socket = socket
 
     @property
-    def by_hand(self) -> str:
-        """What a person types after ``ssh`` to get there."""
+    def target(self) -> str:
+        """Arguments of ``ssh`` that connect to the machine manually."""
         return " ".join([*self._port, self._host])
 
-    def run(self, command: str, feed: Callable[[IO[bytes]], None] | None = None) -> Answer:
-        """Runs a command line of the shell there.
+    def run(self, command: str, write_stdin: Callable[[IO[bytes]], None] | None = None) -> Output:
+        """Runs a shell command there.
 
         Args:
             command: Quoted for a POSIX shell.
-            feed: Writes its standard input, which otherwise is open, and empty, till the end.
+            write_stdin: Writes the standard input, which is closed afterwards. By default it is
+                empty, and stays open until the command ends.
 
         Raises:
             DeviceError: The connection was lost.
@@ -101,19 +102,19 @@ class Connection:
         with os.fdopen(writer, "wb") as stdin:
             try:
                 process = subprocess.Popen(
-                    self._line("no", command),
+                    self._command("no", command),
                     stdin=reader,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C is for the stage to deal with
+                    start_new_session=True,  # the stage handles Ctrl-C
                 )
             finally:
                 os.close(reader)
             with process:
                 try:
-                    if feed is not None:
-                        with suppress(BrokenPipeError):  # then it says why
-                            feed(stdin)
+                    if write_stdin is not None:
+                        with suppress(BrokenPipeError):  # stderr has the reason
+                            write_stdin(stdin)
                             stdin.flush()
                         with suppress(BrokenPipeError):
                             stdin.close()
@@ -121,86 +122,85 @@ class Connection:
                 except BaseException:
                     process.kill()
                     raise
-        said = stderr.decode("utf-8", "replace")
-        if process.returncode == _LOST:
-            raise self._lost(said)
-        return Answer(process.returncode, stdout, said)
+        text = stderr.decode("utf-8", "replace")
+        if process.returncode == _CONNECTION_LOST:
+            raise DeviceError(
+                self.name,
+                f"the connection was lost ({_last_line(text) or 'ssh printed nothing'})",
+                "check the device and run the stage again: finished devices are kept",
+            )
+        return Output(process.returncode, stdout, text)
 
-    def hold(self) -> subprocess.Popen[bytes]:
+    def open_shared(self) -> subprocess.Popen[bytes]:
         """Starts the process that holds the shared connection; it ends with this process.
 
         Raises:
             DeviceError: There is no connection, or no ssh.
         """
-        with tempfile.TemporaryFile() as words:
+        with tempfile.TemporaryFile() as stderr:
             try:
-                # It sends back what it gets, and ends when there is nobody to send any more.
+                # `cat` returns its input, and ends when its standard input is closed.
                 process = subprocess.Popen(
-                    self._line("yes", "cat"),
+                    self._command("yes", "cat"),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=words,
+                    stderr=stderr,
                     start_new_session=True,
                 )
             except FileNotFoundError:
                 raise DeviceError(
-                    self.name, "needs the OpenSSH client", "install it here: openssh-client"
+                    self.name, "needs the OpenSSH client", "install openssh-client here"
                 ) from None
             assert process.stdin and process.stdout
             try:
                 with suppress(BrokenPipeError):
                     process.stdin.write(_READY)
                     process.stdin.flush()
-                for line in process.stdout:  # a login script may speak first
+                for line in process.stdout:  # the output of login scripts comes first
                     if line.endswith(_READY):
                         return process
                 process.wait()
             except BaseException:
                 process.kill()
                 raise
-            words.seek(0)
-            raise self._refused(words.read().decode("utf-8", "replace"))
+            stderr.seek(0)
+            raise self._explain(stderr.read().decode("utf-8", "replace"))
 
-    def _line(self, master: str, command: str) -> list[str]:
+    def _command(self, master: str, command: str) -> list[str]:
         options = {**_OPTIONS, "ControlMaster": master, "ControlPath": str(self._socket)}
-        given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        return ["ssh", *given, *self._port, "--", self._host, command]
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        return ["ssh", *words, *self._port, "--", self._host, command]
 
-    def _refused(self, said: str) -> DeviceError:
-        words = _last_line(said) or "ssh said nothing"
-        where = self._host.rpartition("@")[2]
-        for pattern, problem, remedy in _REFUSALS:
-            if re.search(pattern, said):
-                texts = {"words": words, "line": self.by_hand, "where": where}
+    def _explain(self, stderr: str) -> DeviceError:
+        texts = {
+            "reason": _last_line(stderr) or "ssh printed nothing",
+            "target": self.target,
+            "address": self._host.rpartition("@")[2],
+        }
+        for pattern, problem, remedy in _SSH_ERRORS:
+            if re.search(pattern, stderr):
                 return DeviceError(self.name, problem.format(**texts), remedy.format(**texts))
-        return DeviceError(self.name, f"cannot be used: {words}", f"try ssh {self.by_hand}")
-
-    def _lost(self, said: str) -> DeviceError:
-        return DeviceError(
-            self.name,
-            f"the connection was lost ({_last_line(said) or 'without a word'})",
-            "see that it is still on, and run the stage again: finished devices are kept",
-        )
+        return DeviceError(self.name, f"ssh failed: {texts['reason']}", f"try ssh {self.target}")
 
 
 @contextmanager
 def connect(name: str, host: str, port: int | None) -> Iterator[Connection]:
-    """Connects, for as long as the block lasts, without ever asking anybody anything.
+    """Connects for the duration of the block, without prompts.
 
     Raises:
-        DeviceError: There is no connection; the message says what to do.
+        DeviceError: There is no connection; the message has the remedy.
     """
-    # A socket's path may have no more than about 100 bytes, so it lies right below /tmp.
+    # The path of a socket is limited to about 100 bytes, so it is directly below /tmp.
     with tempfile.TemporaryDirectory(prefix="finch-", dir="/tmp") as folder:
         connection = Connection(name, host, port, Path(folder, "ssh"))
-        holder = connection.hold()
+        process = connection.open_shared()
         try:
             yield connection
         finally:
-            holder.kill()
-            holder.communicate()
+            process.kill()
+            process.communicate()
 
 
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

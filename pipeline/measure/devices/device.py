@@ -1,22 +1,23 @@
-"""What a machine has to offer so that models can be measured on it."""
+"""Interface of a machine that models are measured on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from finch_runtime.protocol import Request
 
 from pipeline.measure.host import Host
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files that lie on a device as they lie here.
+    """Files that are copied to a device with their relative paths.
 
     Attributes:
-        folder: What their names begin in.
-        names: Paths in the folder, with forward slashes.
+        folder: Local folder.
+        names: Paths relative to the folder, with forward slashes.
     """
 
     folder: Path
@@ -24,13 +25,13 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that has ended.
+class Completed:
+    """A completed process.
 
     Attributes:
-        code: Its exit code; a signal's number, negative, where one ended it.
-        stdout: What it wrote to its standard output.
-        stderr: What it wrote to its standard error.
+        code: Exit code; the negative signal number if a signal ended it.
+        stdout: Its standard output.
+        stderr: Its standard error.
     """
 
     code: int
@@ -39,31 +40,23 @@ class Ended:
 
 
 class Device(Protocol):
-    """A machine on which models run; whatever fails on its side is a ``DeviceError``."""
+    """A machine that runs models. Its failures raise DeviceError."""
 
     @property
     def name(self) -> str:
-        """Its name in ``evaluate.devices``."""
+        """Name in ``evaluate.devices``."""
 
     def describe(self) -> Host:
-        """Its stable facts."""
+        """Hardware and software of the device."""
 
     def place(self, files: Files) -> str:
-        """Sees to it that the files are there.
+        """Ensures that the files are on the device, and returns their folder there."""
 
-        Returns:
-            The folder on the device in which they have their names.
-        """
-
-    def run(
-        self, arguments: Sequence[str], *, package: str, threads: int, out: Path | None
-    ) -> Ended:
-        """Runs ``python -m finch_runtime`` in a new process and waits for it.
+    def run(self, request: Request, package: str) -> Completed:
+        """Runs ``python -m finch_runtime measure`` in a new process, and waits for it.
 
         Args:
-            arguments: Its arguments; paths in them are the device's.
-            package: The folder on the device that holds the package.
-            threads: Threads of the inference runtime.
-            out: If given, the process gets an ``--out`` besides, and what it writes there comes
-                here.
+            request: What to measure; its paths are those of the device, except for the path
+                ``out`` of a PredictRequest, which is local.
+            package: Folder on the device that contains the package ``finch_runtime``.
         """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from pipeline.measure.devices.device import Ended, Files
+from finch_runtime.protocol import Request, to_json
+
+from pipeline.measure.devices.device import Completed, Files
 from pipeline.measure.devices.remote_runner import environment
 from pipeline.measure.host import Host, describe_host
 
@@ -19,25 +19,22 @@ class ThisMachine:
     name = "local"
 
     def describe(self) -> Host:
-        """Its stable facts."""
+        """Hardware and software of this machine."""
         return describe_host()
 
     def place(self, files: Files) -> str:
-        """The files are where they are."""
+        """Returns the folder of the files; nothing is copied."""
         return str(files.folder.resolve())
 
-    def run(
-        self, arguments: Sequence[str], *, package: str, threads: int, out: Path | None
-    ) -> Ended:
-        """Runs the device runtime, see ``Device``."""
-        given = [] if out is None else ["--out", str(out.resolve())]
-        done = subprocess.run(
-            [sys.executable, "-m", "finch_runtime", *arguments, *given],
-            env=environment(os.environ, package, threads),
-            stdin=subprocess.DEVNULL,
+    def run(self, request: Request, package: str) -> Completed:
+        """Runs the device runtime in a new process."""
+        process = subprocess.run(
+            [sys.executable, "-m", "finch_runtime", "measure"],
+            env=environment(os.environ, package, request.threads),
+            input=to_json(request),
             capture_output=True,
             encoding="utf-8",
             errors="replace",
             check=False,
         )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return Completed(process.returncode, process.stdout, process.stderr)

@@ -1,95 +1,105 @@
-"""Another machine as a device."""
+"""Another machine as a device, over OpenSSH."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
+
+from finch_runtime.protocol import PredictRequest, Request, to_json
 
 from pipeline.errors import ArtefactError, DeviceError
 from pipeline.files import whole_file
 from pipeline.measure.devices import remote_runner
-from pipeline.measure.devices.connection import Answer, Connection
-from pipeline.measure.devices.device import Ended, Files
-from pipeline.measure.host import Host, as_ranges, read_cpuinfo, vector_flags
+from pipeline.measure.devices.connection import Connection, Output, connect
+from pipeline.measure.devices.device import Completed, Device, Files
+from pipeline.measure.devices.local import ThisMachine
+from pipeline.measure.host import Host, host_from
 from pipeline.params import ListedDevice
 
-_OLDEST = (3, 9)
-_FULL = ("ENOSPC", "EDQUOT", "[Errno 28]", "[Errno 122]")
+_MIN_PYTHON = (3, 9)
+_DISK_FULL = ("ENOSPC", "EDQUOT", "[Errno 28]", "[Errno 122]")
+
+
+@contextmanager
+def open_device(listed: ListedDevice) -> Iterator[Device]:
+    """Opens an entry of ``evaluate.devices``.
+
+    Files that were copied to the device are removed at the end. After an error they stay, for the
+    next attempt.
+
+    Raises:
+        DeviceError: The device cannot be reached, or has no suitable Python.
+    """
+    if listed.host is None:
+        yield ThisMachine()
+        return
+    with connect(listed.name, listed.host, listed.port) as connection:
+        device = RemoteDevice(listed, connection)
+        yield device
+        device.clear()
 
 
 class RemoteDevice:
-    """Runs models with the interpreter of another machine.
+    """Runs models with the Python interpreter of another machine.
 
     Args:
-        listed: How it is listed.
-        connection: Leads there.
+        listed: Its entry in ``evaluate.devices``.
+        connection: Connection to it.
 
     Raises:
-        DeviceError: It has no Python, or too old a one.
+        DeviceError: It has no Python, or one that is too old.
     """
 
     def __init__(self, listed: ListedDevice, connection: Connection) -> None:
         self._listed = listed
         self._connection = connection
-        self._agent = Path(remote_runner.__file__).read_text(encoding="utf-8")
+        self._runner = Path(remote_runner.__file__).read_text(encoding="utf-8")
         self._store: str | None = None
-        self._present: set[str] = set()
+        self._copied: set[str] = set()
         self._check_python()
 
     @property
     def name(self) -> str:
-        """Its name in ``evaluate.devices``."""
+        """Name in ``evaluate.devices``."""
         return self._listed.name
 
     def describe(self) -> Host:
-        """Its stable facts.
+        """Hardware and software of the device.
 
         Raises:
             DeviceError: It has no NumPy.
         """
-        facts = self._ask("describe")
-        versions = dict(facts["versions"])
-        if versions.pop("numpy", None) is None:
+        facts = json.loads(self._call(["describe"]).stdout)
+        if "numpy" not in facts["versions"]:
+            python = self._listed.python
             raise DeviceError(
                 self.name,
-                f"its {self._listed.python} has no NumPy",
-                f"install it there: {self._listed.python} -m pip install numpy; "
-                "or name another `python`",
+                f"its {python} has no NumPy",
+                f"install it there: {python} -m pip install numpy; or set another `python`",
             )
-        cpu, flags = read_cpuinfo(facts["cpuinfo"])
-        return Host(
-            cpu=cpu,
-            architecture=facts["architecture"],
-            flags=vector_flags(flags),
-            physical_cores=facts["physical_cores"],
-            logical_cores=facts["logical_cores"],
-            affinity=as_ranges(set(facts["affinity"])),
-            memory_gib=round(facts["memory_bytes"] / 2**30),
-            system=f"{facts['system']} {'.'.join(facts['release'].split('.')[:2])}",
-            python=facts["python"],
-            runtimes=versions,
-            governor=facts["governor"],
-        )
+        return host_from(facts)
 
     def place(self, files: Files) -> str:
-        """Copies the files, unless there are some of the same content.
+        """Copies the files, unless the same content is there already.
 
         Raises:
-            ArtefactError: One of them cannot be read.
-            DeviceError: It could not take them.
+            ArtefactError: A file cannot be read.
+            DeviceError: The device could not receive them.
         """
-        store = self._open()
+        store = self._open_store()
         try:
             key = remote_runner.content_key(files.folder, files.names)
         except OSError as error:
             raise ArtefactError(
                 Path(error.filename), f"cannot be read ({error.strerror})"
             ) from None
-        if key not in self._present:
+        if key not in self._copied:
 
             def pack(stream: IO[bytes]) -> None:
                 with tarfile.open(fileobj=stream, mode="w|") as archive:
@@ -97,92 +107,85 @@ class RemoteDevice:
                         archive.add(files.folder.resolve() / name, name, recursive=False)
 
             self._call(["receive", store, key], pack)
-            self._present.add(key)
+            self._copied.add(key)
         return f"{store}/{key}"
 
-    def run(
-        self, arguments: Sequence[str], *, package: str, threads: int, out: Path | None
-    ) -> Ended:
-        """Runs the device runtime, see ``Device``."""
-        written = f"{self._open()}/out"
-        given = [] if out is None else ["--out", written]
-        words = ["run", package, str(threads), self._listed.python, *arguments, *given]
-        answer = self._call(words)
-        said, _, code = answer.stderr.rpartition(f"\n{remote_runner.ENDED}")
-        ended = Ended(int(code.split()[0]), answer.stdout.decode("utf-8", "replace"), said)
-        if ended.code and any(sign in said for sign in _FULL):
-            raise self._full(said)
-        if out is not None and not ended.code:
-            content = self._call(["bring", written]).stdout
-            with whole_file(out) as temporary:
+    def run(self, request: Request, package: str) -> Completed:
+        """Runs the device runtime in a new process, see ``Device.run``."""
+        local_out = request.out if isinstance(request, PredictRequest) else None
+        remote_out = f"{self._open_store()}/out"
+        if isinstance(request, PredictRequest):
+            request = replace(request, out=remote_out)
+        words = [package, str(request.threads), self._listed.python, to_json(request)]
+        output = self._call(["run", *words])
+        stderr, _, code = output.stderr.rpartition(f"\n{remote_runner.EXIT_CODE}")
+        completed = Completed(
+            int(code.split()[0]), output.stdout.decode("utf-8", "replace"), stderr
+        )
+        if completed.code and any(sign in stderr for sign in _DISK_FULL):
+            raise self._disk_full(stderr)
+        if local_out is not None and not completed.code:
+            content = self._call(["fetch", remote_out]).stdout
+            with whole_file(Path(local_out)) as temporary:
                 temporary.write_bytes(content)
-        return ended
+        return completed
 
     def clear(self) -> None:
-        """Removes what was copied."""
+        """Removes the copied files."""
         if self._store is not None:
             self._call(["clear", self._store])
             self._store = None
-            self._present = set()
+            self._copied = set()
 
-    def _open(self) -> str:
+    def _open_store(self) -> str:
         if self._store is None:
-            opened = self._ask("open", self._listed.folder or "")
-            self._store, self._present = opened["store"], set(opened["present"])
-        assert self._store is not None
+            opened: dict[str, Any] = json.loads(
+                self._call(["open", self._listed.folder or ""]).stdout
+            )
+            self._store, self._copied = str(opened["store"]), set(opened["present"])
         return self._store
 
     def _check_python(self) -> None:
-        # By itself, and so that even Python 2 can answer.
+        # A separate program that Python 2 can run as well.
         program = "import sys; print('python %d %d' % sys.version_info[:2])"
-        answer = self._connection.run(self._quoted(["-c", program]))
-        words = answer.stdout.decode("utf-8", "replace").split()
-        python = self._listed.python
-        wanted = ".".join(map(str, _OLDEST))
-        remedy = f"install Python {wanted} or newer there, or name another `python`"
-        if answer.code or words[-3:-2] != ["python"]:
-            problem = f"{python} does not start there ({' '.join(answer.stderr.split())})"
+        output = self._connection.run(self._quote(["-c", program]))
+        words = output.stdout.decode("utf-8", "replace").split()
+        python, wanted = self._listed.python, ".".join(map(str, _MIN_PYTHON))
+        remedy = f"install Python {wanted} or newer there, or set another `python`"
+        if output.code or words[-3:-2] != ["python"]:
+            problem = f"cannot run {python} ({' '.join(output.stderr.split())})"
             raise DeviceError(self.name, problem, remedy)
-        found = (int(words[-2]), int(words[-1]))
-        if found < _OLDEST:
-            version = ".".join(map(str, found))
-            raise DeviceError(self.name, f"its {python} is Python {version}", remedy)
-
-    def _ask(self, *words: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._call(words).stdout)
-        return answer
+        if (int(words[-2]), int(words[-1])) < _MIN_PYTHON:
+            raise DeviceError(self.name, f"its {python} is Python {words[-2]}.{words[-1]}", remedy)
 
     def _call(
-        self, words: Sequence[str], feed: Callable[[IO[bytes]], None] | None = None
-    ) -> Answer:
-        answer = self._connection.run(self._quoted(["-c", self._agent, *words]), feed)
-        _, begun, stdout = answer.stdout.partition(remote_runner.BEGIN)
-        if not begun or answer.code:
-            said = (
-                answer.stderr.strip().rpartition("\n")[2].removeprefix(remote_runner.FAILED).strip()
-            )
-            if any(sign in said for sign in _FULL):
-                raise self._full(said)
+        self, words: Sequence[str], write_stdin: Callable[[IO[bytes]], None] | None = None
+    ) -> Output:
+        """Runs a command of ``remote_runner``."""
+        output = self._connection.run(self._quote(["-c", self._runner, *words]), write_stdin)
+        _, begin, stdout = output.stdout.partition(remote_runner.BEGIN)
+        if not begin or output.code:
+            last = output.stderr.strip().rpartition("\n")[2]
+            reason = last.removeprefix(remote_runner.FAILED).strip()
+            if any(sign in reason for sign in _DISK_FULL):
+                raise self._disk_full(reason)
             raise DeviceError(
                 self.name,
-                f"cannot {words[0]}: {said or f'code {answer.code}'}",
-                f"mend that there (ssh {self._connection.by_hand}), and run the stage again",
+                f"cannot {words[0]}: {reason or f'exit code {output.code}'}",
+                f"fix this there (ssh {self._connection.target}), and run the stage again",
             )
-        return Answer(answer.code, stdout, answer.stderr)
+        return Output(output.code, stdout, output.stderr)
 
-    def _full(self, said: str) -> DeviceError:
+    def _disk_full(self, reason: str) -> DeviceError:
         return DeviceError(
             self.name,
-            f"its disk is full ({said.strip().rpartition(chr(10))[2]})",
-            f"make room there, or name another `folder` for it in evaluate.devices; "
-            f"what was copied lies in {self._store}",
+            f"its disk is full ({reason.strip().rpartition(chr(10))[2]})",
+            f"free disk space, or set another `folder` in evaluate.devices; copied files are in "
+            f"{self._store}",
         )
 
-    def _quoted(self, arguments: Sequence[str]) -> str:
-        # The shell there takes `~/` for the home folder as long as it is not quoted.
-        home, rest = "~/", self._listed.python
-        if rest.startswith(home):
-            python = home + shlex.quote(rest.removeprefix(home))
-        else:
-            python = shlex.quote(rest)
-        return f"{python} {shlex.join(arguments)}"
+    def _quote(self, arguments: Sequence[str]) -> str:
+        # The shell there expands `~/` only if it is not quoted.
+        home, python = "~/", self._listed.python
+        quoted = shlex.quote(python.removeprefix(home))
+        return f"{home if python.startswith(home) else ''}{quoted} {shlex.join(arguments)}"

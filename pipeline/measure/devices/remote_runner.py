@@ -1,6 +1,6 @@
-"""What runs on a device beside the device runtime: the standard library alone, Python 3.9 or newer.
+"""Manages files and processes on a device. Standard library only, Python 3.9 or newer.
 
-It gets there as the text of ``python -c``, so nothing has to be installed for it.
+It is sent as the text of ``python -c``, so nothing has to be installed for it.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Stands before every answer: what a login script prints comes before it.
+# Start of the output, after that of login scripts.
 BEGIN = b"-- finch --\n"
-# Stands before the code that a process ended with, as the last line of stderr.
-ENDED = "finch: ended with "
-# Stands before what this program itself could not do.
+# Precedes the exit code of a process in the last line of stderr.
+EXIT_CODE = "finch: exit code "
+# Precedes an error of this program.
 FAILED = "finch: failed: "
 
 STORE = "finch-measure"
 
-# Settings of a shell or a stage that would change how a model runs, unseen.
-_FOREIGN = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
+# Variables of a shell or a stage that would change how a model runs.
+_REMOVED = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def environment(around: Mapping[str, str], package: str, threads: int) -> dict[str, str]:
-    """The environment of a process of the device runtime.
+def environment(variables: Mapping[str, str], package: str, threads: int) -> dict[str, str]:
+    """Environment of a process of the device runtime.
 
     Args:
-        around: The environment that there is.
-        package: The folder that holds the package ``finch_runtime``.
+        variables: Environment of this process.
+        package: Folder that contains the package ``finch_runtime``.
         threads: Threads of the inference runtime.
     """
-    kept = {key: value for key, value in around.items() if not key.startswith(_FOREIGN)}
+    kept = {key: value for key, value in variables.items() if not key.startswith(_REMOVED)}
     return {
         **kept,
-        # The package comes from this folder alone, not from the current one, and stays clean.
+        # Import the package from this folder only, and write no bytecode to it.
         "PYTHONPATH": package,
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -57,7 +57,7 @@ def environment(around: Mapping[str, str], package: str, threads: int) -> dict[s
 
 
 def content_key(folder: Path, names: Iterable[str]) -> str:
-    """SHA-256 over the names and the contents of files, as 64 hex digits."""
+    """SHA-256 of the names and contents of files, as 64 hex digits."""
     total = hashlib.sha256()
     for name in sorted(names):
         content = hashlib.sha256()
@@ -69,14 +69,14 @@ def content_key(folder: Path, names: Iterable[str]) -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Stable facts of this machine, as JSON values; None is what the system does not tell."""
+    """Stable facts about this machine, as JSON values; None if unknown. See ``host.Host``."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         cpuinfo = ""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # AttributeError on Windows
         memory = 0
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     versions = {}
@@ -88,7 +88,7 @@ def describe() -> dict[str, Any]:
     return {
         "cpuinfo": cpuinfo,
         "architecture": platform.machine(),
-        "physical_cores": _physical_cores(),
+        "physical_cores": len(_read_all("topology/thread_siblings_list")) or None,
         "logical_cores": os.cpu_count() or 1,
         "affinity": affinity,
         "memory_bytes": memory,
@@ -96,63 +96,55 @@ def describe() -> dict[str, Any]:
         "release": platform.release(),
         "python": platform.python_version(),
         "versions": versions,
-        "governor": " + ".join(sorted(_governors())),
+        "governor": " + ".join(sorted(_read_all("cpufreq/scaling_governor"))),
     }
 
 
-def _governors() -> set[str]:
-    names = set()
-    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
+def _read_all(name: str) -> set[str]:
+    """Contents of a file of all cores in sysfs."""
+    contents = set()
+    for path in Path("/sys/devices/system/cpu").glob(f"cpu[0-9]*/{name}"):
         try:
-            names.add(path.read_text().strip())
+            contents.add(path.read_text().strip())
         except OSError:
             continue
-    return names
-
-
-def _physical_cores() -> int | None:
-    cores = set()
-    for topology in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
-        try:
-            cores.add((topology / "thread_siblings_list").read_text().strip())
-        except OSError:
-            continue
-    return len(cores) or None
+    return contents
 
 
 def open_store(folder: str) -> dict[str, Any]:
-    """Makes the folder that everything goes to, and says what is there from before.
+    """Creates the folder for all copied files, and lists those of earlier runs.
 
     Args:
-        folder: In this one; empty: in the user's cache, or else among the temporary files.
+        folder: Parent folder; empty for the user's cache or, if that is not writable, the folder of
+            temporary files.
     """
     home_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     shared = Path(tempfile.gettempdir(), f"{STORE}-{os.getuid()}")
     if folder:
-        store = _owned(Path(folder).expanduser().absolute() / STORE)
+        store = _create_private(Path(folder).expanduser().absolute() / STORE)
     else:
         try:
-            store = _owned(home_cache / STORE)
+            store = _create_private(home_cache / STORE)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
-            store = _owned(shared)
+            store = _create_private(shared)
     return {"store": str(store), "present": sorted(path.name for path in store.iterdir())}
 
 
-def _owned(store: Path) -> Path:
+def _create_private(store: Path) -> Path:
     store.parent.mkdir(parents=True, exist_ok=True)
     store.mkdir(mode=0o700, exist_ok=True)
-    # Among the temporary files of all users somebody else could have been faster.
+    # In a folder for temporary files, another user may have created it.
     found = store.lstat()
     if store.is_symlink() or found.st_uid != os.getuid() or not os.access(store, os.W_OK):
-        raise PermissionError(errno.EACCES, "belongs to somebody else", str(store))
+        raise PermissionError(errno.EACCES, "belongs to another user", str(store))
     return store
 
 
 def receive(store: Path, key: str) -> None:
-    """Unpacks the tar stream of the standard input to ``store/key``, whole or not at all."""
-    arriving = Path(tempfile.mkdtemp(dir=store, prefix=".arriving."))
+    """Unpacks a tar stream from stdin to ``store/key`` atomically."""
+    partial = Path(tempfile.mkdtemp(dir=store, prefix=".partial."))
     try:
         names = []
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
@@ -160,41 +152,42 @@ def receive(store: Path, key: str) -> None:
                 content = archive.extractfile(member)
                 if content is None:
                     continue
-                place = arriving / member.name
+                place = partial / member.name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with place.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
                 names.append(member.name)
-        if content_key(arriving, names) != key:
-            raise OSError(errno.EIO, "arrived damaged", str(arriving))
-        arriving.replace(store / key)
+        if content_key(partial, names) != key:
+            raise OSError(errno.EIO, "damaged in transfer", str(partial))
+        partial.replace(store / key)
     finally:
-        shutil.rmtree(arriving, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def run(package: str, threads: int, python: str, arguments: Sequence[str]) -> int:
-    """Runs the device runtime in a new process; it ends when the connection does."""
+def run(package: str, threads: int, python: str, request: str) -> int:
+    """Runs the device runtime in a new process, and kills it if the connection is lost."""
     if os.sep in python:
         python = str(Path(python).expanduser().absolute())
     process = subprocess.Popen(
-        [python, "-m", "finch_runtime", *arguments],
-        stdin=subprocess.DEVNULL,
+        [python, "-m", "finch_runtime", "measure"],
+        stdin=subprocess.PIPE,
         env=environment(os.environ, package, threads),
-        # Python before 3.11 knows no safe path and looks into the current folder first.
+        # Python before 3.11 has no PYTHONSAFEPATH and searches the current folder first.
         cwd=package,
     )
 
-    def end_with_the_connection() -> None:
+    def kill_when_disconnected() -> None:
         while os.read(0, 1):
             pass
         process.send_signal(signal.SIGKILL)
 
-    threading.Thread(target=end_with_the_connection, daemon=True).start()
-    return process.wait()
+    threading.Thread(target=kill_when_disconnected, daemon=True).start()
+    process.communicate(request.encode())  # ignores a process that does not read it
+    return process.returncode
 
 
 def main(words: Sequence[str]) -> None:
-    """Does one thing and writes its answer to the standard output."""
+    """Executes one command and writes its result to stdout."""
     sys.stdout.buffer.write(BEGIN)
     sys.stdout.flush()
     command, *rest = words
@@ -206,9 +199,9 @@ def main(words: Sequence[str]) -> None:
         elif command == "receive":
             receive(Path(rest[0]), rest[1])
         elif command == "run":
-            code = run(rest[0], int(rest[1]), rest[2], rest[3:])
-            print(f"\n{ENDED}{code}", file=sys.stderr)
-        elif command == "bring":
+            code = run(rest[0], int(rest[1]), rest[2], rest[3])
+            print(f"\n{EXIT_CODE}{code}", file=sys.stderr)
+        elif command == "fetch":
             with Path(rest[0]).open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             Path(rest[0]).unlink()

@@ -1,0 +1,334 @@
+"""Requests to the device runtime and their results, as typed and versioned JSON.
+
+``python -m finch_runtime measure`` reads a request and prints its result. The pipeline builds
+requests and reads results with these classes; both sides must use the same ``PROTOCOL``.
+"""
+
+# Optional instead of `X | None`: from_json evaluates annotations, on Python 3.9 as well.
+# ruff: noqa: UP007, UP045
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from finch_runtime.errors import RuntimeProblem, last_line
+
+PROTOCOL = 1
+DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
+
+Message = TypeVar("Message")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model to run.
+
+    Attributes:
+        path: Model file, or the folder of an unpacked bundle.
+        runtime: Inference runtime of a model file; None for a bundle, whose manifest names it.
+    """
+
+    path: str
+    runtime: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """What ``benchmark`` measures of one model.
+
+    Attributes:
+        runs: Timed inferences at batch 1.
+        warmup: Minimum number of warm-up inferences.
+        warmup_s: Minimum duration of the warm-up, in seconds.
+        batches: Batch sizes to measure throughput with; empty for none.
+        batch_s: Duration of each throughput measurement, in seconds.
+        sustained_s: Duration of a run without pauses, in seconds; 0 for none.
+    """
+
+    runs: int = 100
+    warmup: int = 10
+    warmup_s: float = 0.2
+    batches: list[int] = field(default_factory=lambda: list(DEFAULT_BATCHES))
+    batch_s: float = 0.3
+    sustained_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, runs=1, warmup=0, warmup_s=0, batches=1, batch_s=0, sustained_s=0)
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """How several models are timed in alternation.
+
+    Attributes:
+        turns: Turns of every model.
+        runs: Timed inferences per turn.
+        warmup: Minimum number of warm-up inferences of every model.
+        warmup_s: Minimum duration of the warm-up, in seconds.
+        seed: Seed of the order of the models.
+    """
+
+    turns: int = 20
+    runs: int = 8
+    warmup: int = 10
+    warmup_s: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, turns=1, runs=1, warmup=0, warmup_s=0)
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Write the logits of all images, float32 [n, classes], to ``out``.
+
+    ``images`` is a ``.npy`` file, uint8 [n, size, size, 3], RGB, here and below.
+    """
+
+    model: ModelSource
+    images: str
+    threads: int
+    out: str
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """Measure one model in this process."""
+
+    model: ModelSource
+    images: str
+    threads: int
+    plan: BenchmarkPlan
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """Time several models in alternation, each in its own process."""
+
+    models: list[ModelSource]
+    images: str
+    threads: int
+    plan: ComparePlan
+
+
+Request = Union[PredictRequest, BenchmarkRequest, CompareRequest]
+REQUESTS: tuple[type[Request], ...] = (PredictRequest, BenchmarkRequest, CompareRequest)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """State of the machine.
+
+    Attributes:
+        temperature_c: Temperature of the processor's hottest sensor, in degrees Celsius; None
+            without a sensor.
+        frequency_mhz: Frequency of the fastest core that the process may use; None if unknown.
+    """
+
+    temperature_c: Optional[float]
+    frequency_mhz: Optional[float]
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy consumption.
+
+    Attributes:
+        joules: Energy of the whole machine; None if not measured.
+        source: Names of the meters, or the reason why there is no measurement.
+    """
+
+    joules: Optional[float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Throughput at one batch size, from the median time of a batch."""
+
+    batch: int
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class SustainedStep:
+    """One step of a sustained run.
+
+    Attributes:
+        end_s: End of the step, in seconds since the start of the run.
+        p50_ms: Median latency, in milliseconds.
+        conditions: State of the machine at the end of the step.
+    """
+
+    end_s: float
+    p50_ms: float
+    conditions: Conditions
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """Inference without pauses.
+
+    Attributes:
+        runs: Number of inferences.
+        steps: Latency and conditions over time.
+        slowdown: Relative increase of the median latency from the first to the last tenth of the
+            duration.
+        energy: Energy consumption of the run.
+    """
+
+    runs: int
+    steps: list[SustainedStep]
+    slowdown: float
+    energy: Energy
+
+
+@dataclass(frozen=True)
+class ModelTiming:
+    """Latency at batch 1 and resource usage of a process with one model.
+
+    Attributes:
+        runtime: Inference runtime.
+        runtime_version: Version of its package.
+        threads: Threads of the inference runtime.
+        settings: Runtime settings that affect speed or numerics.
+        load_s: Time to load the model, in seconds, without importing the runtime.
+        first_s: Latency of the first inference, in seconds.
+        turns: Latencies of every turn, in seconds.
+        energy: Energy consumption of all timed inferences.
+        baseline_bytes: Peak resident memory before the runtime is imported; None if unknown.
+        peak_bytes: Peak resident memory after the timed inferences; None if unknown.
+        runtime_bytes: Disk usage of the runtime's package; None if unknown.
+    """
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    settings: dict[str, str]
+    load_s: float
+    first_s: float
+    turns: list[list[float]]
+    energy: Energy
+    baseline_bytes: Optional[int]
+    peak_bytes: Optional[int]
+    runtime_bytes: Optional[int]
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Shape of the logits that were written."""
+
+    images: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """Measurements of one model.
+
+    Attributes:
+        timing: Latency at batch 1, in one turn, and resource usage.
+        conditions: State of the machine before and after the timed inferences.
+        rates: Throughput per batch size; empty if not requested.
+        sustained: Sustained run; None if not requested.
+    """
+
+    timing: ModelTiming
+    conditions: list[Conditions]
+    rates: list[Rate]
+    sustained: Optional[Sustained]
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Timings in the order of the requested models; machine state before and after all turns."""
+
+    models: list[ModelTiming]
+    conditions: list[Conditions]
+
+
+def best_rate(rates: Sequence[Rate]) -> Optional[Rate]:
+    """The highest throughput, at the smallest batch that reaches it; None without rates."""
+    return max(rates, key=lambda rate: (rate.images_per_s, -rate.batch), default=None)
+
+
+def to_json(message: Any) -> str:
+    """A request or result as one line of JSON."""
+    return json.dumps({"protocol": PROTOCOL, "type": type(message).__name__, **asdict(message)})
+
+
+def from_json(text: str, *types: type[Message]) -> Message:
+    """Reads a request or result.
+
+    Args:
+        text: JSON of ``to_json``.
+        types: Accepted classes.
+
+    Raises:
+        RuntimeProblem: The text is not JSON, has another protocol version or type, or a value is
+            missing, unknown or of the wrong type; the message names it.
+    """
+    accepted = {each.__name__: each for each in types}
+    expected = " or ".join(accepted)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RuntimeProblem(expected, f"not JSON: {last_line(error)}", "see to_json") from None
+    if not isinstance(value, dict):
+        raise RuntimeProblem(expected, "not a JSON object", "see to_json")
+    version, name = value.pop("protocol", None), value.pop("type", None)
+    if version != PROTOCOL:
+        raise RuntimeProblem(
+            expected,
+            f"protocol is {version!r}, this side has {PROTOCOL}",
+            "use the finch_runtime of the same Finch version on both sides",
+        )
+    if name not in accepted:
+        raise RuntimeProblem("type", f"{name!r} is unknown", f"use {expected}")
+    return cast(Message, _decode(accepted[name], value, name))
+
+
+def _decode(kind: Any, value: Any, place: str) -> Any:
+    """Converts a JSON value to an annotated type; ``place`` names it in errors."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Union:  # Optional
+        return None if value is None else _decode(arguments[0], value, place)
+    if is_dataclass(kind):
+        return _decode_object(kind, value, place)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not (origin or kind):
+        wanted = getattr(origin or kind, "__name__", kind)
+        raise RuntimeProblem(place, f"{value!r} is not of type {wanted}", "correct the value")
+    if origin is list:
+        return [_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    return value
+
+
+def _decode_object(kind: Any, value: Any, place: str) -> Any:
+    if not isinstance(value, dict):
+        raise RuntimeProblem(place, f"{value!r} is not a JSON object", "correct the value")
+    known = {each.name for each in fields(kind)}
+    for key in sorted(value.keys() - known):
+        raise RuntimeProblem(f"{place}.{key}", "unknown key", f"known: {', '.join(sorted(known))}")
+    hints = get_type_hints(kind)
+    decoded = {key: _decode(hints[key], item, f"{place}.{key}") for key, item in value.items()}
+    try:
+        return kind(**decoded)
+    except TypeError:
+        # The only one that is left: a key without a default is missing.
+        missing = ", ".join(each.name for each in fields(kind) if each.name not in value)
+        raise RuntimeProblem(place, f"lacks some of {missing}", "add the values") from None
+
+
+def _check_at_least(plan: Any, **minima: float) -> None:
+    for name, minimum in minima.items():
+        value = getattr(plan, name)
+        for number in value if isinstance(value, list) else [value]:
+            if not minimum <= number < float("inf"):
+                raise RuntimeProblem(name, f"{number} is too small", f"use {minimum} or more")

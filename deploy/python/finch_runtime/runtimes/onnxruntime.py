@@ -1,0 +1,45 @@
+"""ONNX Runtime, CPU execution provider; model files are ``.onnx``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from finch_runtime.runtimes import Array, LoadedModel, ModelInput
+
+
+def load(package: Any, path: Path, threads: int) -> LoadedModel:
+    """Loads a model with ``threads`` threads for one inference."""
+    package.disable_telemetry_events()  # the environment variable has no effect on Windows
+    options = package.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = package.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # errors are raised as well
+    spinning = "1" if threads > 1 else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    started = time.perf_counter()
+    session = package.InferenceSession(
+        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    load_s = time.perf_counter() - started
+
+    def infer(images: Array) -> tuple[Array, Array]:
+        logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
+        return logits, probabilities
+
+    return LoadedModel(
+        inputs=[
+            ModelInput(i.name, i.type == "tensor(uint8)", i.shape) for i in session.get_inputs()
+        ],
+        outputs=[output.name for output in session.get_outputs()],
+        settings={
+            "intra_op_num_threads": str(threads),
+            "inter_op_num_threads": "1",
+            "execution_mode": "sequential",
+            "allow_spinning": spinning,
+        },
+        load_s=load_s,
+        infer=infer,
+    )

@@ -1,0 +1,291 @@
+"""Evaluates all candidates and the teacher on the validation images, on every device."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from finch_runtime.protocol import ComparePlan
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import PreparedData
+from pipeline.errors import ArtefactError, DeviceError, MeasurementError
+from pipeline.files import hash_file, hash_value, read_json, write_json
+from pipeline.measure.accuracy import agreement, correct, score
+from pipeline.measure.devices.device import Device
+from pipeline.measure.devices.remote import open_device
+from pipeline.measure.devices.remote_runner import content_key
+from pipeline.measure.evaluation import Evaluation, Measured, ModelInfo, NotRun, read_evaluation
+from pipeline.measure.latency import LatencyPlan, Rounds, measure_latency
+from pipeline.measure.runtime import THIS_MACHINE, DeviceRuntime, MeasuredModel
+from pipeline.measure.throughput import Throughput, measure_throughput
+from pipeline.params import Evaluate
+from pipeline.progress import Track, silent
+from pipeline.statistics import paired_drop, paired_ratio
+
+_TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """Files to evaluate.
+
+    Attributes:
+        candidates: Folder that ``make_candidates`` wrote.
+        teacher: Exported teacher.
+        data: Prepared data; only the validation split is used.
+        runtime: Folder that contains the package ``finch_runtime``.
+    """
+
+    candidates: Path
+    teacher: Path
+    data: PreparedData
+    runtime: Path
+
+
+def evaluate_devices(
+    inputs: EvaluationInputs,
+    params: Evaluate,
+    hosts: Mapping[str, Any],
+    cache: Path,
+    track: Track = silent,
+) -> Iterator[Evaluation]:
+    """Evaluates all candidates on every device.
+
+    The other devices are still evaluated if one fails. The next call reuses the finished ones, as
+    long as nothing has changed that the measurements depend on.
+
+    Args:
+        inputs: Files to evaluate.
+        params: Section ``evaluate``.
+        hosts: Hardware and software by device, from ``stages.probe``.
+        cache: Folder for finished evaluations; removed when all devices are finished.
+        track: Progress display.
+
+    Yields:
+        The evaluation of each device when it is finished.
+
+    Raises:
+        ArtefactError: A file is missing, or ``hosts`` lacks a device.
+        DeviceError: At the end, if devices failed; the message names them.
+    """
+    for listed in params.devices:
+        if listed.name not in hosts:
+            raise ArtefactError(
+                Path("reports/hosts.json"),
+                f"lacks the device {listed.name}",
+                "run `python -m stages.probe`",
+            )
+    package = DeviceRuntime(inputs.runtime).files()
+    dependencies = {
+        "candidates": read_json(inputs.candidates / "candidates.json"),
+        "teacher": hash_file(inputs.teacher) if inputs.teacher.is_file() else None,
+        "data": inputs.data.fingerprint,
+        "runtime": content_key(package.folder, package.names),
+        "params": params.model_dump(exclude={"devices"}),
+    }
+    failures: list[DeviceError] = []
+    for listed in params.devices:
+        own = {"device": listed.model_dump(), "host": hosts[listed.name]}
+        cached = cache / f"{hash_value({**dependencies, **own})}.json"
+        if cached.exists():
+            yield read_evaluation(cached)
+            continue
+        try:
+            with open_device(listed) as device:
+                evaluation = evaluate_candidates(inputs, params, device, track)
+                # Before the device is closed: a failure to clean up must not lose the results.
+                write_json(cached, asdict(evaluation))
+        except DeviceError as error:
+            failures.append(error)
+            continue
+        yield evaluation
+    if failures:
+        first, *others = failures
+        also = "".join(f". {error}" for error in others)
+        raise DeviceError(first.thing, first.problem, first.remedy + also)
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def evaluate_candidates(
+    inputs: EvaluationInputs,
+    params: Evaluate,
+    device: Device = THIS_MACHINE,
+    track: Track = silent,
+) -> Evaluation:
+    """Measures accuracy, latency and resource usage of all candidates and the teacher.
+
+    Args:
+        inputs: Files to evaluate.
+        params: Section ``evaluate``.
+        device: Device to measure on.
+        track: Progress display.
+
+    Raises:
+        ArtefactError: A file is missing.
+        DeviceError: The device failed, or cannot run the reference.
+    """
+    listed = read_json(inputs.candidates / "candidates.json")
+    infos = {c["name"]: _info(c) for c in [*listed["candidates"], _describe_teacher(inputs)]}
+    models = {
+        c["name"]: MeasuredModel(inputs.candidates / c["model"], c["runtime"])
+        for c in listed["candidates"]
+    }
+    models[_TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
+    for name, model in models.items():
+        if not model.path.is_file():
+            raise ArtefactError(model.path, f"is missing, needed for {name}")
+    run = _DeviceRun(models, listed["reference"], inputs, params, device, track)
+    logits = run.measure_logits()
+    rounds, throughputs = run.measure_speed()
+    labels = inputs.data.split("val").labels
+    reference_correct = correct(logits[run.reference], labels)
+
+    def measured(name: str) -> Measured:
+        metrics = asdict(score(logits[name], labels))
+        del metrics["confusion"]
+        return Measured(
+            **asdict(infos[name]),
+            **metrics,
+            agreement=agreement(logits[name], logits[run.reference]),
+            drop=paired_drop(reference_correct, correct(logits[name], labels)),
+            latency=rounds.latencies[name],
+            ratio=paired_ratio(rounds.latencies[name].round_ratios),
+            footprint=rounds.footprints[name],
+            throughput=throughputs[name],
+        )
+
+    return Evaluation(
+        device=device.name,
+        images=len(labels),
+        rounds=rounds.count,
+        ended=rounds.ended,
+        half_width=rounds.half_width,
+        threads=params.threads,
+        reference=run.reference,
+        candidates=[measured(name) for name in rounds.latencies if name != _TEACHER],
+        not_run=[
+            NotRun(**asdict(infos[name]), problem=run.problems[name])
+            for name in models
+            if name in run.problems
+        ],
+        teacher=measured(_TEACHER) if _TEACHER in rounds.latencies else None,
+        notes=_version_notes(device.name, listed["candidates"], rounds),
+        conditions=rounds.conditions,
+    )
+
+
+class _DeviceRun:
+    """Runs the models on a device, and excludes those that fail; see ``problems``."""
+
+    def __init__(  # the arguments of evaluate_candidates, and the models that it found
+        self,
+        models: Mapping[str, MeasuredModel],
+        reference: str,
+        inputs: EvaluationInputs,
+        params: Evaluate,
+        device: Device,
+        track: Track,
+    ) -> None:
+        self.reference = reference
+        self.problems: dict[str, str] = {}
+        self._models, self._params, self._track = models, params, track
+        self._images = inputs.data.images_path("val")
+        self._runtime = DeviceRuntime(inputs.runtime, device)
+
+    def measure_logits(self) -> dict[str, NDArray[np.float32]]:
+        logits = {}
+        for name, model in self._track(self._models.items(), "classifying", len(self._models)):
+            try:
+                logits[name] = self._runtime.predict(model, self._images, self._params.threads)
+            except MeasurementError as error:
+                self._exclude(name, error)
+        return logits
+
+    def measure_speed(self) -> tuple[Rounds, dict[str, Throughput]]:
+        throughputs: dict[str, Throughput] = {}
+        while True:
+            models = {n: model for n, model in self._models.items() if n not in self.problems}
+            try:
+                for name, model in self._track(models.items(), "throughput", len(models)):
+                    if name not in throughputs:
+                        throughputs[name] = self._measure_throughput(model)
+                return self._measure_rounds(models), throughputs
+            except MeasurementError as error:
+                # Rounds of fewer models are not comparable, so the others are timed again.
+                failed = [name for name, model in models.items() if model.path == error.thing]
+                if not failed:
+                    raise
+                self._exclude(failed[0], error)
+
+    def _measure_throughput(self, model: MeasuredModel) -> Throughput:
+        params = self._params
+        return measure_throughput(
+            model,
+            self._images,
+            self._runtime,
+            threads=[params.threads, *params.thread_sweep],
+            batches=params.batches,
+            sustained_s=params.sustained_seconds,
+        )
+
+    def _measure_rounds(self, models: Mapping[str, MeasuredModel]) -> Rounds:
+        params = self._params
+        plan = LatencyPlan(
+            reference=self.reference,
+            threads=params.threads,
+            rounds=params.rounds,
+            max_rounds=params.max_rounds,
+            max_minutes=params.max_minutes,
+            max_half_width=params.max_half_width,
+            optional=[_TEACHER],
+            turns=ComparePlan(params.turns, params.runs, params.warmup, params.warmup_seconds),
+        )
+        return measure_latency(models, self._images, self._runtime, plan, self._track)
+
+    def _exclude(self, name: str, error: MeasurementError) -> None:
+        if isinstance(error, DeviceError):
+            raise error
+        if name == self.reference:
+            raise DeviceError(
+                self._runtime.device.name, f"the reference {name} {error.problem}", error.remedy
+            ) from error
+        self.problems[name] = error.problem
+
+
+def _describe_teacher(inputs: EvaluationInputs) -> dict[str, Any]:
+    size = inputs.teacher.stat().st_size if inputs.teacher.exists() else 0
+    return {
+        "name": _TEACHER,
+        "runtime": "onnxruntime",
+        "precision": "fp32",
+        "batch": "dynamic",
+        "bytes": size,
+    }
+
+
+def _info(candidate: Mapping[str, Any]) -> ModelInfo:
+    keys = ("name", "runtime", "precision", "batch", "bytes")
+    return ModelInfo(**{key: candidate[key] for key in keys})
+
+
+def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds) -> list[str]:
+    # OpenVINO's own version has the build after a hyphen, that of its package does not.
+    versions = {
+        (
+            c["runtime"],
+            rounds.latencies[c["name"]].runtime_version.partition("-")[0],
+            c["runtime_version"],
+        )
+        for c in candidates
+        if c["name"] in rounds.latencies
+    }
+    return [
+        f"{device} ran the candidates with {runtime} {there}, they were made with {runtime} {here}"
+        for runtime, there, here in sorted(versions)
+        if there != here
+    ]

@@ -1,0 +1,68 @@
+"""Section ``evaluate``: accuracy, latency and resource usage of every candidate."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from pipeline.params.device import LOCAL, ListedDevice
+from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
+
+
+class Evaluate(Section):
+    """Measurements of every candidate on every device."""
+
+    devices: list[ListedDevice] = Field(
+        default_factory=lambda: [ListedDevice(name=LOCAL)],
+        min_length=1,
+        description="Devices to measure on, one after the other.",
+    )
+    rounds: int = Field(
+        5, ge=3, description="Minimum number of rounds; each round starts new processes."
+    )
+    max_rounds: int = Field(30, ge=3, description="Maximum number of rounds.")
+    max_minutes: AboveZero = Field(
+        2.0, description="Time limit of all rounds; no round starts that would exceed it."
+    )
+    max_half_width: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Rounds end early when the 95 % CI half-width of every candidate's latency "
+        "ratio to fp32 is at most this fraction of the ratio.",
+    )
+    turns: int = Field(40, ge=3, description="Turns of every model in a round, interleaved.")
+    runs: int = Field(6, ge=3, description="Timed inferences per turn.")
+    warmup: int = Field(
+        30, ge=1, description="Minimum number of warm-up inferences before the first turn."
+    )
+    warmup_seconds: NotNegative = Field(0.2, description="Minimum duration of the warm-up.")
+    threads: Positive = Field(1, description="Threads of the inference runtime.")
+    batches: list[Positive] = Field(
+        [1, 2, 4, 8, 16, 32],
+        description="Batch sizes to measure throughput with, if the model's batch is dynamic; []: "
+        "no throughput.",
+    )
+    thread_sweep: list[Positive] = Field(
+        default_factory=list,
+        description="Additional numbers of threads to measure latency and throughput with.",
+    )
+    sustained_seconds: NotNegative = Field(
+        0.0,
+        description="Duration of a run without pauses per model, which shows thermal throttling; "
+        "0: none.",
+    )
+
+    @model_validator(mode="after")
+    def _rounds_are_ordered(self) -> Evaluate:
+        if self.max_rounds < self.rounds:
+            raise ValueError(
+                f"max_rounds {self.max_rounds} is below the minimum, rounds {self.rounds}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _device_names_differ(self) -> Evaluate:
+        names = [device.name for device in self.devices]
+        if len(set(names)) != len(names):
+            raise ValueError(f"devices have the same name: {', '.join(sorted(names))}")
+        return self
