@@ -1,1 +1,1 @@
-"""Networks: where they come from and how they are stored."""
+"""Networks, their initial weights, and classifiers on disk."""

@@ -1,4 +1,4 @@
-"""A network with what it needs to be used: its class names, image size and normalization."""
+"""A network with the metadata to use it: class names, image size and normalization."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, ParameterError
 from pipeline.files import hash_file, read_json, whole_folder, write_json
 from pipeline.models.zoo import create_network, full_name
 
@@ -23,14 +25,14 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Spec:
-    """All that is needed to rebuild a classifier around its weights.
+    """Metadata to rebuild a classifier from its weights.
 
     Attributes:
-        architecture: Name of the network, as ``zoo.full_name`` gives it.
+        architecture: Model name, as returned by ``zoo.full_name``.
         classes: Class names, in the order of the logits.
-        image_size: Side of the square images in pixels.
-        mean: Per RGB channel, in 0…1, taken off an image first.
-        std: Per RGB channel, in 0…1, what the image is then divided by.
+        image_size: Height and width of the images in pixels.
+        mean: Normalization mean per RGB channel, for pixels in [0, 1].
+        std: Normalization standard deviation per RGB channel.
     """
 
     architecture: str
@@ -41,7 +43,7 @@ class Spec:
 
 
 class Classifier(nn.Module):
-    """Takes images float32 [n, 3, size, size] in 0…1 and returns logits [n, classes]."""
+    """Normalizes images float32 [n, 3, size, size] in [0, 1], and returns logits [n, classes]."""
 
     mean: Tensor
     std: Tensor
@@ -50,26 +52,42 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.spec = spec
-        # Not saved with the weights: the spec has them.
+        # Not in the state dict, because the spec has them.
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalises the images and classifies them."""
+        """Logits of a batch."""
         logits: Tensor = self.backbone((images - self.mean) / self.std)
         return logits
 
+    def head_weights(self) -> NDArray[np.float32]:
+        """Weights of the linear classifier layer, [classes, features].
+
+        Raises:
+            ParameterError: The classifier is not one linear layer.
+        """
+        get_classifier = getattr(self.backbone, "get_classifier", None)
+        layer = get_classifier() if get_classifier else None
+        if not isinstance(layer, nn.Linear):
+            raise ParameterError(
+                f"model {self.spec.architecture!r}",
+                f"has no linear classifier layer, but {type(layer).__name__}",
+                "set distill.class_order.similarity to logits",
+            )
+        return layer.weight.detach().float().cpu().numpy()
+
 
 def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:
-    """A classifier with fresh weights, drawn from torch's current random state.
+    """Creates a classifier with random weights from torch's default generator.
 
     Args:
-        architecture: Any name that ``zoo.full_name`` knows.
+        architecture: A model name of timm, torchvision or Finch.
         classes: Class names, in the order of the logits.
-        image_size: Side of the square images in pixels.
+        image_size: Height and width of the images in pixels.
 
     Raises:
-        ParameterError: No library has a network of that name, or not for images of that size.
+        ParameterError: The model name is unknown, or the model cannot have this image size.
     """
     architecture = full_name(architecture)
     backbone = create_network(architecture, len(classes), image_size)
@@ -82,18 +100,18 @@ def save_classifier(
     folder: Path,
     model: Classifier,
     record: dict[str, Any],
-    beside: Mapping[str, Any] = MappingProxyType({}),
+    extra_files: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """Writes the weights as safetensors and a JSON that rebuilds the network around them.
+    """Writes the weights as safetensors, and the spec as ``model.json``.
 
     Args:
-        folder: Replaced as a whole.
-        model: What to save.
-        record: What else to keep in ``model.json``: how it was trained, and from what.
-        beside: JSON values to write into files of their own, by file name.
+        folder: Output folder, replaced atomically.
+        model: The classifier.
+        record: Further entries of ``model.json``, such as the training recipe.
+        extra_files: JSON values of further files, by file name.
 
     Returns:
-        SHA-256 of the weights' file.
+        SHA-256 of the weights file.
     """
     with whole_folder(folder) as temporary:
         state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
@@ -103,30 +121,29 @@ def save_classifier(
             temporary / "model.json",
             {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record},
         )
-        for name, value in beside.items():
+        for name, value in extra_files.items():
             write_json(temporary / name, value)
     return digest
 
 
 def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
-    """Rebuilds a classifier that ``save_classifier`` wrote, in evaluation mode.
+    """Loads a classifier written by ``save_classifier``, in evaluation mode.
 
     Returns:
-        The classifier, and its ``model.json``.
+        The classifier, and the content of ``model.json``.
 
     Raises:
-        ArtefactError: A file is missing or truncated, or the weights are not the ones that the
-            JSON names.
+        ArtefactError: A file is missing or truncated, or the weights do not match ``model.json``.
     """
     info = read_json(folder / "model.json")
     if info.get("format") != FORMAT:
         raise ArtefactError(
-            folder / "model.json", f"has format {info.get('format')!r}, this Finch reads {FORMAT}"
+            folder / "model.json", f"has format {info.get('format')!r}, expected {FORMAT}"
         )
     path = folder / WEIGHTS
     try:
         if hash_file(path) != info["weights_sha256"]:
-            raise ArtefactError(path, "is truncated or is not the file that model.json describes")
+            raise ArtefactError(path, "is truncated, or is not the file of model.json")
         state = load_file(path)
     except FileNotFoundError:
         raise ArtefactError(path, "is missing") from None
@@ -139,9 +156,14 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         tuple(info["mean"]),
         tuple(info["std"]),
     )
-    with torch.random.fork_rng(devices=[]):  # loading draws from no one's random state
+    with torch.random.fork_rng(devices=[]):  # keeps the generator's state
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
     model = Classifier(backbone, spec)
     model.load_state_dict(state)
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return model, info
+
+
+def read_head_weights(folder: Path) -> NDArray[np.float32]:
+    """``Classifier.head_weights`` of a classifier written by ``save_classifier``."""
+    return load_classifier(folder, torch.device("cpu"))[0].head_weights()

@@ -1,4 +1,4 @@
-"""What a trained network says of images, for others to learn from."""
+"""Inference with a trained network, and its cost."""
 
 from __future__ import annotations
 
@@ -6,23 +6,38 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.models.classifier import Classifier
 
 
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
-    """The logits of a network that does not learn itself.
+    """Logits for use in a loss, without a gradient to the network.
 
     Args:
-        model: In evaluation mode.
-        pixels: float32 [n, 3, size, size] in 0…1, where the network is.
-        precision: What the network computes in.
+        model: A network in evaluation mode.
+        pixels: float32 [n, 3, size, size] in [0, 1], on the network's device.
+        precision: Autocast dtype; float32 disables autocast.
 
     Returns:
-        float32 [n, classes]. A loss may be computed from them; they have no gradient.
+        float32 [n, classes].
     """
     mixed = precision != torch.float32
     with torch.inference_mode():
         with torch.autocast(pixels.device.type, precision) if mixed else nullcontext():
-            said: Tensor = model(pixels)
-        said = said.float()
-    # What was made in inference mode may take no part in a backward pass; a copy made here may.
-    return said.clone()
+            logits: Tensor = model(pixels)
+        logits = logits.float()
+    # Autograd rejects inference tensors; a copy made outside of inference mode is a normal tensor.
+    return logits.clone()
+
+
+def count_multiply_adds(model: Classifier) -> int:
+    """Multiply-adds of convolutions and matrix products for one image."""
+    size = model.spec.image_size
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, size, size, device=device))
+    model.train(was_training)
+    return int(counter.get_total_flops() // 2)  # torch counts a multiply-add as two operations

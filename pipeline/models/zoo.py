@@ -1,4 +1,4 @@
-"""Networks by name: timm's, Finch's own for 32 px images, and torchvision's."""
+"""Networks by name: timm's, torchvision's, and Finch's own for 32 x 32 pixel images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from pipeline.errors import ParameterError
 from pipeline.models.cifar import NETWORKS
 
 TORCHVISION = "torchvision/"
-# Google's weights of these expect another normalization; their second heads only serve training.
-_INCEPTIONS = ("googlenet", "inception_v3")
+_INCEPTIONS = ("googlenet", "inception_v3")  # with other normalization and auxiliary heads
 
 
 def full_name(name: str) -> str:
-    """The name under which a network is kept, whatever names other libraries take on later.
+    """The unambiguous name of a network, as stored in ``model.json``.
 
-    A name that timm has is timm's; one that only torchvision has gets the prefix
-    ``torchvision/``, by which the rest of torchvision's networks can be named too.
+    A name in timm is timm's. A name that only torchvision has gets the prefix ``torchvision/``,
+    which also selects torchvision for a name that both have.
 
     Raises:
-        ParameterError: No library has a network of that name.
+        ParameterError: No library has this network.
     """
     if name in NETWORKS or name in _timm_names() or name in _torchvision_names():
         return name
@@ -37,25 +36,25 @@ def full_name(name: str) -> str:
     near = difflib.get_close_matches(name, known, n=4)
     raise ParameterError(
         f"model {name!r}",
-        "is not known to timm, to torchvision or to Finch",
+        "is not a model of timm, torchvision or Finch",
         f"close names: {', '.join(near)}" if near else "see timm.list_models()",
     )
 
 
 def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
-    """A network with fresh weights, drawn from torch's current random state.
+    """Creates a network with random weights from torch's default generator.
 
     Args:
-        name: As ``full_name`` gives it.
-        num_classes: Logits.
-        image_size: Side of the images in pixels, for networks that are built for one size.
+        name: As returned by ``full_name``.
+        num_classes: Number of logits.
+        image_size: Height and width of the images in pixels, for networks with a fixed input size.
 
     Returns:
-        A network with timm's ``get_classifier()`` and, in ``pretrained_cfg``, the keys ``mean``,
-        ``std`` and ``classifier`` (the name of its head).
+        A network with timm's ``get_classifier()`` and ``pretrained_cfg`` (``mean``, ``std`` and
+        ``classifier``, the name of the classifier layer).
 
     Raises:
-        ParameterError: There is no such network for images of that size.
+        ParameterError: The network cannot have this image size.
     """
     if name in NETWORKS:
         return NETWORKS[name](num_classes)
@@ -70,21 +69,32 @@ def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
         raise ParameterError(
             f"model {name!r}",
             f"cannot be built for images of {image_size} px ({' '.join(str(error).split())})",
-            "change prepare.image_size, or take another model",
+            "change prepare.image_size, or choose another model",
         ) from error
 
 
-def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
-    """Pretrained weights as the library that has the network publishes them, by download.
+def count_parameters(name: str, num_classes: int, image_size: int) -> int:
+    """Number of trainable parameters.
 
     Raises:
-        ParameterError: There are none, or they cannot be had from here.
+        ParameterError: The network is unknown, or cannot have this image size.
+    """
+    with torch.random.fork_rng(devices=[]):  # keeps the generator's state
+        model = create_network(full_name(name), num_classes, image_size)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
+    """Downloads the pretrained weights of a network from its library.
+
+    Raises:
+        ParameterError: There are none, or the download failed.
     """
     source = "torchvision" if name.startswith(TORCHVISION) else "timm"
     if name in NETWORKS:
         raise ParameterError(
             f"pretrained weights of {name}",
-            "are in no library: it is one of Finch's own networks",
+            "are in no library, because the network is Finch's own",
             "set `pretrained` to file or none",
         )
     try:
@@ -96,11 +106,11 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
         else:
             model = timm.create_model(name, pretrained=True, **_timm_size(name, image_size))
             state = model.state_dict()
-    except Exception as error:  # the hubs raise a dozen unrelated types when offline
+    except Exception as error:  # the hubs raise many types when offline
         raise ParameterError(
             f"pretrained weights of {name}",
-            f"cannot be had from {source} ({' '.join(str(error).split())})",
-            "go online, or set `pretrained` to package, file or none",
+            f"cannot be downloaded from {source} ({' '.join(str(error).split())})",
+            "check the network connection, or set `pretrained` to package, file or none",
         ) from error
     return cast("dict[str, Tensor]", state)
 
@@ -112,7 +122,7 @@ def _timm_names() -> frozenset[str]:
 
 @cache
 def _torchvision_names() -> frozenset[str]:
-    # Of this module only: those below it detect, segment, take videos, or are quantised.
+    # Only this module's; submodules have detection, segmentation, video and quantized models.
     names = torchvision.models.list_models(module=torchvision.models)
     return frozenset(TORCHVISION + name for name in names)
 
@@ -133,19 +143,8 @@ def _from_torchvision(name: str, num_classes: int, image_size: int) -> nn.Module
     elif name.startswith("maxvit_"):
         options = {"input_size": (image_size, image_size)}
     model: Any = torchvision.models.get_model(name, num_classes=num_classes, **options)
-    # All of torchvision's classifiers end with their head.
+    # In all of torchvision's classifiers, the last parameter is the classifier layer's.
     head = [parameter for parameter, _ in model.named_parameters()][-1].rpartition(".")[0]
     model.pretrained_cfg = {"mean": mean, "std": std, "classifier": head}
     model.get_classifier = partial(model.get_submodule, head)
     return cast(nn.Module, model)
-
-
-def count_parameters(name: str, num_classes: int, image_size: int) -> int:
-    """Trainable numbers of a network.
-
-    Raises:
-        ParameterError: There is no such network for images of that size.
-    """
-    with torch.random.fork_rng(devices=[]):  # counting draws from no one's random state
-        model = create_network(full_name(name), num_classes, image_size)
-    return sum(parameter.numel() for parameter in model.parameters())

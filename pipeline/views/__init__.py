@@ -1,9 +1,8 @@
-"""A view is a pure function of (image, view seed).
+"""Data augmentation. A view is a pure function of (image, view number, seed).
 
-The random numbers of a view come from a counter-based generator keyed by (recipe seed, view,
-image), so they do not depend on the batch, on the order or on the number of workers. The pixels
-are made for a whole batch at once on the training device, by operations whose result for an image
-does not depend on the others.
+Its random numbers come from a counter-based generator with the key (seed, view, image), so they do
+not depend on the batch, the order or the number of workers. Pixels are computed for a whole batch
+on the training device, by operations whose result for an image does not depend on the others.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from torch import Tensor
 
 from pipeline.params import Views
 from pipeline.views.auto_augment import auto_augment
-from pipeline.views.colour import recolour
-from pipeline.views.erasing import erase
-from pipeline.views.geometry import warp
+from pipeline.views.color import jitter_color
+from pipeline.views.geometry import random_crop, random_erase
 from pipeline.views.pixels import to_bytes, to_unit_range
-from pipeline.views.rng import count_draws, draw
+from pipeline.views.rng import count_numbers, random_numbers
 
 __all__ = ["make_views", "to_bytes", "to_unit_range"]
 
@@ -31,25 +29,25 @@ def make_views(
     recipe: Views,
     device: torch.device,
 ) -> Tensor:
-    """Makes the view numbered ``view`` of every image.
+    """Computes one view of every image.
 
     Args:
         images: uint8 [n, size, size, 3], RGB.
-        image_ids: int64 [n], each image's place in its split.
-        view: Number of the view, 0 … K - 1; beyond K the views go on being new.
-        recipe: What a view is.
-        device: Where the pixels are made.
+        image_ids: int64 [n], indices of the images in their split.
+        view: View number, from 0; there is no maximum.
+        recipe: Augmentation parameters.
+        device: Device of the result.
 
     Returns:
-        float32 [n, 3, size, size] in 0…1, channels last.
+        float32 [n, 3, size, size] in [0, 1], channels last.
     """
-    numbers = draw(image_ids, view, recipe.seed, count_draws(recipe))
-    draws = torch.from_numpy(numbers).to(device, torch.float32)
+    numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
+    on_device = torch.from_numpy(numbers).to(device, torch.float32)
     pixels = to_unit_range(images, device)
-    pixels = warp(pixels, draws, recipe)
-    pixels = recolour(pixels, draws, recipe)
+    pixels = random_crop(pixels, on_device, recipe)
+    pixels = jitter_color(pixels, on_device, recipe)
     if recipe.auto != "none":
         pixels = auto_augment(pixels, numbers, recipe)
     if recipe.erase:
-        pixels = erase(pixels, draws, recipe.erase)
+        pixels = random_erase(pixels, on_device, recipe.erase)
     return pixels.contiguous(memory_format=torch.channels_last)

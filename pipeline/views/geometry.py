@@ -1,4 +1,4 @@
-"""Where a view's pixels come from."""
+"""Random crops, flips, quarter turns and erasing."""
 
 from __future__ import annotations
 
@@ -10,55 +10,74 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.params import Views
-from pipeline.views.rng import Draw
+from pipeline.views.pixels import image_means
+from pipeline.views.rng import Column
 
 
-def warp(pixels: Tensor, draws: Tensor, recipe: Views) -> Tensor:
-    """Crop, flips and quarter turns as one resampling, so that pixels are blurred only once.
+def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
+    """Crops, flips and turns every image with a single interpolation.
 
     Args:
         pixels: float32 [n, 3, size, size].
-        draws: float32 [n, at least 16], by ``Draw``.
-        recipe: What a view is.
+        numbers: Random numbers float32 [n, at least 16], by ``Column``.
+        recipe: Limits of the crop, and which flips and turns are possible.
     """
-    area = recipe.crop_scale + (1 - recipe.crop_scale) * draws[:, Draw.CROP_AREA]
-    stretch = 2 * draws[:, Draw.CROP_RATIO] - 1
-    ratio = torch.exp(stretch * float(np.log(recipe.crop_ratio)))
-    # No longer than fits: a crop of the whole area is square.
-    ratio = torch.clamp(ratio, area, 1 / area)
+    area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
+    log_ratio = (2 * numbers[:, Column.CROP_RATIO] - 1) * float(np.log(recipe.crop_ratio))
+    # Limited so that the crop fits: a crop of the whole area is square.
+    ratio = torch.clamp(torch.exp(log_ratio), area, 1 / area)
     width = (area * ratio).sqrt().clamp(max=1)
     height = (area / ratio).sqrt().clamp(max=1)
-    # Grid coordinates run from -1 to 1, so a crop of this width can move by 1 - width.
-    centre_x = (1 - width) * (2 * draws[:, Draw.CROP_X] - 1)
-    centre_y = (1 - height) * (2 * draws[:, Draw.CROP_Y] - 1)
-    flip_x = 1 - 2 * (draws[:, Draw.FLIP_X] < 0.5).to(pixels.dtype) * recipe.horizontal_flip
-    flip_y = 1 - 2 * (draws[:, Draw.FLIP_Y] < 0.5).to(pixels.dtype) * recipe.vertical_flip
-    quarter = torch.floor(4 * draws[:, Draw.TURN]) * recipe.quarter_turns
-    # Rounded, because sin and cos of a quarter turn are exactly -1, 0 or 1.
-    cosine = torch.cos(quarter * (torch.pi / 2)).round()
-    sine = torch.sin(quarter * (torch.pi / 2)).round()
+    # In grid coordinates from -1 to 1, the center can move by 1 - width.
+    center_x = (1 - width) * (2 * numbers[:, Column.CROP_X] - 1)
+    center_y = (1 - height) * (2 * numbers[:, Column.CROP_Y] - 1)
+    flip_x = 1 - 2 * (numbers[:, Column.FLIP_X] < 0.5).to(pixels.dtype) * recipe.horizontal_flip
+    flip_y = 1 - 2 * (numbers[:, Column.FLIP_Y] < 0.5).to(pixels.dtype) * recipe.vertical_flip
+    turns = torch.floor(4 * numbers[:, Column.TURN]) * recipe.quarter_turns
+    # Rounded, because these are exactly -1, 0 or 1.
+    cos = torch.cos(turns * (torch.pi / 2)).round()
+    sin = torch.sin(turns * (torch.pi / 2)).round()
     theta = torch.stack(
         [
-            torch.stack([width * flip_x * cosine, -width * flip_x * sine, centre_x], dim=1),
-            torch.stack([height * flip_y * sine, height * flip_y * cosine, centre_y], dim=1),
+            torch.stack([width * flip_x * cos, -width * flip_x * sin, center_x], dim=1),
+            torch.stack([height * flip_y * sin, height * flip_y * cos, center_y], dim=1),
         ],
         dim=1,
     )
-    return resample(pixels, theta, "reflection")
+    return affine(pixels, theta, "reflection")
 
 
-def resample(pixels: Tensor, theta: Tensor, beyond: Literal["reflection", "zeros"]) -> Tensor:
-    """Takes each pixel from elsewhere in its image, bilinearly.
+def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"]) -> Tensor:
+    """Applies an affine transform to every image, with bilinear interpolation.
 
     Args:
         pixels: float32 [n, 3, size, size].
-        theta: float32 [n, 2, 3], from a pixel's place in the result (x, y, 1) to the place (x, y)
-            it is taken from; an image runs from -1 to 1.
-        beyond: What lies outside of an image: its mirror image, or black.
+        theta: float32 [n, 2, 3], from output (x, y, 1) to input (x, y), both from -1 to 1.
+        padding: Values outside of the input.
     """
     size = pixels.shape[-1]
-    places = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
-    across, down, fixed = theta[:, None, None].unbind(-1)  # each [n, 1, 1, 2]
-    # Not by affine_grid: how a matrix product adds up is the library's choice, batch by batch.
-    grid = (places.view(1, 1, -1, 1) * across + fixed) + places.view(1, -1, 1, 1) * down
-    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=beyond, align_corners=False)
+    steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
+    x, y, offset = theta[:, None, None].unbind(-1)  # each [n, 1, 1, 2]
+    # Not F.affine_grid: the order of additions of its matrix product depends on the batch.
+    grid = (steps.view(1, 1, -1, 1) * x + offset) + steps.view(1, -1, 1, 1) * y
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def random_erase(pixels: Tensor, numbers: Tensor, probability: float) -> Tensor:
+    """Fills a rectangle of 2 to 20 % of the area with the image's mean color.
+
+    Args:
+        pixels: float32 [n, 3, size, size].
+        numbers: Random numbers float32 [n, at least 16], by ``Column``.
+        probability: Probability that an image is changed.
+    """
+    size = pixels.shape[-1]
+    side = (0.02 + 0.18 * numbers[:, Column.ERASE_AREA]).sqrt() * size
+    stretch = torch.exp((2 * numbers[:, Column.ERASE_RATIO] - 1) * float(np.log(2)))
+    half_width, half_height = side * stretch / 2, side / stretch / 2
+    centers = torch.arange(size, device=pixels.device, dtype=pixels.dtype) + 0.5
+    columns = (centers - size * numbers[:, Column.ERASE_X, None]).abs() < half_width[:, None]
+    rows = (centers - size * numbers[:, Column.ERASE_Y, None]).abs() < half_height[:, None]
+    selected = numbers[:, Column.ERASE] < probability
+    erased = selected[:, None, None] & rows[:, :, None] & columns[:, None, :]
+    return torch.where(erased[:, None], image_means(pixels, (2, 3)), pixels)

@@ -1,4 +1,4 @@
-"""Bytes to numbers in 0…1, and back."""
+"""Conversion between uint8 and float pixels, and reproducible means."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_STEPS = 2**24  # resolution of float32 in [0.5, 1]
+
 
 def to_unit_range(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 [n, height, width, 3] to float32 [n, 3, height, width] in 0…1, channels last."""
+    """uint8 [n, height, width, 3] to float32 [n, 3, height, width] in [0, 1], channels last."""
     tensor = torch.from_numpy(np.array(images)).to(device)
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
@@ -18,3 +20,21 @@ def to_bytes(pixels: Tensor) -> NDArray[np.uint8]:
     """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, 3]."""
     rounded = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
     return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def image_means(pixels: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Means per image, bit-identical in any batch; reduced dimensions are kept.
+
+    Args:
+        pixels: float32 [n, channels, height, width], about [0, 1].
+        dim: Dimensions to reduce, without 0.
+    """
+    if pixels.device.type == "cpu":
+        if len(pixels) == 1:
+            # torch divides a single sum among threads, which changes the order of additions.
+            return torch.cat([pixels, pixels]).mean(dim, keepdim=True)[:1]
+        return pixels.mean(dim, keepdim=True)
+    # On other devices the order depends on the batch's shape. Integer sums do not depend on it.
+    sums = pixels.mul(_STEPS).round().to(torch.int64).sum(dim, keepdim=True)
+    count = pixels.numel() // sums.numel()
+    return sums.to(pixels.dtype) / (_STEPS * count)

@@ -1,4 +1,4 @@
-"""The random numbers of a view."""
+"""Random numbers of views, from a counter-based generator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline.params import Views
 
-DRAWS_PER_OPERATION = 3  # which one, how strong, and its sign
+NUMBERS_PER_OPERATION = 3  # operation, magnitude and sign
 
 
-class Draw(IntEnum):
-    """What each number of a view decides. A new one comes at the end: those before stay."""
+class Column(IntEnum):
+    """What each random number of a view decides. Append new ones, so that views do not change."""
 
     CROP_AREA = 0
     CROP_RATIO = 1
@@ -31,27 +31,29 @@ class Draw(IntEnum):
     ERASE_X = 13
     ERASE_Y = 14
     HUE = 15
-    AUTO = 16  # the first of DRAWS_PER_OPERATION for each operation of ``auto``
+    AUTO = 16  # the first of NUMBERS_PER_OPERATION for every operation of `auto`
 
 
 def count_operations(recipe: Views) -> int:
-    """Operations of ``auto`` that a view goes through."""
+    """Number of `auto` operations per view."""
     return {"none": 0, "trivial": 1, "rand": recipe.auto_ops}[recipe.auto]
 
 
-def count_draws(recipe: Views) -> int:
-    """Random numbers that a view of the recipe takes."""
-    return Draw.AUTO + DRAWS_PER_OPERATION * count_operations(recipe)
+def count_numbers(recipe: Views) -> int:
+    """Number of random numbers per view."""
+    return Column.AUTO + NUMBERS_PER_OPERATION * count_operations(recipe)
 
 
-def draw(image_ids: NDArray[np.int64], view: int, seed: int, count: int) -> NDArray[np.float64]:
-    """Uniform numbers in 0…1, one row per (seed, view, image).
+def random_numbers(
+    image_ids: NDArray[np.int64], view: int, seed: int, count: int
+) -> NDArray[np.float64]:
+    """Uniform random numbers in [0, 1), one row per (seed, view, image).
 
     Args:
         image_ids: int64 [n].
-        view: Number of the view.
-        seed: Of the recipe.
-        count: Numbers per image; the first are the same however many follow.
+        view: View number.
+        seed: Seed of the recipe.
+        count: Numbers per image. A larger count does not change the first ones.
 
     Returns:
         float64 [n, count].

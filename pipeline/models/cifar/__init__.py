@@ -1,9 +1,8 @@
-"""The networks for 32 px images by which the distillation literature compares methods.
+"""The networks for 32 x 32 pixel images used in the distillation literature.
 
-They are those of "Contrastive Representation Distillation" (Tian, Krishnan, Isola, ICLR 2020),
-which most later papers on CIFAR-100 take over: the same layers, so the same parameter counts, and
-initial weights of the same distributions. All end in a mean over the plane, so that larger images
-go through them too.
+As in "Contrastive Representation Distillation" (Tian, Krishnan, Isola, ICLR 2020): same layers,
+parameter counts and distributions of initial weights. All use global average pooling, so they
+accept larger images.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from types import MappingProxyType
 
 from pipeline.models.cifar.mobilenet import mobilenet_v2
 from pipeline.models.cifar.network import CifarNetwork
-from pipeline.models.cifar.resnet import resnet, resnet50
+from pipeline.models.cifar.resnet import resnet, resnet50, wide_resnet
 from pipeline.models.cifar.shufflenet import shufflenet_v1, shufflenet_v2
 from pipeline.models.cifar.vgg import vgg
-from pipeline.models.cifar.wide_resnet import wide_resnet
 
 NETWORKS: Mapping[str, Callable[[int], CifarNetwork]] = MappingProxyType(
     {
@@ -31,4 +29,4 @@ NETWORKS: Mapping[str, Callable[[int], CifarNetwork]] = MappingProxyType(
         "cifar_shufflenet_v2": shufflenet_v2,
     }
 )
-"""The networks by name; each takes the number of classes."""
+"""Constructors by model name; each takes the number of classes."""

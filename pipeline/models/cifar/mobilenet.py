@@ -1,7 +1,7 @@
-"""MobileNetV2 (Sandler et al., arXiv 1801.04381) at half width, for 32 px images.
+"""MobileNetV2 (Sandler et al., arXiv 1801.04381) for 32 x 32 pixel images.
 
-As the distillation literature has it: ReLU instead of ReLU6, an expansion in the first block too,
-though by 1, and one of the strides for ImageNet less.
+As in the distillation literature: width 0.5, ReLU instead of ReLU6, an expansion convolution also
+in the first block, and one stride less than for ImageNet.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from pipeline.models.cifar.network import CifarNetwork, normalised
+from pipeline.models.cifar.network import CifarNetwork, conv_bn
 
-_GROUPS = (  # expansion, channels, blocks, stride of the first
+_GROUPS = (  # expansion, channels, blocks, stride of the first block
     (1, 8, 1, 1),
     (6, 12, 2, 1),
     (6, 16, 3, 2),
@@ -23,31 +23,31 @@ _GROUPS = (  # expansion, channels, blocks, stride of the first
 )
 
 
-class Inverted(nn.Module):
-    """Expansion, a convolution of each channel, projection; a shortcut where the shape stays."""
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution and projection, with a shortcut if the shape allows it."""
 
-    def __init__(self, inside: int, outside: int, stride: int, expansion: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
-        width = expansion * inside
+        width = expansion * in_channels
         self.branch = nn.Sequential(
-            normalised(inside, width, 1),
-            normalised(width, width, 3, stride=stride, groups=width),
-            normalised(width, outside, 1, relu=False),
+            conv_bn(in_channels, width, 1),
+            conv_bn(width, width, 3, stride=stride, groups=width),
+            conv_bn(width, out_channels, 1, relu=False),
         )
-        self.same = stride == 1 and inside == outside
+        self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """[n, inside, rows, columns] to [n, outside, rows / stride, columns / stride]."""
+        """[n, in_channels, h, w] to [n, out_channels, h / stride, w / stride]."""
         branch = cast(Tensor, self.branch(images))
-        return images + branch if self.same else branch
+        return images + branch if self.has_shortcut else branch
 
 
 def mobilenet_v2(num_classes: int) -> CifarNetwork:
     """MobileNetV2 of width 0.5, with 1,280 features."""
-    features, inside = nn.Sequential(normalised(3, 16, 3, stride=2)), 16
-    for expansion, outside, blocks, stride in _GROUPS:
+    features, channels = nn.Sequential(conv_bn(3, 16, 3, stride=2)), 16
+    for expansion, width, blocks, stride in _GROUPS:
         for block in range(blocks):
-            features.append(Inverted(inside, outside, 1 if block else stride, expansion))
-            inside = outside
-    features.append(normalised(inside, 1280, 1))
+            features.append(InvertedResidual(channels, width, 1 if block else stride, expansion))
+            channels = width
+    features.append(conv_bn(channels, 1280, 1))
     return CifarNetwork(features, 1280, num_classes, head_std=0.01)

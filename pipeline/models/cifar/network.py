@@ -1,4 +1,4 @@
-"""What the networks for 32 px images have in common: features, a mean over the plane, a head."""
+"""Common parts of the networks for 32 x 32 pixel images."""
 
 from __future__ import annotations
 
@@ -11,40 +11,39 @@ CIFAR100_STD = (0.2675, 0.2565, 0.2761)
 
 
 class CifarNetwork(nn.Module):
-    """Takes normalised images float32 [n, 3, height, width] and returns logits [n, classes].
+    """Features, global average pooling and a linear classifier.
+
+    Args:
+        features: Maps images to [n, num_features, height, width].
+        num_features: Output channels of ``features``.
+        num_classes: Number of classes.
+        kaiming: Initialize convolutions with ``kaiming_normal_`` (fan-out) instead of torch's
+            default.
+        head_std: Standard deviation of the classifier's initial weights, with zero biases; None is
+            torch's default.
 
     Attributes:
-        pretrained_cfg: Normalization and the head's name, under timm's keys.
+        pretrained_cfg: Normalization and name of the classifier layer, with timm's keys.
     """
 
     def __init__(
         self,
         features: nn.Sequential,
-        width: int,
+        num_features: int,
         num_classes: int,
         *,
-        initialised: bool = True,
+        kaiming: bool = True,
         head_std: float | None = None,
     ) -> None:
-        """Puts a head on features.
-
-        Args:
-            features: Images to [n, width, rows, columns].
-            width: Channels that the features end with.
-            num_classes: Logits.
-            initialised: Draw the convolutions' weights as He et al. do, by fan-out; otherwise they
-                stay as torch draws them.
-            head_std: Standard deviation of the head's weights, without biases; torch's own if None.
-        """
         super().__init__()
         self.features = features
-        self.classifier = nn.Linear(width, num_classes)
+        self.classifier = nn.Linear(num_features, num_classes)
         self.pretrained_cfg = {
             "mean": CIFAR100_MEAN,
             "std": CIFAR100_STD,
             "classifier": "classifier",
         }
-        for layer in features.modules() if initialised else ():
+        for layer in features.modules() if kaiming else ():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 if layer.bias is not None:
@@ -54,29 +53,34 @@ class CifarNetwork(nn.Module):
             nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classifies normalised images."""
+        """Maps normalized images float32 [n, 3, height, width] to logits [n, classes]."""
         return cast(Tensor, self.classifier(self.features(images).mean((2, 3))))
 
     def get_classifier(self) -> nn.Linear:
-        """The head, by the name that timm's networks give it."""
+        """The classifier layer, as in timm."""
         return self.classifier
 
 
-def convolution(
-    inside: int, outside: int, kernel: int, *, stride: int = 1, groups: int = 1
+def conv(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
 ) -> nn.Conv2d:
-    """A convolution without bias, padded so that stride 1 keeps the size of the plane."""
-    return nn.Conv2d(
-        inside, outside, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
-    )
+    """A convolution without bias, with "same" padding at stride 1."""
+    padding = kernel // 2
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
 
 
-def normalised(
-    inside: int, outside: int, kernel: int, *, stride: int = 1, groups: int = 1, relu: bool = True
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    relu: bool = True,
 ) -> nn.Sequential:
-    """A convolution, batch normalization and, if asked for, ReLU."""
+    """Convolution, batch normalization and optionally ReLU."""
     layers = [
-        convolution(inside, outside, kernel, stride=stride, groups=groups),
-        nn.BatchNorm2d(outside),
+        conv(in_channels, out_channels, kernel, stride=stride, groups=groups),
+        nn.BatchNorm2d(out_channels),
     ]
     return nn.Sequential(*layers, *[nn.ReLU()] * relu)

@@ -1,7 +1,4 @@
-"""VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalization and one linear layer.
-
-Three poolings, so that a side of 32 px ends as 4, over which the mean is taken.
-"""
+"""VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalization and one linear layer."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ _CONVOLUTIONS = {  # per width
 
 
 def vgg(depth: int, num_classes: int) -> CifarNetwork:
-    """VGG of 8, 11, 13, 16 or 19 layers, counted as in the paper: with three linear ones."""
-    features, inside = nn.Sequential(), 3
+    """VGG-8, 11, 13, 16 or 19 (the paper counts three linear layers), with three max poolings."""
+    features, channels = nn.Sequential(), 3
     for number, (width, count) in enumerate(zip(_WIDTHS, _CONVOLUTIONS[depth], strict=True)):
         if 1 <= number <= 3:
             features.append(nn.MaxPool2d(2))
         for _ in range(count):
             features.extend(
-                [nn.Conv2d(inside, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+                [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
             )
-            inside = width
-    return CifarNetwork(features, inside, num_classes, head_std=0.01)
+            channels = width
+    return CifarNetwork(features, channels, num_classes, head_std=0.01)

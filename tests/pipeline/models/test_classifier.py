@@ -1,12 +1,22 @@
 import json
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from pipeline.errors import ArtefactError, ParameterError
-from pipeline.models.classifier import WEIGHTS, build_classifier, load_classifier, save_classifier
+from pipeline.models.classifier import (
+    WEIGHTS,
+    Classifier,
+    Spec,
+    build_classifier,
+    load_classifier,
+    read_head_weights,
+    save_classifier,
+)
 
 CPU = torch.device("cpu")
 CLASSES = ("ape", "bee", "cod")
@@ -30,7 +40,7 @@ def images():
     return torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_saved_classifier_comes_back_with_its_logits(tmp_path, model, images):
+def test_a_saved_classifier_has_the_same_logits_after_loading(tmp_path, model, images):
     digest = save_classifier(tmp_path / "m", model, {"epochs": 3, "data": "abc"})
     torch.manual_seed(99)  # what fresh weights are drawn from must not matter
     loaded, info = load_classifier(tmp_path / "m", CPU)
@@ -41,7 +51,7 @@ def test_a_saved_classifier_comes_back_with_its_logits(tmp_path, model, images):
     assert (info["epochs"], info["data"], info["weights_sha256"]) == (3, "abc", digest)
 
 
-def test_loading_draws_from_no_ones_random_state(tmp_path, model):
+def test_loading_keeps_the_random_state(tmp_path, model):
     save_classifier(tmp_path / "m", model, {})
     torch.manual_seed(3)
     expected = torch.rand(4)
@@ -69,7 +79,7 @@ def test_the_weights_are_plain_safetensors_of_the_network(tmp_path, model, image
 
 
 @pytest.mark.parametrize("architecture", [TINY, "resnet18", "tf_efficientnet_lite0"])
-def test_images_are_normalised_as_the_architecture_wants_them(architecture):
+def test_images_are_normalized_as_the_architecture_expects(architecture):
     built = build_classifier(architecture, CLASSES, 32).eval()
     wanted = timm.data.resolve_model_data_config(timm.create_model(architecture))
     assert (built.spec.mean, built.spec.std) == (tuple(wanted["mean"]), tuple(wanted["std"]))
@@ -105,7 +115,7 @@ def test_weights_of_another_model_of_the_same_shape_are_refused(tmp_path, model)
     save_classifier(tmp_path / "m", model, {})
     save_classifier(tmp_path / "other", build_classifier(TINY, CLASSES, 32), {})
     (tmp_path / "other" / WEIGHTS).replace(tmp_path / "m" / WEIGHTS)
-    with pytest.raises(ArtefactError, match=r"not the file that model\.json describes"):
+    with pytest.raises(ArtefactError, match=r"not the file of model\.json"):
         load_classifier(tmp_path / "m", CPU)
 
 
@@ -131,16 +141,56 @@ def test_a_description_that_is_truncated_or_of_another_format_is_refused(tmp_pat
     [("mobilenetv2_03", "mobilenetv2_035"), ("resnet19", ""), ("resnet18.no_such_tag", "")],
 )
 def test_an_unknown_model_is_refused_with_names_that_exist(name, near):
-    with pytest.raises(ParameterError, match=f"model '{name}': is not known to timm") as caught:
+    with pytest.raises(ParameterError, match=f"model '{name}': is not a model of timm") as caught:
         build_classifier(name, CLASSES, 32)
     assert near in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "[", "*", "../x", "hf-hub:timm/resnet18", "resnet18."])
-def test_what_is_no_name_is_refused_without_a_look_at_the_network(name):
-    with pytest.raises(ParameterError, match="is not known to timm"):
+def test_invalid_names_are_refused_without_network_access(name):
+    with pytest.raises(ParameterError, match="is not a model of timm"):
         build_classifier(name, CLASSES, 32)
 
 
 def test_a_name_with_the_tag_of_its_weights_is_known():
     assert build_classifier("resnet18.a1_in1k", CLASSES, 32).spec.classes == CLASSES
+
+
+def test_head_weights_are_those_of_the_logits(tmp_path):
+    torch.manual_seed(0)
+    model = build_classifier("test_efficientnet", CLASSES, 32).eval()
+    save_classifier(tmp_path / "teacher", model, {})
+    weights = read_head_weights(tmp_path / "teacher")
+    assert weights.dtype == np.float32
+    assert len(weights) == len(CLASSES)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        backbone, normalized = model.backbone, (images - model.mean) / model.std
+        features = backbone.forward_head(backbone.forward_features(normalized), pre_logits=True)
+        expected = model(images) - backbone.get_classifier().bias
+    np.testing.assert_allclose(features.numpy() @ weights.T, expected.numpy(), atol=1e-5)
+
+
+class Backbone(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def get_classifier(self):
+        return self.layer
+
+
+@pytest.mark.parametrize(
+    ("backbone", "found"),
+    [
+        (Backbone(nn.Identity()), "Identity"),
+        (Backbone(nn.Conv2d(4, 3, 1)), "Conv2d"),
+        (Backbone((nn.Linear(4, 3), nn.Linear(4, 3))), "tuple"),
+        (nn.Flatten(), "NoneType"),
+    ],
+    ids=["none", "convolution", "two layers", "no timm model"],
+)
+def test_a_network_without_a_linear_classifier_layer_is_refused(backbone, found):
+    model = Classifier(backbone, Spec("odd", CLASSES, 32, (0.5,) * 3, (0.5,) * 3))
+    with pytest.raises(ParameterError, match=f"'odd'.*no linear classifier layer.*{found}.*logits"):
+        model.head_weights()

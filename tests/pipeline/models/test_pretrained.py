@@ -161,12 +161,12 @@ def test_a_file_that_is_missing_or_no_safetensors_is_refused(tmp_path, content):
     path = tmp_path / "w.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ParameterError, match=r"safetensors.*name it in `weights`") as caught:
+    with pytest.raises(ParameterError, match=r"safetensors.*`weights`") as caught:
         load_pretrained(build_classifier(TINY, classes(3), 32), "file", path)
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_model_without_a_package_is_refused_with_the_ways_that_are_left():
+def test_a_model_without_a_package_is_refused_with_the_alternatives():
     with pytest.raises(ParameterError, match=r"in no PyPI package.*library, file or none"):
         load_pretrained(build_classifier(TINY, classes(3), 32), "package")
 
@@ -182,19 +182,17 @@ def test_a_package_of_another_network_is_refused(tmp_path, monkeypatch):
     torch.save({"_fc.weight": torch.zeros(2)}, tmp_path / "models/efficientnet-lite0-57934424.pth")
     spec = ModuleSpec(PACKAGE, None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(ParameterError, match="the package holds 1 tensors, the model has"):
+    with pytest.raises(ParameterError, match="package has 1 tensors"):
         load_pretrained(build_classifier(LITE0, classes(3), 32), "package")
 
 
-def test_timm_without_a_network_is_refused_with_the_ways_that_are_left(monkeypatch):
+def test_timm_without_a_network_is_refused_with_the_alternatives(monkeypatch):
     def offline(*arguments, **options):
         raise ConnectionError("no route\nto host")
 
     model = build_classifier(TINY, classes(3), 32)
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(
-        ParameterError, match=r"from timm \(no route to host\); go online"
-    ) as caught:
+    with pytest.raises(ParameterError, match=r"from timm \(no route to host\)") as caught:
         load_pretrained(model, "timm")
     assert "\n" not in str(caught.value)
 

@@ -17,10 +17,14 @@ from torchvision.models.vgg import make_layers
 from pipeline.export.onnx_export import export_onnx
 from pipeline.export.parity import check_parity
 from pipeline.models.cifar import NETWORKS
-from pipeline.models.cifar.shufflenet import GroupedUnit, Shuffle
-from pipeline.models.cifar.wide_resnet import PreActivated
-from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
-from pipeline.models.head import head_weights, read_head_weights
+from pipeline.models.cifar.resnet import PreActivation
+from pipeline.models.cifar.shufflenet import ChannelShuffle, UnitV1
+from pipeline.models.classifier import (
+    build_classifier,
+    load_classifier,
+    read_head_weights,
+    save_classifier,
+)
 from pipeline.models.zoo import count_parameters
 
 CLASSES = tuple(f"class-{number}" for number in range(5))
@@ -188,13 +192,13 @@ def test_the_units_of_shufflenet_v2_compute_what_torchvisions_compute():
 
 def test_a_shuffle_deals_the_groups_round():
     channels = torch.arange(6.0).view(1, 6, 1, 1)
-    assert Shuffle(2)(channels).flatten().tolist() == [0, 3, 1, 4, 2, 5]
-    torch.testing.assert_close(Shuffle(3)(channels), F.channel_shuffle(channels, 3))
+    assert ChannelShuffle(2)(channels).flatten().tolist() == [0, 3, 1, 4, 2, 5]
+    torch.testing.assert_close(ChannelShuffle(3)(channels), F.channel_shuffle(channels, 3))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_grouped_unit_is_that_of_the_shufflenet_paper(stride):
-    unit = with_statistics(GroupedUnit(240, 240 if stride == 1 else 480, stride, groups=3))
+    unit = with_statistics(UnitV1(240, 240 if stride == 1 else 480, stride, groups=3))
     images = torch.randn(2, 240, 6, 6)
 
     def convolved(x, layer, **options):
@@ -217,7 +221,7 @@ def test_the_grouped_unit_is_that_of_the_shufflenet_paper(stride):
 @pytest.mark.parametrize(("outside", "stride"), [(8, 1), (12, 2)])
 def test_the_wide_unit_is_that_of_the_wide_residual_networks(outside, stride):
     """A shortcut of another shape starts behind norm and ReLU, as in the authors' own code."""
-    unit = with_statistics(PreActivated(8, outside, stride))
+    unit = with_statistics(PreActivation(8, outside, stride))
     images = torch.randn(2, 8, 6, 6)
     norms = [layer for layer in unit.modules() if isinstance(layer, nn.BatchNorm2d)]
     kernels = [layer.weight for layer in unit.modules() if isinstance(layer, nn.Conv2d)]
@@ -239,7 +243,7 @@ def test_images_of_32_and_of_96_px_become_logits_and_the_head_makes_them(name):
     model = build_classifier(name, CLASSES, 32).eval()
     seen = []
     model.backbone.get_classifier().register_forward_hook(lambda *call: seen.append(call[1][0]))
-    weights = torch.from_numpy(head_weights(model))
+    weights = torch.from_numpy(model.head_weights())
     with torch.inference_mode():
         for size in (32, 96):
             logits = model(torch.rand(1, 3, size, size))
@@ -275,7 +279,7 @@ def test_a_saved_network_comes_back_with_its_logits_and_its_head(tmp_path, name)
     images = torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(loaded(images), model(images), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(read_head_weights(tmp_path / "m"), head_weights(model))
+    np.testing.assert_array_equal(read_head_weights(tmp_path / "m"), model.head_weights())
 
 
 def test_a_copy_has_a_head_of_its_own():
