@@ -1,13 +1,15 @@
-"""What a step of the FiGKD loss costs beside KD, and beside the same loss written with ptwt.
+"""Cost of the FiGKD loss in a training step, relative to KD and to the loss written with ptwt.
 
     python benchmarks/loss_cost.py --threads 2
 
-Forward and backward, haar, one level, mse, single precision. `figkd` is the detail alone, `figkd
-and kd` the default. In every round each contender runs a few times, in shuffled order; a ratio is
-that of two times of one round, so that a drift of the machine cancels. Given are medians over the
-rounds, with the 10th and 90th percentile. ptwt (in the `dev` extra) transforms student and teacher,
-as the formula reads, or their difference, as Finch does. With a random order of the classes it
-indexes the logits first.
+First, forward and backward of each loss alone, in float32. `figkd` is the default loss, `figkd,
+detail only` has no KD term, and `ptwt` computes the same detail with ptwt's transform (in the
+extra `dev`), which gathers the logits first when the class order is random. Then the default loss
+as a fraction of a training step (forward, loss, backward, SGD) of the smallest preset students.
+
+In every round the contenders run in shuffled order, and a ratio is that of two times of the same
+round, so that drift of the machine cancels. Printed are medians over the rounds, with the 10th and
+90th percentile.
 """
 
 from __future__ import annotations
@@ -21,62 +23,67 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Literal
 
 import cpuinfo
 import ptwt
 import pywt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.losses import FiGKDLoss, KDLoss
-from pipeline.losses.distillation import Distillation
-from pipeline.losses.objective import Loss, Objective
-from pipeline.params import KD, FiGKD
+from pipeline.losses import DistillationLoss, FiGKDLoss, KDLoss
+from pipeline.models.zoo import create_network
 
-SHAPES = [(64, 100), (256, 200), (256, 1000)]
+SHAPES = [(64, 100), (256, 200), (256, 1000), (64, 2048), (64, 20_000)]
+STUDENTS = ["cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_resnet20", "cifar_resnet8x4"]
 
 
-class WithPtwt(Distillation):
-    """FiGKD's detail with ptwt's transform in the place of Finch's.
+class PtwtLoss(DistillationLoss):
+    """The detail term of FiGKD with ptwt's transform.
 
     Args:
-        transformed: What ptwt transforms.
-        order: int64 [classes], or None for the classes' own.
+        order: int64 [classes], or None for the order of the data set.
     """
 
-    def __init__(self, transformed: Literal["both", "difference"], order: Tensor | None) -> None:
-        super().__init__(FiGKD(kd_share=0.0))
-        self.transformed = transformed
+    def __init__(self, order: Tensor | None) -> None:
+        super().__init__()
         self.order = order
         self.wavelet = pywt.Wavelet("haar")
 
-    def compare(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Loss:
-        """See ``Distillation.compare``."""
-        if self.transformed == "both":
-            distance = F.mse_loss(self._detail(student), self._detail(teacher))
-        else:
-            distance = self._detail(student - teacher).square().mean()
-        return Loss(distance, {"detail": distance.detach()})
-
-    def _detail(self, logits: Tensor) -> Tensor:
-        ordered = logits if self.order is None else logits[:, self.order]
-        return ptwt.wavedec(ordered, self.wavelet, mode="symmetric", level=1)[1]
+    def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The mean squared difference of the detail, ``detail``."""
+        difference = student - teacher
+        if self.order is not None:
+            difference = difference[:, self.order]
+        detail = ptwt.wavedec(difference, self.wavelet, mode="symmetric", level=1)[1]
+        return {"detail": 0.15 * detail.square().mean()}
 
 
-def step(objective: Objective, student: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-    """One forward and backward pass: the gradient at the student's logits."""
+def gradient(loss: DistillationLoss, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Forward and backward pass of a loss."""
     inputs = student.clone().requires_grad_()
-    objective(inputs, labels, teacher, 0.0).total.backward()
+    loss(inputs, teacher, labels).backward()
     assert inputs.grad is not None
     return inputs.grad
 
 
-def measure(runs: dict[str, Callable[[], Tensor]], rounds: int, calls: int) -> dict[str, list]:
-    """Milliseconds a call of each contender, round by round."""
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: DistillationLoss,
+    images: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+) -> None:
+    """One training step."""
+    optimizer.zero_grad()
+    loss(model(images), teacher, labels).backward()
+    optimizer.step()
+
+
+def measure(runs: dict[str, Callable[[], object]], rounds: int, calls: int) -> dict[str, list]:
+    """Milliseconds per call of each contender, by round."""
     for run in runs.values():
-        for _ in range(10):
+        for _ in range(3):
             run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
@@ -93,15 +100,56 @@ def measure(runs: dict[str, Callable[[], Tensor]], rounds: int, calls: int) -> d
 def spread(values: list[float]) -> str:
     """Median (10th to 90th percentile)."""
     tenths = statistics.quantiles(values, n=10)
-    return f"{statistics.median(values):6.3f} ({tenths[0]:.3f} to {tenths[-1]:.3f})"
+    return f"{statistics.median(values):8.4f} ({tenths[0]:.4f} to {tenths[-1]:.4f})"
+
+
+def compare_losses(batch: int, classes: int, order_name: str, rounds: int, calls: int) -> None:
+    """Prints the times of the losses for one shape and class order."""
+    student, teacher = torch.randn(2, batch, classes)
+    labels = torch.randint(classes, (batch,))
+    order = torch.randperm(classes) if order_name == "random" else None
+    class_order = None if order is None else order.tolist()
+    losses: dict[str, DistillationLoss] = {
+        "figkd": FiGKDLoss(classes, class_order=class_order),
+        "figkd, detail only": FiGKDLoss(classes, class_order=class_order, kd_weight=0.0),
+        "kd": KDLoss(),
+        "ptwt": PtwtLoss(order),
+    }
+    torch.testing.assert_close(
+        gradient(losses["ptwt"], student, teacher, labels),
+        gradient(losses["figkd, detail only"], student, teacher, labels),
+    )
+    runs = {n: partial(gradient, loss, student, teacher, labels) for n, loss in losses.items()}
+    times = measure(runs, rounds, calls)
+    print(f"\nbatch {batch}, {classes} classes, {order_name} order")
+    print(f"  {'':20}{'ms':32}ratio to kd")
+    for name, values in times.items():
+        ratios = [a / b for a, b in zip(values, times["kd"], strict=True)]
+        print(f"  {name:20}{spread(values):32}{spread(ratios)}")
+
+
+def compare_steps(name: str, rounds: int) -> None:
+    """Prints the loss as a fraction of a training step at batch 64, 32 px and 100 classes."""
+    model = create_network(name, 100, 32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    student, teacher = torch.randn(2, 64, 100)
+    labels, loss = torch.randint(100, (64,)), FiGKDLoss(100)
+    batch = (torch.rand(64, 3, 32, 32), teacher, labels)
+    runs: dict[str, Callable[[], object]] = {
+        "step": partial(train_step, model, optimizer, loss, *batch),
+        "loss": partial(gradient, loss, student, teacher, labels),
+    }
+    times = measure(runs, rounds, 1)
+    fractions = [100 * a / b for a, b in zip(times["loss"], times["step"], strict=True)]
+    print(f"  {name:22}step {spread(times['step'])} ms, loss {spread(fractions)} %")
 
 
 def main() -> None:
-    """Prints a table for every shape."""
+    """Prints all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--calls", type=int, default=5, help="of each contender in a round")
+    parser.add_argument("--calls", type=int, default=5, help="calls per contender and round")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -110,35 +158,14 @@ def main() -> None:
         f"{cpuinfo.get_cpu_info().get('brand_raw', platform.machine())}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads; Python {platform.python_version()}, torch "
         f"{torch.__version__}, PyWavelets {version('pywavelets')}, ptwt {version('ptwt')}; "
-        f"{options.rounds} rounds of {options.calls}; load {os.getloadavg()[0]:.1f} at the start"
+        f"{options.rounds} rounds of {options.calls}; load {os.getloadavg()[0]:.1f}"
     )
+    print("\ntraining steps at batch 64, 100 classes")
+    for name in STUDENTS:
+        compare_steps(name, min(options.rounds, 20))
     for batch, classes in SHAPES:
-        student, teacher = torch.randn(2, batch, classes)
-        labels = torch.randint(classes, (batch,))
         for order_name in ("index", "random"):
-            order = torch.randperm(classes) if order_name == "random" else None
-            places = None if order is None else order.tolist()
-            objectives: dict[str, Objective] = {
-                "figkd": FiGKDLoss(FiGKD(kd_share=0.0), classes, places),
-                "figkd and kd": FiGKDLoss(FiGKD(), classes, places),
-                "kd": KDLoss(KD()),
-                "ptwt, both": WithPtwt("both", order),
-                "ptwt, difference": WithPtwt("difference", order),
-            }
-            expected = step(objectives["figkd"], student, labels, teacher)
-            for name in ("ptwt, both", "ptwt, difference"):
-                found = step(objectives[name], student, labels, teacher)
-                torch.testing.assert_close(found, expected, msg=f"{name} is another loss")
-            runs = {
-                name: partial(step, objective, student, labels, teacher)
-                for name, objective in objectives.items()
-            }
-            times = measure(runs, options.rounds, options.calls)
-            print(f"\nbatch {batch}, {classes} classes, {order_name} order")
-            print(f"  {'':18}{'ms':28}figkd's time over it")
-            for name, values in times.items():
-                ratios = [a / b for a, b in zip(times["figkd"], values, strict=True)]
-                print(f"  {name:18}{spread(values):28}{spread(ratios) if name != 'figkd' else ''}")
+            compare_losses(batch, classes, order_name, options.rounds, options.calls)
 
 
 if __name__ == "__main__":
