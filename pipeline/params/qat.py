@@ -1,38 +1,40 @@
-"""What quantisation took from the student, learned back."""
+"""Parameters of quantization-aware training (QAT)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from pydantic import Field, field_validator
 
-from pydantic import Field
-
-from pipeline.plugins.section import AboveZero, Section
+from pipeline.errors import one_of
 from pipeline.params.student import Distill
+from pipeline.plugins import LOSSES
+from pipeline.plugins.section import AboveZero, Section
 
 
 class QAT(Section):
-    """Distillation goes on with fake-quantised weights and activations."""
+    """Distillation continues with fake-quantized weights and activations."""
 
     epochs: int = Field(
         0,
         ge=0,
-        description="Passes over the training images; 0 recovers nothing, and no candidate can "
-        "have `method: qat`. More needs the extra `recover` and a C++ compiler.",
+        description="Epochs; 0 skips QAT, and no candidate can have `method: qat`. More needs the "
+        "extra `qat` and a C++ compiler.",
     )
-    method: Literal["figkd", "kd", "dkd", "dist", "logit_mse", "cross_entropy"] | None = Field(
-        None,
-        description="What is learned from besides the labels, with the options that `distill` has "
-        "for it; `distill.method` when null.",
+    method: str | None = Field(
+        None, description="Loss, with its options in `distill`; `distill.method` when null."
     )
-    lr: AboveZero = Field(0.001, description="Peak learning rate; it falls along half a cosine.")
+    # A tenth of a usual rate for training from scratch: QAT only adapts trained weights.
+    lr: AboveZero = Field(0.001, description="Peak learning rate of a cosine schedule.")
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str | None) -> str | None:
+        return name if name is None else one_of(name, LOSSES.names(), LOSSES.kind)
 
     def recipe(self, distill: Distill) -> Distill:
-        """How the fake-quantised student of ``distill`` learns.
+        """The recipe of QAT: that of ``distill``, without what does not suit a few epochs.
 
-        Batch size, optimiser, labels and the options of the method stay. What would make a few
-        careful epochs another thing does not: mixed images, averaged weights, an early end, weight
-        decay (it would pull at the ranges, too), and a compiler or a type that fake quantisation
-        is not proven with.
+        Weight decay would also shrink the quantization ranges. Compilation and mixed precision are
+        not tested with fake quantization.
         """
         return distill.changed(
             {

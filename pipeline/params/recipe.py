@@ -1,8 +1,8 @@
-"""How a network is trained, teacher or student."""
+"""Parameters that training a teacher and training a student share."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,81 +10,76 @@ from pipeline.plugins.section import AboveZero, Fraction, NotNegative, Positive,
 
 
 class Recipe(Section):
-    """How a network is trained."""
+    """Training recipe."""
 
-    epochs: Positive = Field(description="Passes over the training images.")
-    batch_size: Positive = Field(description="Images per step.")
+    epochs: Positive = Field(description="Epochs.")
+    batch_size: Positive = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="SGD with Nesterov momentum, or AdamW."
     )
     lr: AboveZero = Field(description="Peak learning rate.")
     momentum: Fraction = Field(0.9, description="Momentum of SGD.")
     weight_decay: NotNegative = Field(
-        description="Weight decay; biases and norm layers are spared."
+        description="Weight decay; not applied to biases and normalization layers."
     )
     schedule: Literal["one_cycle", "cosine", "constant", "multi_step"] = Field(
-        "one_cycle", description="How the learning rate runs over the steps."
+        "one_cycle", description="Learning rate schedule after the warm-up."
     )
+    # 150, 180 and 210 of 240 epochs, as in the CIFAR-100 distillation literature.
     milestones: list[Fraction] = Field(
         default=[0.625, 0.75, 0.875],
-        description="Shares of the steps after which the rate of `multi_step` falls; 150, 180 and "
-        "210 of 240 epochs by default.",
+        description="Milestones of `multi_step`, as fractions of all steps.",
     )
     gamma: AboveZero = Field(
-        0.1, le=1, description="What the rate of `multi_step` is multiplied by at each milestone."
+        0.1, le=1, description="Factor of the learning rate at each milestone of `multi_step`."
     )
-    warmup: Fraction = Field(0.2, description="Share of the steps on which the rate rises.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Smoothing of the hard labels.")
+    warmup: Fraction = Field(0.2, description="Fraction of the steps with linear warm-up.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
     mixup: NotNegative = Field(
         0.0,
-        description="Every image of a batch is blended with another one, and so are their labels, "
-        "by a share from the Beta distribution with this number as both of its parameters; 0 "
-        "switches it off. With `cutmix` on too, each batch has one of them.",
+        description="Mixup: λ is sampled from the Beta distribution with both parameters equal to "
+        "this; 0 disables it. With `cutmix` too, each batch uses either with probability 1/2.",
     )
     cutmix: NotNegative = Field(
-        0.0,
-        description="Every image of a batch gets a rectangle of another one, and as large a share "
-        "of its label; the share is drawn as for `mixup`. 0 switches it off.",
+        0.0, description="CutMix, with λ sampled as for `mixup`; 0 disables it."
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="Decay per step of averaged weights; 0 switches them off."
+        0.0, ge=0, lt=1, description="Decay per step of the averaged weights; 0 disables them."
     )
-    clip_norm: NotNegative = Field(0.0, description="Largest norm of the gradients; 0 is no limit.")
+    clip_norm: NotNegative = Field(0.0, description="Maximum gradient norm; 0 disables clipping.")
     keep: Literal["best", "last"] = Field(
         "best",
-        description="Weights that are kept: of the epoch with the best validation accuracy, or of "
-        "the last one (steadier where few images validate).",
+        description="Epoch whose weights are kept: best validation accuracy, or last (less noisy "
+        "with a small validation split).",
     )
     patience: int = Field(
         0,
         ge=0,
-        description="Epochs without a better validation accuracy after which training ends early; "
-        "0 never does.",
+        description="Early stopping after this many epochs without a better validation accuracy; 0 "
+        "disables it.",
     )
     accumulate: Positive = Field(
-        1,
-        description="Parts in which the images of a step go through the network, one after the "
-        "other, where memory is short; their gradients add up to the step's.",
+        1, description="Gradient accumulation: micro-batches per step, to save memory."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="Type the network computes in while it learns; weights, losses and validation "
-        "stay fp32. `auto` takes bf16 on a CUDA device that has it, and fp32 elsewhere.",
+        description="Mixed precision of the forward pass; weights, loss and validation are fp32. "
+        "`auto` is bf16 on a CUDA device that supports it, else fp32.",
     )
     compile: bool = Field(
-        False, description="Let torch.compile make the network faster; needs a C++ compiler."
+        False, description="Compile the model with torch.compile; needs a C++ compiler."
     )
 
     @property
     def section(self) -> str:
-        """Its name in ``params.yaml``, for messages."""
+        """Name of the section in ``params.yaml``, for messages."""
         return type(self).__name__.lower()
 
     @model_validator(mode="after")
-    def _parts_have_images(self) -> Recipe:
+    def _micro_batches_have_images(self) -> Self:
         if self.accumulate > self.batch_size:
             raise ValueError(
-                f"accumulate = {self.accumulate} makes more parts than batch_size = "
-                f"{self.batch_size} has images"
+                f"accumulate = {self.accumulate} is larger than batch_size = {self.batch_size}; "
+                "lower it"
             )
         return self

@@ -1,4 +1,4 @@
-"""How every stage runs."""
+"""Parameters of the run: device, seed, threads and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pipeline.plugins.section import AboveZero, Section
 
 
 class Run(Section):
-    """How every stage runs; none of it changes what a result means."""
+    """Device, seed, threads and checkpoints of every stage."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="Where training runs; `auto` takes CUDA, then MPS, then the CPU."
+        "auto", description="Training device; `auto` is CUDA, else MPS, else the CPU."
     )
-    seed: int = Field(0, ge=0, description="Seed of initial weights and of the batches' order.")
-    threads: int = Field(0, ge=0, description="CPU threads for training; 0 is one per core.")
+    seed: int = Field(0, ge=0, description="Seed of initial weights and order of the images.")
+    threads: int = Field(0, ge=0, description="CPU threads of training; 0 is one per core.")
     checkpoint_minutes: AboveZero = Field(
         5.0,
-        description="Minutes between checkpoints of a training; there is one after each epoch too.",
+        description="Minutes between checkpoints within an epoch; every epoch ends with one too.",
     )

@@ -1,12 +1,12 @@
-"""The teacher and its answers."""
+"""Parameters of the teacher and of the logit cache."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params.network import FirstWeights, ModelName, Network
+from pipeline.params.network import ModelName, Network, Pretrained
 from pipeline.params.recipe import Recipe
 from pipeline.plugins.section import Positive, Section
 
@@ -15,38 +15,39 @@ class Finetune(Network, Recipe):
     """The teacher."""
 
     model: ModelName = "tf_efficientnet_lite0"
-    pretrained: FirstWeights = "package"
+    pretrained: Pretrained = "package"
     freeze_epochs: int = Field(
         0,
         ge=0,
-        description="Epochs in which only the classifier layer learns, before all layers do.",
+        description="Initial epochs in which only the classifier layer is trained.",
     )
 
 
 class CacheLogits(Section):
     """The teacher's logits on K views of every training image."""
 
+    # In 8 epochs the student changes enough for a repeated view to be useful again.
     views: int = Field(
         8,
         ge=0,
-        description="K: seeded views per training image; 0 caches nothing, and the teacher runs "
-        "live beside the student, on a new view of every image in every epoch.",
+        description="K: seeded views per training image. 0 caches nothing: the teacher runs during "
+        "distillation, on a new view of every image in every epoch.",
     )
-    dtype: Literal["float16", "float32"] = Field("float16", description="Type of stored logits.")
-    batch_size: Positive = Field(128, description="Views the teacher sees at once.")
+    dtype: Literal["float16", "float32"] = Field("float16", description="Dtype of cached logits.")
+    batch_size: Positive = Field(128, description="Batch size of the teacher.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="Type the teacher computes in, cached or live. `auto` takes bf16 on a CUDA "
-        "device that has it, and fp32 elsewhere.",
+        description="Precision of the teacher's forward pass, cached or live; `auto` is bf16 on a "
+        "CUDA device that supports it, else fp32.",
     )
     pack_views: bool = Field(
         False,
-        description="Also keep the views' pixels (K times the training images in size), so that "
-        "no student's training makes them again.",
+        description="Cache the pixels of the views too, at K times the size of the training "
+        "images, so that training need not make them.",
     )
 
     @model_validator(mode="after")
-    def _has_views_to_pack(self) -> CacheLogits:
+    def _has_views_to_pack(self) -> Self:
         if self.pack_views and not self.views:
-            raise ValueError("`pack_views` has nothing to pack with `views: 0`")
+            raise ValueError("`pack_views` needs `views` of 1 or more")
         return self

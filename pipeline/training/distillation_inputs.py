@@ -21,8 +21,7 @@ from pipeline.logit_cache import (
 )
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
-from pipeline.models.classifier import load_classifier
-from pipeline.models.head import read_head_weights
+from pipeline.models.classifier import load_classifier, read_head_weights
 from pipeline.params import Distill, Params
 from pipeline.training.device import prepare_torch, resolve_precision
 from pipeline.training.task import TrainingTask

@@ -133,7 +133,8 @@ class DistributedGroup(ProcessGroup):
         )
         # Training never reads batch norm statistics, so validation broadcasts them once an epoch.
         self._wrapped.broadcast_buffers = False
-        self._wrapped.register_comm_hook(None, _sum_bucket)
+        # A lambda, because annotations as strings (PEP 563) are rejected.
+        self._wrapped.register_comm_hook(None, lambda state, bucket: _sum_bucket(bucket))
         return self._wrapped
 
     @override
@@ -252,7 +253,7 @@ def _shard_bounds(count: int, shards: int) -> list[int]:
     return [count * shard // shards for shard in range(shards + 1)]
 
 
-def _sum_bucket(state: None, bucket: Any) -> torch.futures.Future[Tensor]:
+def _sum_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
     """Communication hook that sums gradients; the default one of DDP averages them."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     summed: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])

@@ -1,4 +1,4 @@
-"""A student that int8 hurts, a teacher, and what both are asked about."""
+"""A student that loses accuracy in int8, and images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CPU = torch.device("cpu")
 SIZE, CLASSES = 16, 6
 
 
-def photographs(count: int, seed: int) -> Split:
-    """Noise whose label is the pair of a strong and a half as strong colour."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, CLASSES, count)
-    images = random.integers(0, 150, (count, SIZE, SIZE, 3), dtype=np.uint8)
+def random_split(count: int, seed: int) -> Split:
+    """Noise whose label is a pair of colors, the first strong, the second half as strong."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, count)
+    images = rng.integers(0, 150, (count, SIZE, SIZE, 3), dtype=np.uint8)
     rows = np.arange(count)
     images[rows, :, :, labels % 3] += 70
     images[rows, :, :, (labels + 1 + labels // 3) % 3] += 35
@@ -49,9 +49,9 @@ class Residual(nn.Module):
 
 
 def student(seed: int) -> Classifier:
-    """A network with statistics of its own, and one channel a hundred times as loud as the rest.
+    """A network with random statistics, and one channel a hundred times as large as the others.
 
-    A scale for the whole of an activation leaves that channel's neighbours a step or two.
+    A per-tensor scale leaves the other channels a step or two.
     """
     torch.manual_seed(seed)
     backbone = nn.Sequential(
@@ -78,7 +78,7 @@ def student(seed: int) -> Classifier:
 
 @pytest.fixture(scope="session")
 def kernels() -> None:
-    """NNCF's kernels, compiled; a minute or two, once a machine."""
+    """Compiles NNCF's kernels: a minute or two, once per machine."""
     from pipeline.errors import QATError
     from pipeline.qat.requirements import check_requirements, compile_kernels
 

@@ -1,4 +1,4 @@
-"""A file of QDQ pairs is held to PyTorch at each rounding; needs a C++ compiler."""
+"""Parity of a QDQ file with PyTorch at every quantizer; needs a C++ compiler."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ from onnx import numpy_helper
 from pipeline.errors import ExportError
 from pipeline.models.pretrained import start_classifier
 from pipeline.params import load_params
-from pipeline.qat.fake_quantize import FakeQuantized, fake_quantize
-from pipeline.qat.parity import check_roundings
+from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
+from pipeline.qat.parity import check_qdq_parity
 from pipeline.qat.qdq_export import export_qdq
-from tests.pipeline.qat.conftest import SIZE, photographs, student
+from tests.pipeline.qat.conftest import random_split, student
 from tests.small_project import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
-IMAGES = np.array(photographs(16, seed=1).images)
+IMAGES = np.array(random_split(16, seed=1).images)
 LARGE = 64
 NOISE = np.random.default_rng(0).integers(0, 256, (16, LARGE, LARGE, 3), dtype=np.uint8)
 
 
-def check(model: FakeQuantized, path: Path, images: NDArray[np.uint8] = IMAGES) -> Any:
-    spec = model.spec
-    return check_roundings(model.native(), spec.mean, spec.std, path, images, tolerance=1e-5)
+def check(model: FakeQuantizedClassifier, path: Path, images: NDArray[np.uint8] = IMAGES) -> Any:
+    return check_qdq_parity(model.strip(), model.spec, path, images, tolerance=1e-5)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantized, Path]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeQuantizedClassifier, Path]:
     model = fake_quantize(student(0), IMAGES)
     path = tmp_path_factory.mktemp("qdq") / "student.onnx"
-    spec = model.spec
-    export_qdq(model.native(), spec.mean, spec.std, SIZE, path, batch="dynamic", opset=18)
+    export_qdq(model.strip(), model.spec, path, batch="dynamic", opset=18)
     return model, path
 
 
@@ -105,45 +103,44 @@ def surplus(graph: onnx.GraphProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "expected"),
     [
-        (scale, r"does not round .* at \S+: a value is \S+ steps"),
-        (zero_point, r"does not round .* at \S+: a value is \S+ steps"),
-        (weight, r"does not round .* at \S+: a value is \S+ steps"),
-        (bias, r"does not round .* at \S+: a value is \S+ steps"),
-        (missing, r"does not round .* at \S+: it is not rounded there"),
-        (surplus, r"rounds at 8 places, PyTorch at 7"),
+        (scale, r"student\.onnx, \S+: .*a value is \S+ steps"),
+        (zero_point, r"student\.onnx, \S+: .*a value is \S+ steps"),
+        (weight, r"student\.onnx, \S+: .*a value is \S+ steps"),
+        (bias, r"student\.onnx, \S+: .*a value is \S+ steps"),
+        (missing, r"student\.onnx, \S+: .*does not quantize there"),
+        (surplus, r"has 8 activation quantizers, PyTorch 7"),
     ],
 )
 def test_a_fault_of_a_single_step_is_found_where_it_is(
-    exported: tuple[FakeQuantized, Path], tmp_path: Path, fault: Any, said: str
+    exported: tuple[FakeQuantizedClassifier, Path], tmp_path: Path, fault: Any, expected: str
 ) -> None:
     model, path = exported
     check(model, path)
     file = onnx.load(path)
     fault(file.graph)
     onnx.save(file, tmp_path / "student.onnx")
-    with pytest.raises(ExportError, match=said):
+    with pytest.raises(ExportError, match=expected):
         check(model, tmp_path / "student.onnx")
 
 
 @pytest.fixture(scope="module")
-def deep() -> FakeQuantized:
+def deep() -> FakeQuantizedClassifier:
     """Fifty layers that pad as TensorFlow does: by the size of what comes in."""
     torch.manual_seed(0)
     network = load_params(PROJECT / "params.yaml").finetune
     return fake_quantize(start_classifier(network, ("a", "b", "c"), LARGE), NOISE)
 
 
-def write(model: FakeQuantized, path: Path, batch: Any) -> Path:
-    spec = model.spec
-    export_qdq(model.native(), spec.mean, spec.std, LARGE, path, batch=batch, opset=18)
+def write(model: FakeQuantizedClassifier, path: Path, batch: Any) -> Path:
+    export_qdq(model.strip(), model.spec, path, batch=batch, opset=18)
     return path
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 1])
 def test_fifty_layers_agree_at_each_rounding(
-    deep: FakeQuantized, tmp_path: Path, batch: Any
+    deep: FakeQuantizedClassifier, tmp_path: Path, batch: Any
 ) -> None:
     path = write(deep, tmp_path / "student.onnx", batch)
     parity = check(deep, path, NOISE)
@@ -156,7 +153,7 @@ def test_fifty_layers_agree_at_each_rounding(
 
 
 def test_onnx_runtime_computes_every_convolution_in_integers(
-    deep: FakeQuantized, tmp_path: Path
+    deep: FakeQuantizedClassifier, tmp_path: Path
 ) -> None:
     """Even where learning would have made ranges wider, by a little."""
     learned = copy.deepcopy(deep)

@@ -23,7 +23,7 @@ importlib.util.find_spec = lambda name, *more: None if name == "torchao" else fi
 """
 
 
-def said(function: str, before: str = "", **environment: str) -> str:
+def error_of(function: str, before: str = "", **environment: str) -> str:
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", before + CHECK, function],
         env={**os.environ, **environment},
@@ -36,14 +36,15 @@ def said(function: str, before: str = "", **environment: str) -> str:
 
 
 def test_the_extra_is_not_installed() -> None:
-    line = said("check_requirements", WITHOUT_TORCHAO)
-    assert "torchao, which is not installed; pip install 'finch-edge[qat]'" in line
+    line = error_of("check_requirements", WITHOUT_TORCHAO)
+    assert "torchao" in line
+    assert "pip install 'finch-edge[qat]'" in line
 
 
 def test_there_is_no_compiler() -> None:
     pytest.importorskip("torchao")
-    line = said("check_requirements", CXX="no-such-compiler")
-    assert "there is no C++ compiler (no-such-compiler); on Debian: apt-get install g++" in line
+    line = error_of("check_requirements", CXX="no-such-compiler")
+    assert "(no-such-compiler); on Debian: apt-get install g++" in line
     assert "qat.epochs to 0" in line
 
 
@@ -55,6 +56,6 @@ def test_a_lock_that_a_killed_process_left(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "lock").touch()
     waits = {"NNCF_EXTENSION_LOAD_TIMEOUT": "1", "TORCH_EXTENSIONS_DIR": str(tmp_path)}
-    line = said("compile_kernels", **waits)
-    assert "not compiled within 1 seconds; a process that was killed at it leaves a lock" in line
+    line = error_of("compile_kernels", **waits)
+    assert "within 1 seconds" in line
     assert f"delete {folder}" in line
