@@ -1,0 +1,177 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.stats import multinomial, ttest_1samp
+
+from pipeline.errors import MeasurementError
+from pipeline.statistics import (
+    holm,
+    mcnemar,
+    paired_drop,
+    paired_ratio,
+    paired_t_test,
+    relative_half_width,
+)
+
+
+def test_the_paired_t_test_by_hand():
+    # Differences 1, 2, 3: mean 2, standard error 1/sqrt(3), t = 2 sqrt(3) with 2 degrees of
+    # freedom, whose two-sided p has the closed form 1 - t / sqrt(t^2 + 2).
+    test = paired_t_test([11.0, 22.0, 33.0], [10.0, 20.0, 30.0])
+    t = 2 * math.sqrt(3)
+    assert test.difference == pytest.approx(2)
+    assert test.p == pytest.approx(1 - t / math.sqrt(t * t + 2), abs=1e-12)
+    # The 97.5 % point of t with 2 degrees of freedom is 0.95 sqrt(2 / (1 - 0.95^2)).
+    margin = 0.95 * math.sqrt(2 / (1 - 0.95**2)) / math.sqrt(3)
+    assert test.low == pytest.approx(2 - margin, abs=1e-9)
+    assert test.high == pytest.approx(2 + margin, abs=1e-9)
+
+
+def test_the_interval_excludes_zero_if_and_only_if_p_is_below_5_percent():
+    rng = np.random.default_rng(0)
+    significant = set()
+    for shift in (0.0, 1.0, 3.0):
+        for _ in range(20):
+            test = paired_t_test((rng.normal(shift, 1, 5)).tolist(), rng.normal(0, 1, 5).tolist())
+            assert (test.p < 0.05) == (test.low > 0 or test.high < 0)
+            significant.add(test.p < 0.05)
+    assert significant == {True, False}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([0.5], [0.25]), ([0.5, 0.75], [0.25, 0.5])])
+def test_one_seed_or_equal_differences_have_no_p(ours, theirs):
+    test = paired_t_test(ours, theirs)
+    assert (test.difference, test.low, test.high, test.p) == (0.25, None, None, None)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_mcnemar_is_the_sign_test_of_the_images_that_differ(predictions):
+    ours, theirs = (np.array(side) for side in zip(*predictions, strict=True))
+    gained, lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    flips = gained + lost
+    tail = sum(math.comb(flips, k) for k in range(min(gained, lost) + 1)) / 2**flips
+    assert mcnemar(ours, theirs) == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar(ours, theirs) == pytest.approx(mcnemar(theirs, ours))
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.02, 0.04 times 3, 2, 1, made monotonic.
+    assert holm([0.04, None, 0.01, 0.02]) == pytest.approx([0.04, None, 0.03, 0.04])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_rejects_what_its_closed_testing_procedure_rejects():
+    # Holm rejects a hypothesis when Bonferroni rejects every set of hypotheses that contains it.
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        p = rng.uniform(0, 0.06, 4)
+        corrected = holm(p.tolist())
+        for i in range(4):
+            sets = (
+                subset
+                for size in range(1, 5)
+                for subset in itertools.combinations(range(4), size)
+                if i in subset
+            )
+            rejected = all(min(p[list(s)]) * len(s) <= 0.05 for s in sets)
+            assert rejected == (corrected[i] <= 0.05)
+
+
+def drop(lost, gained, images):
+    reference, candidate = np.ones((2, images), dtype=bool)
+    candidate[:lost] = False
+    reference[lost : lost + gained] = False
+    return paired_drop(reference, candidate)
+
+
+def test_a_drop_needs_the_same_images():
+    with pytest.raises(MeasurementError, match="paired drop: .*2.*3"):
+        paired_drop(np.ones(3, dtype=bool), np.ones(2, dtype=bool))
+
+
+def test_a_drop_counts_lost_and_gained_images():
+    reference = np.array([1, 1, 1, 0, 0, 1, 1, 1], dtype=bool)
+    candidate = np.array([0, 0, 1, 1, 0, 1, 0, 1], dtype=bool)
+    measured = paired_drop(reference, candidate)
+    assert (measured.lost, measured.gained, measured.images) == (3, 1, 8)
+    assert measured.points == 100 * (reference.mean() - candidate.mean()) == 25
+
+
+def test_a_drop_is_an_exact_decimal_number():
+    assert drop(3, 0, 1000).points == 0.3
+
+
+@pytest.mark.parametrize("images", [1, 50, 700])
+def test_the_interval_without_differences_has_the_width_of_an_unseen_one(images):
+    same = drop(0, 0, images)
+    width = 100 * (1 - 0.025 ** (1 / images))
+    assert same.points == 0
+    assert (same.low, same.high) == pytest.approx((-width, width))
+
+
+@given(hnp.arrays(bool, (2, 40)))
+def test_a_drop_is_antisymmetric(correct):
+    there, back = paired_drop(*correct), paired_drop(*correct[::-1])
+    assert (back.points, back.lost, back.gained) == (-there.points, there.gained, there.lost)
+    assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
+    assert -100 - 1e-9 <= there.low <= there.points <= there.high <= 100 + 1e-9
+
+
+def test_the_interval_of_a_drop_has_its_nominal_coverage():
+    images = 20
+    outcomes = [(a, b) for a in range(images + 1) for b in range(images + 1 - a)]
+    drops = [drop(a, b, images) for a, b in outcomes]
+    low, high = np.array([(d.low, d.high) for d in drops]).T / 100
+    counts = [(a, b, images - a - b) for a, b in outcomes]
+    proportions = np.arange(0, 0.81, 0.05)
+    for lost, gained in itertools.product(proportions, proportions):
+        if lost + gained < 0.81:
+            truth = lost - gained
+            chances = multinomial.pmf(counts, images, [lost, gained, 1 - lost - gained])
+            inside = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
+            assert chances[inside].sum() >= 0.95, (lost, gained)
+
+
+latencies = st.lists(
+    st.tuples(st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0.1, 10)), min_size=2, max_size=9
+)
+
+
+@given(latencies)
+def test_a_ratio_is_a_geometric_mean_with_students_interval(rows):
+    candidate, reference, _ = zip(*rows, strict=True)
+    ratio = paired_ratio(candidate, reference)
+    logs = [math.log(a / b) for a, b in zip(candidate, reference, strict=True)]
+    assert ratio.value == pytest.approx(math.exp(sum(logs) / len(logs)))
+    if np.ptp(logs) > 1e-6:
+        expected = ttest_1samp(logs, 0).confidence_interval(0.95)
+        assert (ratio.low, ratio.high) == pytest.approx(
+            (math.exp(expected.low), math.exp(expected.high)), rel=1e-6
+        )
+
+
+@given(latencies)
+def test_a_common_drift_does_not_change_a_ratio(rows):
+    candidate, reference, drift = (np.array(column) for column in zip(*rows, strict=True))
+    still, drifting = (paired_ratio(candidate * d, reference * d) for d in (1, drift))
+    assert (drifting.value, drifting.low, drifting.high) == pytest.approx(
+        (still.value, still.low, still.high), rel=1e-6
+    )
+
+
+def test_the_ratio_of_equal_latencies_is_one():
+    ratio = paired_ratio([0.7, 0.9, 0.8], [0.7, 0.9, 0.8])
+    assert (ratio.value, ratio.low, ratio.high) == (1, 1, 1)
+    assert relative_half_width(ratio) == 0
+
+
+@pytest.mark.parametrize(("candidate", "reference"), [([1.0], [1.0]), ([1.0, 2.0], [1.0])])
+def test_rounds_that_cannot_be_paired_are_rejected(candidate, reference):
+    with pytest.raises(MeasurementError, match="paired ratio"):
+        paired_ratio(candidate, reference)
