@@ -33,8 +33,9 @@ def changed(text: str, values: Mapping[str, Any]) -> str:
         values: Nested values to set. Missing keys are added at the top of their section.
     """
     root = cast(yaml.MappingNode, yaml.compose(text, Loader=yaml.SafeLoader))
+    newline = "\r\n" if "\r\n" in text else "\n"
     for start, end, new in sorted(_edits(root, values), reverse=True):
-        text = text[:start] + new + text[end:]
+        text = text[:start] + new.replace("\n", newline) + text[end:]
     return text
 
 

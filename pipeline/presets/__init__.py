@@ -1,7 +1,8 @@
-"""Presets: parts of ``params.yaml`` for experiments that many papers have in common."""
+"""Presets: sections of ``params.yaml`` for experiments of the distillation literature."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,21 +12,21 @@ import yaml
 
 from pipeline.errors import ParameterError, one_of
 from pipeline.files import whole_file
-from pipeline.params import Params, load_params
+from pipeline.params import load_params, parse_params
 from pipeline.params.editing import changed, merged
 
-# Pairs of networks with their recipe, and methods.
+# Teacher-student pairs with their recipe, and methods.
 _PAIRS, _METHODS = "cifar100.yaml", "methods.yaml"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One value that a preset has changed.
+    """One value that a preset changed.
 
     Attributes:
-        key: Such as ``distill.lr``.
-        before: The value that was in force, by the file or by default.
-        after: The preset's.
+        key: Key of the parameter, such as ``distill.lr``.
+        before: Value in force before, from the file or a default.
+        after: Value of the preset.
     """
 
     key: str
@@ -34,12 +35,12 @@ class Change:
 
 
 def pair_names() -> list[str]:
-    """The presets of a teacher, a student and their recipe, in the order of their file."""
+    """Names of the presets that set a teacher, a student and their recipe."""
     return list(_read(_PAIRS)["presets"])
 
 
 def method_names() -> list[str]:
-    """The presets of a method alone, in the order of their file."""
+    """Names of the presets that set only a method."""
     return list(_read(_METHODS)["presets"])
 
 
@@ -47,7 +48,7 @@ def load_preset(name: str) -> dict[str, Any]:
     """The sections of a preset.
 
     Raises:
-        ParameterError: There is no preset of that name.
+        ParameterError: The name is unknown.
     """
     try:
         one_of(name, [*method_names(), *pair_names()], "preset")
@@ -58,47 +59,55 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def apply_preset(name: str, path: Path) -> list[Change]:
-    """Writes a preset into a parameter file; what it does not name stays, comments too.
+    """Writes a preset into a parameter file. Comments and all other lines stay as they are.
 
     Args:
-        name: Of the preset.
-        path: The file; it is replaced as a whole, or left as it was.
+        name: Name of the preset.
+        path: The file; it is not changed if an error is raised.
 
     Returns:
-        The values that are others now.
+        The values in force that changed.
 
     Raises:
-        ParameterError: There is no such preset, the file is not valid, or would not be with it.
+        ParameterError: The name is unknown, or the file is invalid without or with the preset.
     """
-    preset = load_preset(name)
-    before = load_params(path)
+    before = load_params(path).model_dump()
+    wanted = merged(before, load_preset(name))
+    changes = list(_differences(before, wanted))
+    values: dict[str, Any] = {}
+    for change in changes:
+        *sections, last = change.key.split(".")
+        section = values
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[last] = change.after
     with whole_file(path) as temporary:
-        # As bytes, so that line ends stay what they are.
-        text = changed(path.read_bytes().decode(), preset)
+        # As bytes, which preserves line endings.
+        text = changed(path.read_bytes().decode(), values)
         temporary.write_bytes(text.encode())
         try:
             after = load_params(temporary)
         except ParameterError as error:
             raise ParameterError(
-                path, f"does not go with preset {name!r}: {error.problem}"
+                path, f"is invalid with preset {name!r}: {error.problem}"
             ) from None
-        if after != Params.model_validate(merged(before.model_dump(), preset)):
+        if after != parse_params(wanted):
             raise ParameterError(
                 path,
-                f"is laid out in a way that preset {name!r} cannot be written into",
-                f"put what `finch presets show {name}` prints into it by hand",
+                f"has a layout that preset {name!r} cannot be written into",
+                f"copy the output of `finch presets show {name}` into it",
             )
-    return list(_differences(before.model_dump(), after.model_dump()))
+    return changes
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[Change]:
-    found: list[Change] = []
+def _differences(
+    before: dict[str, Any], after: dict[str, Any], prefix: str = ""
+) -> Iterator[Change]:
     for key, value in after.items():
-        if isinstance(value, dict) and isinstance(before[key], dict):
-            found += _differences(before[key], value, f"{prefix}{key}.")
-        elif value != before[key]:
-            found.append(Change(prefix + key, before[key], value))
-    return found
+        if isinstance(value, dict) and isinstance(before.get(key), dict):
+            yield from _differences(before[key], value, f"{prefix}{key}.")
+        elif value != before.get(key):
+            yield Change(prefix + key, before.get(key), value)
 
 
 def _read(file: str) -> dict[str, Any]:

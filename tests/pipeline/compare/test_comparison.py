@@ -1,13 +1,14 @@
-"""Comparisons of a tiny network on drawn squares: what is run, what is kept, what is read when."""
+"""Comparisons of a tiny network on synthetic images: planning, storage, and reading of splits."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.compare.analysis import judge
+from pipeline.compare.analysis import analyze
 from pipeline.compare.comparison import run_comparison
 from pipeline.compare.plan import trials_of
 from pipeline.compare.runs import ComparisonSetup, RunStore, train_run
@@ -15,13 +16,17 @@ from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
-from pipeline.params import Compare, Distill, Views
+from pipeline.params import Compare, Views, load_params
 from pipeline.training.teacher import CachedTeacher
 
 CLASSES, SIZE, VIEWS = ("dark", "grey", "light"), 16, 2
-RECIPE = Distill(
-    model="test_vit", epochs=1, batch_size=8, lr=0.01, weight_decay=0.0, method="figkd", keep="last"
-)
+RECIPE = load_params(
+    Path(__file__).parents[3] / "params.yaml",
+    [
+        f"distill.{override}"
+        for override in ("model=test_vit", "epochs=1", "batch_size=8", "lr=0.01", "keep=last")
+    ],
+).distill
 COMPARE = Compare(
     entries=[
         {"name": "labels", "set": {"method": "cross_entropy"}, "tune": {"lr": [0.001, 0.1]}},
@@ -36,7 +41,7 @@ COMPARE = Compare(
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def setup(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     rng = np.random.default_rng(0)
     splits = {}
@@ -53,6 +58,8 @@ def bench(tmp_path_factory):
     logits = np.stack([4.0 * np.eye(3)[labels]] * VIEWS).astype(np.float32)
     folds = [np.flatnonzero(np.arange(24) // 8 == k) for k in range(3)]
     return ComparisonSetup(
+        COMPARE,
+        RECIPE,
         PreparedData(folder, info),
         CachedTeacher(logits),
         lambda: np.eye(3),
@@ -63,15 +70,15 @@ def bench(tmp_path_factory):
     )
 
 
-def compare(bench, store, compare=COMPARE):
+def compare(setup, store):
     done = []
-    finals = run_comparison(compare, RECIPE, bench, store, on_done=done.append)
+    finals = run_comparison(setup, store, on_finished=done.append)
     return finals, done
 
 
-def test_every_run_is_trained_once_and_a_second_comparison_trains_nothing(bench, tmp_path):
+def test_every_run_is_trained_once_and_a_second_comparison_trains_nothing(setup, tmp_path):
     store = RunStore(tmp_path)
-    finals, done = compare(bench, store)
+    finals, done = compare(setup, store)
     assert [(d.run.entry, d.run.fold, d.run.seed) for d in done] == [
         ("labels", 0, 0),
         ("labels", 0, 0),
@@ -84,28 +91,28 @@ def test_every_run_is_trained_once_and_a_second_comparison_trains_nothing(bench,
     ]
     assert [d.number for d in done] == list(range(1, 9))
     assert done[-1].seconds_left == 0 < done[0].seconds_left
-    again, nothing = compare(bench, store)
+    again, nothing = compare(setup, store)
     assert again == finals
     assert nothing == []
 
 
-def test_the_setting_with_the_best_trial_is_the_one_that_is_run(bench, tmp_path):
+def test_the_setting_with_the_best_trial_is_selected(setup, tmp_path):
     store = RunStore(tmp_path)
-    finals, done = compare(bench, store)
+    finals, done = compare(setup, store)
     for name, runs in finals.items():
         trials = [d for d in done if d.run.entry == name and d.run.fold is not None]
-        best = max(trials, key=lambda d: d.record["val_accuracy"])  # the first of equals
+        best = max(trials, key=lambda d: d.record["val_accuracy"])  # the first on a tie
         assert [run.setting for run in runs] == [best.run.setting] * 2
         assert [run.seed for run in runs] == [0, 1]
 
 
-def test_with_several_folds_the_mean_over_them_decides(bench, tmp_path):
+def test_with_several_folds_the_mean_accuracy_decides(setup, tmp_path):
     store = RunStore(tmp_path)
-    several = COMPARE.model_copy(update={"trial_folds": 3})
-    finals, done = compare(bench, store, several)
+    several = replace(setup, compare=COMPARE.model_copy(update={"trial_folds": 3}))
+    finals, done = compare(several, store)
     assert len(done) == done[-1].total == 2 * (2 * 3 + 2)
     assert done[-1].seconds_left == 0
-    facts = judge(several, RECIPE, bench, store, finals, np.eye(3)[np.arange(9) % 3])
+    facts = analyze(several, store, finals, np.eye(3)[np.arange(9) % 3])
     for entry in facts["entries"]:
         means = []
         for trial in entry["trials"]:
@@ -119,41 +126,41 @@ def test_with_several_folds_the_mean_over_them_decides(bench, tmp_path):
             assert trial["accuracy"] == pytest.approx(np.mean(ours))
             means.append(trial["accuracy"])
         assert entry["setting"] == entry["trials"][int(np.argmax(means))]["setting"]
-    # The runs on the first fold are those of a comparison on one fold.
-    _, new = compare(bench, RunStore(tmp_path))
+    # A comparison on one fold has the same trials on that fold.
+    _, new = compare(setup, RunStore(tmp_path))
     assert all(d.run.fold is None for d in new)
 
 
-def test_a_lost_run_alone_is_done_again_and_ends_in_the_same_weights(bench, tmp_path):
+def test_only_a_deleted_run_is_trained_again_to_the_same_weights(setup, tmp_path):
     store = RunStore(tmp_path)
-    finals, _ = compare(bench, store)
-    lost = bench.name_of(finals["mse"][1])
+    finals, _ = compare(setup, store)
+    lost = setup.key_of(finals["mse"][1])
     weights = (tmp_path / lost / "model.safetensors").read_bytes()
     (tmp_path / lost / "model.json").unlink()
-    _, done = compare(bench, store)
+    _, done = compare(setup, store)
     assert [(d.run.entry, d.run.seed) for d in done] == [("mse", 1)]
     assert (tmp_path / lost / "model.safetensors").read_bytes() == weights
 
 
-def test_what_would_train_other_weights_is_another_run(bench, tmp_path):
+def test_whatever_changes_the_weights_changes_the_key(setup, tmp_path):
     store = RunStore(tmp_path)
-    finals, _ = compare(bench, store)
+    finals, _ = compare(setup, store)
     run = finals["mse"][0]
     other = [
         replace(run, seed=7),
         replace(run, fold=1),
         replace(run, distill=run.distill.changed({"logit_mse.weight": 0.5})),
     ]
-    assert len({bench.name_of(r) for r in [run, *other]}) == 4
-    elsewhere = replace(bench, cache=CacheKey("another teacher", "d", "v"))
-    assert elsewhere.name_of(run) != bench.name_of(run)
-    # The options of a method that is not used change nothing.
+    assert len({setup.key_of(r) for r in [run, *other]}) == 4
+    other_teacher = replace(setup, cache_key=CacheKey("another teacher", "d", "v"))
+    assert other_teacher.key_of(run) != setup.key_of(run)
+    # The options of other methods do not.
     same = replace(run, distill=run.distill.changed({"kd.weight": 0.5}))
-    assert bench.name_of(same) == bench.name_of(run)
+    assert setup.key_of(same) == setup.key_of(run)
 
 
-def test_a_file_of_first_weights_counts_by_what_is_in_it(bench, tmp_path):
-    run = trials_of(COMPARE.entries[0], RECIPE, COMPARE)[0][0]
+def test_a_file_of_initial_weights_counts_by_its_content(setup, tmp_path):
+    run = trials_of(COMPARE.entries[0], COMPARE, RECIPE)[0][0]
 
     def started_from(path):
         changes = {"pretrained": "file", "weights": str(path)}
@@ -161,45 +168,46 @@ def test_a_file_of_first_weights_counts_by_what_is_in_it(bench, tmp_path):
 
     for name, content in (("one", b"1"), ("same", b"1"), ("other", b"2")):
         (tmp_path / name).write_bytes(content)
-    names = [bench.name_of(started_from(tmp_path / n)) for n in ("one", "same", "other")]
+    names = [setup.key_of(started_from(tmp_path / n)) for n in ("one", "same", "other")]
     assert names[0] == names[1]
-    assert len({bench.name_of(run), *names}) == 3
+    assert len({setup.key_of(run), *names}) == 3
     with pytest.raises(ParameterError, match=r"distill\.weights: .*gone cannot be read"):
-        bench.name_of(started_from(tmp_path / "gone"))
+        setup.key_of(started_from(tmp_path / "gone"))
 
 
-def test_the_students_of_a_comparison_start_from_pretrained_weights(bench, tmp_path):
+def test_students_start_from_pretrained_weights(setup, tmp_path):
     torch.manual_seed(8)
     donor = build_classifier("test_vit", CLASSES, SIZE)
     save_classifier(tmp_path / "donor", donor, {})
-    # So slow that what is kept is what it started from.
+    # A learning rate so low that the weights stay the initial ones.
     changes = {
         "pretrained": "file",
         "weights": str(tmp_path / "donor/model.safetensors"),
         "lr": 1e-9,
     }
-    run = trials_of(COMPARE.entries[0], RECIPE, COMPARE)[0][0]
+    run = trials_of(COMPARE.entries[0], COMPARE, RECIPE)[0][0]
     run = replace(run, distill=run.distill.changed(changes))
-    train_run(run, bench, RunStore(tmp_path / "runs"))
-    kept, _ = load_classifier(tmp_path / "runs" / bench.name_of(run), torch.device("cpu"))
+    train_run(run, setup, RunStore(tmp_path / "runs"))
+    kept, _ = load_classifier(tmp_path / "runs" / setup.key_of(run), torch.device("cpu"))
     for name, tensor in donor.state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
 
 
-def test_a_random_class_order_is_another_one_with_every_seed(bench, tmp_path):
+def test_a_random_class_order_differs_between_seeds(setup, tmp_path):
     entry = {
         "name": "shuffled",
         "set": {"method": "figkd", "class_order.kind": "random"},
-        "tune": {"figkd.weight": [0.1, 0.2]},
+        "tune": {"figkd.detail_weight": [0.1, 0.2]},
     }
-    finals, _ = compare(bench, RunStore(tmp_path), Compare(entries=[entry], trials=2, seeds=2))
+    shuffled = replace(setup, compare=Compare(entries=[entry], trials=2, seeds=2))
+    finals, _ = compare(shuffled, RunStore(tmp_path))
     assert [run.distill.class_order.seed for run in finals["shuffled"]] == [0, 1]
 
 
-def test_a_run_that_another_process_holds_is_left_to_it_until_nothing_else_is_left(bench, tmp_path):
+def test_a_run_is_locked_against_other_processes(setup, tmp_path):
     store = RunStore(tmp_path)
-    _, done = compare(bench, store)
-    held = bench.name_of(done[0].run)
+    _, done = compare(setup, store)
+    held = setup.key_of(done[0].run)
     with (
         store.claim(held, wait=False) as ours,
         RunStore(tmp_path).claim(held, wait=False) as theirs,
@@ -209,16 +217,16 @@ def test_a_run_that_another_process_holds_is_left_to_it_until_nothing_else_is_le
         assert free_again
 
 
-def test_the_test_split_is_read_only_by_the_judge(bench, tmp_path):
-    hidden = bench.data.folder / "test"
+def test_only_the_analysis_reads_the_test_split(setup, tmp_path):
+    hidden = setup.data.folder / "test"
     hidden.rename(hidden.with_name("hidden"))
     store = RunStore(tmp_path)
     try:
-        finals, _ = compare(bench, store)
+        finals, _ = compare(setup, store)
     finally:
         hidden.with_name("hidden").rename(hidden)
     val_logits = np.eye(3)[np.arange(9) % 3] + np.array([0, 0.5, 0])
-    facts = judge(COMPARE, RECIPE, bench, store, finals, val_logits)
+    facts = analyze(setup, store, finals, val_logits)
     assert facts == json.loads(json.dumps(facts))
     assert facts["test_images"] == 12
     labels, mse = facts["entries"]
@@ -233,8 +241,3 @@ def test_the_test_split_is_read_only_by_the_judge(bench, tmp_path):
         {"logit_mse.weight": 0.1},
         {"logit_mse.weight": 1.0},
     ]
-
-
-def test_nothing_to_compare_is_refused(bench, tmp_path):
-    with pytest.raises(ParameterError, match=r"compare\.entries: is empty"):
-        compare(bench, RunStore(tmp_path), Compare(entries=[]))

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from pipeline.scout.measuring import Student, Timing
-from pipeline.scout.proposal import closest, meets, propose
+from pipeline.scout.proposal import closest, is_within, propose
 
 
 def timing(low, high, name="fp32"):
@@ -16,7 +16,7 @@ def student(model, multiply_adds, *timings, parameters=10):
 
 SMALL = student("small", 100, timing(0.4, 0.5))
 LARGE = student("large", 300, timing(0.8, 0.9))
-# Its middle is within a budget of 1 ms, its interval is not.
+# Its estimate is within a budget of 1 ms, its interval is not.
 UNSURE = student("unsure", 400, timing(0.85, 1.1))
 SLOW = student("slow", 200, timing(2.0, 2.2))
 BROKEN = Student("broken", 96, 900, 90, [], "it cannot be exported")
@@ -40,17 +40,17 @@ def test_the_most_multiply_adds_within_the_budget_are_proposed(budget, model):
         assert (found and found.model) == model
 
 
-def test_one_fast_candidate_is_enough_and_the_surest_is_the_best():
+def test_the_candidate_with_the_lowest_upper_end_counts():
     fast = student(
         "mixed", 500,
         timing(3.0, 3.1, "fp32"), timing(0.5, 1.4, "jumpy"), timing(0.9, 1.0, "steady"),
     )  # fmt: skip
     assert fast.best.name == "steady"
-    assert meets(fast, 1.0)
+    assert is_within(fast, 1.0)
     assert propose([*ALL, fast], 1.0) is fast
 
 
-def test_of_equally_many_multiply_adds_more_parameters_then_less_time_win():
+def test_ties_are_broken_by_parameters_then_by_latency():
     few = student("few", 700, timing(0.1, 0.2), parameters=5)
     many = student("many", 700, timing(0.3, 0.4), parameters=6)
     faster = student("faster", 700, timing(0.2, 0.3), parameters=6)
@@ -59,13 +59,13 @@ def test_of_equally_many_multiply_adds_more_parameters_then_less_time_win():
     assert propose([few, many], 1.0) is many
 
 
-def test_where_none_meets_the_budget_the_one_that_ends_lowest_is_closest():
+def test_the_closest_student_has_the_lowest_upper_end():
     assert propose(ALL, 0.1) is None
     assert closest(ALL) is SMALL
     assert closest([BROKEN, SLOW, UNSURE]) is UNSURE
 
 
-def test_what_was_not_measured_is_neither():
+def test_a_student_that_was_not_measured_is_neither_proposed_nor_closest():
     assert propose([BROKEN], 9.0) is None
     assert closest([BROKEN]) is None
     assert closest([]) is None

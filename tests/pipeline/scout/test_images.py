@@ -6,7 +6,7 @@ from pipeline.data.prepared import open_prepared
 from pipeline.errors import DataError
 from pipeline.files import write_json
 from pipeline.params import Prepare
-from pipeline.scout.photographs import find_photographs
+from pipeline.scout.images import find_images
 from tests.small_project import CLASSES, write_photos
 
 
@@ -16,7 +16,7 @@ def of_folder(folder, **options):
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Prepared data of one bright training image after another, and a dark test image."""
+    """Prepared data with bright training images and a dark test image."""
     splits, folder = {}, tmp_path / "prepared"
     for name, count, level in (("train", 50, 200), ("val", 1, 100), ("test", 1, 0)):
         images = np.random.default_rng(0).integers(0, 50, (count, 24, 24, 3)) + level
@@ -29,8 +29,8 @@ def prepared(tmp_path):
     return folder
 
 
-def test_prepared_images_come_as_they_are_packed_and_at_other_sizes(prepared, tmp_path):
-    found = find_photographs(prepared, of_folder(tmp_path / "gone"))
+def test_prepared_images_are_unchanged_at_their_size_and_resized_to_others(prepared, tmp_path):
+    found = find_images(prepared, of_folder(tmp_path / "gone"))
     assert (found.source, found.classes) == ("drawn", 3)
     packed = open_prepared(prepared).split("train").images
     own = found.at(24)
@@ -42,37 +42,37 @@ def test_prepared_images_come_as_they_are_packed_and_at_other_sizes(prepared, tm
     assert np.array_equal(larger[0], np.asarray(expected))
 
 
-def test_without_prepared_data_the_sources_photographs_serve(tmp_path):
+def test_without_prepared_data_the_images_of_the_source_are_read(tmp_path):
     write_photos(tmp_path / "photos", per_class=12)
-    found = find_photographs(tmp_path / "none", of_folder(tmp_path / "photos"))
+    found = find_images(tmp_path / "none", of_folder(tmp_path / "photos"))
     assert found.classes == len(CLASSES)
     images = found.at(32)
     assert images.shape[1:] == (32, 32, 3)
     assert len({image.tobytes() for image in images}) == len(images) > 16
 
 
-def test_the_published_test_split_is_left_alone(tmp_path):
+def test_the_published_test_split_is_not_read(tmp_path):
     for split, level in (("train", 200), ("val", 200), ("test", 0)):
         for label in "ab":
             (tmp_path / "photos" / split / label).mkdir(parents=True)
             image = Image.new("RGB", (20, 20), (level, level, level))
             image.save(tmp_path / "photos" / split / label / f"{split}-{label}.png")
-    found = find_photographs(tmp_path / "none", of_folder(tmp_path / "photos"))
+    found = find_images(tmp_path / "none", of_folder(tmp_path / "photos"))
     assert found.at(16).min() == 200
 
 
-def test_a_damaged_photograph_is_passed_over_and_none_that_can_be_read_is_an_error(tmp_path):
+def test_damaged_images_are_skipped_unless_all_are_damaged(tmp_path):
     photos = tmp_path / "photos"
     write_photos(photos, per_class=2)
     files = sorted(photos.rglob("*.png"))
     files[0].write_bytes(files[0].read_bytes()[:60])
-    assert len(find_photographs(tmp_path / "none", of_folder(photos)).at(16)) == len(files) - 1
+    assert len(find_images(tmp_path / "none", of_folder(photos)).at(16)) == len(files) - 1
     for file in files:
         file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of its photographs can be read; run `finch prepare`"):
-        find_photographs(tmp_path / "none", of_folder(photos))
+    with pytest.raises(DataError, match=r"source 'folder'.*finch prepare"):
+        find_images(tmp_path / "none", of_folder(photos))
 
 
-def test_a_source_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="is not a folder"):
-        find_photographs(tmp_path / "none", of_folder(tmp_path / "gone"))
+def test_a_missing_source_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="gone"):
+        find_images(tmp_path / "none", of_folder(tmp_path / "gone"))

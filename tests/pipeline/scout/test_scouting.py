@@ -1,0 +1,65 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ArtefactError
+from pipeline.params import Candidate, Scout
+from pipeline.scout import scouting
+from pipeline.scout.images import ScoutImages
+from pipeline.scout.measuring import ScoutSetup, Student, Timing
+from pipeline.scout.scouting import StudentStore, key_of
+
+FP32 = Candidate(name="fp32", runtime="onnxruntime", precision="fp32")
+INT8 = Candidate(name="int8", runtime="onnxruntime", precision="int8")
+SCOUT = Scout(models=["one"], image_sizes=[96])
+SETUP = ScoutSetup(ScoutImages("birds", 8, "crop", (b"a",)), [FP32], 18, SCOUT, 1, Path("deploy"))
+STUDENT = Student("one", 96, 10, 20, [Timing("fp32", 5, 1.0, 0.9, 1.1, [1.0, 1.1])])
+
+
+def test_a_stored_student_is_read_back(tmp_path):
+    store = StudentStore(tmp_path / "scout")
+    assert store.read("key") is None
+    store.write("key", STUDENT)
+    assert StudentStore(tmp_path / "scout").read("key") == STUDENT
+    assert store.read("other") is None
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "key.json").write_text('{"model": "one"}')
+    with pytest.raises(ArtefactError, match=r"key\.json.*delete it"):
+        StudentStore(tmp_path).read("key")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("two", 96, SETUP),
+        ("one", 64, SETUP),
+        ("one", 96, replace(SETUP, images=replace(SETUP.images, classes=9))),
+        ("one", 96, replace(SETUP, candidates=[FP32, INT8])),
+        ("one", 96, replace(SETUP, opset=19)),
+        ("one", 96, replace(SETUP, threads=2)),
+        ("one", 96, replace(SETUP, scout=SCOUT.model_copy(update={"runs": 51}))),
+    ],
+)
+def test_whatever_affects_latency_changes_the_key(other):
+    assert key_of(*other) != key_of("one", 96, SETUP)
+
+
+def test_another_machine_changes_the_key(monkeypatch):
+    here = key_of("one", 96, SETUP)
+    host = scouting.describe_host()
+    monkeypatch.setattr(scouting, "describe_host", lambda: replace(host, cpu="another"))
+    assert key_of("one", 96, SETUP) != here
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SETUP, scout=Scout(latency_ms=7.0, models=["two"], image_sizes=[32])),
+        replace(SETUP, images=replace(SETUP.images, files=(b"b", b"c"))),
+    ],
+)
+def test_budget_and_pixels_do_not_change_the_key(other):
+    assert key_of("one", 96, other) == key_of("one", 96, SETUP)
