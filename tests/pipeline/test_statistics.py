@@ -91,7 +91,7 @@ def drop(lost, gained, images):
 
 
 def test_a_drop_needs_the_same_images():
-    with pytest.raises(MeasurementError, match="paired drop: .*2.*3"):
+    with pytest.raises(MeasurementError, match=r"paired drop: .*2.*3"):
         paired_drop(np.ones(3, dtype=bool), np.ones(2, dtype=bool))
 
 

@@ -30,6 +30,7 @@ EXIT_CODE = "finch: exit code "
 FAILED = "finch: failed: "
 
 STORE = "finch-measure"
+CPUS = Path("/sys/devices/system/cpu")
 
 # Variables of a shell or a stage that would change how a model runs.
 _REMOVED = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
@@ -103,7 +104,7 @@ def describe() -> dict[str, Any]:
 def _read_all(name: str) -> set[str]:
     """Contents of a file of all cores in sysfs."""
     contents = set()
-    for path in Path("/sys/devices/system/cpu").glob(f"cpu[0-9]*/{name}"):
+    for path in CPUS.glob(f"cpu[0-9]*/{name}"):
         try:
             contents.add(path.read_text().strip())
         except OSError:

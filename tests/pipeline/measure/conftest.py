@@ -1,4 +1,4 @@
-"""A second device, reached through an OpenSSH server of our own on this machine."""
+"""A second device, which is this machine through a local OpenSSH server."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.measure.devices import open_device
+from pipeline.measure.devices.remote import open_device
 from pipeline.params import ListedDevice
 from tests.pipeline.measure.linear_model import SIZE
 from tests.pipeline.measure.ssh_server import SSHD, Server
@@ -16,7 +16,7 @@ from tests.pipeline.measure.ssh_server import SSHD, Server
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     if SSHD is None or shutil.which("ssh") is None:
-        pytest.skip("there is no sshd; on Debian: apt-get install openssh-server")
+        pytest.skip("sshd is not installed; on Debian: apt-get install openssh-server")
     server = Server(tmp_path_factory.mktemp("sshd"))
     yield server
     server.process.kill()
@@ -25,7 +25,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def listed(server, monkeypatch, tmp_path):
-    """Makes the entry of a device that is reached through the server."""
+    """Builds an entry of evaluate.devices for the server."""
     monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
 
     def listed(**changes):

@@ -1,4 +1,4 @@
-"""A model that is nothing but a linear classifier of pixels."""
+"""A linear classifier of pixels."""
 
 import numpy as np
 import onnx
@@ -10,7 +10,7 @@ SIZE, CLASSES = 4, 3
 
 
 def write_model(path, *, batch="batch", scale=0.01):
-    """A linear classifier of the pixels, under the contract of every model that ships."""
+    """Writes a linear classifier with the inputs and outputs of exported models."""
     weights = np.random.default_rng(1).normal(0, scale, (SIZE * SIZE * 3, CLASSES))
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),

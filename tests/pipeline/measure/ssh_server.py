@@ -1,4 +1,4 @@
-"""A second device: an OpenSSH server of our own on this machine, and a client that trusts it."""
+"""A local OpenSSH server, and a client that trusts it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbi
 
 
 class Server:
-    """An ``sshd`` and a client configuration with a name for every way to get in, or not."""
+    """An ``sshd``, and a client configuration with a host name per kind of login."""
 
     def __init__(self, folder: Path) -> None:
         for key in ("host", "user", "talkative", "stranger"):
@@ -24,7 +24,7 @@ class Server:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
             )
         allowed = (folder / "user.pub").read_text()
-        # As a login script that prints something would.
+        # Prints a line, as a login script may.
         greet = 'command="echo Welcome.; eval \\"$SSH_ORIGINAL_COMMAND\\"" '
         (folder / "authorized").write_text(allowed + greet + (folder / "talkative.pub").read_text())
         self.port = _free_port()
@@ -57,7 +57,7 @@ class Server:
         self.log = folder / "ssh.log"
         self.bin = folder / "bin"
         self.bin.mkdir()
-        # The client reads the configuration of the user who runs it; for a test it is another one.
+        # A client that reads this configuration instead of the user's.
         write_script(
             self.bin / "ssh",
             f'printf "%s\\n" "$*" | tail -c 300 >> {self.log}\n'
@@ -71,7 +71,7 @@ class Server:
         _wait_for(self.port)
 
     def copies(self) -> int:
-        """How often something has been sent."""
+        """Number of copies that were sent."""
         return self.log.read_text().count(" receive ")
 
 
@@ -82,7 +82,7 @@ def write_script(path: Path, text: str) -> str:
 
 
 def write_python(path: Path, first: Path) -> str:
-    """An interpreter that looks for its packages in a folder first."""
+    """Writes an interpreter that searches a folder for packages first."""
     return write_script(
         path,
         f"export PYTHONPATH={shlex.quote(str(first))}:$PYTHONPATH\n"
@@ -91,7 +91,7 @@ def write_python(path: Path, first: Path) -> str:
 
 
 def write_dropping_python(path):
-    """An interpreter that takes its connection down when it is to run a model."""
+    """Writes an interpreter that kills its connection when it is started to run a model."""
     path.write_text(
         f"#!{sys.executable}\n"
         "import os, sys\n"

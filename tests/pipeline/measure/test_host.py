@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline.measure.host import VECTOR_FLAGS, describe_host, read_cpuinfo, read_governor
+from pipeline.measure.devices import remote_runner
+from pipeline.measure.host import VECTOR_FLAGS, describe_host, read_cpuinfo
 
 XEON = """\
 processor\t: 0
@@ -54,7 +55,7 @@ def test_the_flags_are_those_that_py_cpuinfo_finds():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
-def test_fewer_cores_are_another_host():
+def test_affinity_is_part_of_the_host():
     first = min(os.sched_getaffinity(0))
     script = (
         f"import os; os.sched_setaffinity(0, {{{first}}});"
@@ -64,33 +65,34 @@ def test_fewer_cores_are_another_host():
     assert run.stdout.strip() == str(first)
 
 
-def test_affinity_reads_as_ranges(monkeypatch):
+def test_affinity_is_formatted_as_ranges(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 0, 2, 1, 5, 8}, raising=False)
     assert describe_host().affinity == "0-2,5,8-9"
 
 
-def test_the_governors_of_all_cores_are_told(tmp_path):
-    assert read_governor(tmp_path) == ""
+def test_the_governors_of_all_cores_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote_runner, "CPUS", tmp_path)
+    assert describe_host().governor == ""
     for core, governor in enumerate(["schedutil", "performance", "schedutil"]):
-        folder = tmp_path / f"devices/system/cpu/cpu{core}/cpufreq"
+        folder = tmp_path / f"cpu{core}/cpufreq"
         folder.mkdir(parents=True)
         (folder / "scaling_governor").write_text(f"{governor}\n")
-    assert read_governor(tmp_path) == "performance + schedutil"
+    assert describe_host().governor == "performance + schedutil"
 
 
-def test_an_x86_cpu_is_told_by_its_name_and_flags():
+def test_an_x86_cpu_has_a_model_name_and_flags():
     name, flags = read_cpuinfo(XEON.format(mhz=999.9, extra="avx512_vnni") * 2)
     assert name == "Intel(R) Xeon(R) Gold 6248 CPU @ 2.50GHz"
     assert {"avx2", "avx512f", "avx512_vnni"} <= flags
     assert "avx_vnni" not in flags
 
 
-def test_frequency_does_not_change_what_is_read():
+def test_frequency_is_not_part_of_the_host():
     slow, fast = (XEON.format(mhz=mhz, extra="") for mhz in (800.0, 3900.0))
     assert read_cpuinfo(slow) == read_cpuinfo(fast)
 
 
-def test_a_flag_that_one_core_lacks_does_not_count():
+def test_flags_are_those_of_all_cores():
     mixed = XEON.format(mhz=1, extra="avx_vnni") + XEON.format(mhz=1, extra="")
     assert "avx_vnni" not in read_cpuinfo(mixed)[1]
 
@@ -103,7 +105,21 @@ def test_a_flag_that_one_core_lacks_does_not_count():
         ("", "unknown", False),
     ],
 )
-def test_an_arm_cpu_is_told_by_its_board_or_its_cores(text, name, dot_product):
+def test_an_arm_cpu_is_named_by_its_board_or_its_cores(text, name, dot_product):
     found, flags = read_cpuinfo(text)
     assert found == name
     assert ("asimddp" in flags) == dot_product
+
+
+def test_other_systems_are_described_by_py_cpuinfo_and_psutil(monkeypatch):
+    import psutil
+
+    here = describe_host()
+    facts = {**remote_runner.describe(), "cpuinfo": "", "physical_cores": None, "memory_bytes": 0}
+    monkeypatch.setattr(remote_runner, "describe", lambda: facts)
+    there = describe_host()
+    assert there.flags == here.flags
+    assert (there.memory_gib, there.physical_cores) == (
+        here.memory_gib,
+        psutil.cpu_count(logical=False),
+    )

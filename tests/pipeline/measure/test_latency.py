@@ -3,194 +3,181 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from finch_runtime.protocol import (
+    ComparePlan,
+    CompareResult,
+    Conditions,
+    Energy,
+    ModelTiming,
+    to_json,
+)
 from scipy.stats import ttest_1samp
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.latency import Stopping, measure_latency, paired_ratio
-from pipeline.measure.runtime import MeasuredModel
+from pipeline.measure.latency import LatencyPlan, measure_latency
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 
-# A device runtime whose times are in the file that stands for the first model: one line a round.
-STAND_IN = """\
+# A fake device runtime, which returns the lines of the first model's file, one per round, and
+# records its requests.
+FAKE_RUNTIME = """\
 import json, sys
-models = [word.partition("=")[2] for word in sys.argv[2:] if "=" in word]
-with open(models[0] + ".calls", "a") as calls:
-    print(json.dumps(sys.argv[1:]), file=calls)
-lines = open(models[0]).read().splitlines()
+request = json.load(sys.stdin)
+path = request["models"][0]["path"]
+with open(path + ".requests", "a") as requests:
+    print(json.dumps(request), file=requests)
+lines = open(path).read().splitlines()
 print(lines[0])
-open(models[0], "w").write("\\n".join(lines[1:]))
+open(path, "w").write("\\n".join(lines[1:]))
 """
 
 
-def answer(turns, load=0.02, first=0.01, **more):
-    return {
-        "turns": turns,
-        **{"load_s": load, "first_s": first, "threads": 2},
-        **{"runtime": "onnxruntime", "runtime_version": "1.2.3"},
-    } | more
+def timing(turns, load_s=0.02, first_s=0.01, **changes):
+    values = {
+        **{"runtime": "onnxruntime", "runtime_version": "1.2.3", "threads": 2, "settings": {}},
+        **{"load_s": load_s, "first_s": first_s, "turns": turns},
+        **{"energy": Energy(None, "none"), "baseline_bytes": 10, "peak_bytes": 30},
+    }
+    return ModelTiming(**{**values, "runtime_bytes": None, **changes})
 
 
-def line(*answers):
-    conditions = [{"temperature_c": 40.0, "frequency_mhz": None}] * 2
-    return json.dumps({"models": answers, "conditions": conditions})
+def round_of(*timings):
+    return to_json(CompareResult(list(timings), [Conditions(40.0, None)] * 2))
 
 
 @pytest.fixture
 def measure(tmp_path):
     package = tmp_path / "finch_runtime"
     package.mkdir()
-    (package / "__main__.py").write_text(STAND_IN)
+    (package / "__main__.py").write_text(FAKE_RUNTIME)
 
-    def measure(names, lines, *, turns, runs, rounds=None, settled=0.05, minutes=60.0, **options):
+    def measure(names, lines, *, turns, runs, rounds=None, **changes):
         models = {name: MeasuredModel(tmp_path / name, "onnxruntime") for name in names}
         models[names[0]].path.write_text("\n".join(lines))
-        return measure_latency(
-            models,
-            tmp_path / "images.npy",
-            reference=names[0],
-            stopping=Stopping(rounds or len(lines), len(lines), minutes, settled),
-            turns=turns,
-            runs=runs,
-            warmup=1,
-            warmup_seconds=0.5,
-            threads=2,
-            runtime_folder=tmp_path,
-            **options,
-        )
+        plan = {
+            **{"reference": names[0], "threads": 2, "rounds": rounds or len(lines)},
+            **{"max_rounds": len(lines), "max_minutes": 60.0, "max_half_width": 0.05},
+            **{"turns": ComparePlan(turns, runs, 1, 0.5), **changes},
+        }
+        images, runtime = tmp_path / "images.npy", DeviceRuntime(tmp_path)
+        return measure_latency(models, images, runtime, LatencyPlan(**plan))
 
     return measure
 
 
 def steady(ratio):
-    """A round in which a candidate takes this often the reference's time in every turn."""
-    return line(answer([[0.1], [0.2]]), answer([[0.1 * ratio], [0.2 * ratio]]))
+    """A round with the same latency ratio in both turns."""
+    return round_of(timing([[0.1], [0.2]]), timing([[0.1 * ratio], [0.2 * ratio]]))
 
 
-def test_figures_are_milliseconds_over_all_runs_of_all_rounds(measure):
+def test_latencies_are_milliseconds_over_all_runs_of_all_rounds(measure):
     seconds = np.random.default_rng(0).uniform(0.001, 0.003, (3, 4, 5))
     lines = [
-        line(answer(turns.tolist(), load=load, first=first, settings={"allow_spinning": "0"}))
+        round_of(timing(turns.tolist(), load_s=load, first_s=first, settings={"spinning": "0"}))
         for turns, load, first in zip(seconds, [0.05, 0.02, 0.03], [0.4, 0.1, 0.2], strict=True)
     ]
     found = measure(["a"], lines, turns=4, runs=5).latencies["a"]
     ordered = np.sort(seconds.ravel()) * 1000
-    # Linear interpolation between order statistics: position share x (60 - 1).
+    # Linear interpolation between order statistics: position p x (60 - 1).
     assert found.p50_ms == pytest.approx((ordered[29] + ordered[30]) / 2)
     assert found.p90_ms == pytest.approx(ordered[53] + 0.1 * (ordered[54] - ordered[53]))
     assert found.p99_ms == pytest.approx(ordered[58] + 0.41 * (ordered[59] - ordered[58]))
     assert found.max_ms == pytest.approx(ordered[59])
-    middles = [(np.sort(r.ravel())[9] + np.sort(r.ravel())[10]) * 500 for r in seconds]
-    assert found.round_p50s_ms == pytest.approx(middles)
+    medians = [(np.sort(r.ravel())[9] + np.sort(r.ravel())[10]) * 500 for r in seconds]
+    assert found.round_p50s_ms == pytest.approx(medians)
     assert (found.load_ms, found.first_ms) == pytest.approx((30, 200))
     assert (found.runs, found.threads) == (60, 2)
     assert (found.runtime, found.runtime_version) == ("onnxruntime", "1.2.3")
-    assert found.settings == {"allow_spinning": "0"}
+    assert found.settings == {"spinning": "0"}
 
 
-def test_a_ratio_is_taken_turn_by_turn(measure):
-    # The machine is ten times slower in the middle turn, for both alike.
-    slow = line(answer([[1.0], [10.0], [1.0]]), answer([[2.0], [20.0], [2.2]]))
+def test_the_footprint_is_the_median_over_processes_and_the_energy_per_run(measure):
+    joules, peaks = [3.0, 1.0, 2.0], [40, 20, 90]
+    lines = [
+        round_of(timing([[0.1, 0.1]], energy=Energy(j, "rapl: package-0"), peak_bytes=peak))
+        for j, peak in zip(joules, peaks, strict=True)
+    ]
+    found = measure(["a"], lines, turns=1, runs=2)
+    footprint = found.footprints["a"]
+    assert footprint.energy_mj == pytest.approx(1e3 * 6 / 6)
+    assert footprint.energy_source == "rapl: package-0"
+    assert (footprint.peak_bytes, footprint.baseline_bytes) == (40, 10)
+    assert footprint.runtime_bytes is None
+    assert found.conditions == [Conditions(40.0, None)] * 6
+
+
+def test_a_ratio_is_computed_turn_by_turn(measure):
+    # The machine is ten times slower in the second turn, for both models.
+    slow = round_of(timing([[1.0], [10.0], [1.0]]), timing([[2.0], [20.0], [2.2]]))
     found = measure(["a", "b"], [slow] * 2, turns=3, runs=1)
     assert found.latencies["b"].round_ratios == pytest.approx([2.0, 2.0])
     assert found.latencies["a"].round_ratios == [1, 1]
 
 
-def test_rounds_end_when_the_ratio_is_certain(measure):
+def test_rounds_end_when_the_ratio_is_precise(measure):
     ratios = [1.0, 2.0, 1.3, 1.3, 1.3, 1.3] + [1.3] * 50
     lines = [steady(ratio) for ratio in ratios]
-    found = measure(["a", "b"], lines, turns=2, runs=1, rounds=3, settled=0.2)
+    found = measure(["a", "b"], lines, turns=2, runs=1, rounds=3, max_half_width=0.2)
     used = ratios[: found.count]
 
-    def width(values):
+    def half_width(values):
         interval = ttest_1samp(np.log(values), 0).confidence_interval(0.95)
-        middle = math.exp(np.mean(np.log(values)))
-        return (math.exp(interval.high) - math.exp(interval.low)) / 2 / middle
+        mean = math.exp(np.mean(np.log(values)))
+        return (math.exp(interval.high) - math.exp(interval.low)) / 2 / mean
 
-    assert found.ended == "settled"
-    assert found.uncertainty == pytest.approx(width(used))
-    assert width(used) <= 0.2 < width(used[:-1])
+    assert found.ended == "converged"
+    assert found.half_width == pytest.approx(half_width(used))
+    assert half_width(used) <= 0.2 < half_width(used[:-1])
 
 
-def test_there_are_no_fewer_rounds_than_wanted(measure):
+def test_the_minimum_number_of_rounds_is_kept(measure):
     found = measure(["a", "b"], [steady(1.5)] * 9, turns=2, runs=1, rounds=4)
-    assert (found.count, found.ended) == (4, "settled")
+    assert (found.count, found.ended) == (4, "converged")
 
 
-def test_the_most_rounds_end_what_does_not_settle(measure):
+def test_the_maximum_number_of_rounds_ends_an_imprecise_measurement(measure):
     found = measure(["a", "b"], [steady(r) for r in (1, 2) * 3], turns=2, runs=1, rounds=3)
-    assert (found.count, found.ended) == (6, "rounds")
-    assert found.uncertainty > 0.05
+    assert (found.count, found.ended) == (6, "max_rounds")
+    assert found.half_width > 0.05
 
 
-def test_no_round_begins_for_which_there_is_no_time(measure):
+def test_no_round_starts_that_would_exceed_the_time_limit(measure):
     lines = [steady(r) for r in (1, 2) * 3]
-    found = measure(["a", "b"], lines, turns=2, runs=1, rounds=3, minutes=1e-6)
-    assert (found.count, found.ended) == (3, "time")
+    found = measure(["a", "b"], lines, turns=2, runs=1, rounds=3, max_minutes=1e-6)
+    assert (found.count, found.ended) == (3, "time_limit")
 
 
-def test_a_bystander_need_not_settle(measure):
+def test_an_optional_model_may_be_imprecise(measure):
     lines = [
-        line(answer([[0.1]]), answer([[0.2]]), answer([[restless]])) for restless in (1, 5) * 5
+        round_of(timing([[0.1]]), timing([[0.2]]), timing([[variable]]))
+        for variable in (1.0, 5.0) * 5
     ]
-    found = measure(["a", "b", "c"], lines, turns=1, runs=1, rounds=3, bystanders=["c"])
-    assert (found.count, found.ended) == (3, "settled")
+    found = measure(["a", "b", "c"], lines, turns=1, runs=1, rounds=3, optional=["c"])
+    assert (found.count, found.ended) == (3, "converged")
     assert len(found.latencies["c"].round_ratios) == 3
 
 
-def test_every_round_has_an_order_of_its_own_and_what_was_asked_for(measure, tmp_path):
+def test_every_round_requests_the_plan_with_its_own_order(measure, tmp_path):
     measure(["a", "b"], [steady(1)] * 3, turns=2, runs=1)
-    calls = [json.loads(call) for call in (tmp_path / "a.calls").read_text().splitlines()]
-    assert [call[call.index("--seed") + 1] for call in calls] == ["0", "1", "2"]
-    for option, value in (
-        *(("--turns", "2"), ("--runs", "1"), ("--warmup", "1")),
-        *(("--warmup-seconds", "0.5"), ("--threads", "2")),
-    ):
-        assert all(call[call.index(option) + 1] == value for call in calls)
+    lines = (tmp_path / "a.requests").read_text().splitlines()
+    requests = [json.loads(line) for line in lines]
+    assert [request["plan"]["seed"] for request in requests] == [0, 1, 2]
+    for request in requests:
+        assert request["threads"] == 2
+        del request["plan"]["seed"]
+        assert request["plan"] == {"turns": 2, "runs": 1, "warmup": 1, "warmup_s": 0.5}
 
 
 @pytest.mark.parametrize(
     "text",
-    ["no JSON", "[1]", "{}", line({}), line(answer([[0.1]])), line(answer([[0.1, 0.0], [1, 1]]))],
+    [
+        *("no JSON", "[1]", "{}"),
+        round_of(),
+        round_of(timing([[0.1]])),
+        round_of(timing([[0.1, 0.0], [1.0, 1.0]])),
+        round_of(timing([[0.1, 0.1], [1.0, 1.0]])).replace("load_s", "load"),
+        round_of(timing([[0.1, 0.1], [1.0, 1.0]])).replace('"protocol": 1', '"protocol": 2'),
+    ],
 )
-def test_an_answer_without_the_times_is_refused(measure, text):
-    with pytest.raises(MeasurementError, match=r"device runtime"):
+def test_an_invalid_result_is_rejected(measure, text):
+    with pytest.raises(MeasurementError, match=r"broken\.onnx|device runtime"):
         measure(["broken.onnx"], [text], turns=2, runs=2)
-
-
-latencies = st.lists(
-    st.tuples(st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0.1, 10)), min_size=2, max_size=9
-)
-
-
-@given(latencies)
-def test_a_ratio_is_a_geometric_mean_with_students_interval(rows):
-    candidate, reference, _ = zip(*rows, strict=True)
-    ratio = paired_ratio(candidate, reference)
-    logs = [math.log(a / b) for a, b in zip(candidate, reference, strict=True)]
-    assert ratio.value == pytest.approx(math.exp(sum(logs) / len(logs)))
-    if np.ptp(logs) > 1e-6:
-        expected = ttest_1samp(logs, 0).confidence_interval(0.95)
-        assert (ratio.low, ratio.high) == pytest.approx(
-            (math.exp(expected.low), math.exp(expected.high)), rel=1e-6
-        )
-
-
-@given(latencies)
-def test_a_drift_that_both_models_meet_does_not_change_their_ratio(rows):
-    candidate, reference, drift = (np.array(column) for column in zip(*rows, strict=True))
-    still, drifting = (paired_ratio(candidate * d, reference * d) for d in (1, drift))
-    assert (drifting.value, drifting.low, drifting.high) == pytest.approx(
-        (still.value, still.low, still.high), rel=1e-6
-    )
-
-
-def test_a_model_beside_itself_has_ratio_one():
-    ratio = paired_ratio([0.7, 0.9, 0.8], [0.7, 0.9, 0.8])
-    assert (ratio.value, ratio.low, ratio.high) == (1, 1, 1)
-
-
-@pytest.mark.parametrize(("candidate", "reference"), [([1.0], [1.0]), ([1.0, 2.0], [1.0])])
-def test_rounds_that_cannot_be_paired_are_refused(candidate, reference):
-    with pytest.raises(MeasurementError, match="paired latencies"):
-        paired_ratio(candidate, reference)

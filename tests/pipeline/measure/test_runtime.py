@@ -1,50 +1,81 @@
+import json
 import os
 import signal
+from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from finch_runtime.protocol import (
+    BenchmarkPlan,
+    BenchmarkRequest,
+    ComparePlan,
+    ModelSource,
+    from_json,
+    to_json,
+)
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.runtime import MeasuredModel, run_model, run_side_by_side
+from pipeline.measure.latency import LatencyPlan, measure_latency
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
+from pipeline.measure.throughput import measure_throughput
+from tests.pipeline.measure.linear_model import write_model
+
+RUNTIME = DeviceRuntime(Path(__file__).parents[3] / "deploy" / "python")
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Runs a stand-in for the device runtime that does what a few lines of Python say."""
+def fake(tmp_path):
+    """Builds a device runtime that executes some lines of Python."""
 
-    def run(body, threads=3, model="model.onnx"):
+    def fake(body):
         package = tmp_path / "runtime" / "finch_runtime"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(body)
-        return run_model(
-            "bench",
-            MeasuredModel(tmp_path / model, "onnxruntime"),
-            tmp_path / "images.npy",
-            ["--json"],
-            threads=threads,
-            runtime_folder=package.parent,
-        )
+        return DeviceRuntime(package.parent)
+
+    return fake
+
+
+@pytest.fixture
+def run(tmp_path, fake):
+    """Runs a fake device runtime, and returns what it writes to the file ``out``."""
+
+    def run(body, threads=3, model="model.onnx"):
+        out = tmp_path / "out"
+        lines = f"import os\nout = open({str(out)!r}, 'w')\n{body}\nout.close()\nos._exit(3)"
+        with pytest.raises(MeasurementError, match="exited with code 3"):
+            fake(lines).benchmark(
+                MeasuredModel(tmp_path / model, "onnxruntime"),
+                tmp_path / "images.npy",
+                threads,
+                BenchmarkPlan(),
+            )
+        return out.read_text()
 
     return run
 
 
-def test_the_process_gets_what_the_runtime_asks_for(run, tmp_path):
-    assert run("import sys; print(*sys.argv[1:], sep='\\n')").splitlines() == [
-        "bench",
-        *("--model", str(tmp_path / "model.onnx"), "--runtime", "onnxruntime"),
-        *("--threads", "3", "--images", str(tmp_path / "images.npy")),
-        "--json",
-    ]
+def test_the_process_gets_the_request(run, tmp_path):
+    text = run("import sys; print(*sys.argv[1:], file=out); out.write(sys.stdin.read())")
+    command, request = text.splitlines()
+    assert command == "measure"
+    assert from_json(request, BenchmarkRequest) == BenchmarkRequest(
+        ModelSource(str(tmp_path / "model.onnx"), "onnxruntime"),
+        str(tmp_path / "images.npy"),
+        3,
+        BenchmarkPlan(),
+    )
 
 
-def test_relative_paths_mean_the_same_to_the_process(run, tmp_path, monkeypatch):
+def test_relative_paths_are_resolved(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model.onnx").write_text("here")
-    body = "import sys; print(open(sys.argv[3]).read())"
-    assert run(body, model="sub/../model.onnx").strip() == "here"
+    text = run("import sys; out.write(sys.stdin.read())", model="sub/../model.onnx")
+    assert json.loads(text)["model"]["path"] == str(tmp_path / "model.onnx")
 
 
-def test_settings_around_it_do_not_reach_the_process(run, monkeypatch, tmp_path):
+def test_the_environment_does_not_affect_the_process(run, monkeypatch, tmp_path):
     leak = tmp_path / "leak"
     leak.mkdir()
     (leak / "leaked.py").touch()
@@ -56,20 +87,23 @@ def test_settings_around_it_do_not_reach_the_process(run, monkeypatch, tmp_path)
     monkeypatch.setenv("KMP_AFFINITY", "compact")
     monkeypatch.setenv("HTTPS_PROXY", "kept")
     body = (
-        "import importlib.util as u, os; e = os.environ;"
+        "import importlib.util as u; e = os.environ;"
         "print(u.find_spec('leaked'), e['OMP_NUM_THREADS'], e['MKL_NUM_THREADS'],"
-        "e.get('OMP_WAIT_POLICY'), e.get('KMP_AFFINITY'), e['HTTPS_PROXY'])"
+        "e.get('OMP_WAIT_POLICY'), e.get('KMP_AFFINITY'), e['HTTPS_PROXY'], file=out)"
     )
     assert run(body).split() == ["None", "3", "3", "None", "None", "kept"]
 
 
-def test_the_runtime_folder_stays_as_it_is(run, tmp_path):
+def test_no_bytecode_is_written_to_the_runtime_folder(run, tmp_path):
     run("import finch_runtime")
     assert not list(tmp_path.rglob("__pycache__"))
 
 
+READ = "import json, sys; path = json.load(sys.stdin)['model']['path']\n"
+
+
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected"),
     [
         (
             "import sys; print('noise', file=sys.stderr);"
@@ -78,54 +112,99 @@ def test_the_runtime_folder_stays_as_it_is(run, tmp_path):
             "model.onnx: could not be run: onnxruntime: is not installed; pip install it",
         ),
         (
-            "import sys; sys.exit(f'finch_runtime: {sys.argv[3]}: is damaged; make it again')",
-            "model.onnx: could not be run: is damaged; make it again",
+            READ + "sys.exit(f'finch_runtime: {path}: is damaged; export it again')",
+            "model.onnx: could not be run: is damaged; export it again",
         ),
-        ("raise SystemExit(7)", "could not be run: its process ended with code 7"),
-        ("1 / 0", "could not be run: ZeroDivisionError"),
+        ("raise SystemExit(7)", "code 7"),
+        ("1 / 0", "ZeroDivisionError"),
         pytest.param(
             f"import os; os.kill(os.getpid(), {int(getattr(signal, 'SIGKILL', 0))})",
-            "could not be run: its process was ended by SIGKILL",
+            "SIGKILL",
             marks=pytest.mark.skipif(os.name != "posix", reason="no signals"),
         ),
+        ("print('{}')", "protocol is None"),
+        (f"print({to_json(BenchmarkPlan())!r})", "BenchmarkPlan"),
     ],
 )
-def test_a_failure_names_the_model_and_the_last_words(run, tmp_path, body, says):
+def test_a_failure_names_the_model_and_the_reason(fake, tmp_path, body, expected):
+    model = MeasuredModel(tmp_path / "model.onnx", "onnxruntime")
     with pytest.raises(MeasurementError) as caught:
-        run(body)
-    message = str(caught.value)
-    assert message.startswith(str(tmp_path / "model.onnx"))
-    assert says in message
-    assert "\n" not in message
+        fake(body).benchmark(model, tmp_path / "images.npy", 1, BenchmarkPlan())
+    assert caught.value.thing == model.path
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_installed_runtime_does_not_stand_in_for_a_missing_one(tmp_path):
-    with pytest.raises(MeasurementError, match="holds no device runtime"):
-        run_model(
-            "predict",
-            MeasuredModel(tmp_path / "m.onnx", "onnxruntime"),
-            tmp_path / "images.npy",
-            [],
-            threads=1,
-            runtime_folder=tmp_path,
+def test_an_installed_runtime_does_not_replace_a_missing_one(tmp_path):
+    with pytest.raises(MeasurementError, match="finch_runtime"):
+        DeviceRuntime(tmp_path).predict(
+            MeasuredModel(tmp_path / "m.onnx", "onnxruntime"), tmp_path / "images.npy", 1
         )
 
 
-@pytest.mark.parametrize(
-    ("said", "about"),
-    [
-        ("{b}: is damaged; make it again", "b.onnx: could not be run: is damaged; make it again"),
-        ("images: do not fit; mend them", "models side by side: could not be run: images: do not"),
-    ],
-)
-def test_of_several_models_the_one_that_failed_is_named(tmp_path, said, about):
-    package = tmp_path / "runtime" / "finch_runtime"
-    package.mkdir(parents=True)
-    said = said.format(b=tmp_path / "b.onnx")
-    (package / "__main__.py").write_text(f"raise SystemExit({f'finch_runtime: {said}'!r})")
+@pytest.mark.parametrize("failed", ["b.onnx", None])
+def test_the_failed_one_of_several_models_is_named(fake, tmp_path, failed):
+    thing = tmp_path / failed if failed else "images"
+    runtime = fake(f"raise SystemExit('finch_runtime: {thing}: wrong; fix it')")
     models = [MeasuredModel(tmp_path / f"{name}.onnx", "onnxruntime") for name in "ab"]
-    with pytest.raises(MeasurementError) as caught:
-        run_side_by_side(
-            models, tmp_path / "images.npy", [], threads=1, runtime_folder=package.parent
-        )
-    assert about in str(caught.value)
+    with pytest.raises(MeasurementError, match="wrong; fix it") as caught:
+        runtime.compare(models, tmp_path / "images.npy", 1, ComparePlan())
+    assert (caught.value.thing == thing) == bool(failed)
+
+
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_logits_are_those_of_onnx_runtime(tmp_path, images, batch):
+    model = write_model(tmp_path / "model.onnx", batch=batch)
+    logits = RUNTIME.predict(model, images, 1)
+    session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+    expected = [session.run(["logits"], {"images": i[None]})[0][0] for i in np.load(images)]
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_that_are_not_finite_are_rejected_by_name(tmp_path, images):
+    model = write_model(tmp_path / "model.onnx", scale=np.inf)
+    with pytest.raises(MeasurementError, match=r"model\.onnx: .*not finite for 70 of 70"):
+        RUNTIME.predict(model, images, 1)
+
+
+def test_a_damaged_model_is_named(tmp_path, images):
+    model = write_model(tmp_path / "model.onnx")
+    model.path.write_bytes(model.path.read_bytes()[:300])
+    with pytest.raises(MeasurementError, match=r"model\.onnx: could not be run: .*cannot load it"):
+        RUNTIME.predict(model, images, 1)
+
+
+def test_models_are_timed_as_planned(tmp_path, images):
+    models = {name: write_model(tmp_path / f"{name}.onnx") for name in ("a", "b")}
+    plan = LatencyPlan("a", threads=1, rounds=2, max_rounds=2, turns=ComparePlan(3, 4, 1, 0.0))
+    found = measure_latency(models, images, RUNTIME, plan)
+    assert list(found.latencies) == ["a", "b"] and found.count == 2
+    for latency in found.latencies.values():
+        assert 0 < latency.p50_ms <= latency.p90_ms <= latency.p99_ms <= latency.max_ms
+        assert (latency.runs, len(latency.round_p50s_ms), latency.threads) == (24, 2, 1)
+        assert latency.runtime_version == onnxruntime.__version__
+    assert found.latencies["a"].round_ratios == [1, 1]
+    assert found.footprints["b"].peak_bytes > found.footprints["b"].baseline_bytes > 1e6
+    assert found.footprints["b"].runtime_bytes > 1e7
+    assert len(found.conditions) == 4
+
+
+def test_throughput_is_measured_with_every_number_of_threads(tmp_path, images):
+    model = write_model(tmp_path / "model.onnx")
+    found = measure_throughput(
+        model, images, RUNTIME, threads=[2, 1], batches=[1, 3], sustained_s=0.1
+    )
+    assert [(run.threads, [r.batch for r in run.rates]) for run in found.sweep] == [
+        (2, [1, 3]),
+        (1, [1, 3]),
+    ]
+    assert all(run.p50_ms > 0 for run in found.sweep)
+    assert found.best.images_per_s == max(r.images_per_s for r in found.sweep[0].rates)
+    assert found.sustained.steps[-1].end_s >= 0.1
+
+
+def test_without_batch_sizes_there_is_no_throughput(tmp_path, images):
+    model = write_model(tmp_path / "model.onnx", batch=1)
+    found = measure_throughput(model, images, RUNTIME, threads=[1], batches=[], sustained_s=0.0)
+    assert found.best is None and found.sustained is None

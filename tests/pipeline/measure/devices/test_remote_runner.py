@@ -9,7 +9,7 @@ import pytest
 from pipeline.measure.devices import remote_runner
 
 
-def agent(*words, stdin=b"", **environment):
+def call(*words, stdin=b"", **environment):
     return subprocess.run(
         [sys.executable, "-c", Path(remote_runner.__file__).read_text(), *words],
         input=stdin,
@@ -28,43 +28,43 @@ def packed(**files):
     return stream.getvalue()
 
 
-def test_the_user_s_cache_takes_the_files(tmp_path):
-    done = agent("open", "", HOME=str(tmp_path))
+def test_files_are_in_the_user_s_cache(tmp_path):
+    done = call("open", "", HOME=str(tmp_path))
     store = tmp_path / ".cache" / remote_runner.STORE
     assert str(store).encode() in done.stdout
     assert store.stat().st_mode & 0o777 == 0o700
 
 
-def test_without_a_home_the_files_are_temporary_ones(tmp_path):
+def test_without_a_cache_the_files_are_temporary(tmp_path):
     (tmp_path / "home").write_text("no folder")
     (tmp_path / "tmp").mkdir()
-    done = agent("open", "", HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "tmp"))
+    done = call("open", "", HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "tmp"))
     assert str(next((tmp_path / "tmp").iterdir())).encode() in done.stdout
 
 
-def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path):
+def test_a_link_instead_of_the_folder_is_rejected(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / remote_runner.STORE).symlink_to(tmp_path / "elsewhere")
-    done = agent("open", str(tmp_path))
+    done = call("open", str(tmp_path))
     assert done.returncode == 1
-    assert b"belongs to somebody else" in done.stderr
+    assert b"another user" in done.stderr
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut"])
-def test_what_arrives_damaged_is_not_kept(tmp_path, damage):
+def test_damaged_files_are_not_kept(tmp_path, damage):
     (tmp_path / "a").write_bytes(b"content" * 1000)
     key = remote_runner.content_key(tmp_path, ["a"])
     store = tmp_path / "store"
     store.mkdir()
     stream = packed(a=b"content" * 1000)
     broken = packed(a=b"contend" * 1000) if damage == "changed" else stream[:3000]
-    assert agent("receive", str(store), key, stdin=broken).returncode == 1
+    assert call("receive", str(store), key, stdin=broken).returncode == 1
     assert not list(store.iterdir())
-    assert agent("receive", str(store), key, stdin=stream).returncode == 0
+    assert call("receive", str(store), key, stdin=stream).returncode == 0
     assert (store / key / "a").read_bytes() == b"content" * 1000
 
 
-def test_a_key_tells_names_and_contents_apart(tmp_path):
+def test_a_key_depends_on_names_and_contents(tmp_path):
     for folder, files in {"x": {"a": "1", "b": "2"}, "y": {"a": "2", "b": "1"}}.items():
         (tmp_path / folder).mkdir()
         for name, text in files.items():
