@@ -1,4 +1,4 @@
-"""`finch prepare` and `finch inspect` as a person runs them."""
+"""`finch prepare` and `finch inspect` as commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.damaged_photos import KINDS, write_damaged
+from tests.damaged_images import KINDS, write_damaged
 from tests.small_project import CLASSES, set_param, write_photos
 
 
@@ -33,7 +33,7 @@ def packed(project: Path) -> dict[str, str]:
     }
 
 
-def test_hundreds_of_damaged_files_are_named_and_left_out(project: Path, tmp_path: Path) -> None:
+def test_damaged_files_are_listed_and_skipped(project: Path, tmp_path: Path) -> None:
     damaged = [
         path for kind in KINDS for path in write_damaged(tmp_path / "photos" / CLASSES[0], kind)
     ]
@@ -41,7 +41,7 @@ def test_hundreds_of_damaged_files_are_named_and_left_out(project: Path, tmp_pat
 
     done = call("prepare", folder=project)
     assert done.returncode == 1, done.stderr
-    assert f"{len(damaged)} of {len(damaged) + 96} photographs" in done.stderr
+    assert f"{len(damaged)} of {len(damaged) + 96} images" in done.stderr
     assert "prepare.on_bad" in done.stderr
     assert not (project / "data/prepared").exists()
     listed = json.loads((project / "reports/audit.json").read_text())["bad"]
@@ -64,7 +64,7 @@ def test_hundreds_of_damaged_files_are_named_and_left_out(project: Path, tmp_pat
     clean = packed(project)
     assert {k: v for k, v in skipped.items() if k != "dataset.json"} == {
         k: v for k, v in clean.items() if k != "dataset.json"
-    }, "bad files change what is made of the good ones"
+    }, "unusable files change the result for the others"
 
 
 def test_copies_across_splits(project: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_copies_across_splits(project: Path, tmp_path: Path) -> None:
         shutil.copy(photos / f"{number:03}.png", photos / f"copy{number:03}.png")
     done = call("prepare", "--set", "prepare.split=random", folder=project)
     assert done.returncode == 1, done.stderr
-    assert "lie in more than one split" in done.stderr
+    assert "more than one split" in done.stderr
     assert not (project / "data/prepared").exists()
     audit = json.loads((project / "reports/audit.json").read_text())
     assert audit["counts"]["exact_duplicates"]["found"] == 24
@@ -84,7 +84,7 @@ def test_copies_across_splits(project: Path, tmp_path: Path) -> None:
     assert "exact duplicates: 24 groups of copies" in done.stderr
 
 
-def test_killed_while_it_decodes_it_goes_on_to_the_same_bytes(
+def test_a_run_killed_while_decoding_resumes_to_the_same_bytes(
     project: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(tmp_path / "photos")
@@ -114,7 +114,7 @@ def test_inspect_shows_views_and_counts(project: Path) -> None:
     done = call("inspect", "--views", "3", folder=project)
     assert done.returncode == 0, done.stderr
     page = (project / "reports/inspect.html").read_text()
-    assert "What the teacher confuses" not in page
+    assert "Confusions of the teacher" not in page
     assert page.count("data:image/jpeg") == len(CLASSES)
     labels = np.load(project / "data/prepared/train/labels.npy")
     for label, name in enumerate(sorted(CLASSES)):
@@ -123,13 +123,13 @@ def test_inspect_shows_views_and_counts(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_inspect_shows_what_the_teacher_confuses(project: Path) -> None:
+def test_inspect_shows_the_confusions_of_the_teacher(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     for stage in ("prepare", "finetune"):
         assert call(stage, folder=project).returncode == 0
-    taught = call("inspect", folder=project)
-    assert taught.returncode == 0, taught.stderr
-    assert "What the teacher confuses" in (project / "reports/inspect.html").read_text()
+    done = call("inspect", folder=project)
+    assert done.returncode == 0, done.stderr
+    assert "Confusions of the teacher" in (project / "reports/inspect.html").read_text()
 
     assert call("prepare", "--set", "prepare.seed=1", folder=project).returncode == 0
     other = call("inspect", folder=project)

@@ -9,7 +9,7 @@ from pipeline.data.decoding import decode
 from pipeline.data.sources import ImageDataset, Sample
 from pipeline.errors import DataError
 from pipeline.report.audit_page import render_audit
-from tests.damaged_photos import encode
+from tests.damaged_images import encode
 
 SPLITS = {"train": [0, 1, 4, 5, 6, 7], "val": [2], "test": [3]}
 

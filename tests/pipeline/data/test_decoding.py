@@ -12,7 +12,7 @@ from finch_runtime.images import load_image
 from pipeline.data import decoding as module
 from pipeline.data.decoding import decode
 from pipeline.data.sources import Sample
-from tests.damaged_photos import draw, encode
+from tests.damaged_images import draw, encode
 
 SIZE = 16
 ARRAYS = ("sizes", "contrasts", "file_hashes", "pixel_hashes", "perceptual_hashes")

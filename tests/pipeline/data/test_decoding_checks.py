@@ -15,7 +15,7 @@ from pipeline.data.decoding_checks import (
     decode_image,
 )
 from pipeline.data.sources import Sample
-from tests.damaged_photos import KINDS, draw, encode, write_damaged
+from tests.damaged_images import KINDS, draw, encode, write_damaged
 
 SIZE = 32
 RNG = np.random.default_rng(1)
@@ -104,8 +104,8 @@ def test_problems_name_the_cause(tmp_path):
     assert "PNG" in problem
     assert "JPEG" in problem
     assert look(write(tmp_path / "b.png", b"")).problem == "is empty"
-    assert "3 frames" in look(write_damaged(tmp_path, "moving")[0]).problem
-    assert "1 x 1 pixels" in look(write_damaged(tmp_path, "hardly a pixel")[0]).problem
+    assert "3 frames" in look(write_damaged(tmp_path, "animated")[0]).problem
+    assert "1 x 1 pixels" in look(write_damaged(tmp_path, "tiny")[0]).problem
     assert "no such file" in look(tmp_path / "none.jpg").problem.lower()
 
 

@@ -1,4 +1,4 @@
-"""Held to torchvision's own classes, which get one image and one random choice at a time."""
+"""Compared with torchvision's classes, which get one image and one choice at a time."""
 
 import math
 from itertools import product
@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from pipeline.params import Views
 from pipeline.views import to_unit_range
-from tests.pipeline.views.made_views import CPU, NOTHING, noise, views_of
+from tests.pipeline.views.view_helpers import CPU, NOTHING, noise, views_of
 
 OPERATIONS = 14
 BINS = 31
@@ -55,7 +55,7 @@ def nearest(views, outcomes):
     return errors.min(dim=1)
 
 
-def test_trivial_augment_is_torchvisions_and_all_choices_are_as_likely(monkeypatch):
+def test_trivial_augment_agrees_with_torchvision_and_choices_are_uniform(monkeypatch):
     image, count = smooth_image(), 600
     transform = v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
     pixels = to_unit_range(image, CPU)[0].contiguous()
@@ -82,7 +82,7 @@ def test_trivial_augment_is_torchvisions_and_all_choices_are_as_likely(monkeypat
 
 
 @pytest.mark.parametrize("magnitude", [0, 9, 30])
-def test_rand_augment_is_torchvisions(monkeypatch, magnitude):
+def test_rand_augment_agrees_with_torchvision(monkeypatch, magnitude):
     image, count = smooth_image(), 150
     transform = v2.RandAugment(
         num_ops=1, magnitude=magnitude, interpolation=InterpolationMode.BILINEAR
@@ -94,7 +94,7 @@ def test_rand_augment_is_torchvisions(monkeypatch, magnitude):
     assert magnitude == 0 or len(which.unique()) > 20
 
 
-def test_the_operations_of_rand_augment_follow_one_another():
+def test_rand_augment_applies_its_operations_in_sequence():
     """An operation is the same whatever follows, and what follows starts from its result."""
     image = np.repeat(smooth_image(), 60, 0)
     one, two = (

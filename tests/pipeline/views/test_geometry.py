@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from pipeline.params import Views
-from tests.pipeline.views.made_views import NOTHING, noise, views_of
+from tests.pipeline.views.view_helpers import NOTHING, noise, views_of
 
 MIRROR, UPSIDE_DOWN = (lambda image: image[:, ::-1]), (lambda image: image[::-1])
 
@@ -37,7 +37,7 @@ def test_flips_and_quarter_turns_are_those_of_numpy_and_all_occur(switches, move
 
 
 def windows(recipe, count=200):
-    """Left, top, width and height of each view's crop, as shares of the image, read off ramps.
+    """Left, top, width and height of each view's crop, as fractions of the image, read off ramps.
 
     The red channel tells a pixel's column and the green one its row, so that the slopes of a view
     are the sides of its crop.
@@ -52,13 +52,13 @@ def windows(recipe, count=200):
     row = views[:, middle, size // 2, 1]
     width = (column[:, -1] - column[:, 0]) / (size // 2 - 1) * size
     height = (row[:, -1] - row[:, 0]) / (size // 2 - 1) * size
-    # Values are columns counted from 0; a pixel's centre is half a column further.
-    centre_x, centre_y = column.mean(axis=1) + 0.5 / size, row.mean(axis=1) + 0.5 / size
-    return centre_x - width / 2, centre_y - height / 2, width, height
+    # Values are columns counted from 0; a pixel's center is half a column further.
+    center_x, center_y = column.mean(axis=1) + 0.5 / size, row.mean(axis=1) + 0.5 / size
+    return center_x - width / 2, center_y - height / 2, width, height
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [(0.3, 1.0), (0.2, 2.0), (0.7, 1.2), (1.0, 1.0)])
-def test_a_crop_lies_within_the_image_and_keeps_its_share(scale, ratio):
+def test_a_crop_is_within_the_image_and_has_at_least_its_minimum_area(scale, ratio):
     recipe = Views(**{**NOTHING, "crop_scale": scale, "crop_ratio": ratio})
     left, top, width, height = windows(recipe)
     slack = 1e-4
@@ -75,7 +75,32 @@ def test_a_crop_lies_within_the_image_and_keeps_its_share(scale, ratio):
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [(1.0, 1.2), (0.9, 2.0)])
-def test_a_long_crop_keeps_its_share_too(scale, ratio):
+def test_a_long_crop_has_at_least_its_minimum_area(scale, ratio):
     recipe = Views(**{**NOTHING, "crop_scale": scale, "crop_ratio": ratio})
     _, _, width, height = windows(recipe)
     assert (width * height).min() > scale - 1e-4
+
+
+def erased(probability, count, size=32):
+    images = noise(count, size)
+    views = views_of(images, Views(**{**NOTHING, "erase": probability}))
+    changed = np.abs(views - images / 255).max(axis=3) > 1e-3
+    return images, views, changed
+
+
+def test_an_erased_rectangle_holds_the_mean_color_and_the_rest_is_kept():
+    images, views, changed = erased(1.0, 100)
+    for image, view, hit in zip(images, views, changed, strict=True):
+        rows, columns = np.flatnonzero(hit.any(axis=1)), np.flatnonzero(hit.any(axis=0))
+        box = view[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        mean = (image / 255).mean(axis=(0, 1))
+        np.testing.assert_allclose(box, np.broadcast_to(mean, box.shape), rtol=0, atol=1e-4)
+        # A fifth at most, but for the rounding of the sides to whole pixels.
+        assert (len(rows) - 1) * (len(columns) - 1) < 0.2 * 32 * 32
+
+
+def test_the_fraction_of_erased_views_is_the_probability():
+    _, _, changed = erased(0.3, 500, size=16)
+    low, high = binom.interval(0.999, 500, 0.3)
+    assert low <= changed.any(axis=(1, 2)).sum() <= high
+    assert not erased(0.0, 50)[2].any()

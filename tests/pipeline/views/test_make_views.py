@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from pipeline.params import Views
 from pipeline.views import make_views
-from pipeline.views.rng import draw
-from tests.pipeline.views.made_views import CPU, EVERYTHING, NOTHING, noise, views_of
+from pipeline.views.rng import random_numbers
+from tests.pipeline.views.view_helpers import CPU, EVERYTHING, NOTHING, noise, views_of
 
 
 @pytest.fixture
@@ -97,15 +97,14 @@ def default_view(image, numbers, recipe):
     return np.clip(view * (1 + recipe.brightness * (2 * numbers[7] - 1)), 0, 1)
 
 
-def test_the_views_of_the_default_recipe_are_those_of_a_slow_and_simple_computation():
-    """So that no cache and no result changes its meaning."""
+def test_default_views_agree_with_a_slow_reference_implementation():
     images, recipe = noise(12), Views(seed=3)
-    numbers = draw(np.arange(12), view=4, seed=3, count=16)
+    numbers = random_numbers(np.arange(12), view=4, seed=3, count=16)
     expected = np.stack([default_view(i, n, recipe) for i, n in zip(images, numbers, strict=True)])
     np.testing.assert_allclose(views_of(images, recipe, view=4), expected, rtol=0, atol=2e-5)
 
 
-def test_seed_view_and_image_each_give_other_pixels():
+def test_seed_view_and_image_each_change_the_pixels():
     image, recipe = noise(1), Views(**EVERYTHING)
     base = views_of(image, recipe)
     others = {
@@ -121,7 +120,7 @@ def test_seed_view_and_image_each_give_other_pixels():
             assert np.abs(one - other).max() > 0.05
 
 
-def test_with_everything_off_a_view_is_the_image():
+def test_without_augmentation_a_view_is_the_image():
     images = noise(4, size=96)
     found = views_of(images, Views(**NOTHING), view=5)
     np.testing.assert_allclose(found, images / 255, rtol=0, atol=0.1 / 255)
@@ -158,3 +157,10 @@ def test_any_recipe_gives_pixels_in_the_unit_range(recipe, view):
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+def test_flips_that_do_not_suit_every_image_are_off_by_default():
+    recipe = Views()
+    assert recipe.horizontal_flip
+    assert not recipe.vertical_flip
+    assert not recipe.quarter_turns

@@ -1,7 +1,7 @@
 import numpy as np
 
 from pipeline.views import to_bytes, to_unit_range
-from tests.pipeline.views.made_views import CPU, noise
+from tests.pipeline.views.view_helpers import CPU, noise
 
 
 def test_unit_range_is_exact():

@@ -6,8 +6,8 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from pipeline.params import Views
-from pipeline.views.colour import turn_hue
-from tests.pipeline.views.made_views import NOTHING, noise, views_of
+from pipeline.views.color import shift_hue
+from tests.pipeline.views.view_helpers import NOTHING, noise, views_of
 
 
 def test_brightness_scales_every_pixel_alike():
@@ -20,10 +20,10 @@ def test_brightness_scales_every_pixel_alike():
 
 
 @pytest.mark.parametrize(
-    ("name", "axes"), [("contrast", (1, 2, 3)), ("saturation", (3,))], ids=["contrast", "colour"]
+    ("name", "axes"), [("contrast", (1, 2, 3)), ("saturation", (3,))], ids=["contrast", "color"]
 )
 def test_contrast_and_saturation_scale_the_distance_from_the_mean(name, axes):
-    """From the image's mean for contrast, from the pixel's own grey for saturation."""
+    """From the image's mean for contrast, from the pixel's own gray for saturation."""
     images = noise(200, low=90, high=160)
     found = views_of(images, Views(**{**NOTHING, name: 0.4})).astype(np.float64)
     before = images / 255 - (images / 255).mean(axis=axes, keepdims=True)
@@ -36,17 +36,17 @@ def test_contrast_and_saturation_scale_the_distance_from_the_mean(name, axes):
     assert 1.35 < factor.max() < 1.4
 
 
-def test_a_turned_hue_is_torchvisions_for_each_image_by_its_own_angle():
+def test_shift_hue_agrees_with_torchvision_for_each_image():
     images = torch.from_numpy(noise(12)).permute(0, 3, 1, 2) / 255
     images[0] = 0.3
     images[1, 1:] = 0
     turns = torch.linspace(-0.5, 0.5, len(images))
-    found = turn_hue(images, turns.view(-1, 1, 1, 1))
+    found = shift_hue(images, turns.view(-1, 1, 1, 1))
     for image, turn, turned in zip(images, turns.tolist(), found, strict=True):
         torch.testing.assert_close(turned, F.adjust_hue(image, turn), rtol=0, atol=1e-5)
 
 
-def test_the_hue_turns_as_far_as_it_may_either_way_and_nothing_else_changes():
+def test_hue_shifts_up_to_its_maximum_and_changes_nothing_else():
     images = np.empty((200, 16, 16, 3), np.uint8)
     images[:] = (40, 200, 90)
     found = views_of(images, Views(**{**NOTHING, "hue": 0.1}))

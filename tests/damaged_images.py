@@ -1,4 +1,4 @@
-"""Files that lie among photographs and are none: 20 kinds, each as it comes about in real life."""
+"""Damaged and unusable image files of 18 kinds, as they occur in practice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "G
 
 
 def draw(rng: np.random.Generator, width: int = 60, height: int = 44) -> Image.Image:
-    """Colours that change smoothly, under a little noise: no encoder makes it tiny."""
+    """Smooth colors with a little noise, so that no encoder makes the file tiny."""
     coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
     noisy = smooth + rng.integers(-12, 13, smooth.shape)
@@ -37,7 +37,7 @@ def _truncated(form: str) -> Callable[[np.random.Generator], Iterator[tuple[str,
     def make(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
         for _ in range(20):
             whole = encode(draw(rng), form)
-            # Whatever is cut off holds pixels: a GIF is whole without its last two bytes.
+            # More than a trailer is cut off: a GIF is complete without its last two bytes.
             yield suffix, whole[: int(rng.integers(1, len(whole) - 12))]
 
     return make
@@ -81,20 +81,20 @@ def _bomb(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     yield "bmp", bytes(bmp)
 
 
-def _moving(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def _animated(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     for suffix in ("gif", "png", "webp", "tif"):
         frames = [draw(rng) for _ in range(3)]
         yield suffix, encode(frames[0], _FORMATS[suffix], save_all=True, append_images=frames[1:])
 
 
-def _hardly_a_pixel(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def _tiny(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     for width, height in ((1, 1), (1, 500), (500, 1), (7, 7), (7, 300)):
         yield "png", encode(draw(rng, width, height), "PNG")
         yield "jpg", encode(draw(rng, width, height), "JPEG")
 
 
 def _tiff_of(width: float, height: float) -> bytes:
-    """A TIFF whose sides are given as floating-point numbers."""
+    """A TIFF whose width and height are floating-point numbers."""
     entries = [(256, 11, struct.pack("<f", width)), (257, 11, struct.pack("<f", height))]
     entries += [
         (tag, 3, struct.pack("<HH", value, 0))
@@ -109,7 +109,7 @@ def _impossible_sides(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
         yield "tif", _tiff_of(width, height)
 
 
-def _noise_behind_a_magic_number(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def _noise_after_header(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     for suffix, form in _FORMATS.items():
         for _ in range(3):
             yield suffix, encode(draw(rng), form)[:12] + rng.bytes(4000)
@@ -118,7 +118,7 @@ def _noise_behind_a_magic_number(rng: np.random.Generator) -> Iterator[tuple[str
 def _other_files(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("photo.jpg", encode(draw(rng), "JPEG"))
+        file.writestr("image.jpg", encode(draw(rng), "JPEG"))
     yield "png", archive.getvalue()
     yield "jpg", pickle.dumps({"pixels": [1, 2, 3]})
     yield "png", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
@@ -130,7 +130,7 @@ def _other_files(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
 
 
 def _zeros_at_the_end(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """As a download leaves them that reserved its space first."""
+    """As an interrupted download with preallocated space leaves them."""
     for suffix in ("jpg", "png"):
         for _ in range(8):
             whole = encode(draw(rng), _FORMATS[suffix])
@@ -145,8 +145,8 @@ def _flipped_bits(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
         yield "png", bytes(whole)
 
 
-def _numbers(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """A map of floating-point numbers, of which nobody knows which is white."""
+def _float_pixels(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Floating-point pixels, whose range is unknown."""
     for scale in (1.0, 1e6, math.nan):
         field = (rng.random((20, 30)) * scale).astype(np.float32)
         yield "tif", encode(Image.fromarray(field), "TIFF")
@@ -158,14 +158,14 @@ KINDS: dict[str, Callable[[np.random.Generator], Iterator[tuple[str, bytes]]]] =
     "saved error page": _saved_error_page,
     "other suffix": _other_suffix,
     "bomb": _bomb,
-    "moving": _moving,
-    "hardly a pixel": _hardly_a_pixel,
+    "animated": _animated,
+    "tiny": _tiny,
     "impossible sides": _impossible_sides,
-    "noise behind a magic number": _noise_behind_a_magic_number,
+    "noise after header": _noise_after_header,
     "other files": _other_files,
     "zeros at the end": _zeros_at_the_end,
     "flipped bits": _flipped_bits,
-    "numbers": _numbers,
+    "float pixels": _float_pixels,
 }
 
 

@@ -1,4 +1,4 @@
-"""Images to make views of, and recipes that leave out all but what a test looks at."""
+"""Random images, and recipes without or with all augmentations."""
 
 import numpy as np
 import torch
