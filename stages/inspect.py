@@ -1,4 +1,4 @@
-"""A look at any prepared set."""
+"""Inspection of the prepared data."""
 
 import click
 from rich.console import Console
@@ -8,56 +8,58 @@ from stages.command import Context, stage
 
 
 @stage(
-    reads="data/prepared/; models/teacher/ when it is there",
+    reads="data/prepared/; models/teacher/ if it exists",
     writes="reports/inspect.html",
-    takes=(
+    options=(
         click.Option(
             ["--split"],
             type=click.Choice(["train", "val", "test"]),
             default="train",
             show_default=True,
-            help="Split whose views are shown.",
+            help="Split whose images are shown.",
         ),
         click.Option(
             ["--views"],
             type=click.IntRange(1, 64),
             default=8,
             show_default=True,
-            help="Views of every photograph.",
+            help="Augmented views per image.",
         ),
         click.Option(
             ["--per-class"],
             type=click.IntRange(1, 100),
             default=4,
             show_default=True,
-            help="Photographs of every class.",
+            help="Images per class.",
         ),
     ),
 )
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:
-    """Show views as the student sees them, class counts, and what the teacher confuses."""
+    """Show augmented views, images per class, and the confusions of the teacher."""
     from typing import cast
 
     from pipeline.data.prepared import open_prepared
-    from pipeline.data.sources.photos import SplitName
+    from pipeline.data.sources import SplitName
     from pipeline.files import whole_file
-    from pipeline.report.inspection import Confusion, commonest_mistakes, render_inspection
+    from pipeline.report.inspection import Confusion, most_frequent_confusions, render_inspection
 
-    place = context.place
-    data = open_prepared(place.prepared)
+    paths = context.paths
+    data = open_prepared(paths.prepared)
     confusions: list[Confusion] | None = None
-    if (place.teacher / "model.json").exists():
+    if (paths.teacher / "model.json").exists():
         from pipeline.models.classifier import load_classifier
         from pipeline.training.device import prepare_torch
         from pipeline.training.validation import compute_logits
 
         device = prepare_torch(context.params.run)
-        teacher, record = load_classifier(place.teacher, device)
+        teacher, record = load_classifier(paths.teacher, device)
         val = data.split("val")
         if record["data"] != data.fingerprint:
-            context.log.warning("models/teacher was trained on other data, and is left out")
+            context.log.warning(
+                "models/teacher was trained on other data; its confusions are left out"
+            )
         elif len(val):
-            confusions = commonest_mistakes(
+            confusions = most_frequent_confusions(
                 compute_logits(teacher, val, device), val.labels, data.classes
             )
     page = render_inspection(
@@ -68,7 +70,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
         per_class=per_class,
         confusions=confusions,
     )
-    with whole_file(place.reports / "inspect.html") as temporary:
+    with whole_file(paths.reports / "inspect.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     splits = data.info["splits"]
     table = Table("class", *splits, title=f"{data.info['source']}, {data.image_size} px")
@@ -80,11 +82,12 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     console.print(table)
     for confusion in confusions or []:
         console.print(
-            f"{confusion.label} for {confusion.taken_for}: {confusion.images} of {confusion.of}",
+            f"{confusion.label} classified as {confusion.predicted}: "
+            f"{confusion.count} of {confusion.total} images",
             markup=False,
             highlight=False,
         )
-    context.log.info("wrote reports/inspect.html: %d views of each photograph", views)
+    context.log.info("wrote reports/inspect.html: %d augmented views per image", views)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page."""
+"""The report page."""
 
 from stages.command import Context, stage
 
@@ -10,36 +10,35 @@ from stages.command import Context, stage
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
-    """Show what shipped, why, and what was lost and won."""
+    """Write the report page and the metrics of the shipped model."""
     from pipeline.files import whole_file, write_json
     from pipeline.report.facts import read_facts, summary
     from pipeline.report.page import render
 
-    place = context.place
+    paths = context.paths
     facts = read_facts(
-        prepared=place.prepared,
-        student=place.student,
-        recovered=place.qat,
-        candidates=place.candidates,
-        reports=place.reports,
-        manifest=place.dist / "manifest.json",
+        prepared=paths.prepared,
+        student=paths.student,
+        qat=paths.qat,
+        candidates=paths.candidates,
+        reports=paths.reports,
+        manifest=paths.dist / "manifest.json",
     )
-    page = render(facts)
-    with whole_file(place.reports / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    figures = summary(facts)
-    write_json(place.reports / "metrics.json", figures)
+    with whole_file(paths.reports / "index.html") as temporary:
+        temporary.write_text(render(facts), encoding="utf-8")
+    metrics = summary(facts)
+    write_json(paths.reports / "metrics.json", metrics)
     context.log.info(
-        "wrote reports/index.html: %s ships, test accuracy %.1f %% (fp32 student %.1f %%, teacher "
-        "%.1f %%), p50 %.3f ms, %.2f MB; %.1f times faster and %.1f times smaller than the teacher",
+        "wrote reports/index.html: shipped %s, accuracy %.1f %% (fp32 student %.1f %%, teacher "
+        "%.1f %%), p50 latency %.3f ms, %.2f MB; teacher/shipped: latency %.1f, size %.1f",
         facts.shipped.name,
-        100 * figures["test_accuracy"],
-        100 * figures["test_accuracy_student"],
-        100 * figures["test_accuracy_teacher"],
-        figures["p50_ms"],
-        figures["model_bytes"] / 1e6,
-        figures["speed_up"],
-        figures["times_smaller"],
+        100 * metrics["test_accuracy"],
+        100 * metrics["test_accuracy_student"],
+        100 * metrics["test_accuracy_teacher"],
+        metrics["p50_ms"],
+        metrics["model_bytes"] / 1e6,
+        metrics["speedup"],
+        metrics["size_ratio"],
     )
 
 

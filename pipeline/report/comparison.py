@@ -1,90 +1,114 @@
-"""A comparison as tables: Markdown, a page, and a row a run."""
+"""The comparison of distillation methods as Markdown, as an HTML page, and as a CSV file."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline.files import whole_file
-from pipeline.report.template import load_template
-
-_NONE = "\N{EN DASH}"
+from pipeline.report.table import Column, Table, make_table
+from pipeline.report.table import as_markdown as table_as_markdown
+from pipeline.report.templates import DASH, load_template, percent
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
-    """The table of means and tests, and what the figures are of, in Markdown.
+    """The table of means and tests with its caption, in Markdown.
 
     Args:
-        facts: What ``compare.json`` holds.
+        facts: Contents of ``compare.json``.
     """
-    rivals = _rivals(facts)
-    header = ["method", "setting", "accuracy", "balanced", "inside pairs"]
-    header += [column for rival in rivals for column in (f"to {rival}", "p (Holm)", "McNemar p")]
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    for entry in facts["entries"]:
-        cells = [
-            entry["name"],
-            _setting(entry),
-            *(_spread(entry[f]) for f in ("accuracy", "balanced_accuracy", "inside_pairs")),
-        ]
-        for rival in rivals:
-            cells += _test(entry.get("against", {}).get(rival))
-        lines.append(" | ".join(cells))
-    table = "\n".join(f"| {line} |" for line in lines)
-    return f"{table}\n\n{_caption(facts)}\n"
+    return f"{table_as_markdown(_results(facts))}\n\n{_caption(facts)}\n"
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """The same as an HTML document that loads nothing, with the trials and orders beside it.
+    """The results, all tuning trials and all runs as an HTML page that loads nothing.
 
     Args:
-        facts: What ``compare.json`` holds.
+        facts: Contents of ``compare.json``.
     """
-    filters: dict[str, Callable[..., Any]] = {
-        "percent": lambda share: f"{100 * share:.1f}",
-        "spread": _spread,
-        "setting": _setting,
-        "test": _test,
-        "pairs": _pairs,
-    }
-    return load_template("comparison.html.jinja", filters).render(
-        facts=facts, rivals=_rivals(facts), caption=_caption(facts)
+    return load_template("comparison.html.jinja").render(
+        source=facts["data"]["source"],
+        caption=_caption(facts),
+        results=_results(facts),
+        trials=_trials(facts),
+        runs=_runs(facts),
     )
 
 
 def write_runs(path: Path, facts: dict[str, Any]) -> None:
-    """A row a final run: small, and all that the table is made from."""
+    """Writes one row per final run: everything that the table of results is computed from."""
     figures = ("val_accuracy", "accuracy", "balanced_accuracy", "inside_pairs", "seconds")
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["entry", "setting", "seed", *figures])
-        for entry in facts["entries"]:
-            for run in entry["runs"]:
-                values = ["" if run[f] is None else f"{run[f]:.6g}" for f in figures]
-                writer.writerow([entry["name"], _setting(entry), run["seed"], *values])
+        for entry, run in _pairs(facts, "runs"):
+            values = ["" if run[f] is None else f"{run[f]:.6g}" for f in figures]
+            writer.writerow([entry["name"], _setting(entry), run["seed"], *values])
 
 
-def _rivals(facts: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(r for entry in facts["entries"] for r in entry.get("against", {})))
+def _pairs(facts: dict[str, Any], key: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(entry, item) for entry in facts["entries"] for item in entry[key]]
+
+
+def _results(facts: dict[str, Any]) -> Table:
+    columns: list[Column[dict[str, Any]]] = [
+        Column("Method", lambda entry: entry["name"], numeric=False),
+        Column("Hyperparameters", _setting, numeric=False),
+        Column("Accuracy", lambda entry: _mean(entry["accuracy"])),
+        Column("Balanced accuracy", lambda entry: _mean(entry["balanced_accuracy"])),
+        Column("Accuracy in confused pairs", lambda entry: _mean(entry["inside_pairs"])),
+    ]
+    entries = facts["entries"]
+    for baseline in dict.fromkeys(name for entry in entries for name in entry.get("against", {})):
+        for at, heading in enumerate((f"vs. {baseline}", "p (Holm)", "McNemar p")):
+            columns.append(
+                Column(heading, lambda entry, b=baseline, at=at: _test(entry, b)[at])  # type: ignore[misc]
+            )
+    return make_table("Results", entries, columns)
+
+
+def _trials(facts: dict[str, Any]) -> Table:
+    return make_table(
+        "Tuning",
+        _pairs(facts, "trials"),
+        [
+            Column("Method", lambda pair: pair[0]["name"], numeric=False),
+            Column("Hyperparameters", lambda pair: _setting(pair[1]), numeric=False),
+            Column("Held-out accuracy", lambda pair: percent(pair[1]["accuracy"]), "%"),
+        ],
+    )
+
+
+def _runs(facts: dict[str, Any]) -> Table:
+    return make_table(
+        "Runs",
+        _pairs(facts, "runs"),
+        [
+            Column("Method", lambda pair: pair[0]["name"], numeric=False),
+            Column("Seed", lambda pair: str(pair[1]["seed"])),
+            Column("Validation accuracy", lambda pair: percent(pair[1]["val_accuracy"]), "%"),
+            Column("Test accuracy", lambda pair: percent(pair[1]["accuracy"]), "%"),
+            Column("Balanced accuracy", lambda pair: percent(pair[1]["balanced_accuracy"]), "%"),
+            Column("Training time", lambda pair: f"{pair[1]['seconds']:.0f}", "s"),
+        ],
+    )
 
 
 def _setting(entry: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in entry["setting"].items()) or _NONE
+    return ", ".join(f"{key} {value}" for key, value in entry["setting"].items()) or DASH
 
 
-def _spread(figure: dict[str, float | None]) -> str:
-    if figure["mean"] is None:
-        return _NONE
-    mean = f"{100 * figure['mean']:.1f}"
-    return mean if figure["deviation"] is None else f"{mean} ± {100 * figure['deviation']:.1f}"
+def _mean(figure: dict[str, float | None]) -> str:
+    mean, deviation = figure["mean"], figure["deviation"]
+    return percent(mean) if deviation is None else f"{percent(mean)} ± {percent(deviation)}"
 
 
-def _test(test: dict[str, Any] | None) -> list[str]:
+def _test(entry: dict[str, Any], baseline: str) -> list[str]:
     """Difference with its interval, p over seeds, median p over images."""
+    test = entry.get("against", {}).get(baseline)
     if test is None:
-        return [_NONE, _NONE, _NONE]
+        return [DASH, DASH, DASH]
     difference = f"{100 * test['difference']:+.1f}"
     if test["low"] is not None:
         difference += f" ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
@@ -94,24 +118,20 @@ def _test(test: dict[str, Any] | None) -> list[str]:
 
 def _p(value: float | None) -> str:
     if value is None:
-        return _NONE
+        return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _pairs(pairs: list[list[str]]) -> str:
-    return "; ".join(f"{a} / {b}" for a, b in pairs)
-
-
 def _caption(facts: dict[str, Any]) -> str:
-    recipe, host = facts["recipe"], facts["host"]
-    seeds = len(facts["entries"][0]["runs"])
+    recipe, host, teacher = facts["recipe"], facts["host"], facts["teacher"]
+    pairs = "; ".join(f"{a} / {b}" for a, b in facts["confused_pairs"])
     return (
-        f"Percent of {facts['test_images']} test images of {facts['data']['source']}, mean ± "
-        f"standard deviation over {seeds} seeds; student {recipe['model']}, {recipe['epochs']} "
-        f"epochs; the teacher, {facts['teacher']['model']}, has "
-        f"{100 * facts['teacher']['accuracy']:.1f}. Differences are of paired seeds, with a 95 % t "
-        f"interval; p is of the paired t test, by Holm corrected for the methods of the column; "
-        f"McNemar p is the median over the seeds. Inside pairs: two-way decisions between the "
-        f"classes that the teacher confuses most ({_pairs(facts['confused_pairs'])}). "
-        f"{host['cpu']}, {host['logical_cores']} cores, torch {facts['torch']}."
+        f"Accuracy in % on {facts['test_images']} test images of {facts['data']['source']}, mean ± "
+        f"standard deviation over {len(facts['entries'][0]['runs'])} seeds. Student: "
+        f"{recipe['model']}, {recipe['epochs']} epochs. Teacher: {teacher['model']}, accuracy "
+        f"{percent(teacher['accuracy'])} %. Differences are paired by seed, with 95 % t intervals. "
+        "p: paired t test, Holm-corrected for the methods in the column. McNemar p: median over "
+        "the seeds. Accuracy in confused pairs: binary decisions between the classes that the "
+        f"teacher confuses most ({pairs}). {host['cpu']}, {host['logical_cores']} cores, torch "
+        f"{facts['torch']}."
     )

@@ -1,4 +1,4 @@
-"""What the report tells: the files of the stages before it, held to belong together."""
+"""Everything that the report page shows, read from the files of the stages before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import ArtefactError
 from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
 from pipeline.measure.host import Host
-from pipeline.shipping.verify import Verified
+from pipeline.shipping.verify import Verification
 from pipeline.statistics import LatencyRatio, paired_ratio
 
 T = TypeVar("T")
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Training:
-    """How one network was trained.
+    """Training of one network.
 
     Attributes:
-        figures: Validation figures of the best epoch, ``multiply_adds`` and ``parameters``.
-        history: A row an epoch: ``epoch``, ``loss``, its parts by name, ``val_accuracy``.
-        recipe: The parameters of its stage.
+        figures: Validation metrics of the best epoch, ``multiply_adds`` and ``parameters``.
+        history: One row per epoch: ``epoch``, ``loss``, its terms by name, ``val_accuracy``.
+        recipe: Parameters of the training stage.
     """
 
     figures: Mapping[str, float]
@@ -36,12 +36,12 @@ class Training:
 
 
 @dataclass(frozen=True)
-class OnDevice:
+class DeviceEvaluation:
     """Measurements on one device.
 
     Attributes:
-        evaluation: All of them, on the validation images.
-        host: The machine that they were taken on.
+        evaluation: Measurements on the validation images.
+        host: Description of the device.
     """
 
     evaluation: Evaluation
@@ -50,22 +50,22 @@ class OnDevice:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the page shows.
+    """Everything that the page shows.
 
     Attributes:
         dataset: ``dataset.json`` of the prepared data.
-        teacher: How the teacher was trained.
-        student: How the student was trained.
-        class_order: ``order``, the class at each place of the transform's axis, and the ``sha256``
-            of their names.
-        parity: Per exported file the number of ``images`` and the ``differences`` from PyTorch.
-        chosen_on: What the choice was made by.
-        elsewhere: The other devices.
-        manifest: That of the bundle.
-        verified: The bundle, the fp32 student and the teacher on the test images.
-        made: ``candidates.json``: how each candidate was made, and what the ladder tried.
-        recovery: ``qat.json``: what the student lost and won back with int8 in its forward
-            pass; None where no candidate was made of that student.
+        teacher: Training of the teacher.
+        student: Training of the student.
+        class_order: ``order``, class indices along the axis of the wavelet transform, and
+            ``sha256`` of the class names in that order.
+        parity: Number of ``images`` and ``differences`` from PyTorch, per exported file.
+        selected_on: Measurements that the selection is based on.
+        other_devices: Measurements on all other devices.
+        manifest: Manifest of the bundle.
+        verified: Acceptance test of bundle, fp32 student and teacher on the test images.
+        candidates: ``candidates.json``: how each candidate was made, and the searches for layers to
+            keep in float.
+        qat: ``qat.json``; None if no candidate comes from quantization-aware training.
     """
 
     dataset: Mapping[str, Any]
@@ -73,58 +73,59 @@ class Facts:
     student: Training
     class_order: Mapping[str, Any]
     parity: Mapping[str, Any]
-    chosen_on: OnDevice
-    elsewhere: list[OnDevice]
+    selected_on: DeviceEvaluation
+    other_devices: list[DeviceEvaluation]
     manifest: Mapping[str, Any]
-    verified: Verified
-    made: Mapping[str, Any]
-    recovery: Mapping[str, Any] | None
+    verified: Verification
+    candidates: Mapping[str, Any]
+    qat: Mapping[str, Any] | None
 
     @property
-    def class_order_names(self) -> list[str]:
-        """Class names as they stand along the transform's axis."""
-        return [self.dataset["classes"][index] for index in self.class_order["order"]]
+    def params(self) -> Mapping[str, Any]:
+        """Parameters of the run, by section."""
+        params: Mapping[str, Any] = self.manifest["params"]
+        return params
 
     @property
     def evaluation(self) -> Evaluation:
-        """The measurements that the choice was made by."""
-        return self.chosen_on.evaluation
+        """Measurements that the selection is based on."""
+        return self.selected_on.evaluation
 
     @property
     def host(self) -> Host:
-        """The machine that they were taken on."""
-        return self.chosen_on.host
+        """Device that the selection is based on."""
+        return self.selected_on.host
 
     @property
     def measured_teacher(self) -> Measured:
-        """Measurements of the teacher; ``read_facts`` sees to it that there are some."""
+        """Measurements of the teacher; ``read_facts`` ensures that they exist."""
         assert self.evaluation.teacher is not None
         return self.evaluation.teacher
 
     @property
     def shipped(self) -> Measured:
-        """Measurements of the candidate that ships."""
+        """Measurements of the shipped candidate."""
         return self._measured(self.manifest["chosen"]["name"])
 
     @property
     def fp32(self) -> Measured:
-        """Measurements of the fp32 student, to which the candidates are held."""
+        """Measurements of the fp32 student, the reference of the candidates."""
         return self._measured(self.evaluation.reference)
 
     @property
-    def speed_up(self) -> LatencyRatio:
-        """The teacher's latency as a multiple of the shipped model's, paired by turns."""
+    def speedup(self) -> LatencyRatio:
+        """Latency of the teacher divided by that of the shipped model."""
         teacher, shipped = self.measured_teacher.latency, self.shipped.latency
         return paired_ratio(teacher.round_ratios, shipped.round_ratios)
 
     @property
-    def times_smaller(self) -> float:
-        """Size of the teacher's file as a multiple of the shipped model's."""
+    def size_ratio(self) -> float:
+        """File size of the teacher divided by that of the shipped model."""
         return self.measured_teacher.bytes / self.shipped.bytes
 
     @property
     def multiply_add_ratio(self) -> float:
-        """The teacher's multiply-adds as a multiple of the student's."""
+        """Multiply-adds of the teacher divided by those of the student."""
         return self.teacher.figures["multiply_adds"] / self.student.figures["multiply_adds"]
 
     def verdict(self, name: str) -> Mapping[str, Any]:
@@ -139,72 +140,61 @@ class Facts:
 
 
 def read_facts(
-    *,
-    prepared: Path,
-    student: Path,
-    recovered: Path,
-    candidates: Path,
-    reports: Path,
-    manifest: Path,
+    *, prepared: Path, student: Path, qat: Path, candidates: Path, reports: Path, manifest: Path
 ) -> Facts:
-    """Reads what the stages before left behind.
+    """Reads the files of the earlier stages.
 
     Args:
         prepared: Folder of the prepared data.
         student: Folder of the student.
-        recovered: Folder of the recovered student; read if a candidate was made of it.
+        qat: Folder of the student after quantization-aware training; read only if a candidate was
+            made from it.
         candidates: Folder of the candidates.
         reports: Folder of the reports.
-        manifest: That of the bundle.
+        manifest: Manifest of the bundle.
 
     Raises:
-        ArtefactError: A file is missing or broken, or was made from other files than those that
-            lie here now: the page would mix two runs.
+        ArtefactError: A file is missing or broken, or the bundle was made from other files.
     """
     dataset = read_json(prepared / "dataset.json")
     student_info = read_json(student / "model.json")
-    shipped = read_json(manifest)
-    verified = _read(Verified, read_json(reports / "verify.json"), reports / "verify.json")
-    made_from = shipped["made_from"]
-    device = shipped["params"]["bundle"]["device"]
-    chosen_path = reports / "evaluations" / f"{device}.json"
-    chosen_on = _read_device(chosen_path)
-    if chosen_on.evaluation.teacher is None:
+    bundle = read_json(manifest)
+    evaluation_path = reports / "evaluations" / f"{bundle['params']['bundle']['device']}.json"
+    selected_on = _read_device(evaluation_path)
+    if selected_on.evaluation.teacher is None:
         raise ArtefactError(
-            chosen_path,
-            f"has no figures of the teacher, which {device} cannot run, to compare with",
-            "let another bundle.device choose",
+            evaluation_path,
+            "has no measurements of the teacher, which this device cannot run",
+            "select with another bundle.device",
         )
-    for part, present, other in (
-        ("data", dataset["fingerprint"], "other data"),
-        ("student", student_info["weights_sha256"], "another student"),
-        ("evaluation", hash_file(chosen_path), "another evaluation"),
-    ):
-        if made_from[part] != present:
-            raise ArtefactError(manifest, f"is of a bundle made from {other} than what is here")
     made = read_json(candidates / "candidates.json")
-    name = shipped["chosen"]["name"]
-    files = [candidate["files"] for candidate in made["candidates"] if candidate["name"] == name]
-    if files != [made_from["model"]]:
-        raise ArtefactError(
-            manifest, "is of a bundle made from another candidate than what is here"
-        )
-    if verified.candidate != shipped["chosen"]["name"]:
+    shipped = bundle["chosen"]["name"]
+    files = next((c["files"] for c in made["candidates"] if c["name"] == shipped), None)
+    for part, present in (
+        ("data", dataset["fingerprint"]),
+        ("student", student_info["weights_sha256"]),
+        ("evaluation", hash_file(evaluation_path)),
+        ("model", files),
+    ):
+        if bundle["made_from"][part] != present:
+            raise ArtefactError(manifest, f"was made from another {part} than the present one")
+    verified = _parse(Verification, read_json(reports / "verify.json"), reports / "verify.json")
+    if verified.candidate != shipped:
         raise ArtefactError(
             reports / "verify.json",
-            f"is of {verified.candidate}, but {shipped['chosen']['name']} is in the bundle",
+            f"is for {verified.candidate}, but the bundle contains {shipped}",
         )
-    recovery = None
+    qat_info = None
     if any(candidate["options"].get("method") == "qat" for candidate in made["candidates"]):
-        recovery = read_json(recovered / "qat.json")
-        if recovery.get("student") != student_info["weights_sha256"]:
-            raise ArtefactError(recovered / "qat.json", "is of another student than what is here")
+        qat_info = read_json(qat / "qat.json")
+        if qat_info.get("student") != student_info["weights_sha256"]:
+            raise ArtefactError(qat / "qat.json", "was made from another student")
     return Facts(
         dataset=dataset,
         teacher=Training(
             read_json(reports / "teacher.json"),
             _read_history(reports / "teacher_history.csv"),
-            shipped["params"]["finetune"],
+            bundle["params"]["finetune"],
         ),
         student=Training(
             read_json(reports / "student.json"),
@@ -213,24 +203,24 @@ def read_facts(
         ),
         class_order=student_info["class_order"],
         parity=read_json(reports / "parity.json"),
-        chosen_on=chosen_on,
-        elsewhere=[
+        selected_on=selected_on,
+        other_devices=[
             _read_device(path)
-            for path in sorted(chosen_path.parent.glob("*.json"))
-            if path != chosen_path
+            for path in sorted(evaluation_path.parent.glob("*.json"))
+            if path != evaluation_path
         ],
-        manifest=shipped,
+        manifest=bundle,
         verified=verified,
-        made=made,
-        recovery=recovery,
+        candidates=made,
+        qat=qat_info,
     )
 
 
 def summary(facts: Facts) -> dict[str, float]:
-    """The figures that matter, for ``dvc metrics``.
+    """Metrics for ``dvc metrics``.
 
-    Accuracies are shares in 0 ... 1, drops percentage points, latencies milliseconds. What begins
-    with ``test`` is of the test images; latency was measured on the validation images.
+    Accuracies are fractions in 0 ... 1, drops percentage points, latencies milliseconds. Names that
+    begin with ``test`` refer to the test images; latency was measured on the validation images.
     """
     verified, shipped, teacher = facts.verified, facts.shipped, facts.measured_teacher
     return {
@@ -244,10 +234,10 @@ def summary(facts: Facts) -> dict[str, float]:
         "val_accuracy_teacher": teacher.accuracy,
         "p50_ms": shipped.latency.p50_ms,
         "p50_ms_teacher": teacher.latency.p50_ms,
-        "speed_up": facts.speed_up.value,
+        "speedup": facts.speedup.value,
         "model_bytes": shipped.bytes,
         "model_bytes_teacher": teacher.bytes,
-        "times_smaller": facts.times_smaller,
+        "size_ratio": facts.size_ratio,
         "bundle_bytes": verified.bundle_bytes,
         "multiply_adds": facts.student.figures["multiply_adds"],
         "multiply_adds_teacher": facts.teacher.figures["multiply_adds"],
@@ -255,17 +245,17 @@ def summary(facts: Facts) -> dict[str, float]:
     }
 
 
-def _read_device(path: Path) -> OnDevice:
-    return OnDevice(read_evaluation(path), _read(Host, read_json(path).get("host"), path))
+def _read_device(path: Path) -> DeviceEvaluation:
+    return DeviceEvaluation(read_evaluation(path), _parse(Host, read_json(path).get("host"), path))
 
 
-def _read(kind: type[T], value: Any, path: Path) -> T:
+def _parse(kind: type[T], value: Any, path: Path) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ArtefactError(path, f"is not as written ({place}: {first['msg']})") from None
+        key = ".".join(map(str, first["loc"]))
+        raise ArtefactError(path, f"has an unexpected format ({key}: {first['msg']})") from None
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
@@ -277,5 +267,5 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     except (OSError, TypeError, ValueError) as error:
         raise ArtefactError(path, f"cannot be read ({error})") from None
     if not rows:
-        raise ArtefactError(path, "has no epochs")
+        raise ArtefactError(path, "contains no epochs")
     return rows

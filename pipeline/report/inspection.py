@@ -1,4 +1,4 @@
-"""A prepared set as a page: what the student sees of it, and what the teacher confuses."""
+"""The prepared data as a page: augmented views, images per class, and the teacher's confusions."""
 
 from __future__ import annotations
 
@@ -10,51 +10,50 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData, Split
-from pipeline.data.sources.photos import SplitName
+from pipeline.data.sources import SplitName
 from pipeline.measure.accuracy import score
 from pipeline.params import Views
 from pipeline.report.contact_sheet import contact_sheet, shrink
-from pipeline.report.template import load_template
+from pipeline.report.table import images_per_class
+from pipeline.report.templates import SPLIT_TITLES, load_template
 from pipeline.views import make_views
 
-TITLES: dict[SplitName, str] = {"train": "Training", "val": "Validation", "test": "Test"}
-
-_THUMBNAILS = 1200  # of all classes together: some megabytes
-_LARGE, _SMALL = 96, 64
-_MIDDLE = 4  # photographs on each side of a confusion
+_THUMBNAILS = 1200  # in total, which keeps the page at a few megabytes
+_LARGE, _SMALL = 96, 64  # side of the thumbnails in pixels
+_PER_CONFUSION = 4  # images per class
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One class taken for another one.
+    """Images of one class that are classified as another one.
 
     Attributes:
-        label: The class it is.
-        taken_for: The class that the teacher says.
-        images: How often.
-        of: Images of ``label``.
-        places: Those images' places in the split.
+        label: True class.
+        predicted: Predicted class.
+        count: Number of these images.
+        total: Number of images of the true class.
+        indices: Indices of these images in the split.
     """
 
     label: str
-    taken_for: str
-    images: int
-    of: int
-    places: tuple[int, ...]
+    predicted: str
+    count: int
+    total: int
+    indices: tuple[int, ...]
 
 
-def commonest_mistakes(
+def most_frequent_confusions(
     logits: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], most: int = 12
 ) -> list[Confusion]:
-    """As counted; of equally common ones the larger share of its class first.
+    """Sorts confusions by count, and equal counts by the fraction of the true class.
 
     Args:
-        logits: Float [n, classes], the teacher's.
+        logits: Float [n, classes], of the teacher.
         labels: int64 [n].
-        classes: Names.
-        most: How many to return.
+        classes: Class names.
+        most: Largest number of confusions to return.
     """
-    said = logits.argmax(axis=1)
+    predictions = logits.argmax(axis=1)
     confusion = np.array(score(logits, labels).confusion)
     totals = confusion.sum(axis=1)
     np.fill_diagonal(confusion, 0)
@@ -66,7 +65,7 @@ def commonest_mistakes(
             classes[other],
             int(confusion[label, other]),
             int(totals[label]),
-            tuple(np.flatnonzero((labels == label) & (said == other)).tolist()),
+            tuple(np.flatnonzero((labels == label) & (predictions == other)).tolist()),
         )
         for label, other in pairs[:most]
     ]
@@ -81,59 +80,58 @@ def render_inspection(
     per_class: int,
     confusions: Sequence[Confusion] | None,
 ) -> str:
-    """The inspection as an HTML document that loads nothing.
+    """Renders the page, which loads nothing.
 
     Args:
-        data: What was prepared.
-        split: The split whose views are shown.
-        recipe: What a view is.
-        views: Views per photograph.
-        per_class: Photographs per class; fewer where there are very many classes.
-        confusions: Of the teacher on the validation split; None when there is no teacher.
+        data: The prepared data.
+        split: Split whose images are shown.
+        recipe: Augmentation.
+        views: Augmented views per image.
+        per_class: Images per class; fewer if there are many classes.
+        confusions: Confusions of the teacher on the validation split; None without a teacher.
     """
     images = data.split(split)
-    fit = max(1, _THUMBNAILS // (len(data.classes) * (views + 1)))
+    most = max(1, _THUMBNAILS // (len(data.classes) * (views + 1)))
     sheets = []
     for label, name in enumerate(data.classes):
-        places = np.flatnonzero(images.labels == label)
-        spread = np.linspace(0, len(places) - 1, min(per_class, fit, len(places)))
+        indices = np.flatnonzero(images.labels == label)
+        spread = np.linspace(0, len(indices) - 1, min(per_class, most, len(indices)))
         if len(spread):
-            chosen = places[spread.round().astype(int)]
+            chosen = indices[spread.round().astype(int)]
             sheets.append((name, _sheet_of_views(images, chosen, recipe, views)))
     val = data.split("val")
     return load_template("inspection.html.jinja").render(
         data=data,
-        split=split,
-        titles=TITLES,
+        split=SPLIT_TITLES[split].lower(),
         views=views,
         sheets=sheets,
-        judged=len(val),
+        counts=images_per_class(data.info),
+        val_images=len(val),
         confusions=None
         if confusions is None
         else [(c, _sheet_of_confusion(c, val, data.classes)) for c in confusions],
     )
 
 
-def _sheet_of_views(split: Split, places: NDArray[np.int64], recipe: Views, views: int) -> str:
-    """A row a photograph: as it is packed, and its views."""
-    pixels = np.asarray(split.images[places])
+def _sheet_of_views(split: Split, indices: NDArray[np.int64], recipe: Views, views: int) -> str:
+    """One row per image: the packed image and its views."""
+    pixels = np.asarray(split.images[indices])
     columns = [pixels]
     for view in range(views):
-        made = make_views(pixels, places, view, recipe, torch.device("cpu"))
-        columns.append((made * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    rows = [shrink(column[row], _LARGE) for row in range(len(places)) for column in columns]
-    return contact_sheet(rows, views + 1)
+        batch = make_views(pixels, indices, view, recipe, torch.device("cpu"))
+        columns.append((batch * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    cells = [shrink(column[row], _LARGE) for row in range(len(indices)) for column in columns]
+    return contact_sheet(cells, views + 1)
 
 
 def _sheet_of_confusion(confusion: Confusion, split: Split, classes: Sequence[str]) -> str:
-    """Rows of a mistaken photograph and one of the class that it was taken for."""
-    others = np.flatnonzero(split.labels == classes.index(confusion.taken_for))
+    """Two rows: confused images, and images of the predicted class."""
+    others = np.flatnonzero(split.labels == classes.index(confusion.predicted)).tolist()
     side = min(_SMALL, split.images.shape[1])
     blank = np.full((side, side, 3), 255, dtype=np.uint8)
+    columns = min(_PER_CONFUSION, max(confusion.count, len(others)))
     cells = []
-    for row in range(min(_MIDDLE, max(len(confusion.places), len(others)))):
-        for places in (confusion.places, others):
-            there = row < len(places)
-            cells.append(shrink(split.images[places[row]], _SMALL) if there else blank)
-    # Turned, so that the two classes stand in two rows.
-    return contact_sheet(cells[0::2] + cells[1::2], len(cells) // 2)
+    for indices in (confusion.indices, others):
+        images = [shrink(split.images[i], _SMALL) for i in indices[:columns]]
+        cells += images + [blank] * (columns - len(images))
+    return contact_sheet(cells, columns)

@@ -1,114 +1,133 @@
-"""A scout as a table and a picture: Markdown, and a page."""
+"""The scout's measurements as Markdown and as an HTML page with a chart."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report.picture import Spot, plot_budget, to_svg
-from pipeline.report.template import load_template
-
-_NONE = "\N{EN DASH}"
-_HEADINGS = (
-    "model", "image size (px)", "multiply-adds (M)", "parameters (M)",
-    "p50 (ms)", "95 % interval", "meets", "as",
-)  # fmt: skip
+from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
+from pipeline.report.table import Column, Table, make_table
+from pipeline.report.table import as_markdown as table_as_markdown
+from pipeline.report.templates import DASH, load_template, plural
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
-    """The verdict, the lines for ``params.yaml``, and a row a student, in Markdown.
+    """The verdict, the lines for ``params.yaml`` and the table of students, in Markdown.
 
     Args:
-        facts: What ``scout.json`` holds.
+        facts: Contents of ``scout.json``.
     """
-    header = [*_HEADINGS, *facts["candidates"]]
-    rows = [header, ["---"] * len(header)]
-    rows += [[cell.replace("|", r"\|") for cell in _row(facts, s)] for s in facts["students"]]
     parts = [
         f"{facts['verdict']}.",
         f"```yaml\n{facts['lines']}```" if facts["lines"] else "",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        table_as_markdown(_table(facts)),
         _caption(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """The same as an HTML document that loads nothing, with a picture.
+    """The same as an HTML page that loads nothing, with a chart.
 
     Args:
-        facts: What ``scout.json`` holds.
+        facts: Contents of ``scout.json``.
     """
     return load_template("scouting.html.jinja").render(
-        facts=facts,
-        headings=[*_HEADINGS, *facts["candidates"]],
-        rows=[_row(facts, student) for student in facts["students"]],
-        picture=_draw(facts),
-        caption=_caption(facts),
+        facts=facts, chart=_chart(facts), students=_table(facts), caption=_caption(facts)
     )
 
 
-def _row(facts: dict[str, Any], student: dict[str, Any]) -> list[str]:
-    timings = {timing["name"]: timing for timing in student["timings"]}
-    best = timings.get(student["best"])
-    return [
-        student["model"],
-        str(student["image_size"]),
-        *(
-            _NONE if student[count] is None else f"{student[count] / 1e6:.2f}"
-            for count in ("multiply_adds", "parameters")
-        ),
-        f"{best['p50_ms']:.3f}" if best else _NONE,
-        f"{best['low_ms']:.3f} to {best['high_ms']:.3f}" if best else _NONE,
-        "yes" if student["meets"] else "no",
-        best["name"] if best else f"cannot be measured: {student['problem']}",
-        *(f"{timings[n]['p50_ms']:.3f}" if best else _NONE for n in facts["candidates"]),
+def _table(facts: dict[str, Any]) -> Table:
+    columns: list[Column[dict[str, Any]]] = [
+        Column("Model", lambda s: s["model"], numeric=False),
+        Column("Image size", lambda s: str(s["image_size"]), "px"),
+        Column("Multiply-adds", lambda s: _millions(s["multiply_adds"]), "M"),
+        Column("Parameters", lambda s: _millions(s["parameters"]), "M"),
+        Column("p50", lambda s: _p50(s["best"], s), "ms"),
+        Column("95 % CI", _interval, "ms"),
+        Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),
+        Column("Fastest candidate", _candidate, numeric=False),
     ]
+    columns += [Column(name, partial(_p50, name), "ms") for name in facts["candidates"]]
+    students = facts["students"]
+    proposed = None if facts["proposal"] is None else students[facts["proposal"]]
+    return make_table("Students", students, columns, highlighted=lambda s: s is proposed)
 
 
-def _draw(facts: dict[str, Any]) -> Markup | None:
-    """None where nothing was measured."""
-    spots = []
-    for place, student in enumerate(facts["students"]):
-        for timing in student["timings"]:
-            if timing["name"] == student["best"]:
-                spots.append(
-                    Spot(
-                        student["model"],
-                        student["image_size"],
-                        student["multiply_adds"],
-                        timing["p50_ms"],
-                        timing["low_ms"],
-                        timing["high_ms"],
-                        "proposed" if place == facts["proposal"]
-                        else "meets" if student["meets"]
-                        else "slow",
-                    )
-                )  # fmt: skip
-    if not spots:
+def _timings(student: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {timing["name"]: timing for timing in student["timings"]}
+
+
+def _best(student: dict[str, Any]) -> dict[str, Any] | None:
+    return _timings(student).get(student["best"])
+
+
+def _p50(name: str, student: dict[str, Any]) -> str:
+    return _timed(_timings(student).get(name), "p50_ms")
+
+
+def _timed(timing: dict[str, Any] | None, key: str) -> str:
+    return f"{timing[key]:.3f}" if timing else DASH
+
+
+def _interval(student: dict[str, Any]) -> str:
+    best = _best(student)
+    return f"{_timed(best, 'low_ms')} to {_timed(best, 'high_ms')}" if best else DASH
+
+
+def _candidate(student: dict[str, Any]) -> str:
+    return student["best"] or f"cannot be measured: {student['problem']}"
+
+
+def _millions(count: int | None) -> str:
+    return DASH if count is None else f"{count / 1e6:.2f}"
+
+
+def _chart(facts: dict[str, Any]) -> Markup | None:
+    """A dot plot, largest student first; None if nothing was measured."""
+    rows = []
+    for index, student in enumerate(facts["students"]):
+        timing = _best(student)
+        if timing:
+            kind = "accepted" if student["meets"] else "rejected"
+            cost = student["multiply_adds"] / 1e6
+            rows.append(
+                DotRow(
+                    f"{student['model']}, {student['image_size']} px",
+                    "proposed" if index == facts["proposal"] else kind,
+                    (
+                        Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"]),
+                        Estimate(cost, cost, cost),
+                    ),
+                )
+            )
+    if not rows:
         return None
-    figure = plot_budget(
-        spots, budget_ms=facts["latency_ms"], width=1040, height=460 + 8 * max(0, len(spots) - 8)
-    )
+    panels = [
+        Panel("p50 latency\n(ms, 95 % CI)", facts["latency_ms"]),
+        Panel("Multiply-adds\n(million)"),
+    ]
     title = (
-        f"Median latency over multiply-adds of {len(spots)} untrained students, with a line at "
-        f"{facts['latency_ms']:g} ms; {facts['verdict']}. The table has all figures."
+        f"Median latency and multiply-adds of {len(rows)} untrained students, with the budget of "
+        f"{facts['latency_ms']:g} ms; {facts['verdict']}. The table lists all values."
     )
-    return Markup(to_svg(figure, name="scout", title=title))
+    rows.sort(key=lambda row: -row.estimates[1].value)
+    return dot_plot(rows, panels, name="scout", title=title)
 
 
 def _caption(facts: dict[str, Any]) -> str:
     host = facts["host"]
     runtimes = ", ".join(f"{name} {version}" for name, version in host["runtimes"].items())
-    threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
     return (
         f"Untrained students for the {facts['data']['classes']} classes of "
-        f"{facts['data']['source']}, made into the candidates of `quantize` and timed on "
-        f"photographs at batch 1, {threads}: {facts['rounds']} interleaved rounds of "
-        f"{facts['runs']} runs a candidate. p50 is the geometric mean of the rounds' medians, its "
-        f"interval Student's over the rounds; the candidate shown is the one whose interval ends "
-        f"lowest. A student meets the budget when that end is at most {facts['latency_ms']:g} ms; "
-        f"the largest is the one with the most multiply-adds. How well a student learns is not "
-        f"measured here. {host['cpu']}, {host['logical_cores']} cores, {runtimes}."
+        f"{facts['data']['source']}, converted to the candidates of `quantize` and timed on images "
+        f"at batch size 1 with {plural(facts['threads'], 'thread')}: "
+        f"{plural(facts['rounds'], 'interleaved round')} of {plural(facts['runs'], 'inference')} "
+        "per candidate. p50: geometric mean of the rounds' medians, with a Student t interval over "
+        "the rounds. Fastest candidate: the one whose interval has the lowest upper end. A student "
+        f"is within the budget if this end is at most {facts['latency_ms']:g} ms; the largest "
+        "student is the one with the most multiply-adds. Accuracy is not measured. "
+        f"{host['cpu']}, {host['logical_cores']} cores, {runtimes}."
     )

@@ -4,19 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finch_runtime.protocol import Conditions, Rate
 
 from pipeline.export.parity import Difference, Parity
 from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.evaluation import Evaluation, Measured
-from pipeline.measure.footprint import Footprint, Moment
+from pipeline.measure.footprint import Footprint
 from pipeline.measure.host import Host
 from pipeline.measure.latency import Latency
-from pipeline.measure.throughput import Rate, Threaded, Throughput
-from pipeline.params import Params
+from pipeline.measure.throughput import Threaded, Throughput
+from pipeline.params import parse_params
 from pipeline.report.facts import read_facts
-from pipeline.shipping.select import Limits, Measurement, select
-from pipeline.shipping.verify import Figures, Verified
+from pipeline.shipping.select import select_candidate
+from pipeline.shipping.verify import SplitMetrics, Verification
 from pipeline.statistics import paired_drop, paired_ratio
 
 CLASSES = (
@@ -34,7 +35,7 @@ PER_CLASS = {
 }
 REFERENCE = "onnxruntime-fp32"
 
-# Name, runtime, precision, batch, bytes, typical p50 in ms, right answers lost and gained.
+# Name, runtime, precision, batch, bytes, typical p50 in ms, correct predictions lost and gained.
 CANDIDATES = (
     (REFERENCE, "onnxruntime", "fp32", "dynamic", 1_652_311, 0.712, 0, 0),
     ("onnxruntime-int8", "onnxruntime", "int8", "dynamic", 643_212, 0.951, 4, 3),
@@ -43,19 +44,19 @@ CANDIDATES = (
     ("openvino-fp16-b1", "openvino", "fp16", 1, 918_771, 0.705, 1, 0),
     ("openvino-int8-b1", "openvino", "int8", 1, 701_640, 0.681, 5, 3),
 )
-LADDER = {
+MIXED_PRECISION = {
     "candidate": "onnxruntime-int8",
     "drop": {"points": 3.5, "low": 1.5, "high": 6.25, "lost": 14, "gained": 2, "images": 334},
     "mixed": None,
-    "outcome": "no candidate was added: with <2> of 4 layers in float it still loses",
+    "outcome": "no candidate was added: the drop with <2> of 4 layers in float is too large",
     "images": 128,
-    "costs": [
-        {"layer": "blocks.1.0.conv_dw", "distance": 0.421, "lost": 5},
-        {"layer": "blocks.0.0.<conv>", "distance": 0.1, "lost": 1},
+    "sensitivities": [
+        {"layer": "blocks.1.0.conv_dw", "error": 0.421, "lost": 5},
+        {"layer": "blocks.0.0.<conv>", "error": 0.1, "lost": 1},
     ],
-    "rungs": [
+    "steps": [
         {
-            "in_float": ["blocks.1.0.conv_dw", "blocks.0.0.<conv>"][:count],
+            "float_layers": ["blocks.1.0.conv_dw", "blocks.0.0.<conv>"][:count],
             "multiply_adds": 0.125 * count,
             "weights": 0.0625 * count,
             "bytes": 650_000,
@@ -73,7 +74,7 @@ LADDER = {
 }
 TEACHER = ("teacher", "onnxruntime", "fp32", "dynamic", 13_531_207, 2.754, 0, 0)
 
-PARAMS = Params.model_validate(
+PARAMS = parse_params(
     {
         "finetune": {"epochs": 6, "batch_size": 32, "lr": 0.01, "weight_decay": 0.0001},
         "distill": {"epochs": 30, "batch_size": 32, "lr": 0.05, "weight_decay": 0.0005},
@@ -89,7 +90,7 @@ PARAMS = Params.model_validate(
 
 
 def _logits(labels, accuracy, rng):
-    """Logits float32 [n, classes] that are right on about this share of the labels."""
+    """Logits float32 [n, classes] with about this accuracy."""
     logits = rng.normal(size=(len(labels), len(CLASSES)))
     right = rng.random(len(labels)) < accuracy
     wrong = (labels + rng.integers(1, len(CLASSES), len(labels))) % len(CLASSES)
@@ -97,8 +98,8 @@ def _logits(labels, accuracy, rng):
     return logits.astype(np.float32)
 
 
-def _quantised(logits, labels, lost, gained):
-    """Logits that lose and gain this many right answers."""
+def _quantized(logits, labels, lost, gained):
+    """Logits that lose and gain this many correct predictions."""
     right = logits.argmax(1) == labels
     changed = logits.copy()
     for rows, moved in ((np.flatnonzero(right)[:lost], 1), (np.flatnonzero(~right)[:gained], 0)):
@@ -131,7 +132,7 @@ def _evaluation(rng):
     labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["val"])
     student, teacher = _logits(labels, 0.69, rng), _logits(labels, 0.72, rng)
     logits = {
-        name: _quantised(student, labels, lost, gained) for name, *_, lost, gained in CANDIDATES
+        name: _quantized(student, labels, lost, gained) for name, *_, lost, gained in CANDIDATES
     }
     logits["teacher"] = teacher
     latencies = {
@@ -155,7 +156,7 @@ def _evaluation(rng):
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
             ratio=paired_ratio(latencies[name].round_ratios, latencies[REFERENCE].round_ratios),
-            demand=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
+            footprint=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
         )
 
@@ -163,15 +164,15 @@ def _evaluation(rng):
         device="local",
         images=len(labels),
         rounds=7,
-        ended="settled",
-        uncertainty=0.031,
+        ended="converged",
+        half_width=0.031,
         threads=1,
         reference=REFERENCE,
         candidates=[measured(*about) for about in CANDIDATES],
         not_run=[],
         teacher=measured(*TEACHER),
         notes=[],
-        moments=[Moment(51.4, None), Moment(55.6, None)],
+        conditions=[Conditions(51.4, None), Conditions(55.6, None)],
     )
 
 
@@ -179,11 +180,11 @@ def _verified(candidate, rng):
     labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["test"])
     student, teacher = _logits(labels, 0.6, rng), _logits(labels, 0.63, rng)
     logits = {"student": student, "teacher": teacher}
-    logits["shipped"] = _quantised(student, labels, 6, 3)
+    logits["shipped"] = _quantized(student, labels, 6, 3)
 
     def figures(name):
         scored = score(logits[name], labels)
-        return Figures(
+        return SplitMetrics(
             scored.accuracy,
             scored.balanced_accuracy,
             scored.recalls,
@@ -193,7 +194,7 @@ def _verified(candidate, rng):
     def drop_to(name):
         return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
 
-    return Verified(
+    return Verification(
         bundle_sha256="bd" * 32,
         bundle_bytes=1_931_002,
         candidate=candidate,
@@ -211,7 +212,7 @@ def _write_training(reports, who, epochs, best, figures, parts):
         {
             "epoch": epoch,
             "loss": 2.0 / epoch + 0.3,
-            **{name: share * (2.0 / epoch + 0.3) for name, share in parts.items()},
+            **{name: fraction * (2.0 / epoch + 0.3) for name, fraction in parts.items()},
             "val_accuracy": 0.7 - 0.3 / epoch - 0.01 * (epoch != best),
         }
         for epoch in range(1, epochs + 1)
@@ -225,7 +226,7 @@ def _write_training(reports, who, epochs, best, figures, parts):
         {
             "val_accuracy": rows[best - 1]["val_accuracy"],
             "val_balanced_accuracy": 0.512,
-            "val_majority_share": 0.419,
+            "val_majority_fraction": 0.419,
             "best_epoch": best,
             **figures,
         },
@@ -245,7 +246,7 @@ class Run:
         dataset = {
             "format": 1,
             "source": "drawn",
-            "origin": "https://photographs.example/set",
+            "origin": "https://images.example/set",
             "licence": "CC BY 4.0",
             "classes": list(CLASSES),
             "image_size": 96,
@@ -303,15 +304,7 @@ class Run:
             self.reports / "evaluations/local.json", {"host": asdict(host), **asdict(evaluation)}
         )
 
-        selection = select(
-            [
-                Measurement(m.name, m.bytes, m.latency.p50_ms, m.ratio, m.drop)
-                for m in evaluation.candidates
-            ],
-            reference=REFERENCE,
-            limits=Limits(PARAMS.bundle.max_drop, PARAMS.bundle.max_drop_bound),
-            latency_tolerance=PARAMS.bundle.latency_tolerance,
-        )
+        selection = select_candidate(evaluation, PARAMS.bundle)
         manifest = {
             "format": 1,
             "name": "finch-student",
@@ -343,19 +336,19 @@ class Run:
                         "options": {"method": "static", "types": "u8s8"}
                         if precision == "int8"
                         else {},
-                        "in_float": [],
+                        "float_layers": [],
                     }
                     for name, _, precision, *_ in CANDIDATES
                 ],
-                "ladders": [LADDER],
+                "mixed_precision": [MIXED_PRECISION],
             },
         )
-        self.recovery = {
+        self.qat = {
             "epochs": 3,
             "method": "figkd",
-            "val_accuracy_before": 0.691,
-            "val_accuracy_quantized": 0.662,
-            "val_accuracy": 0.687,
+            "accuracy_fp32": 0.691,
+            "accuracy_int8_initial": 0.662,
+            "accuracy_int8": 0.687,
             "best_epoch": 2,
             "parity": {
                 name: asdict(
@@ -368,20 +361,20 @@ class Run:
         verified = _verified(selection.chosen, rng)
         write_json(self.reports / "verify.json", asdict(verified))
 
-    def recover(self, **changes):
-        """As if one of the candidates came of a recovered student."""
+    def add_qat(self, **changes):
+        """Makes one of the candidates come from quantization-aware training."""
         path = self.root / "models/candidates/candidates.json"
         made = read_json(path)
         made["candidates"][1]["options"] = {"method": "qat"}
         write_json(path, made)
         (self.root / "models/qat").mkdir()
-        write_json(self.root / "models/qat/qat.json", self.recovery | changes)
+        write_json(self.root / "models/qat/qat.json", self.qat | changes)
 
     def read(self):
         return read_facts(
             prepared=self.root / "data/prepared",
             student=self.root / "models/student",
-            recovered=self.root / "models/qat",
+            qat=self.root / "models/qat",
             candidates=self.root / "models/candidates",
             reports=self.reports,
             manifest=self.root / "dist/manifest.json",

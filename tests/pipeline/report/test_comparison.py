@@ -47,7 +47,7 @@ def facts():
         "entries": [
             entry("labels", {}, [run(0, 0.5), run(1, 0.52)], figure(0.51, 0.01414)),
             entry(
-                "figkd", {"figkd.weight": 0.1}, [run(0, 0.56), run(1, 0.5624)],
+                "figkd", {"figkd.detail_weight": 0.1}, [run(0, 0.56), run(1, 0.5624)],
                 figure(0.5612, 0.0017), against={"labels": {**TEST}},
             ),
         ],
@@ -61,14 +61,14 @@ def rows_of(markdown):
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
 
 
-def test_the_table_says_means_deviations_and_tests(facts):
+def test_the_table_has_means_deviations_and_tests(facts):
     rows = rows_of(as_markdown(facts))
-    assert rows["labels"]["accuracy"] == "51.0 ± 1.4"
-    assert rows["labels"]["setting"] == NONE
-    assert rows["labels"]["to labels"] == NONE
+    assert rows["labels"]["Accuracy"] == "51.0 ± 1.4"
+    assert rows["labels"]["Hyperparameters"] == NONE
+    assert rows["labels"]["vs. labels"] == NONE
     ours = rows["figkd"]
-    assert ours["setting"] == "figkd.weight 0.1"
-    assert ours["to labels"] == "+5.1 (-1.0 to +11.3)"
+    assert ours["Hyperparameters"] == "figkd.detail_weight 0.1"
+    assert ours["vs. labels"] == "+5.1 (-1.0 to +11.3)"
     assert (ours["p (Holm)"], ours["McNemar p"]) == ("0.060", "0.042")
 
 
@@ -77,12 +77,12 @@ def test_one_seed_has_no_deviation_and_no_p(facts):
     one |= {"accuracy": figure(0.56)}
     one["against"]["labels"] |= {"low": None, "high": None, "p_holm": None, "mcnemar": [0.0001]}
     row = rows_of(as_markdown(facts))["figkd"]
-    assert row["accuracy"] == "56.0"
-    assert row["to labels"] == "+5.1"
+    assert row["Accuracy"] == "56.0"
+    assert row["vs. labels"] == "+5.1"
     assert (row["p (Holm)"], row["McNemar p"]) == (NONE, "< 0.001")
 
 
-def test_the_caption_says_what_was_measured_on_what(facts):
+def test_the_caption_has_data_models_and_machine(facts):
     text = as_markdown(facts)
     for fact in (
         "1243 test images",
@@ -96,15 +96,15 @@ def test_the_caption_says_what_was_measured_on_what(facts):
         assert fact in text
 
 
-def test_the_page_shows_the_same_and_escapes_names(facts):
+def test_the_page_has_the_same_values_and_escapes_names(facts):
     page = as_page(facts)
-    for cell in ("51.0 ± 1.4", "figkd.weight 0.1", "0.060", "62.5", "Milk &lt;3 %&gt;"):
+    for cell in ("51.0 ± 1.4", "figkd.detail_weight 0.1", "0.060", "62.5", "Milk &lt;3 %&gt;"):
         assert cell in page
     assert "<3 %>" not in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
 
 
-def test_a_row_a_run(facts, tmp_path):
+def test_one_row_per_run(facts, tmp_path):
     facts["entries"][0]["runs"][0]["inside_pairs"] = None
     write_runs(tmp_path / "runs.csv", facts)
     with (tmp_path / "runs.csv").open(newline="") as file:

@@ -15,15 +15,15 @@ def decode(address):
         return np.asarray(image.convert("RGB"), np.int16)
 
 
-def test_images_stand_in_rows_in_their_order():
-    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200)]
-    images = [np.full((40, 40, 3), colour, np.uint8) for colour in colours]
-    sheet = decode(contact_sheet(images, 3, gap=2))
+def test_images_are_arranged_in_rows():
+    colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200)]
+    images = [np.full((40, 40, 3), color, np.uint8) for color in colors]
+    sheet = decode(contact_sheet(images, 3))
     assert sheet.shape == (82, 124, 3)
-    for place, colour in enumerate(colours):
+    for place, color in enumerate(colors):
         middle = sheet[20 + 42 * (place // 3), 20 + 42 * (place % 3)]
-        assert np.abs(middle - colour).max() < 12
-    assert sheet[60, 104].min() > 240, "what is left over is white"
+        assert np.abs(middle - color).max() < 12
+    assert sheet[60, 104].min() > 240, "the rest is white"
 
 
 def test_fewer_images_than_columns_make_a_narrow_sheet():
@@ -31,7 +31,7 @@ def test_fewer_images_than_columns_make_a_narrow_sheet():
 
 
 @pytest.mark.parametrize(("size", "side"), [(96, 96), (64, 64), (300, 96)])
-def test_shrinking_keeps_small_images_and_means(size, side):
+def test_shrinking_keeps_small_images_and_mean_values(size, side):
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     small = shrink(image, 96)
     assert small.shape == (side, side, 3)

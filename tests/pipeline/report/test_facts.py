@@ -42,21 +42,21 @@ def test_a_truncated_file_is_named(run, file):
 
 def test_a_history_without_epochs_is_refused(run):
     (run.reports / "student_history.csv").write_text("epoch,loss,val_accuracy\n")
-    with pytest.raises(ArtefactError, match=r"student_history.csv: has no epochs"):
+    with pytest.raises(ArtefactError, match=r"student_history.csv: .*no epochs"):
         run.read()
 
 
 @pytest.mark.parametrize(
-    ("file", "key", "said"),
+    ("file", "key", "part"),
     [
-        ("data/prepared/dataset.json", "fingerprint", "other data"),
-        ("models/student/model.json", "weights_sha256", "another student"),
+        ("data/prepared/dataset.json", "fingerprint", "data"),
+        ("models/student/model.json", "weights_sha256", "student"),
     ],
 )
-def test_a_bundle_made_from_something_else_is_refused(run, file, key, said):
+def test_a_bundle_made_from_something_else_is_refused(run, file, key, part):
     changed = read_json(run.root / file) | {key: "ff" * 32}
     write_json(run.root / file, changed)
-    with pytest.raises(ArtefactError, match=f"manifest.json: .*made from {said}"):
+    with pytest.raises(ArtefactError, match=rf"manifest.json: .*another {part}\b"):
         run.read()
 
 
@@ -66,26 +66,26 @@ def test_candidates_that_the_bundle_was_not_made_from_are_refused(run):
     for candidate in made["candidates"]:
         candidate["files"] = {"x/model.xml": "ff" * 32}
     write_json(path, made)
-    with pytest.raises(ArtefactError, match=r"manifest.json: .*another candidate"):
+    with pytest.raises(ArtefactError, match=r"manifest.json: .*another model"):
         run.read()
 
 
-def test_an_evaluation_that_the_choice_was_not_made_by_is_refused(run):
+def test_another_evaluation_than_that_of_the_bundle_is_refused(run):
     evaluation = read_json(run.reports / "evaluations/local.json")
     evaluation["candidates"][0]["accuracy"] += 0.01
     write_json(run.reports / "evaluations/local.json", evaluation)
-    with pytest.raises(ArtefactError, match="made from another evaluation"):
+    with pytest.raises(ArtefactError, match=r"manifest.json: .*another evaluation"):
         run.read()
 
 
 def test_a_verification_of_another_candidate_is_refused(run):
     verified = read_json(run.reports / "verify.json") | {"candidate": "onnxruntime-fp32"}
     write_json(run.reports / "verify.json", verified)
-    with pytest.raises(ArtefactError, match=r"verify.json: is of onnxruntime-fp32"):
+    with pytest.raises(ArtefactError, match=r"verify.json: .*onnxruntime-fp32"):
         run.read()
 
 
-def test_a_verification_of_another_form_is_refused(run):
+def test_an_invalid_verification_is_refused(run):
     verified = read_json(run.reports / "verify.json")
     del verified["shipped"]["recalls"]
     write_json(run.reports / "verify.json", verified)
@@ -93,19 +93,19 @@ def test_a_verification_of_another_form_is_refused(run):
         run.read()
 
 
-def test_a_recovery_is_read_where_a_candidate_came_of_it(run):
-    assert run.read().recovery is None
-    run.recover()
-    assert run.read().recovery == read_json(run.root / "models/qat/qat.json")
+def test_qat_is_read_if_a_candidate_comes_from_it(run):
+    assert run.read().qat is None
+    run.add_qat()
+    assert run.read().qat == read_json(run.root / "models/qat/qat.json")
 
 
-def test_a_recovery_of_another_student_is_refused(run):
-    run.recover(student="ff" * 32)
-    with pytest.raises(ArtefactError, match=r"qat.json: is of another student"):
+def test_qat_of_another_student_is_refused(run):
+    run.add_qat(student="ff" * 32)
+    with pytest.raises(ArtefactError, match=r"qat.json: .*another student"):
         run.read()
 
 
-def test_the_summary_is_flat_and_says_what_the_files_say(run):
+def test_the_summary_is_flat_and_agrees_with_the_files(run):
     figures = summary(run.read())
     assert json.loads(json.dumps(figures)) == figures
     assert all(type(value) in (int, float) and math.isfinite(value) for value in figures.values())
@@ -125,22 +125,22 @@ def test_the_summary_is_flat_and_says_what_the_files_say(run):
     assert figures["val_accuracy"] == shipped["accuracy"]
     assert figures["p50_ms"] == shipped["latency"]["p50_ms"]
     assert figures["model_bytes"] == 701_640
-    assert figures["times_smaller"] == pytest.approx(13_531_207 / 701_640)
+    assert figures["size_ratio"] == pytest.approx(13_531_207 / 701_640)
     assert figures["multiply_add_ratio"] == pytest.approx(71_234_567 / 10_812_345)
     geometric_mean = math.prod(teacher / own for teacher, own in rounds) ** (1 / 7)
-    assert figures["speed_up"] == pytest.approx(geometric_mean)
+    assert figures["speedup"] == pytest.approx(geometric_mean)
 
 
-def test_the_figures_are_those_of_the_device_that_chose(run):
+def test_the_measurements_are_those_of_the_selecting_device(run):
     other = read_json(run.reports / "evaluations/local.json") | {"device": "a-pi"}
     write_json(run.reports / "evaluations/a-pi.json", other)
     facts = run.read()
     assert facts.evaluation.device == "local"
-    assert [on.evaluation.device for on in facts.elsewhere] == ["a-pi"]
+    assert [on.evaluation.device for on in facts.other_devices] == ["a-pi"]
 
 
-def test_a_choice_without_a_teacher_to_compare_with_is_refused(run):
+def test_a_selecting_device_without_the_teacher_is_refused(run):
     path = run.reports / "evaluations/local.json"
     write_json(path, read_json(path) | {"teacher": None})
-    with pytest.raises(ArtefactError, match="no figures of the teacher, which local cannot run"):
+    with pytest.raises(ArtefactError, match=r"local.json: .*teacher.*bundle\.device"):
         run.read()

@@ -1,25 +1,25 @@
 import numpy as np
 
-from pipeline.report.inspection import commonest_mistakes
+from pipeline.report.inspection import most_frequent_confusions
 
 CLASSES = ("finch", "wren", "robin")
 
 
-def logits(said):
-    return np.eye(len(CLASSES))[said]
+def logits(predictions):
+    return np.eye(len(CLASSES))[predictions]
 
 
-def test_the_commonest_mistakes_come_first_with_their_images():
+def test_the_most_frequent_confusions_come_first_with_their_images():
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2])
-    said = np.array([1, 0, 1, 1, 2, 1, 1, 0, 2])
-    first, *rest = commonest_mistakes(logits(said), labels, CLASSES)
-    assert (first.label, first.taken_for, first.images, first.of) == ("finch", "wren", 2, 3)
-    assert first.places == (0, 2)
-    # One mistake each: of two robins it is half of them, of four wrens a quarter.
-    assert [(c.label, c.taken_for) for c in rest] == [("robin", "finch"), ("wren", "robin")]
+    predictions = np.array([1, 0, 1, 1, 2, 1, 1, 0, 2])
+    first, *rest = most_frequent_confusions(logits(predictions), labels, CLASSES)
+    assert (first.label, first.predicted, first.count, first.total) == ("finch", "wren", 2, 3)
+    assert first.indices == (0, 2)
+    # One each: half of the two robins, a quarter of the four wrens.
+    assert [(c.label, c.predicted) for c in rest] == [("robin", "finch"), ("wren", "robin")]
 
 
-def test_no_mistake_no_confusion_and_no_more_than_asked_for():
+def test_there_are_no_confusions_without_errors_and_no_more_than_the_limit():
     labels = np.array([0, 1, 2])
-    assert commonest_mistakes(logits(labels), labels, CLASSES) == []
-    assert len(commonest_mistakes(logits([1, 2, 0]), labels, CLASSES, most=2)) == 2
+    assert most_frequent_confusions(logits(labels), labels, CLASSES) == []
+    assert len(most_frequent_confusions(logits([1, 2, 0]), labels, CLASSES, most=2)) == 2

@@ -1,0 +1,293 @@
+"""Charts as SVG elements that take their colors and typeface from the page around them.
+
+One drawing unit is one pixel of the page (72 dpi). The same data gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.transforms import blended_transform_factory
+
+from pipeline.report.templates import MINUS
+
+# Placeholders that `to_svg` replaces by the page's CSS variables.
+_INK, _MUTED, _LINE, _ACCENT, _PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _ACCENT: "accent", _PAPER: "paper"}
+
+_STYLE = {
+    # Wider than the typefaces of pages, so that a text that fits here fits there.
+    "font.family": ["DejaVu Sans"],
+    "font.size": 12,
+    "text.color": _INK,
+    "text.parse_math": False,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _MUTED,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "figure.facecolor": "none",
+    "figure.dpi": 72,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _MUTED,
+}
+
+_WIDTHS = {"wide": 1040, "narrow": 360}
+_LONGEST_NAME = 40  # characters
+_CHARACTER = 7.5  # average width in pixels at 12 px
+_LOG_FROM = 3  # ratio of largest to smallest value from which an axis is logarithmic
+
+# Face and edge of the dots.
+_COLORS = {
+    "shipped": (_ACCENT, _ACCENT),
+    "proposed": (_ACCENT, _ACCENT),
+    "accepted": (_MUTED, _MUTED),
+    "rejected": (_PAPER, _MUTED),
+    "teacher": (_INK, _INK),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the ends of its confidence interval, which equal it if there is none."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DotRow:
+    """One model of a dot plot.
+
+    Attributes:
+        name: Label.
+        kind: ``shipped``, ``proposed``, ``accepted``, ``rejected`` or ``teacher``.
+        estimates: One per panel.
+    """
+
+    name: str
+    kind: str
+    estimates: Sequence[Estimate]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity of a dot plot.
+
+    Attributes:
+        title: Quantity and unit, in two lines.
+        limit: Position of a dashed line.
+        interval_limit: Position of a dotted line.
+    """
+
+    title: str
+    limit: float | None = None
+    interval_limit: float | None = None
+
+
+def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, title: str) -> Markup:
+    """A dot plot for wide and one for narrow screens; the style sheet shows one of the two.
+
+    Args:
+        rows: Models, from top to bottom.
+        panels: Quantities, from left to right.
+        name: Prefix of the ids.
+        title: Text alternative.
+    """
+    charts = [
+        Markup('<div class="{}">{}</div>').format(
+            size, to_svg(plot_dots(rows, panels, width=width), name=f"{name}-{size}", title=title)
+        )
+        for size, width in _WIDTHS.items()
+    ]
+    return Markup("\n").join(charts)
+
+
+def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) -> Figure:
+    """Draws one line per model and one panel per quantity, with confidence intervals.
+
+    Args:
+        rows: Models, from top to bottom.
+        panels: Quantities, from left to right.
+        width: Width in pixels. In a narrow chart the names are above the dots, not beside them.
+    """
+    names = [r.name if len(r.name) <= _LONGEST_NAME else f"{r.name[:39]}…" for r in rows]
+    narrow = width < 600
+    line_height, name_offset = (38, 0.4) if narrow else (26, 0.0)
+    gap = 16 if narrow else 32
+    left, right = 12 if narrow else 20 + _CHARACTER * max(map(len, names)), 18
+    panel_width = (width - left - right + gap) / len(panels) - gap
+    with style.context(["default", _STYLE]):
+        figure, all_axes = _subplots(
+            width,
+            66 + line_height * len(rows),
+            (1, len(panels)),
+            margins=(left, right, 26, 40),
+            wspace=gap / panel_width,
+        )
+        for at, (axes, panel) in enumerate(zip(all_axes, panels, strict=True)):
+            axes.set_ylim(len(rows) - 0.4, -0.4 - name_offset)
+            axes.spines["left"].set_visible(False)
+            axes.set_yticks(range(len(rows)), labels=[])
+            axes.tick_params(axis="y", length=0)
+            axes.set_title(panel.title)
+            estimates = [row.estimates[at] for row in rows]
+            limits = [x for x in (panel.limit, panel.interval_limit) if x is not None]
+            ends = [end for e in estimates for end in (e.value, e.low, e.high)]
+            _scale(axes, [*ends, *limits], most_ticks=max(3, int(panel_width / 45)))
+            for y, row in enumerate(rows):
+                for limit, dashes in ((panel.limit, (5, 4)), (panel.interval_limit, (1, 3))):
+                    if limit is not None:  # the line stops below the name
+                        ends = (y - 0.5 + 0.7 * name_offset, y + 0.5)
+                        axes.plot([limit, limit], ends, color=_MUTED, lw=1, dashes=dashes, zorder=1)
+                _draw_estimate(axes, row.kind, estimates[y], y)
+        across = blended_transform_factory(figure.transFigure, all_axes[0].transData)
+        for y, (row, name) in enumerate(zip(rows, names, strict=True)):
+            marked = row.kind in ("shipped", "proposed")
+            all_axes[0].text(
+                2 / width,
+                y - name_offset,
+                name,
+                transform=across,
+                verticalalignment="center",
+                color=_ACCENT if marked else _INK,
+                fontweight="bold" if marked else "normal",
+            )
+    return figure
+
+
+def plot_history(history: Sequence[Mapping[str, float]], *, best_epoch: int) -> Figure:
+    """Draws validation accuracy over epochs, and below it the loss and its terms.
+
+    Args:
+        history: One row per epoch: ``epoch``, ``loss``, its terms by name, and ``val_accuracy`` as
+            a fraction.
+        best_epoch: Epoch whose weights were kept.
+    """
+    with style.context(["default", _STYLE]):
+        figure, (above, below) = _subplots(420, 300, (2, 1), margins=(48, 12, 44, 22), hspace=0.28)
+        epochs = [row["epoch"] for row in history]
+        accuracies = [100 * row["val_accuracy"] for row in history]
+        above.plot(epochs, accuracies, color=_ACCENT, linewidth=1.8, marker="o", markersize=3)
+        best = accuracies[epochs.index(best_epoch)]
+        above.plot([best_epoch], [best], "o", color=_ACCENT, markersize=9)
+        above.set_title("validation accuracy (%)")
+        above.tick_params(labelbottom=False)
+
+        terms = [name for name in history[0] if name not in ("epoch", "loss", "val_accuracy")]
+        lines = {"loss": "-"}
+        if terms != ["cross_entropy"]:  # it equals the loss
+            lines |= dict(zip(terms, ("--", ":", "-."), strict=False))
+        for name, dashes in lines.items():
+            values = [row[name] for row in history]
+            label = name.replace("_", " ")
+            below.plot(epochs, values, dashes, color=_INK, linewidth=1.4, label=label)
+        below.set_title("training loss")
+        if len(lines) > 1:
+            below.legend(loc="upper right", fontsize=11, handlelength=1.8, labelspacing=0.2)
+        below.set_xlabel("epoch")
+        for axes in (above, below):
+            axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+    return figure
+
+
+def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
+    """Writes a figure as an ``<svg>`` element.
+
+    Args:
+        figure: The figure.
+        name: Prefix of the ids, which keeps those of several charts in one page distinct.
+        title: Text alternative.
+    """
+    text = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata=no_metadata)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].rstrip()
+    # matplotlib's style rule would apply to every element of the page.
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', svg, count=2)
+    svg = svg.replace("font-family: 'DejaVu Sans'; ", "")
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, f"var(--{variable})")
+    svg = svg.replace(">", f'>\n <title id="{name}-title">{html.escape(title)}</title>', 1)
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" ', 1))
+
+
+def _subplots(
+    width: float,
+    height: float,
+    shape: tuple[int, int],
+    *,
+    margins: tuple[float, float, float, float],
+    **spaces: float,
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure in pixels with axes in a row or column; margins are left, right, bottom, top."""
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    all_axes: Any = figure.subplots(*shape, squeeze=False)
+    left, right, bottom, top = margins
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - right / width, 1 - top / height, **spaces
+    )
+    return figure, all_axes.ravel().tolist()
+
+
+def _draw_estimate(axes: Axes, kind: str, estimate: Estimate, y: float) -> None:
+    face, edge = _COLORS[kind]
+    if estimate.low < estimate.high:
+        axes.hlines(y, estimate.low, estimate.high, color=edge, linewidth=1.5, zorder=2)
+    axes.plot(estimate.value, y, "o", ms=9, mfc=face, mec=edge, mew=1.5, zorder=3)
+
+
+def _scale(axes: Axes, values: Sequence[float], *, most_ticks: int) -> None:
+    """Sets the x axis, which is logarithmic for positive values that are far apart."""
+    low, high = min(values), max(values)
+    if low > 0 and high / low >= _LOG_FROM:
+        pad = (high / low) ** 0.08
+        low, high = low / pad, high * pad
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(_log_ticks(low, high, most_ticks)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        pad = max(0.08 * (high - low), 0.02 * max(abs(low), abs(high)), 1e-6)
+        low, high = low - pad, high + pad
+        axes.xaxis.set_major_locator(MaxNLocator(most_ticks, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", MINUS)))
+    axes.set_xlim(low, high)
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+        if len(ticks) <= most:
+            break
+    return ticks

@@ -1,0 +1,39 @@
+"""Differences between the exported ONNX files and the PyTorch models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.plugins import SECTIONS
+from pipeline.report.facts import Facts
+from pipeline.report.sections import section
+from pipeline.report.table import Column, make_table
+from pipeline.report.templates import percent
+
+
+@SECTIONS.register("parity")
+@section("Parity", order=80)
+def parity(facts: Facts) -> dict[str, Any]:
+    """One row per file and batch size, including files from quantization-aware training."""
+    files = {f"{name}.onnx": found for name, found in facts.parity.items()}
+    if facts.qat:
+        files |= {f"qat/{name}.onnx": found for name, found in facts.qat["parity"].items()}
+    rows = [
+        {"file": name, "images": found["images"], **difference}
+        for name, found in files.items()
+        for difference in found["differences"]
+    ]
+    table = make_table(
+        "Differences between ONNX and PyTorch",
+        rows,
+        [
+            Column("File", lambda row: row["file"], numeric=False),
+            Column("Batch size", lambda row: str(row["batch"])),
+            Column("Images", lambda row: f"{row['images']:,}"),
+            Column("Logits", lambda row: f"{row['relative']:.1e}", "largest relative difference"),
+            Column("Logits", lambda row: f"{row['absolute']:.1e}", "largest difference"),
+            Column("Probabilities", lambda row: f"{row['probability']:.1e}", "largest difference"),
+            Column("Same top-1 class", lambda row: percent(row["agreement"]), "%"),
+        ],
+    )
+    return {"tolerance": facts.params["export"]["tolerance"], "differences": table}
