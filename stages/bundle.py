@@ -1,6 +1,5 @@
 """Stage ``bundle``: selects the candidate to ship and packs it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -32,14 +31,14 @@ def bundle(context: Context) -> None:
     selection = select_candidate(evaluation, rule)
     for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
-    spec = _spec(context, evaluation, selection)
+    spec, archive = _spec(context, evaluation, selection), paths.dist / f"{rule.name}.tar.gz"
     with whole_folder(paths.dist) as folder:
-        built = build_bundle(spec, paths.runtime, folder / f"{rule.name}.tar.gz")
+        built = build_bundle(spec, paths.runtime, folder / archive.name)
         write_json(folder / "manifest.json", built.manifest)
     context.log.info(
-        "wrote dist/%s.tar.gz (%.2f MB, model %.2f MB): %s, %s",
-        rule.name,
-        built.bytes / 1e6,
+        "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s",
+        archive.name,
+        archive.stat().st_size / 1e6,
         built.model_bytes / 1e6,
         selection.chosen,
         selection.reason,
@@ -48,63 +47,54 @@ def bundle(context: Context) -> None:
 
 def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") -> "BundleSpec":
     from pipeline.data.prepared import open_prepared
-    from pipeline.files import read_json
-    from pipeline.shipping.bundle import BundleSpec, Provenance, ShippedModel
+    from pipeline.files import hash_file, read_json
+    from pipeline.shipping.bundle import BundleSpec, ShippedModel
 
-    paths = context.paths
-    data = open_prepared(paths.prepared)
+    paths, rule = context.paths, context.params.bundle
+    data, student = open_prepared(paths.prepared), read_json(paths.student / "model.json")
+    exported = paths.onnx / "student.onnx"
     listed = read_json(paths.candidates / "candidates.json")["candidates"]
     chosen = next(c for c in listed if c["name"] == selection.chosen)
     files = sorted(chosen["files"], key=lambda path: path != chosen["model"])
-    student = paths.onnx / "student.onnx"
     measured = {m.name: asdict(m) for m in evaluation.candidates}
     measured |= {m.name: asdict(m) for m in evaluation.not_run}
+    record = {
+        "params": _public(context.params),
+        "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
+        "chosen": {
+            "name": selection.chosen,
+            "reason": selection.reason,
+            "device": evaluation.device,
+        },
+        "made_from": {
+            "data": data.fingerprint,
+            "teacher": student["teacher_logits"]["teacher"],
+            "views": student["teacher_logits"]["views"],
+            "student": student["weights_sha256"],
+            "onnx": hash_file(exported),
+            "model": chosen["files"],
+            "evaluation": hash_file(paths.evaluations / f"{rule.device}.json"),
+        },
+        "data": {key: data.info[key] for key in ("source", "origin", "licence")},
+    }
     return BundleSpec(
-        name=context.params.bundle.name,
+        name=rule.name,
         created_by=f"finch {metadata.version('finch-edge')}",
         model=ShippedModel(
             tuple(paths.candidates / path for path in files),
-            chosen["runtime"],
-            chosen["precision"],
-            chosen["batch"],
+            *(chosen[key] for key in ("runtime", "precision", "batch")),
         ),
-        portable=None if chosen["runtime"] == "onnxruntime" else student,
+        portable=None if chosen["runtime"] == "onnxruntime" else exported,
         labels=data.classes,
         image_size=data.image_size,
         fit=data.info["fit"],
         threads=evaluation.threads,
-        provenance=Provenance(
-            params=_public(context.params),
-            candidates=[{**measured[v.name], **asdict(v)} for v in selection.verdicts],
-            chosen={
-                "name": selection.chosen,
-                "reason": selection.reason,
-                "device": evaluation.device,
-            },
-            made_from=_hashes(context, data.fingerprint, chosen["files"]),
-            data={key: data.info[key] for key in ("source", "origin", "licence")},
-        ),
+        record=record,
         data_license=(
             f"The model was trained on images of {data.info['source']} "
             f"({data.info['origin']}).\nTheir license: {data.info['licence']}\n"
         ),
     )
-
-
-def _hashes(context: Context, data: str, model: Mapping[str, str]) -> dict[str, Any]:
-    from pipeline.files import hash_file, read_json
-
-    paths = context.paths
-    student = read_json(paths.student / "model.json")
-    return {
-        "data": data,
-        "teacher": student["teacher_logits"]["teacher"],
-        "views": student["teacher_logits"]["views"],
-        "student": student["weights_sha256"],
-        "onnx": hash_file(paths.onnx / "student.onnx"),
-        "model": model,
-        "evaluation": hash_file(paths.evaluations / f"{context.params.bundle.device}.json"),
-    }
 
 
 def _public(params: Params) -> dict[str, Any]:

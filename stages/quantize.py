@@ -12,23 +12,26 @@ from stages.console import track
 def quantize(context: Context) -> None:
     """Make the candidates: the student for each runtime and precision."""
     from pipeline.data.prepared import open_prepared
-    from pipeline.quantize.candidates import make_candidates, sample_calibration
+    from pipeline.quantize.candidates import FilesByBatch, make_candidates, sample_calibration
     from pipeline.quantize.mixed_precision import SearchSetup
     from pipeline.quantize.validation import CandidateValidator
 
     params, paths = context.params, context.paths
     data = open_prepared(paths.prepared)
     val = data.split("val")
+    exported: FilesByBatch = {
+        "dynamic": paths.onnx / "student.onnx",
+        1: paths.onnx / "student-b1.onnx",
+    }
     validator = CandidateValidator(
-        paths.onnx / "student.onnx",
+        exported["dynamic"],
         val.images,
         val.labels,
-        max_drop=params.bundle.max_drop,
-        max_drop_bound=params.bundle.max_drop_bound,
-        threads=params.evaluate.threads,
+        params.bundle,
+        params.evaluate.threads,
     )
     made = make_candidates(
-        {"dynamic": paths.onnx / "student.onnx", 1: paths.onnx / "student-b1.onnx"},
+        exported,
         params.quantize.candidates,
         sample_calibration(
             data.split("train"), params.quantize.calibration_images, params.run.seed
@@ -36,7 +39,7 @@ def quantize(context: Context) -> None:
         paths.candidates,
         track,
         search=SearchSetup(validator, params.quantize.mixed_precision),
-        qat={"dynamic": paths.qat / "student.onnx", 1: paths.qat / "student-b1.onnx"},
+        qat={batch: paths.qat / path.name for batch, path in exported.items()},
     )
     for search in made.mixed_precision:
         context.log.info(

@@ -61,13 +61,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class BatchOutputs:
-    """Outputs for one batch, all float32 [batch, classes].
-
-    Attributes:
-        logits: Logits of the file.
-        probabilities: Probabilities of the file.
-        expected: Logits of PyTorch.
-    """
+    """Outputs of the file, and ``expected`` logits of PyTorch; all float32 [batch, classes]."""
 
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
@@ -86,11 +80,12 @@ def check_parity(
     std: Sequence[float],
     path: Path,
     images: NDArray[np.uint8],
-    batches: Sequence[int] = BATCHES,
     *,
     tolerance: float,
 ) -> Parity:
     """Compares an exported file, run by ONNX Runtime on the CPU, with the PyTorch model.
+
+    All images are run at each batch size of ``BATCHES``, or at 1 only if the file's batch is fixed.
 
     Args:
         model: The exported model; it is copied, not changed.
@@ -98,8 +93,6 @@ def check_parity(
         std: Standard deviation of each RGB channel, for pixels in 0 ... 1.
         path: The exported file.
         images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
-        batches: Batch sizes; all images are run at each of them. A file with a fixed batch size of
-            1 is run at 1 only.
         tolerance: Largest accepted difference of a logit, relative to the largest |logit| of its
             image; also of a probability, absolute.
 
@@ -126,7 +119,7 @@ def check_parity(
         logits, probabilities = session.run(list(OUTPUTS), {INPUT: images[chosen]})
         return BatchOutputs(logits, probabilities, expected[chosen])
 
-    sizes = batch_sizes(session, batches)
+    sizes = batch_sizes(session)
     return compare_outputs(path, run, len(images), sizes, tolerance=tolerance)
 
 
@@ -140,12 +133,7 @@ def compare_outputs(
 ) -> Parity:
     """Compares logits with PyTorch's, and probabilities with the softmax of the file's logits.
 
-    Args:
-        path: The exported file.
-        run: Runs file and PyTorch on a slice of the images.
-        images: Number of images.
-        batches: Batch sizes.
-        tolerance: As for ``check_parity``.
+    ``run`` runs both on a slice of the ``images``; ``tolerance`` is that of ``check_parity``.
 
     Raises:
         ExportError: There are too few images, or the outputs differ.
@@ -175,9 +163,9 @@ def compare_outputs(
     return Parity(images, tuple(differences))
 
 
-def batch_sizes(session: InferenceSession, batches: Sequence[int]) -> Sequence[int]:
-    """The batch sizes that a file supports: 1 only if its batch is fixed at 1."""
-    return [1] if session.get_inputs()[0].shape[0] == 1 else batches
+def batch_sizes(session: InferenceSession) -> Sequence[int]:
+    """The batch sizes of ``BATCHES`` that a file supports: 1 only if its batch is fixed at 1."""
+    return [1] if session.get_inputs()[0].shape[0] == 1 else BATCHES
 
 
 def normalize_images(
@@ -194,11 +182,7 @@ def check_io_contract(
 ) -> None:
     """Checks names, types and shapes of a file's input and outputs.
 
-    Args:
-        session: Session of the file.
-        path: The file.
-        image_shape: Height, width and channels.
-        classes: Number of classes.
+    ``image_shape`` is height, width and channels.
 
     Raises:
         ExportError: A name, type or shape is wrong.

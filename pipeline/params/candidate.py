@@ -107,7 +107,9 @@ class Candidate(Section):
         if options is None:
             renamed = new_value(self.method)
             reason = runtime.unsupported.get(self.method) or (
-                f"it is now {renamed}" if renamed else f"known: {', '.join(runtime.int8_methods)}"
+                f"it is now {renamed}"
+                if renamed
+                else f"known: {', '.join(runtime.int8_methods) or 'none'}"
             )
             raise ValueError(f"{self.runtime} has no int8 method {self.method!r}: {reason}")
         if unknown := given.keys() - options.model_fields.keys():

@@ -120,24 +120,37 @@ def make_candidates(
     with whole_folder(folder) as temporary:
         tracked = track(candidates, "making candidates", len(candidates))
         for candidate, source in zip(tracked, sources, strict=True):
-            runtime: CandidateRuntime = RUNTIMES[candidate.runtime]()
-            target = temporary / candidate.name
-            target.mkdir()
-            if not candidate.supports_mixed_precision or not (search and search.params.enabled):
-                model = runtime.make(candidate, source, calibration, target)
-                made.append(_describe(candidate, runtime, model))
-                continue
-            with runtime.open_variants(candidate, source, calibration) as variants:
-                model = variants.write(target)
-                made.append(_describe(candidate, runtime, model))
-                found = search_mixed_precision(candidate, variants, model, search, temporary, track)
+            new, found = _make(candidate, source, calibration, temporary, search, track)
+            made += new
             searches += [found] if found else []
-            if found and found.mixed:
-                model = temporary / found.mixed / model.name
-                made.append(_describe(candidate, runtime, model, found.steps[-1].float_layers))
         result = CandidateSet(tuple(made), references[0], tuple(searches))
         write_json(temporary / "candidates.json", asdict(result))
     return result
+
+
+def _make(
+    candidate: Candidate,
+    source: Path,
+    calibration: NDArray[np.uint8],
+    folder: Path,
+    search: SearchSetup | None,
+    track: Track,
+) -> tuple[list[MadeCandidate], MixedPrecisionSearch | None]:
+    """A candidate and, if int8 loses too much, its mixed precision."""
+    runtime: CandidateRuntime = RUNTIMES[candidate.runtime]()
+    target = folder / candidate.name
+    target.mkdir()
+    if not candidate.supports_mixed_precision or not (search and search.params.enabled):
+        model = runtime.make(candidate, source, calibration, target)
+        return [_describe(candidate, runtime, model)], None
+    with runtime.open_variants(candidate, source, calibration) as variants:
+        model = variants.write(target)
+        made = [_describe(candidate, runtime, model)]
+        found = search_mixed_precision(candidate, variants, model, search, folder, track)
+    if found and found.mixed:
+        model = folder / found.mixed / model.name
+        made.append(_describe(candidate, runtime, model, found.steps[-1].float_layers))
+    return made, found
 
 
 def _describe(

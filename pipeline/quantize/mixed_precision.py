@@ -9,16 +9,36 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import QuantizationError
+from pipeline.measure.accuracy import correct
 from pipeline.params import Candidate, MixedPrecision
 from pipeline.progress import Track, silent
 from pipeline.quantize.runtimes.base import Variants
-from pipeline.quantize.sensitivity import Sensitivity, rank_layers
 from pipeline.quantize.validation import CandidateValidator
 from pipeline.statistics import AccuracyDrop
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Effect of one layer in int8.
+
+    Attributes:
+        layer: Name of the layer.
+        error: Root mean square error of the logits, relative to the standard deviation of the fp32
+            student's logits.
+        lost: Number of correct images of the student minus that of the variant.
+    """
+
+    layer: str
+    error: float
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +122,7 @@ def search_mixed_precision(
     if not validator.can_accept:
         outcome = (
             f"no search: {len(validator.labels)} validation images cannot rule out a drop of more "
-            f"than {validator.max_drop_bound:g} points, even if no prediction changes"
+            f"than {validator.rule.max_drop_bound:g} points, even if no prediction changes"
         )
         return MixedPrecisionSearch(name, drop, None, outcome, 0, [], [])
     total = len(variants.layers)
@@ -112,7 +132,7 @@ def search_mixed_precision(
             f"has an accuracy drop of {drop.points:.2f} points, and no layer to keep in float",
             "set quantize.mixed_precision.enabled to false",
         )
-    ranked = rank_layers(variants, candidate.runtime, validator, params.images, track)
+    ranked = _rank_layers(variants, candidate.runtime, validator, params.images, track)
     target, steps, mixed = folder / candidate.mixed_name, list[SearchStep](), None
     for count in step_sizes(total, params.max_float_fraction):
         float_layers = tuple(s.layer for s in ranked[:count])
@@ -130,6 +150,39 @@ def search_mixed_precision(
         )
     images = len(validator.sample(params.images))
     return MixedPrecisionSearch(name, drop, mixed, outcome, images, ranked, steps)
+
+
+def _rank_layers(
+    variants: Variants,
+    runtime: str,
+    validator: CandidateValidator,
+    images: int,
+    track: Track,
+) -> list[Sensitivity]:
+    """Sensitivities of all layers on some validation images, highest error first.
+
+    A layer's sensitivity is the error if it alone is in int8 and all others are in float. The
+    reverse, one layer in float and all others in int8, would miss a range between two layers that
+    int8 cannot represent: either of them in float gains nothing while the other still rounds the
+    shared values. Alone in int8, each shows the whole error, and both are kept in float.
+    """
+    chosen = validator.sample(images)
+    pixels, labels = np.array(validator.images[chosen]), validator.labels[chosen]
+    expected = validator.student_logits[chosen]
+    names = [layer.name for layer in variants.layers]
+    found = []
+    for name in track(names, "sensitivity of layers", len(names)):
+        with tempfile.TemporaryDirectory() as folder:
+            model = variants.write(Path(folder), [other for other in names if other != name])
+            logits = validator.compute_logits(model, runtime, pixels)
+        lost = int(correct(expected, labels).sum()) - int(correct(logits, labels).sum())
+        found.append(Sensitivity(name, _relative_error(logits, expected), lost))
+    return sorted(found, key=lambda s: (-s.error, -s.lost))
+
+
+def _relative_error(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    error = np.sqrt(np.mean(np.square(logits - expected, dtype=np.float64)))
+    return float(error / max(expected.std(dtype=np.float64), np.finfo(np.float32).tiny))
 
 
 def _try(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
+from pipeline.params import Bundle
 from pipeline.statistics import AccuracyDrop, paired_drop
 
 
@@ -23,8 +24,7 @@ class CandidateValidator:
         student: The exported student.
         images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
         labels: int [n].
-        max_drop: Largest accepted accuracy drop, in percentage points.
-        max_drop_bound: Largest accepted upper end of its 95 % CI, in percentage points.
+        rule: Section ``bundle`` of the parameters; its ``max_drop`` and ``max_drop_bound`` apply.
         threads: Threads of the inference runtime.
     """
 
@@ -33,15 +33,12 @@ class CandidateValidator:
         student: Path,
         images: NDArray[np.uint8],
         labels: NDArray[np.integer],
-        *,
-        max_drop: float,
-        max_drop_bound: float,
+        rule: Bundle,
         threads: int = 1,
     ) -> None:
         self.images = images
         self.labels = labels
-        self.max_drop = max_drop
-        self.max_drop_bound = max_drop_bound
+        self.rule = rule
         self._student = student
         self._threads = threads
 
@@ -72,7 +69,7 @@ class CandidateValidator:
 
     def accepts(self, drop: AccuracyDrop) -> bool:
         """Whether ``pipeline.shipping.select`` would accept this drop."""
-        return drop.points <= self.max_drop and drop.high <= self.max_drop_bound
+        return drop.points <= self.rule.max_drop and drop.high <= self.rule.max_drop_bound
 
     @property
     def can_accept(self) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ArtefactError, DataError
-from pipeline.files import hash_file, whole_file
+from pipeline.files import whole_file
 from pipeline.plugins import RUNTIMES
 
 FORMAT = 1
@@ -42,25 +42,6 @@ class ShippedModel:
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """How the model was made, for the manifest; every value is plain JSON.
-
-    Attributes:
-        params: Parameters of the run.
-        candidates: Measurements and verdict of every candidate.
-        chosen: ``name`` of the candidate, and the ``reason`` for it.
-        made_from: Hashes of everything that the model was made from.
-        data: ``source``, ``origin`` and license of the images.
-    """
-
-    params: Mapping[str, Any]
-    candidates: Sequence[Mapping[str, Any]]
-    chosen: Mapping[str, str]
-    made_from: Mapping[str, Any]
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class BundleSpec:
     """Content of a bundle.
 
@@ -73,7 +54,8 @@ class BundleSpec:
         image_size: Height and width of the input, in pixels.
         fit: How an image becomes square (``prepare.fit``).
         threads: Threads that the model was measured with.
-        provenance: How the model was made.
+        record: How the model was made, as further keys of the manifest: ``params``, ``candidates``,
+            ``chosen``, ``made_from`` and ``data``.
         data_license: License of the training images as text; None to ship without it.
     """
 
@@ -85,7 +67,7 @@ class BundleSpec:
     image_size: int
     fit: str
     threads: int
-    provenance: Provenance
+    record: Mapping[str, Any]
     data_license: str | None
 
 
@@ -95,15 +77,11 @@ class BundleResult:
 
     Attributes:
         path: The archive.
-        bytes: Size of the archive.
-        sha256: SHA-256 of the archive.
         model_bytes: Size of the model's files, unpacked.
         manifest: Content of its ``manifest.json``.
     """
 
     path: Path
-    bytes: int
-    sha256: str
     model_bytes: int
     manifest: dict[str, Any]
 
@@ -138,17 +116,11 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> BundleRes
     files["manifest.json"] = text.encode()
     with whole_file(out) as temporary:
         _write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
-    return BundleResult(
-        path=out,
-        bytes=out.stat().st_size,
-        sha256=hash_file(out),
-        model_bytes=model_bytes,
-        manifest=json.loads(text),
-    )
+    return BundleResult(out, model_bytes, json.loads(text))
 
 
 def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:
-    model, provenance = spec.model, spec.provenance
+    model = spec.model
     batch = "batch" if model.batch == "dynamic" else model.batch
     return {
         "format": FORMAT,
@@ -177,11 +149,7 @@ def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:
         "labels": list(spec.labels),
         "files": dict(hashes),
         "threads": spec.threads,
-        "params": provenance.params,
-        "candidates": list(provenance.candidates),
-        "chosen": provenance.chosen,
-        "made_from": provenance.made_from,
-        "data": provenance.data,
+        **spec.record,
     }
 
 

@@ -6,14 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.params import Candidate
 from pipeline.plugins.section import Section
 from pipeline.quantize.layers import Layer
+
+ReduceRange = Annotated[
+    bool,
+    Field(
+        description="int8: weights use 7 bits, which cannot saturate on x86 without VNNI; in qdq "
+        "and openvino files depthwise weights keep 8."
+    ),
+]
 
 
 class Variants(Protocol):
@@ -25,14 +34,9 @@ class Variants(Protocol):
         ...
 
     def write(self, folder: Path, float_layers: Collection[str] = ()) -> Path:
-        """Writes one variant.
+        """Writes one variant to an empty folder, and returns the file that the runtime loads.
 
-        Args:
-            folder: An empty folder.
-            float_layers: Names of the layers to keep in float (the ignored scope).
-
-        Returns:
-            The file that the runtime loads.
+        ``float_layers`` are the names of the layers to keep in float (the ignored scope).
         """
         ...
 

@@ -36,7 +36,7 @@ from pipeline.params import Candidate
 from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
 from pipeline.quantize.layers import find_layers
-from pipeline.quantize.runtimes.base import CandidateRuntime, Variants
+from pipeline.quantize.runtimes.base import CandidateRuntime, ReduceRange, Variants
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -48,11 +48,7 @@ _CALIBRATION_BATCH = 16
 class DynamicOptions(Section):
     """Options of dynamic int8."""
 
-    reduce_range: bool = Field(
-        True,
-        description="int8: weights use 7 bits, which cannot saturate on x86 without VNNI; in qdq "
-        "and openvino files depthwise weights keep 8.",
-    )
+    reduce_range: ReduceRange = True
 
 
 class StaticOptions(DynamicOptions):
@@ -129,19 +125,17 @@ def _store_as_fp16(source: Path, target: Path) -> None:
 
     model = onnx.load(source)
     graph = model.graph
-    large = [w for w in graph.initializer if w.data_type == TensorProto.FLOAT and _is_large(w.dims)]
-    for weights in large:
+    for weights in graph.initializer:
+        # Not worth it for biases and the constants of the preprocessing.
+        large = len(weights.dims) > 1 and math.prod(weights.dims) >= 256
+        if weights.data_type != TensorProto.FLOAT or not large:
+            continue
         name, values = weights.name, numpy_helper.to_array(weights)
         weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
         cast = helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
         cast.name = f"{name}.widen"
         graph.node.insert(0, cast)
     onnx.save(model, target)
-
-
-def _is_large(shape: Sequence[int]) -> bool:
-    """Whether fp16 is worth it; not for biases and the constants of the preprocessing."""
-    return len(shape) > 1 and math.prod(shape) >= 256
 
 
 class _StaticVariants:
@@ -183,12 +177,7 @@ class _StaticVariants:
         )
 
         options = self._options
-        formats = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
-        methods = {
-            "minmax": CalibrationMethod.MinMax,
-            "entropy": CalibrationMethod.Entropy,
-            "percentile": CalibrationMethod.Percentile,
-        }
+        methods = {method.name.lower(): method for method in CalibrationMethod}
         types = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
         activations, weights = types[options.types[:2]], types[options.types[2:]]
         eight_bits = {"quant_type": weights, "reduce_range": False}
@@ -200,7 +189,7 @@ class _StaticVariants:
             self._prepared,
             target,
             _reader(self._calibration, self._batch),
-            quant_format=formats[options.format],
+            quant_format=QuantFormat.QDQ if options.format == "qdq" else QuantFormat.QOperator,
             calibrate_method=methods[options.calibration],
             calibration_cache_path=self._ranges,
             activation_type=activations,

@@ -33,7 +33,7 @@ from pipeline.params import Candidate
 from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
 from pipeline.quantize.layers import Layer, find_layers
-from pipeline.quantize.runtimes.base import CandidateRuntime, Variants
+from pipeline.quantize.runtimes.base import CandidateRuntime, ReduceRange, Variants
 from pipeline.quiet import quiet
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ class StaticOptions(Section):
         "performance",
         description="static, openvino: symmetric activations, or asymmetric ones as well.",
     )
-    reduce_range: bool = Field(
-        True,
-        description="int8: weights use 7 bits, which cannot saturate on x86 without VNNI; in qdq "
-        "and openvino files depthwise weights keep 8.",
-    )
+    reduce_range: ReduceRange = True
 
 
 @RUNTIMES.register("openvino")
@@ -175,9 +171,7 @@ def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]
 def _find_weighted(source: Path, model: Model) -> dict[str, Layer]:
     """Layers of the exported student by the names of their operators in the OpenVINO model.
 
-    Args:
-        source: The exported student.
-        model: The converted student. Its nodes are renamed by position; NNCF keeps these names.
+    The model's nodes are renamed by position; NNCF keeps these names.
     """
     import onnx
 
@@ -196,12 +190,8 @@ class _StaticVariants:
     """Static int8; NNCF runs once, and is undone for the layers that are kept in float.
 
     NNCF takes seconds to minutes, mostly for ranges and biases. Undone are the ranges of a layer's
-    input, its weights and its bias.
-
-    Args:
-        weighted: Layers by the names of their operators, which are the same in both models.
-        student: The float model.
-        int8: The quantized model.
+    input, its weights and its bias. ``weighted`` has the layers by the names of their operators,
+    which are the same in both models.
     """
 
     def __init__(self, weighted: Mapping[str, Layer], student: Model, int8: Model) -> None:

@@ -18,7 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pipeline.errors import QuantizationError
-from pipeline.params import Candidate, MixedPrecision
+from pipeline.params import Bundle, Candidate, MixedPrecision
 from pipeline.quantize.candidates import CandidateSet, make_candidates
 from pipeline.quantize.layers import Layer
 from pipeline.quantize.mixed_precision import SearchSetup, search_mixed_precision, step_sizes
@@ -96,9 +96,8 @@ def agreement(path: Path, student: Path, images: Images) -> float:
 def validator_for(student: Path, images: Images, **limits: float) -> CandidateValidator:
     """Labels are the student's own predictions, so its accuracy is 1."""
     labels = run(student, images).argmax(axis=1)
-    return CandidateValidator(
-        student, images, labels, **{"max_drop": 5.0, "max_drop_bound": 15.0, **limits}
-    )
+    rule = Bundle.model_validate({"max_drop": 5.0, "max_drop_bound": 15.0, **limits})
+    return CandidateValidator(student, images, labels, rule)
 
 
 def make(
@@ -257,7 +256,7 @@ def test_all_layers_that_round_a_wide_range_are_kept_in_float(
     ("limits", "params", "outcome"),
     [
         ({}, {"max_float_fraction": 0.3}, "no candidate added: with 2 of 7 layers"),
-        ({"max_drop_bound": 2.0}, {}, "no search: 96 validation images"),
+        ({"max_drop": 2.0, "max_drop_bound": 2.0}, {}, "no search: 96 validation images"),
     ],
 )
 def test_without_success_nothing_is_added_and_the_outcome_has_the_reason(
@@ -333,9 +332,7 @@ def test_an_operator_that_a_runtime_lacks_is_named(
 def test_the_validator_names_a_file_that_cannot_be_run(images: Images, tmp_path: Path) -> None:
     (tmp_path / "student.onnx").write_bytes(b"no model")
     labels = np.zeros(len(images), np.int64)
-    validator = CandidateValidator(
-        tmp_path / "student.onnx", images, labels, max_drop=1.0, max_drop_bound=2.0
-    )
+    validator = CandidateValidator(tmp_path / "student.onnx", images, labels, Bundle())
     with pytest.raises(QuantizationError, match=r"student\.onnx: onnxruntime"):
         validator.drop(validator.student_logits)
 
