@@ -21,7 +21,7 @@ def call(stage: str, *overrides: str, folder: Path) -> subprocess.CompletedProce
 
 
 @pytest.mark.slow
-def test_the_class_order_that_is_asked_for_is_kept(project: Path) -> None:
+def test_the_class_order_is_saved_with_the_student(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     set_param(project, "distill.epochs", 1)
     for stage in ("prepare", "finetune", "cache_logits"):
@@ -33,7 +33,8 @@ def test_the_class_order_that_is_asked_for_is_kept(project: Path) -> None:
     by_file = ("distill.class_order.kind=file", "distill.class_order.file=order.txt")
     refused = call("distill", *by_file, folder=project)
     assert refused.returncode == 1
-    assert "order.txt, line 3: 'frane' is no class; close names: 'frame'" in refused.stderr
+    assert "order.txt, line 3: 'frane'" in refused.stderr
+    assert "frame" in refused.stderr
     assert not (project / "models/student").exists()
 
     def kept(*overrides: str) -> dict[str, object]:
@@ -56,11 +57,11 @@ def test_the_class_order_that_is_asked_for_is_kept(project: Path) -> None:
     info = json.loads(teacher.read_text())
     teacher.write_text(json.dumps({**info, "classes": info["classes"][:3]}))
     refused = call("distill", folder=project)
-    assert "the teacher: knows 3 classes, the student is to learn 4" in refused.stderr
+    assert "the teacher: has 3 classes, the student has 4" in refused.stderr
 
 
 @pytest.mark.slow
-def test_a_live_teacher_teaches_what_its_cached_answers_do(project: Path) -> None:
+def test_a_live_teacher_trains_the_same_student_as_its_cache(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     for stage in ("prepare", "finetune"):
         done = call(stage, folder=project)
@@ -85,11 +86,11 @@ def test_a_live_teacher_teaches_what_its_cached_answers_do(project: Path) -> Non
 
     refused = call("distill", *cached, folder=project)
     assert refused.returncode == 1
-    assert "was made with cache_logits.views = 0, which is 2 now" in refused.stderr
+    assert "was made with cache_logits.views = 0, expected 2" in refused.stderr
     assert "run `finch cache-logits`" in refused.stderr
     compared = call("compare", folder=project)
     assert compared.returncode == 1
-    assert "holds no logits: it was made with cache_logits.views = 0; set" in compared.stderr
+    assert "cache_logits.views = 0" in compared.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Training that is ended from outside, and the same command again."""
+"""Training that is interrupted or killed, then resumed."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def start(stage: str, folder: Path) -> subprocess.Popen[str]:
 
 def finish(stage: str, folder: Path) -> str:
     process = start(stage, folder)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
-    return said
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    return errors
 
 
 def end(stage: str, folder: Path, number: signal.Signals, epoch: int) -> tuple[int, str]:
-    """Ends a stage after an epoch; returns its code and what it said after that epoch."""
+    """Ends a stage after an epoch; returns its code and what it errors after that epoch."""
     process = start(stage, folder)
     assert process.stderr is not None
     for line in process.stderr:
         if f"epoch {epoch}/" in line:
             break
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
-    return process.returncode, said
+    errors = process.communicate(timeout=120)[1]
+    return process.returncode, errors
 
 
-def drawn_epochs(folder: Path, stage: str) -> list[int]:
+def plotted_epochs(folder: Path, stage: str) -> list[int]:
     path = folder / f"reports/dvclive/{stage}/plots/metrics/val_accuracy.tsv"
     with path.open(newline="") as file:
         return [int(row["step"]) for row in csv.DictReader(file, delimiter="\t")]
@@ -53,7 +53,7 @@ def drawn_epochs(folder: Path, stage: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_an_ended_stage_goes_on_and_ends_in_the_same_files(project: Path) -> None:
+def test_an_interrupted_stage_resumes_to_the_same_files(project: Path) -> None:
     set_param(project, "run.checkpoint_minutes", 0.0001)
     for stage in ("finetune", "distill"):
         set_param(project, f"{stage}.epochs", 40)
@@ -66,38 +66,38 @@ def test_an_ended_stage_goes_on_and_ends_in_the_same_files(project: Path) -> Non
         checkpoints = project / ".finch/checkpoints" / stage
         assert not checkpoints.exists()
 
-        code, said = end(stage, project, signal.SIGTERM, epoch=3)
+        code, errors = end(stage, project, signal.SIGTERM, epoch=3)
         assert code == 128 + signal.SIGTERM
-        assert "Traceback" not in said
-        last = said.splitlines()[-1]
-        assert last.startswith(f"finch {stage}: interrupted; training is kept and goes on after")
+        assert "Traceback" not in errors
+        last = errors.splitlines()[-1]
+        assert last.startswith(f"finch {stage}: interrupted; training resumes after epoch")
         assert last.endswith("; run it again")
 
-        code, said = end(stage, project, signal.SIGKILL, epoch=10)
+        code, errors = end(stage, project, signal.SIGKILL, epoch=10)
         assert code == -signal.SIGKILL
-        code, said = end(stage, project, signal.SIGINT, epoch=17)
+        code, errors = end(stage, project, signal.SIGINT, epoch=17)
         assert code == 128 + signal.SIGINT
         assert not any((project / path).exists() for path in OUTPUTS[stage])
         assert len(list(checkpoints.iterdir())) == 1
 
-        said = finish(stage, project)
-        assert "goes on after" in said
-        assert "epoch 17/40" not in said
+        errors = finish(stage, project)
+        assert "resuming after" in errors
+        assert "epoch 17/40" not in errors
         assert [(project / path).read_bytes() for path in OUTPUTS[stage]] == whole
-        assert drawn_epochs(project, stage) == list(range(1, 41))
+        assert plotted_epochs(project, stage) == list(range(1, 41))
         assert not checkpoints.exists()
         if stage == "finetune":
             finish("cache_logits", project)
 
 
-def answered(work: Path) -> int:
-    """Batches that are noted as done."""
-    notes = list(work.glob("[!.]*.json"))
-    return int(json.loads(notes[0].read_text())["steps"]) if notes else 0
+def finished_batches(work: Path) -> int:
+    """Batches that the journal counts."""
+    journals = list(work.glob("[!.]*.json"))
+    return int(json.loads(journals[0].read_text())["steps"]) if journals else 0
 
 
 @pytest.mark.slow
-def test_an_ended_teacher_goes_on_answering(project: Path) -> None:
+def test_an_interrupted_logit_cache_resumes(project: Path) -> None:
     set_param(project, "cache_logits.views", 100)
     set_param(project, "cache_logits.batch_size", 1)
     set_param(project, "cache_logits.pack_views", True)
@@ -112,23 +112,22 @@ def test_an_ended_teacher_goes_on_answering(project: Path) -> None:
     steps = 0
     for number in (signal.SIGKILL, signal.SIGTERM):
         process = start("cache_logits", project)
-        while answered(work) <= steps:
+        while finished_batches(work) <= steps:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-        steps = answered(work)
+        _, errors = process.communicate(timeout=60)
+        steps = finished_batches(work)
         assert not folder.exists()
         if number == signal.SIGKILL:
             assert process.returncode == -number
         else:
             assert process.returncode == 128 + number
-            assert "Traceback" not in said
-            assert said.splitlines()[-1] == (
-                f"finch cache-logits: interrupted; {steps} of {batches} batches of the teacher's "
-                "answers are kept; run it again"
-            )
-    assert f"goes on after {steps} of {batches} batches" in finish("cache_logits", project)
+            assert "Traceback" not in errors
+            last = errors.splitlines()[-1]
+            assert last.startswith("finch cache-logits: interrupted; ")
+            assert f"{steps} of {batches} batches" in last
+    assert f"resuming after {steps} of {batches} batches" in finish("cache_logits", project)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
     assert not work.exists()
 
@@ -139,7 +138,7 @@ def test_other_parameters_train_from_the_start(project: Path) -> None:
     finish("prepare", project)
     assert end("finetune", project, signal.SIGTERM, epoch=2)[0] == 143
     set_param(project, "finetune.epochs", 2)
-    said = finish("finetune", project)
-    assert "goes on" not in said
-    assert "epoch 1/2" in said
+    errors = finish("finetune", project)
+    assert "resuming" not in errors
+    assert "epoch 1/2" in errors
     assert not (project / ".finch/checkpoints/finetune").exists()

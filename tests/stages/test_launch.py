@@ -1,4 +1,4 @@
-"""A training stage that several processes do together."""
+"""A training stage in several processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.launch import OPTIONS, is_asked_for
+from stages.launch import OPTIONS, should_launch
 from tests.small_project import set_param
 
 STAGE = [sys.executable, "-m", "stages.finetune"]
@@ -34,48 +34,48 @@ def result(folder: Path) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_processes_are_interrupted_and_end_in_the_same_files(project: Path) -> None:
+def test_two_interrupted_processes_resume_to_the_same_files(project: Path) -> None:
     set_param(project, "finetune.epochs", 24)
     set_param(project, "run.checkpoint_minutes", 0.0001)
     subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
     process = start(project)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
-    assert said.count("epoch 7/") == 1  # the first alone speaks
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    assert errors.count("epoch 7/") == 1  # the main process alone logs
     whole = result(project)
     shutil.rmtree(project / "models")
 
     process = start(project)
     await_epoch(process, 9)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=120)[1]
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Traceback" not in said
-    last = said.splitlines()[-1]
-    assert last.startswith("finch finetune: interrupted; training is kept and goes on after epoch")
+    assert "Traceback" not in errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("finch finetune: interrupted; training resumes after epoch")
     assert last.endswith("; run it again")
     assert not (project / "models").exists()
     assert len(list((project / ".finch/checkpoints/finetune").iterdir())) == 1
 
     process = start(project)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
-    assert "goes on after" in said
-    assert "epoch 9/" not in said
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    assert "resuming after" in errors
+    assert "epoch 9/" not in errors
     assert result(project) == whole
 
 
 @pytest.mark.parametrize("options", ["--processes 2", "--help"])
 def test_options_that_torchrun_does_not_know_are_refused(tmp_path: Path, options: str) -> None:
     process = start(tmp_path, options)
-    said = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=120)[1]
     assert process.returncode == 1
-    assert said.splitlines()[-1].startswith(f"finch finetune: {OPTIONS} = {options}: ")
-    assert "Traceback" not in said
+    assert errors.splitlines()[-1].startswith(f"finch finetune: {OPTIONS} = {options}: ")
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
-    ("environment", "asked"),
+    ("environment", "expected"),
     [
         ({}, False),
         ({OPTIONS: ""}, False),
@@ -84,10 +84,10 @@ def test_options_that_torchrun_does_not_know_are_refused(tmp_path: Path, options
     ],
 )
 def test_a_process_that_was_launched_launches_no_others(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], asked: bool
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: bool
 ) -> None:
     for name in (OPTIONS, "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert is_asked_for() is asked
+    assert should_launch() is expected

@@ -1,4 +1,4 @@
-"""What a person sees who asks for recovery, or does not."""
+"""The stage qat without epochs, and without its requirements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 
-def recover(folder: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_qat(folder: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
     changes = [word for override in overrides for word in ("--set", override)]
     return subprocess.run(
         [sys.executable, "-m", "stages.qat", *changes],
@@ -21,7 +21,7 @@ def recover(folder: Path, *overrides: str, **environment: str) -> subprocess.Com
 
 
 def test_without_epochs_an_empty_record_is_left(project: Path) -> None:
-    done = recover(project)
+    done = run_qat(project)
     assert done.returncode == 0, done.stderr
     left = list((project / "models/qat").iterdir())
     assert [path.name for path in left] == ["qat.json"]
@@ -30,9 +30,9 @@ def test_without_epochs_an_empty_record_is_left(project: Path) -> None:
 
 def test_what_is_missing_is_named_before_any_work(project: Path) -> None:
     # There is no data here: the requirements come first.
-    done = recover(project, "qat.epochs=1", CXX="no-such-compiler")
+    done = run_qat(project, "qat.epochs=1", CXX="no-such-compiler")
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert line.startswith("finch recover: qat.epochs: recovery ")
+    assert line.startswith("finch qat: qat.epochs: ")
     assert "qat.epochs to 0" in line
     assert not (project / "models").exists()
