@@ -24,7 +24,7 @@ from pipeline.params import Params, load_params, load_section
 from pipeline.plugins.section import Section
 from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
-from stages.launch import is_asked_for, launch, leave_words
+from stages.launch import should_launch, launch, report_to_launcher
 from stages.workspace import Workspace
 
 # Here, since every stage imports this module before any inference runtime that has telemetry.
@@ -125,7 +125,7 @@ class _Stage:
     ) -> None:
         """Runs the stage as a process: lock, signal handlers, exit code."""
         name, paths = self.function.__name__, Workspace(Path.cwd())
-        if self.distributed and is_asked_for():
+        if self.distributed and should_launch():
             set_again = [word for override in overrides for word in ("--set", override)]
             debug_again = ["--debug"] if debug else []
             launch(name, ["--params", str(params_path), *set_again, *debug_again])
@@ -226,7 +226,7 @@ def _fail(name: str, message: str, code: int, debug: bool, *, expected: bool = T
     if debug:
         traceback.print_exc()
     line = f"finch {name.replace('_', '-')}: {message}"
-    if not leave_words(line, expected):
+    if not report_to_launcher(line, expected):
         print(line, file=sys.stderr)
     sys.stderr.flush()
     # Without interpreter shutdown: there native runtimes could change the exit code, and one of
