@@ -22,7 +22,7 @@ class ClassOrder(Section):
 
     kind: Literal["index", "similarity", "random", "file"] = Field(
         "index",
-        description="Order of the data set; similar classes side by side (optimal leaf ordering); "
+        description="Order of the dataset; similar classes side by side (optimal leaf ordering); "
         "random; or the order in `file`.",
     )
     similarity: Literal["logits", "weights"] = Field(
@@ -51,7 +51,9 @@ class Distill(Network, Recipe):
     """
 
     model: ModelName = "mobilenetv2_035"
-    method: str = Field("figkd", description="Loss of the student, a file in pipeline/losses.")
+    method: str = Field(
+        "figkd", description="Loss of the student, as registered in pipeline/losses."
+    )
     class_order: ClassOrder = Field(default_factory=ClassOrder, description="Order of the classes.")
 
     @field_validator("method")

@@ -74,26 +74,20 @@ class ClassAxisDWT(nn.Module):
         self.level = _checked_level(level, num_classes, wavelet)
         _checked("padding", mode, _known_mode)
         self._order = _checked_order(order, num_classes)
-        details = tuple(f"detail{k}" for k in range(self.level, 0, -1))
-        names = ("content", *details)
-        self.band_names = {"detail": details, "content": names[:1], "all": names}[bands]
-
         filters = pywt.Wavelet(wavelet)
         lengths = [num_classes]
         for _ in range(self.level):
             lengths.append(pywt.dwt_coeff_len(lengths[-1], filters.dec_len, mode))
-        sizes = dict(zip(names, [lengths[-1], *lengths[:0:-1]], strict=True))
-        self.band_sizes = tuple(sizes[name] for name in self.band_names)
-
+        names = ["content", *(f"detail{k}" for k in range(self.level, 0, -1))]
+        self._kept = {"detail": slice(1, None), "content": slice(1), "all": slice(None)}[bands]
+        self.band_names = names[self._kept]
+        self.band_sizes = [lengths[-1], *lengths[:0:-1]][self._kept]
         # float64 arrays, not buffers: a buffer is cast with the module, and MPS has no float64.
         self._is_dense = num_classes <= DENSE_CLASSES
         if self._is_dense:
             impulses = np.eye(num_classes)[:, self._order]
-            matrices = dict(
-                zip(names, pywt.wavedec(impulses, wavelet, mode, self.level), strict=True)
-            )
-            kept = [matrices[name] for name in self.band_names]
-            self._arrays = [np.concatenate(kept, axis=1)]
+            coefficients = pywt.wavedec(impulses, wavelet, mode, self.level)
+            self._arrays = [np.concatenate(coefficients[self._kept], axis=1)]
         else:
             self._left = _left_padding(filters.dec_len, mode)
             paddings = (_padding(length, filters.dec_len, mode) for length in lengths[:-1])
@@ -120,7 +114,7 @@ class ClassAxisDWT(nn.Module):
 
     def split(self, coefficients: Tensor) -> dict[str, Tensor]:
         """Splits the result of ``forward`` into bands by name (``content``, ``detail3``, ...)."""
-        parts = torch.split(coefficients, list(self.band_sizes), dim=-1)
+        parts = torch.split(coefficients, self.band_sizes, dim=-1)
         return dict(zip(self.band_names, parts, strict=True))
 
     def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
@@ -132,11 +126,11 @@ class ClassAxisDWT(nn.Module):
         return self._tensors[key]
 
     def _convolve(self, signal: Tensor, filters: Tensor, paddings: list[Tensor]) -> Tensor:
-        content, bands = signal.reshape(-1, signal.shape[-1]), {}
-        for k, padding in enumerate(paddings, start=1):
-            content, bands[f"detail{k}"] = _one_level(content, filters, padding, self._left)
-        bands["content"] = content
-        kept = torch.cat([bands[name] for name in self.band_names], dim=-1)
+        content, details = signal.reshape(-1, signal.shape[-1]), []
+        for padding in paddings:
+            content, detail = _one_level(content, filters, padding, self._left)
+            details.append(detail)
+        kept = torch.cat([content, *reversed(details)][self._kept], dim=-1)
         return kept.reshape(*signal.shape[:-1], sum(self.band_sizes))
 
 
@@ -150,24 +144,15 @@ def max_level(num_classes: int, wavelet: str) -> int:
     return int(pywt.dwt_max_level(num_classes, pywt.Wavelet(name).dec_len))
 
 
-def band_energy(
-    logits: Tensor,
-    wavelet: str = "haar",
-    level: int | Literal["max"] = 1,
-    mode: str = "symmetric",
-    order: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """The fraction of the energy of centered logits in each band, for a class order.
+def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
+    """The fraction of the energy of centered logits in each band of a transform.
 
-    The mean squared detail is this fraction times the total energy, so an order that moves energy
-    into the detail acts like a larger weight of the loss.
+    The mean squared detail is this fraction times the total energy, so a class order that moves
+    energy into the detail acts like a larger weight of the loss.
 
     Args:
         logits: [n, classes], of any floating dtype.
-        wavelet: As for ``ClassAxisDWT``, like the following arguments.
-        level: Levels of the decomposition.
-        mode: Padding mode.
-        order: Class at each position of the axis.
+        transform: A transform that keeps all bands.
 
     Returns:
         Sum of squared coefficients by band name, coarsest first, divided by the sum over all bands;
@@ -175,10 +160,10 @@ def band_energy(
         ``mode="periodization"`` and a class count divisible by 2 ** level, it is the fraction of
         the energy of the logits themselves.
 
-    Raises:
-        ParameterError: See ``ClassAxisDWT``.
+    Example:
+        >>> band_energy(torch.tensor([[3.0, 3.0, -1.0, -1.0]]), ClassAxisDWT(4, bands="all"))
+        {'content': 1.0, 'detail1': 0.0}
     """
-    transform = ClassAxisDWT(logits.shape[-1], wavelet, level, mode, "all", order)
     exact = logits.detach().double().cpu()
     coefficients = transform.split(transform(exact - exact.mean(dim=-1, keepdim=True)))
     energy = {name: float(band.square().sum()) for name, band in coefficients.items()}
@@ -244,9 +229,7 @@ def _checked_level(level: int | Literal["max"], num_classes: int, wavelet: str) 
     if not 1 <= chosen <= deepest:
         raise ParameterError(
             f"wavelet level {level}",
-            f"{num_classes} classes allow 1 to {deepest} for {wavelet}"
-            if deepest
-            else f"{num_classes} classes are too few for {wavelet} at any level",
+            f"{num_classes} classes allow 1 to {deepest} for {wavelet}",
             "lower distill.figkd.level or use a shorter wavelet (haar)",
         )
     return chosen
@@ -257,9 +240,6 @@ def _checked_order(order: Sequence[int] | None, num_classes: int) -> NDArray[np.
         return np.arange(num_classes)
     array = np.asarray(order, dtype=np.int64)
     if not np.array_equal(np.sort(array), np.arange(num_classes)):
-        raise ParameterError(
-            "class order",
-            f"is not a permutation of 0, ..., {num_classes - 1}",
-            "list every class once",
-        )
+        problem = f"is not a permutation of 0, ..., {num_classes - 1}"
+        raise ParameterError("class order", problem, "list every class once")
     return array

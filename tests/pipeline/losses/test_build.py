@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pipeline.errors import ParameterError
 from pipeline.losses import (
@@ -14,6 +15,7 @@ from pipeline.losses import (
 )
 from pipeline.params.student import distill_model
 from pipeline.plugins import LOSSES
+from pipeline.plugins.section import NotNegative
 
 ORDER = [6, 0, 5, 1, 4, 2, 3]
 OPTIONS = {
@@ -88,3 +90,55 @@ def test_options_that_do_not_fit_the_classes_are_refused():
 def test_an_unknown_method_is_refused():
     with pytest.raises(ParameterError, match=r"'fikgd'.*figkd"):
         build_loss("fikgd", None, num_classes=7, class_order=None, label_smoothing=0.0)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Registers a loss for one test."""
+    LOSSES.names()
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+
+    def register(name, loss):
+        LOSSES.register(name)(loss)
+        distill_model.cache_clear()
+
+    yield register
+    distill_model.cache_clear()
+
+
+class MarginLoss(DistillationLoss):
+    """A loss of another package.
+
+    Args:
+        num_classes: Number of classes.
+        margin: Largest difference that is ignored.
+    """
+
+    def __init__(self, num_classes, *, margin: NotNegative = 0.5):
+        super().__init__()
+        self.num_classes = num_classes
+        self.margin = margin
+
+    def teacher_terms(self, student, teacher, labels):
+        return {"margin": torch.relu((student - teacher).abs() - self.margin).mean()}
+
+
+def test_a_registered_loss_is_a_method_with_parameters(registered, logits, labels):
+    registered("margin", MarginLoss)
+    recipe = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0}
+    distill = distill_model().model_validate(
+        {"method": "margin", **recipe, "margin": {"margin": 0.25}}
+    )
+    loss = build_loss(
+        "margin", distill.loss_options, num_classes=7, class_order=ORDER, label_smoothing=0.0
+    )
+    assert (loss.num_classes, loss.margin) == (7, 0.25)
+    assert list(loss.terms(logits(1), logits(2), labels)) == ["cross_entropy", "margin"]
+    with pytest.raises(ValidationError, match=r"margin\.margin\n.*greater than or equal to 0"):
+        distill.changed({"margin.margin": -1.0})
+
+
+def test_a_method_named_like_a_parameter_is_refused(registered):
+    registered("epochs", MarginLoss)
+    with pytest.raises(TypeError, match=r"distill\.epochs"):
+        distill_model()
