@@ -1,4 +1,4 @@
-"""A small project: the real stages on a few drawn photographs."""
+"""A small project: the real stages on a few synthetic images."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ CLASSES = ("disc", "ring", "square", "frame")
 
 
 def draw_photo(kind: str, rng: np.random.Generator) -> Image.Image:
-    """A light shape on noise; ring and frame are the hollow twins of disc and square."""
+    """A light shape on noise; ring and frame are outlines of disc and square."""
     image = Image.fromarray(rng.integers(0, 90, (40, 48, 3), dtype=np.uint8))
     x, y = rng.integers(4, 16, 2).tolist()
     size = int(rng.integers(16, 22))
     box = (x, y, x + size, y + size)
-    colour = tuple(rng.integers(150, 256, 3).tolist())
+    color = tuple(rng.integers(150, 256, 3).tolist())
     draw = ImageDraw.Draw(image)
     shape = draw.ellipse if kind in ("disc", "ring") else draw.rectangle
     if kind in ("disc", "square"):
-        shape(box, fill=colour)
+        shape(box, fill=color)
     else:
-        shape(box, outline=colour, width=3)
+        shape(box, outline=color, width=3)
     return image
 
 
@@ -38,20 +38,20 @@ def write_photos(folder: Path, per_class: int) -> None:
 
 
 def small_params(photos: Path) -> dict[str, Any]:
-    """The project's own parameters, made small."""
+    """The project's own parameters, reduced to a tiny run."""
     params: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())
     params["run"] |= {"device": "cpu", "threads": 1}
     params["prepare"] |= {"source": "folder", "path": str(photos), "image_size": 32, "block": 3}
     training = {"epochs": 2, "batch_size": 16}
     params["finetune"] |= {"model": "test_efficientnet", "pretrained": "none", **training}
     params["cache_logits"]["views"] = 2
-    # A student of two epochs may not be driven so hard that it diverges.
+    # Low weights and learning rate, since two epochs must not diverge.
     params["distill"] |= {"model": "test_efficientnet", "lr": 0.01, **training}
-    params["distill"]["figkd"]["weight"] = 0.1
+    params["distill"]["figkd"] = {"detail_weight": 0.1, "kd_weight": 2.0}
     params["quantize"]["calibration_images"] = 24
     params["evaluate"] |= {"rounds": 3, "max_rounds": 4, "turns": 3, "runs": 3}
     params["evaluate"] |= {"warmup": 2, "warmup_seconds": 0.0, "batches": [1, 2]}
-    # What ships must not hang on the accuracy of a network that has hardly learned.
+    # Selection must not depend on the accuracy of a network that is hardly trained.
     params["bundle"]["max_drop"] = params["bundle"]["max_drop_bound"] = 100.0
     return params
 
@@ -60,8 +60,8 @@ def set_param(project: Path, key: str, value: Any) -> None:
     path = project / "params.yaml"
     params = yaml.safe_load(path.read_text())
     *sections, last = key.split(".")
-    place = params
-    for section in sections:
-        place = place[section]
-    place[last] = value
+    section = params
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[last] = value
     path.write_text(yaml.safe_dump(params, sort_keys=False))

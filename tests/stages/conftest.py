@@ -14,7 +14,7 @@ from tests.small_project import PROJECT, small_params, write_photos
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A git and DVC repository with the project's code, and small photographs beside it."""
+    """A git and DVC repository with the project's code, and a folder of small images."""
     folder = tmp_path / "project"
     photos = tmp_path / "photos"
     write_photos(photos, per_class=24)

@@ -1,4 +1,4 @@
-"""The whole chain through `dvc repro`, as a user runs it."""
+"""The whole pipeline through `dvc repro`, as a user runs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.small_project import CLASSES, set_param
 
 BIN = Path(sys.executable).parent
 
-# Runs at the start of every Python process: whoever reaches for the network is written down.
+# Runs at the start of every Python process and logs every network access.
 GUARD = """
 import os, socket
 _connect, _lookup = socket.socket.connect, socket.getaddrinfo
@@ -34,7 +34,7 @@ socket.getaddrinfo = lambda *a, **k: _note(a)
 
 
 class Repro:
-    """`dvc repro` in a project, with the network guarded and an empty home."""
+    """`dvc repro` in a project, without a network and with an empty home folder."""
 
     def __init__(self, project: Path, tmp_path: Path) -> None:
         self.project = project
@@ -56,7 +56,7 @@ class Repro:
         }
 
     def __call__(self, *arguments: str) -> list[str]:
-        """Runs it and returns the stages that ran, in order."""
+        """Runs it and returns the stages that were executed, in order."""
         done = subprocess.run(
             [BIN / "dvc", "repro", *arguments],
             cwd=self.project,
@@ -97,9 +97,9 @@ def test_chain(project: Path, tmp_path: Path) -> None:
     assert "teacher" in rows
     assert float(rows["onnxruntime-fp32"]["ratio"]) == 1 < float(rows["onnxruntime-fp32"]["bytes"])
 
-    assert repro() == ["probe"], "a second run measures nothing and trains nothing"
+    assert repro() == ["resolve", "probe"], "a second run measures and trains nothing"
 
-    set_param(project, "distill.figkd.weight", 2.0)
+    set_param(project, "distill.figkd.kd_weight", 1.0)
     again = repro()
     assert "distill" in again
     assert not {"prepare", "finetune", "cache_logits"} & set(again)
