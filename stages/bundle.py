@@ -33,13 +33,13 @@ def bundle(context: Context) -> None:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
     spec, archive = _spec(context, evaluation, selection), paths.dist / f"{rule.name}.tar.gz"
     with whole_folder(paths.dist) as folder:
-        built = build_bundle(spec, paths.runtime, folder / archive.name)
-        write_json(folder / "manifest.json", built.manifest)
+        manifest = build_bundle(spec, paths.runtime, folder / archive.name)
+        write_json(folder / "manifest.json", manifest)
     context.log.info(
         "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s",
         archive.name,
         archive.stat().st_size / 1e6,
-        built.model_bytes / 1e6,
+        sum(path.stat().st_size for path in spec.model.files) / 1e6,
         selection.chosen,
         selection.reason,
     )

@@ -24,11 +24,7 @@ def quantize(context: Context) -> None:
         1: paths.onnx / "student-b1.onnx",
     }
     validator = CandidateValidator(
-        exported["dynamic"],
-        val.images,
-        val.labels,
-        params.bundle,
-        params.evaluate.threads,
+        exported["dynamic"], val.images, val.labels, params.bundle, params.evaluate.threads
     )
     made = make_candidates(
         exported,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
@@ -169,6 +168,7 @@ def _rank_layers(
     chosen = validator.sample(images)
     pixels, labels = np.array(validator.images[chosen]), validator.labels[chosen]
     expected = validator.student_logits[chosen]
+    spread = max(expected.std(dtype=np.float64), np.finfo(np.float32).tiny)
     names = [layer.name for layer in variants.layers]
     found = []
     for name in track(names, "sensitivity of layers", len(names)):
@@ -176,13 +176,9 @@ def _rank_layers(
             model = variants.write(Path(folder), [other for other in names if other != name])
             logits = validator.compute_logits(model, runtime, pixels)
         lost = int(correct(expected, labels).sum()) - int(correct(logits, labels).sum())
-        found.append(Sensitivity(name, _relative_error(logits, expected), lost))
+        rmse = np.sqrt(np.mean(np.square(logits - expected, dtype=np.float64)))
+        found.append(Sensitivity(name, float(rmse / spread), lost))
     return sorted(found, key=lambda s: (-s.error, -s.lost))
-
-
-def _relative_error(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    error = np.sqrt(np.mean(np.square(logits - expected, dtype=np.float64)))
-    return float(error / max(expected.std(dtype=np.float64), np.finfo(np.float32).tiny))
 
 
 def _try(

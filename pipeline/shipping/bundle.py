@@ -71,28 +71,16 @@ class BundleSpec:
     data_license: str | None
 
 
-@dataclass(frozen=True)
-class BundleResult:
-    """A bundle on disk.
-
-    Attributes:
-        path: The archive.
-        model_bytes: Size of the model's files, unpacked.
-        manifest: Content of its ``manifest.json``.
-    """
-
-    path: Path
-    model_bytes: int
-    manifest: dict[str, Any]
-
-
-def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> BundleResult:
+def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str, Any]:
     """Writes the bundle, a tar.gz whose bytes depend on its content alone.
 
     Args:
         spec: What to pack.
         runtime_folder: Folder that contains the package ``finch_runtime``.
         out: The archive to write.
+
+    Returns:
+        The content of its ``manifest.json``.
 
     Raises:
         ArtefactError: A model file or the device runtime is missing, or the inference runtime is
@@ -103,7 +91,6 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> BundleRes
         if not label.strip() or label.splitlines() != [label]:
             raise DataError(f"class {label!r}", "is empty or has a line break in its name")
     files = {path.name: _read(path) for path in spec.model.files}
-    model_bytes = sum(len(content) for content in files.values())
     if spec.portable is not None:
         files["portable.onnx"] = _read(spec.portable)
     if spec.data_license is not None:
@@ -116,7 +103,7 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> BundleRes
     files["manifest.json"] = text.encode()
     with whole_file(out) as temporary:
         _write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
-    return BundleResult(out, model_bytes, json.loads(text))
+    return manifest
 
 
 def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def test_candidates_that_the_device_cannot_run_come_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("candidates", "says"),
+    ("candidates", "expected"),
     [
         ([], "ort-fp32: .* not measured"),
         (INT8_SLOW[1:], "ort-fp32: .* not measured"),
@@ -192,8 +192,8 @@ def test_candidates_that_the_device_cannot_run_come_last() -> None:
         ),
     ],
 )
-def test_invalid_measurements_are_refused(candidates: list[Measured], says: str) -> None:
-    with pytest.raises(SelectionError, match=says):
+def test_invalid_measurements_are_refused(candidates: list[Measured], expected: str) -> None:
+    with pytest.raises(SelectionError, match=expected):
         select(candidates)
 
 

@@ -84,9 +84,9 @@ def test_weights_are_int8_with_a_scale_per_channel(
     weighted = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
     assert len(weighted) == 7
     for node in weighted:
-        dequantise = made_by[node.input[1]]
-        weights, scales = (values[name] for name in dequantise.input[:2])
-        assert dequantise.op_type == "DequantizeLinear"
+        dequantize = made_by[node.input[1]]
+        weights, scales = (values[name] for name in dequantize.input[:2])
+        assert dequantize.op_type == "DequantizeLinear"
         assert weights.dtype == np.int8
         assert scales.shape == weights.shape[:1]
     assert int8["dynamic"].stat().st_size < 0.6 * exported["dynamic"].stat().st_size
