@@ -1,13 +1,12 @@
-"""Images a second: distillation beside plain training, and beside a live teacher.
+"""Throughput of distillation, relative to training without a teacher and with a live teacher.
 
     python benchmarks/distillation_speed.py [ROUNDS] [THREADS]
 
 The default pair, tf_efficientnet_lite0 and mobilenetv2_035 at 96 px, batch 32, FiGKD on 8 classes,
-on drawn pixels; every contender on the same views, which are made as training goes. All three learn
-in one process, a step each in turn, in rounds of shuffled order, so that they see the same machine:
-a ratio is that of two steps of one round. Given are medians, and the middle half. What making the
-views takes is told beside it: it is part of all three. What the loop adds around a step is
-loop_overhead.py's.
+on random pixels. All variants use the same views, made during training. They run in one process,
+one step each per round in random order, so a ratio compares two steps of one round. Printed are
+medians and interquartile ranges, and the throughput of making the views, which is part of each
+step. The overhead of the loop around a step is measured by loop_overhead.py.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ import cpuinfo
 import numpy as np
 import torch
 
-from pipeline import losses
 from pipeline.data.prepared import Split
-from pipeline.losses import CrossEntropy, Objective
+from pipeline.losses import CrossEntropy, DistillationLoss, build_loss
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Distill, Views
-from pipeline.training.distributed import Group
 from pipeline.training.optimizer import build_optimizer
-from pipeline.training.state import State
+from pipeline.training.state import TrainingState
 from pipeline.training.step import TrainingStep
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher, Teacher
 from pipeline.views import make_views
 
@@ -39,48 +37,50 @@ NAMES = tuple(map(str, range(CLASSES)))
 CPU = torch.device("cpu")
 
 
-def lesson(
-    recipe: Distill, split: Split, objective: Objective, teacher: Teacher | None
+def training_step(
+    recipe: Distill, split: Split, loss: DistillationLoss, teacher: Teacher | None
 ) -> TrainingStep:
-    """A student from scratch, ready for its first step."""
+    """The training step of a student with random weights."""
     student = build_classifier(recipe.model, NAMES, SIZE)
     student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    state = State(student, objective, build_optimizer(student, recipe), None, scaler, CPU)
-    return TrainingStep(
-        state, student, Group(), 0, recipe, torch.float32, split, Views(), teacher, len(split)
-    )
+    state = TrainingState(student, loss, build_optimizer(student, recipe), None, scaler, CPU)
+    task = TrainingTask(recipe, loss, split, split, Views(), teacher)
+    env = TrainingEnvironment(CPU, seed=0)
+    return TrainingStep(state, student, task, env, torch.float32, len(split))
 
 
-def shown(values: list[float]) -> str:
-    """Median (middle half)."""
+def summarize(values: list[float]) -> str:
+    """Median and interquartile range."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def main(rounds: int, threads: int) -> None:
-    """Prints images a second and the two ratios."""
+    """Prints throughputs and the two ratios."""
     torch.set_num_threads(threads)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     recipe = Distill(epochs=1, batch_size=BATCH, lr=0.01, weight_decay=1e-4)
     split = Split(
-        chance.integers(0, 256, (16 * BATCH, SIZE, SIZE, 3), dtype=np.uint8),
-        chance.integers(0, CLASSES, 16 * BATCH),
+        rng.integers(0, 256, (16 * BATCH, SIZE, SIZE, 3), dtype=np.uint8),
+        rng.integers(0, CLASSES, 16 * BATCH),
     )
     teacher = build_classifier("tf_efficientnet_lite0", NAMES, SIZE)
     teacher.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    answers = chance.normal(size=(1, len(split), CLASSES)).astype(np.float16)
-    figkd = losses.build(recipe, CLASSES, range(CLASSES))
-    lessons = {
-        "cross-entropy": lesson(recipe, split, CrossEntropy(), None),
-        "cached teacher": lesson(recipe, split, figkd, CachedTeacher(answers)),
-        "live teacher": lesson(recipe, split, figkd, LiveTeacher(teacher)),
+    logits = rng.normal(size=(1, len(split), CLASSES)).astype(np.float16)
+    figkd = build_loss(
+        "figkd", recipe.loss_options, num_classes=CLASSES, class_order=None, label_smoothing=0.0
+    )
+    steps = {
+        "cross-entropy": training_step(recipe, split, CrossEntropy(), None),
+        "cached teacher": training_step(recipe, split, figkd, CachedTeacher(logits)),
+        "live teacher": training_step(recipe, split, figkd, LiveTeacher(teacher)),
     }
     print(
         f"{cpuinfo.get_cpu_info().get('brand_raw')}, {os.cpu_count()} cores, {threads} threads, "
-        f"torch {torch.__version__}; {rounds} rounds; load {os.getloadavg()[0]:.1f} at the start"
+        f"torch {torch.__version__}; {rounds} rounds; load average {os.getloadavg()[0]:.1f}"
     )
-    times: dict[str, list[float]] = {name: [] for name in (*lessons, "views alone")}
+    times: dict[str, list[float]] = {name: [] for name in (*steps, "views")}
     order = list(times)
     random.seed(0)
     for step in range(WARM + rounds):
@@ -88,17 +88,17 @@ def main(rounds: int, threads: int) -> None:
         random.shuffle(order)
         for name in order:
             began = time.perf_counter()
-            if name in lessons:
-                lessons[name].take(batch)
+            if name in steps:
+                steps[name].run(batch)
             else:
                 make_views(split.images[batch], batch, 0, Views(), CPU)
             times[name].append(time.perf_counter() - began)
     times = {name: seconds[WARM:] for name, seconds in times.items()}
     for name, seconds in times.items():
         print(f"{name:15} {BATCH / statistics.median(seconds):6.0f} images/s")
-    for rival in ("cross-entropy", "live teacher"):
-        ratios = [a / b for a, b in zip(times[rival], times["cached teacher"], strict=True)]
-        print(f"speed of the cached teacher over {rival}: {shown(ratios)}")
+    for other in ("cross-entropy", "live teacher"):
+        ratios = [a / b for a, b in zip(times[other], times["cached teacher"], strict=True)]
+        print(f"speedup of the cached teacher over {other}: {summarize(ratios)}")
 
 
 if __name__ == "__main__":

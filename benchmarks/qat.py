@@ -1,21 +1,20 @@
-"""What int8 takes from a student, and what a few epochs give back: by FiGKD, by cross-entropy.
+"""Accuracy that int8 loses, and that QAT with FiGKD or with cross-entropy regains.
 
-    python benchmarks/recovery.py --project . --epochs 3 --seeds 3
+    python benchmarks/qat.py --project . --epochs 3 --seeds 3
 
-Takes the student, its post-training int8 file by ONNX Runtime (the candidate `ort-int8`), the
-prepared data and the logit cache of a finished run, and its params.yaml. Every method starts from
-the same fake-quantised student, with the same learning rate, batches and views; a seed is that of
-the calibration images and of the batches' order. As in the stage, validation images choose the
-epoch, or the start where no epoch was better; test images chose nothing. Given are the accuracies
-on both, of files as ONNX Runtime runs them, and how far the logits' detail band is from that of the
-fp32 student on the validation images (root mean square).
+Uses the student, its post-training int8 file by ONNX Runtime (candidate `ort-int8`), the prepared
+data, the logit cache and params.yaml of a finished run. Both methods start from the same fake-
+quantized student, with the same learning rate, batches and views; the seed is that of the
+calibration images and of the batches. As in the stage, validation images select the epoch or the
+initial weights; test images select nothing. Printed are accuracies on both splits, of files run by
+ONNX Runtime, and the root mean square difference between the detail bands of int8 and fp32 logits
+on validation images.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,19 +24,20 @@ from finch_runtime.prediction import predict
 from finch_runtime.session import open_session
 from numpy.typing import NDArray
 
-from pipeline import losses
 from pipeline.data.prepared import Split, open_prepared
 from pipeline.files import read_json
 from pipeline.logit_cache import cache_key, open_logit_cache
+from pipeline.losses import build_loss
 from pipeline.measure.accuracy import score
-from pipeline.models.classifier import load_classifier
+from pipeline.models.classifier import Classifier, load_classifier
 from pipeline.params import QAT, load_params
-from pipeline.qat.fake_quantize import FakeQuantized, fake_quantize
+from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.qdq_export import export_qdq
 from pipeline.qat.requirements import check_requirements, compile_kernels
-from pipeline.qat.training import recover
-from pipeline.quantize.calibration import draw_calibration
-from pipeline.training.loop import train
+from pipeline.qat.training import train_qat
+from pipeline.quantize.candidates import sample_calibration
+from pipeline.training.loop import TrainingResult, train
+from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 
 METHODS = ("figkd", "cross_entropy")
@@ -63,86 +63,80 @@ def detail(logits: Logits) -> Logits:
 
 
 def main() -> None:
-    """Prints a line a run, comma-separated, and the means."""
+    """Prints one comma-separated line per run, and the means."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     check_requirements()
     compile_kernels()
 
-    params = load_params(asked.project / "params.yaml")
-    models = asked.project / "models"
-    data = open_prepared(asked.project / "data/prepared")
+    params = load_params(args.project / "params.yaml")
+    models = args.project / "models"
+    data = open_prepared(args.project / "data/prepared")
     train_split = data.split("train")
-    judged = {name: data.split(name) for name in ("val", "test")}
+    splits = {name: data.split(name) for name in ("val", "test")}
     student, about = load_classifier(models / "student", CPU)
     key = cache_key(read_json(models / "teacher/model.json")["weights_sha256"], data, params.views)
-    teacher = CachedTeacher(open_logit_cache(asked.project / "data/teacher_logits", key))
+    teacher = CachedTeacher(open_logit_cache(args.project / "data/teacher_logits", key))
 
-    def asks(path: Path) -> dict[str, Logits]:
-        return {name: run(path, split) for name, split in judged.items()}
+    def run_all(path: Path) -> dict[str, Logits]:
+        return {name: run(path, split) for name, split in splits.items()}
 
-    def written(model: FakeQuantized) -> dict[str, Logits]:
-        spec = model.spec
+    def export_and_run(model: FakeQuantizedClassifier) -> dict[str, Logits]:
         with TemporaryDirectory() as folder:
-            path = Path(folder) / "student.onnx"
-            export_qdq(
-                model.native(),
-                spec.mean,
-                spec.std,
-                spec.image_size,
-                path,
-                batch="dynamic",
-                opset=params.export.opset,
-            )
-            return asks(path)
+            path, opset = Path(folder) / "student.onnx", params.export.opset
+            export_qdq(model.strip(), model.spec, path, batch="dynamic", opset=opset)
+            return run_all(path)
 
     print(
-        f"{about['architecture']}, {asked.epochs} epochs, lr {asked.lr:g}, "
-        f"{len(judged['val'])} validation and {len(judged['test'])} test images, "
-        f"{asked.threads} threads"
+        f"{about['architecture']}, {args.epochs} epochs, lr {args.lr:g}, "
+        f"{len(splits['val'])} validation and {len(splits['test'])} test images, "
+        f"{args.threads} threads"
     )
     rows: list[dict[str, str | int | float]] = []
     before = {
-        "fp32": asks(models / "onnx/student.onnx"),
-        "int8": asks(models / "candidates/ort-int8/model.onnx"),
+        "fp32": run_all(models / "onnx/student.onnx"),
+        "int8": run_all(models / "candidates/ort-int8/model.onnx"),
     }
-    for seed in range(asked.seeds):
-        calibration = draw_calibration(train_split, params.quantize.calibration_images, seed)
+    for seed in range(args.seeds):
+        calibration = sample_calibration(train_split, params.quantize.calibration_images, seed)
         start = fake_quantize(student, calibration)
-        begun = written(start)
+        initial = export_and_run(start)
         for method in METHODS:
-            settings = QAT(epochs=asked.epochs, method=method, lr=asked.lr)
+            settings = QAT(epochs=args.epochs, method=method, lr=args.lr)
             recipe = settings.recipe(params.distill)
-            learn = partial(
-                train,
-                objective=losses.build(recipe, len(data.classes), list(range(len(data.classes)))),
-                recipe=recipe,
-                train_split=train_split,
-                val_split=judged["val"],
-                views=params.views,
-                device=CPU,
-                seed=seed,
-                teacher=teacher,
+            loss = build_loss(
+                recipe.method,
+                recipe.loss_options,
+                num_classes=len(data.classes),
+                class_order=None,
+                label_smoothing=recipe.label_smoothing,
             )
-            done = recover(student, copy.deepcopy(start), learn, judged["val"], CPU)
-            answers = {**before, "start": begun, "recovered": written(done.model)}
+            task = TrainingTask(recipe, loss, train_split, splits["val"], params.views, teacher)
+
+            def fit(
+                model: Classifier, task: TrainingTask = task, seed: int = seed
+            ) -> TrainingResult:
+                return train(model, task, TrainingEnvironment(CPU, seed))
+
+            done = train_qat(student, copy.deepcopy(start), fit, splits["val"], CPU)
+            logits_by_model = {**before, "initial": initial, "qat": export_and_run(done.model)}
             row: dict[str, str | int | float] = {
                 "method": method,
                 "seed": seed,
-                "epoch": done.epoch,
+                "epoch": done.best_epoch,
             }
-            for name, split in judged.items():
-                for what, logits in answers.items():
+            for name, split in splits.items():
+                for what, logits in logits_by_model.items():
                     row[f"{name}_{what}"] = percent(logits[name], split)
-            for what, logits in list(answers.items())[1:]:
-                blur = detail(logits["val"]) - detail(answers["fp32"]["val"])
-                row[f"detail_{what}"] = round(float(np.sqrt((blur**2).mean())), 4)
+            for what, logits in list(logits_by_model.items())[1:]:
+                difference = detail(logits["val"]) - detail(logits_by_model["fp32"]["val"])
+                row[f"detail_{what}"] = round(float(np.sqrt((difference**2).mean())), 4)
             if not rows:
                 print(",".join(row))
             print(",".join(map(str, row.values())), flush=True)
@@ -152,7 +146,7 @@ def main() -> None:
         for split in ("val", "test"):
             lost, gained = (
                 np.array([float(row[f"{split}_{a}"]) - float(row[f"{split}_{b}"]) for row in own])
-                for a, b in (("fp32", "int8"), ("recovered", "int8"))
+                for a, b in (("fp32", "int8"), ("qat", "int8"))
             )
             print(
                 f"{method}, {split}: {gained.mean():+.2f} points "
