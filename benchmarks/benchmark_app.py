@@ -1,17 +1,16 @@
-"""Finch's latency beside what others measure of the same files, in interleaved rounds.
+"""Compares Finch's latency with that of other tools for the same files, in interleaved rounds.
 
     python benchmarks/benchmark_app.py [ROUNDS [RUNS [THREADS]]]
 
-resnet18 and tf_efficientnet_lite0 at 224 px, untrained, exported with a batch of 1. OpenVINO's own
-`benchmark_app` (`-api sync -hint none -nstreams 1`, fp32) times the OpenVINO file; for ONNX Runtime
-it is a bare loop over `session.run`. Each has a process of its own, on the same image.
-Prints the median of the rounds' ratios, Finch over the other, and the smallest and largest of them.
-On a machine at rest they should lie within 5 % of 1.
+resnet18 and tf_efficientnet_lite0 at 224 px, untrained, exported with a batch size of 1. OpenVINO
+files are compared with OpenVINO's `benchmark_app` (`-api sync -hint none -nstreams 1`, fp32), ONNX
+files with a loop over `session.run`. Each tool runs in its own process, on the same image.
+Prints the median, minimum and maximum over the rounds of Finch's latency divided by the other's. On
+an idle machine they should be within 5 % of 1.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import subprocess
@@ -20,18 +19,19 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from finch_runtime.protocol import BenchmarkPlan
 
 from pipeline.export.onnx_export import export_onnx
-from pipeline.measure.runtime import MeasuredModel, run_model
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.models.classifier import build_classifier
 from pipeline.params import Candidate
-from pipeline.quantize.openvino import make_model
+from pipeline.quantize.runtimes.openvino import OpenVINO
 
 NETWORKS = ("resnet18", "tf_efficientnet_lite0")
 SIZE, CLASSES, WARMUP = 224, 10, 20
-RUNTIME = Path(__file__).parents[1] / "deploy" / "python"
+RUNTIME = DeviceRuntime(Path(__file__).parents[1] / "deploy" / "python")
 
-# model.onnx images.npy runs threads warm-up -> median milliseconds
+# Arguments: model.onnx images.npy runs threads warm-up. Prints the median in milliseconds.
 BARE_LOOP = """\
 import statistics, sys, time
 import numpy as np, onnxruntime
@@ -39,46 +39,45 @@ path, images, runs, threads, warmup = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(threads)
 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-feed, taken = {"images": np.load(images)}, []
+feed, times = {"images": np.load(images)}, []
 for _ in range(int(warmup) + int(runs)):
-    began = time.perf_counter()
+    started = time.perf_counter()
     session.run(None, feed)
-    taken.append(time.perf_counter() - began)
-print(1e3 * statistics.median(taken[int(warmup):]))
+    times.append(time.perf_counter() - started)
+print(1e3 * statistics.median(times[int(warmup):]))
 """
 
 
 def finch_ms(model: MeasuredModel, images: Path, runs: int, threads: int) -> float:
-    """The p50 that the device runtime finds."""
-    arguments = ["--runs", str(runs), "--warmup", str(WARMUP), "--warmup-seconds", "0"]
-    arguments += ["--throughput-seconds", "0", "--json"]
-    text = run_model("bench", model, images, arguments, threads=threads, runtime_folder=RUNTIME)
-    return 1e3 * statistics.median(json.loads(text)["seconds"])
+    """The p50 of the device runtime."""
+    plan = BenchmarkPlan(runs=runs, warmup=WARMUP, warmup_s=0.0, batches=[])
+    (seconds,) = RUNTIME.benchmark(model, images, threads, plan).timing.turns
+    return 1e3 * statistics.median(seconds)
 
 
 def other_ms(model: MeasuredModel, images: Path, runs: int, threads: int) -> float:
-    """The median that the tool of the model's runtime finds."""
+    """The median latency of the tool for the model's runtime."""
     if model.runtime == "onnxruntime":
-        told = [str(model.path), str(images), str(runs), str(threads), str(WARMUP)]
-        return float(_said([sys.executable, "-c", BARE_LOOP, *told]))
+        arguments = [str(model.path), str(images), str(runs), str(threads), str(WARMUP)]
+        return float(_stdout([sys.executable, "-c", BARE_LOOP, *arguments]))
     line = [str(Path(sys.executable).parent / "benchmark_app"), "-m", str(model.path)]
     line += ["-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", str(threads)]
     line += ["-infer_precision", "f32", "-niter", str(runs), "-i", f"images:{images}"]
-    said = _said(line)
-    found = re.search(r"Median:\s+([\d.]+) (ms|us|µs)", said)
+    text = _stdout(line)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us|µs)", text)
     if found is None:
-        raise SystemExit(f"benchmark_app tells no median:\n{said}")
+        raise SystemExit(f"benchmark_app printed no median:\n{text}")
     return float(found[1]) * (1 if found[2] == "ms" else 1e-3)
 
 
 def main(rounds: int, runs: int, threads: int) -> None:
-    """Prints a row per network and runtime."""
+    """Prints one row per network and runtime."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = folder / "images.npy"
-        photograph = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
-        np.save(images, photograph)
-        print(f"{'':36}{'Finch':>10}{'other':>10}  ratio (smallest to largest of {rounds})")
+        image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+        np.save(images, image)
+        print(f"{'':36}{'Finch':>10}{'other':>10}  ratio (minimum to maximum of {rounds})")
         for network in NETWORKS:
             for model in make_files(network, folder / network):
                 pairs = []
@@ -96,7 +95,7 @@ def main(rounds: int, runs: int, threads: int) -> None:
 
 
 def make_files(network: str, folder: Path) -> list[MeasuredModel]:
-    """The network for both runtimes, in fp32."""
+    """Exports the network for both runtimes, in fp32."""
     folder.mkdir()
     model = build_classifier(network, tuple(map(str, range(CLASSES))), SIZE).eval()
     source = folder / "source.onnx"
@@ -105,11 +104,11 @@ def make_files(network: str, folder: Path) -> list[MeasuredModel]:
     candidate = Candidate(name="openvino", runtime="openvino", precision="fp32", batch=1)
     (folder / "openvino").mkdir()
     no_images = np.zeros((0, SIZE, SIZE, 3), np.uint8)
-    made = make_model(candidate, source, no_images, folder / "openvino")
+    made = OpenVINO().make(candidate, source, no_images, folder / "openvino")
     return [MeasuredModel(source, "onnxruntime"), MeasuredModel(made, "openvino")]
 
 
-def _said(line: list[str]) -> str:
+def _stdout(line: list[str]) -> str:
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{Path(line[0]).name} failed:\n{done.stdout}{done.stderr}")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from finch_runtime.runtimes import RUNTIMES
+
 from pipeline.measure.devices import remote_runner
 
 _X86_FLAGS = (
@@ -56,9 +58,8 @@ class Host:
 
 def describe_host() -> Host:
     """Describes the machine of this process."""
-    facts = remote_runner.describe()
-    if not facts["cpuinfo"]:
-        # Not Linux. py-cpuinfo takes a second and starts processes, so it is not used on Linux.
+    facts = remote_runner.describe(RUNTIMES)
+    if not facts["cpuinfo"]:  # not Linux, where py-cpuinfo is slower and starts processes
         import cpuinfo
         import psutil
 
@@ -83,7 +84,7 @@ def host_from(facts: Mapping[str, Any]) -> Host:
         memory_gib=round(facts["memory_bytes"] / 2**30),
         system=f"{facts['system']} {'.'.join(facts['release'].split('.')[:2])}",
         python=facts["python"],
-        runtimes={name: v for name, v in facts["versions"].items() if name != "numpy"},
+        runtimes={name: v for name, v in facts["versions"].items() if name in RUNTIMES},
         governor=facts["governor"],
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from finch_runtime.protocol import PredictRequest, Request, to_json
+from finch_runtime.runtimes import RUNTIMES
 
 from pipeline.errors import ArtefactError, DeviceError
 from pipeline.files import whole_file
@@ -75,7 +76,7 @@ class RemoteDevice:
         Raises:
             DeviceError: It has no NumPy.
         """
-        facts = json.loads(self._call(["describe"]).stdout)
+        facts = json.loads(self._call(["describe", "numpy", *RUNTIMES]).stdout)
         if "numpy" not in facts["versions"]:
             python = self._listed.python
             raise DeviceError(

@@ -69,8 +69,8 @@ def content_key(folder: Path, names: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def describe() -> dict[str, Any]:
-    """Stable facts about this machine, as JSON values; None if unknown. See ``host.Host``."""
+def describe(packages: Iterable[str]) -> dict[str, Any]:
+    """Stable facts about this machine, with the versions of packages; None if unknown."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -81,7 +81,7 @@ def describe() -> dict[str, Any]:
         memory = 0
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     versions = {}
-    for name in ("numpy", "onnxruntime", "openvino"):
+    for name in packages:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -194,7 +194,7 @@ def main(words: Sequence[str]) -> None:
     command, *rest = words
     try:
         if command == "describe":
-            print(json.dumps(describe()))
+            print(json.dumps(describe(rest)))
         elif command == "open":
             print(json.dumps(open_store(rest[0])))
         elif command == "receive":

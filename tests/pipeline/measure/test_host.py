@@ -115,8 +115,8 @@ def test_other_systems_are_described_by_py_cpuinfo_and_psutil(monkeypatch):
     import psutil
 
     here = describe_host()
-    facts = {**remote_runner.describe(), "cpuinfo": "", "physical_cores": None, "memory_bytes": 0}
-    monkeypatch.setattr(remote_runner, "describe", lambda: facts)
+    facts = {**remote_runner.describe([]), "cpuinfo": "", "physical_cores": None, "memory_bytes": 0}
+    monkeypatch.setattr(remote_runner, "describe", lambda _: facts)
     there = describe_host()
     assert there.flags == here.flags
     assert (there.memory_gib, there.physical_cores) == (
