@@ -62,11 +62,8 @@ def _warn(context: Context, counts: dict[str, object]) -> None:
     warn = context.log.warning
     if counts["bad"]:
         warn("%d of %d images cannot be used", counts["bad"], counts["photographs"])
-    if counts["parted_groups"]:
-        warn(
-            "%d groups are in more than one published split; see reports/audit.json",
-            counts["parted_groups"],
-        )
+    if groups := counts["parted_groups"]:
+        warn("%d groups are in more than one published split; see reports/audit.json", groups)
     for key, unit in (("exact_duplicates", "groups of copies"), ("near_duplicates", "pairs")):
         found = counts[key]
         if isinstance(found, dict) and found["found"]:

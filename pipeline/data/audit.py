@@ -78,6 +78,17 @@ class Audit:
         return [(sample, problem) for sample, problem in both if problem]
 
     @cached_property
+    def small(self) -> NDArray[np.int64]:
+        """Indices of images with a side shorter than the packed size, which are enlarged."""
+        return np.flatnonzero(self.usable.sizes.min(axis=1) < self.usable.image_size)
+
+    @cached_property
+    def elongated(self) -> NDArray[np.int64]:
+        """Indices of images with an aspect ratio above ``ELONGATED``."""
+        sizes = self.usable.sizes
+        return np.flatnonzero(sizes.max(axis=1) > ELONGATED * sizes.min(axis=1))
+
+    @cached_property
     def groups_across_splits(self) -> dict[str, tuple[SplitName, ...]]:
         """Groups that lie in more than one split; only published splits do that."""
         if self.splits is None:
@@ -207,8 +218,8 @@ def count_findings(audit: Audit) -> dict[str, Any]:
         "exact_duplicates": count([group.indices for group in audit.copies]),
         "near_duplicates": count(audit.near.pairs.tolist()) if audit.near_distance else None,
         "flat": len(audit.blank),
-        "small": len(_small(audit)),
-        "elongated": len(_elongated(audit)),
+        "small": len(audit.small),
+        "elongated": len(audit.elongated),
         "imbalance": round(max(per_class) / min(per_class), 3) if min(per_class) else None,
         "parted_groups": len(audit.groups_across_splits),
     }
@@ -261,29 +272,14 @@ def report(audit: Audit) -> dict[str, Any]:
             for group, splits in audit.groups_across_splits.items()
         ],
         "flat": [describe(index) for index in audit.blank],
-        "small": [describe(index, size=True) for index in _small(audit)],
-        "elongated": [describe(index, size=True) for index in _elongated(audit)],
+        "small": [describe(index, size=True) for index in audit.small.tolist()],
+        "elongated": [describe(index, size=True) for index in audit.elongated.tolist()],
     }
 
 
 def _name_some(texts: Sequence[str]) -> str:
     more = len(texts) - _MAX_NAMED
     return "; ".join(texts[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _small(audit: Audit) -> list[int]:
-    """Images with a side shorter than the packed size, which are enlarged."""
-    return _where(audit.usable.sizes.min(axis=1, initial=1 << 30) < audit.usable.image_size)
-
-
-def _elongated(audit: Audit) -> list[int]:
-    sizes = audit.usable.sizes
-    return _where(sizes.max(axis=1, initial=0) > ELONGATED * sizes.min(axis=1, initial=1 << 30))
-
-
-def _where(condition: NDArray[np.bool_]) -> list[int]:
-    indices: list[int] = np.flatnonzero(condition).tolist()
-    return indices
 
 
 def _count_classes(audit: Audit, samples: Sequence[Sample]) -> list[int]:

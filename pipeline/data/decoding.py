@@ -36,6 +36,7 @@ TIME_LIMIT_S = 60
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_IMAGES = 128
+_Result = DecodedImage | UnreadableImage
 _ARRAYS = ("sizes", "contrasts", "file_hashes", "pixel_hashes", "perceptual_hashes")
 
 
@@ -48,15 +49,15 @@ class _Options:
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Decoded images: properties in memory, pixels on disk.
+    """The fields of ``DecodedImage`` as arrays with one row per image; pixels stay on disk.
 
     Attributes:
-        samples: The images; row i of every array belongs to ``samples[i]``.
+        samples: The images.
         problems: Why an image cannot be used, empty if it can. Rows of unusable images are zeros.
-        sizes: int32 [n, 2], width and height of the file's image in pixels.
-        contrasts: float32 [n], standard deviation of the grayscale pixels, of 255.
-        file_hashes: uint8 [n, 32], SHA-256 of the encoded bytes.
-        pixel_hashes: uint8 [n, 32], SHA-256 of the pixels.
+        sizes: Width and height, int32 [n, 2].
+        contrasts: float32 [n].
+        file_hashes: uint8 [n, 32].
+        pixel_hashes: uint8 [n, 32].
         perceptual_hashes: uint64 [n, words].
         image_size: Height and width of the decoded pixels.
         fit: ``crop`` or ``stretch``.
@@ -209,7 +210,7 @@ def _decode_chunks(
     options: _Options,
     workers: int,
 ) -> Iterator[int]:
-    """Writes the missing chunk files, and yields the number of each finished chunk."""
+    """Writes the missing chunk files; yields the number of every finished chunk."""
     if not missing:
         return
     # fork would copy locks that this process's threads hold.
@@ -253,19 +254,15 @@ def _silence() -> None:
     os.close(null)
 
 
-def _decode_alone(
-    pool: ProcessPool, sample: Sample, options: _Options
-) -> DecodedImage | UnreadableImage:
+def _decode_alone(pool: ProcessPool, sample: Sample, options: _Options) -> _Result:
     try:
-        result: DecodedImage | UnreadableImage = pool.schedule(
-            _decode_with_limit, args=(sample, options)
-        ).result()
+        result: _Result = pool.schedule(_decode_with_limit, args=(sample, options)).result()
     except ProcessExpired:
         return UnreadableImage(f"crashes its decoder, or takes over {options.time_limit_s:g} s")
     return result
 
 
-def _decode_with_limit(sample: Sample, options: _Options) -> DecodedImage | UnreadableImage:
+def _decode_with_limit(sample: Sample, options: _Options) -> _Result:
     # Ends the process from a C thread, even if a decoder never releases the GIL.
     faulthandler.dump_traceback_later(options.time_limit_s, exit=True)
     try:
@@ -278,9 +275,7 @@ def _decode_chunk(samples: Sequence[Sample], path: Path, options: _Options) -> N
     _write_chunk([_decode_with_limit(sample, options) for sample in samples], path, options)
 
 
-def _write_chunk(
-    results: Sequence[DecodedImage | UnreadableImage], path: Path, options: _Options
-) -> None:
+def _write_chunk(results: Sequence[_Result], path: Path, options: _Options) -> None:
     size, words = options.image_size, decoding_checks.HASH_SIDE**2 // 64
     blank = DecodedImage(
         np.zeros((size, size, 3), np.uint8), 0, 0, 0.0, bytes(32), bytes(32), np.zeros(words, "u8")

@@ -34,20 +34,10 @@ MIN_CONTRAST = 2.0
 """Below this ``DecodedImage.contrast``, an image is blank and its perceptual hash is noise."""
 
 _FORMAT_OF_SUFFIX = {
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".jfif": "JPEG",
-    ".jp2": "JPEG2000",
-    ".jpe": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".pgm": "PPM",
-    ".png": "PNG",
-    ".pnm": "PPM",
-    ".ppm": "PPM",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
+    **{".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000", ".png": "PNG", ".webp": "WEBP"},
+    **dict.fromkeys((".jfif", ".jpe", ".jpeg", ".jpg"), "JPEG"),
+    **dict.fromkeys((".pgm", ".pnm", ".ppm"), "PPM"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -149,13 +149,9 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         raise ArtefactError(path, "is missing") from None
     except SafetensorError as error:
         raise ArtefactError(path, f"is not a safetensors file ({error})") from None
-    spec = Spec(
-        info["architecture"],
-        tuple(info["classes"]),
-        info["image_size"],
-        tuple(info["mean"]),
-        tuple(info["std"]),
-    )
+    values = ((field.name, info[field.name]) for field in fields(Spec))
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
+    spec = Spec(**arguments)
     with torch.random.fork_rng(devices=[]):  # keeps the generator's state
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
     model = Classifier(backbone, spec)

@@ -42,46 +42,38 @@ Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
 """From images float32 [n, 3, size, size] in [0, 1], and a strength in [-1, 1] per image."""
 
 
-def _identity(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-    return pixels
-
-
 _Rows = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def _transform(
-    rows: Callable[[float, MaxStrength, int], _Rows],
+    matrix: Callable[[float, MaxStrength, int], _Rows],
     pixels: Tensor,
     strengths: Sequence[float],
     limits: MaxStrength,
 ) -> Tensor:
     size = pixels.shape[-1]
-    theta = torch.tensor([rows(strength, limits, size) for strength in strengths])
+    theta = torch.tensor([matrix(strength, limits, size) for strength in strengths])
     return affine(pixels, theta.to(pixels), "zeros")
 
 
-def _shear_x(strength: float, limits: MaxStrength, size: int) -> _Rows:
-    shear = strength * limits.shear  # keeps the first row, at -1, in place
-    return (1, shear, shear), (0, 1, 0)
-
-
-def _shear_y(strength: float, limits: MaxStrength, size: int) -> _Rows:
-    shear = strength * limits.shear
-    return (1, 0, 0), (shear, 1, shear)
-
-
-def _shift_x(strength: float, limits: MaxStrength, size: int) -> _Rows:
-    # By whole pixels, without interpolation; the image is 2 wide.
-    return (1, 0, -2 * int(strength * limits.shift) / size), (0, 1, 0)
-
-
-def _shift_y(strength: float, limits: MaxStrength, size: int) -> _Rows:
-    return (1, 0, 0), (0, 1, -2 * int(strength * limits.shift) / size)
-
-
-def _rotate(strength: float, limits: MaxStrength, size: int) -> _Rows:
+def _rotation(strength: float, limits: MaxStrength, size: int) -> _Rows:
     angle = math.radians(strength * limits.degrees)
     return (math.cos(angle), -math.sin(angle), 0), (math.sin(angle), math.cos(angle), 0)
+
+
+def _translation(strength: float, limits: MaxStrength, size: int) -> float:
+    """In whole pixels, which needs no interpolation; the image is 2 wide."""
+    return -2 * int(strength * limits.shift) / size
+
+
+# Shear keeps the first row or column, at -1, in place.
+_MATRICES: dict[str, Callable[[float, MaxStrength, int], _Rows]] = {
+    "shear_x": lambda s, limits, _: ((1, s * limits.shear, s * limits.shear), (0, 1, 0)),
+    "shear_y": lambda s, limits, _: ((1, 0, 0), (s * limits.shear, 1, s * limits.shear)),
+    "shift_x": lambda *args: ((1, 0, _translation(*args)), (0, 1, 0)),
+    "shift_y": lambda *args: ((1, 0, 0), (0, 1, _translation(*args))),
+    "rotate": _rotation,
+}
 
 
 def _blend(
@@ -126,27 +118,15 @@ def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -
     return torch.where(pixels >= thresholds.view(-1, 1, 1, 1), 1 - pixels, pixels)
 
 
-def _autocontrast(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-    return F.autocontrast(pixels)  # type: ignore[no-any-return]
-
-
-def _equalize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-    return F.equalize(pixels)  # type: ignore[no-any-return]
-
-
 OPERATIONS: dict[str, Operation] = {
-    "identity": _identity,
-    "shear_x": partial(_transform, _shear_x),
-    "shear_y": partial(_transform, _shear_y),
-    "shift_x": partial(_transform, _shift_x),
-    "shift_y": partial(_transform, _shift_y),
-    "rotate": partial(_transform, _rotate),
+    "identity": lambda pixels, *_: pixels,
+    **{name: partial(_transform, matrix) for name, matrix in _MATRICES.items()},
     "brightness": partial(_blend, torch.zeros_like),
     "color": partial(_blend, F.rgb_to_grayscale),
     "contrast": partial(_blend, _mean_gray),
     "sharpness": partial(_blend, _blurred),
     "posterize": _posterize,
     "solarize": _solarize,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
+    "autocontrast": lambda pixels, *_: F.autocontrast(pixels),
+    "equalize": lambda pixels, *_: F.equalize(pixels),
 }

@@ -7,10 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources.base import SPLITS, DataSource, ImageDataset, Sample, SplitName
-from pipeline.data.sources.checks import check_dataset, check_split_classes
+import numpy as np
+
+from pipeline.data.sources.base import (
+    SPLITS,
+    DataSource,
+    ImageDataset,
+    Sample,
+    SplitName,
+    is_file,
+)
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
+from pipeline.plugins.section import Section
 
 if TYPE_CHECKING:  # pipeline.params looks the sources up
     from pipeline.params import Prepare
@@ -25,8 +34,9 @@ def read_source(prepare: Prepare) -> ImageDataset:
         DataError: Data is missing, not in the layout of the source, or unusable; or a name does not
             match ``prepare.group_by``.
     """
-    options = getattr(prepare, prepare.source, None)
-    source: DataSource = SOURCES[prepare.source](**(dict(options) if options else {}))
+    options = vars(prepare).get(prepare.source)
+    arguments = dict(options) if isinstance(options, Section) else {}
+    source: DataSource = SOURCES[prepare.source](**arguments)
     path = Path(prepare.path or "").expanduser()
     if source.path_kind == "folder" and not source.can_download:
         _check_folder(path, prepare.source)
@@ -65,3 +75,54 @@ def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:
         group = "/".join(part or "" for part in match.groups() or (match[0],))
         samples.append(replace(sample, group=group))
     return replace(dataset, samples=tuple(samples))
+
+
+def check_dataset(dataset: ImageDataset) -> None:
+    """Checks classes, names and files.
+
+    Raises:
+        DataError: There are fewer than two classes; a class has no images; two class names differ
+            only in case; a name is not UTF-8; a file is missing.
+    """
+    where = f"source {dataset.name!r}"
+    by_folded_name: dict[str, str] = {}
+    for name in dataset.classes:
+        _check_utf8(where, name)
+        other = by_folded_name.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                where, f"classes {other!r} and {name!r} differ only in case", "rename one"
+            )
+    labels = [sample.label for sample in dataset.samples]
+    for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
+        raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add some or drop it")
+    if len(dataset.classes) < 2:
+        raise DataError(
+            where,
+            f"has {len(dataset.classes)} class, at least 2 are needed",
+            "set prepare.path to the folder that contains the class folders",
+        )
+    for sample in dataset.samples:
+        _check_utf8(where, sample.name)
+        if sample.content is None and not is_file(sample.path):
+            raise DataError(sample.path, "is not a file", "restore it, or fetch the data set again")
+
+
+def check_split_classes(dataset: ImageDataset, path: Path) -> None:
+    """Checks that every published split contains every class.
+
+    Raises:
+        DataError: A split lacks a class.
+    """
+    for split in SPLITS:
+        present = {sample.label for sample in dataset.samples if sample.split == split}
+        missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+        if present and missing:
+            raise DataError(path, f"split {split!r} lacks class {missing[0]!r}", "add images of it")
+
+
+def _check_utf8(where: str, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python reads such names, but cannot write them to names.txt
+        raise DataError(where, f"the name {name!r} is not UTF-8", "rename it") from None

@@ -100,3 +100,11 @@ class DataSource(ABC):
         Raises:
             DataError: Files are missing, or not in the layout of the source.
         """
+
+
+def is_file(path: Path) -> bool:
+    """``Path.is_file``, but False instead of an error for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

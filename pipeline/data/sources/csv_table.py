@@ -6,8 +6,7 @@ import csv
 import io
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample
-from pipeline.data.sources.checks import is_file
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, is_file
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.data.sources import published_files as published
 from pipeline.data.sources.base import DataSource, Listing, Sample
-from pipeline.data.sources.published_files import (
-    order_classes,
-    parse_index,
-    read_columns,
-    safe_name,
-)
 from pipeline.plugins import SOURCES
 
 
@@ -26,17 +21,17 @@ class CUB200(DataSource):
         table = path / "classes.txt"
         # 001.Black_footed_Albatross
         names = {
-            parse_index(number, 0, 10**6, table): name.partition(".")[2].replace("_", " ")
-            for number, name in read_columns(table, 2)
+            published.parse_index(number, 0, 10**6, table): name.partition(".")[2].replace("_", " ")
+            for number, name in published.read_columns(table, 2)
         }
-        classes = order_classes(names, 1, table)
-        labels = dict(read_columns(path / "image_class_labels.txt", 2))
-        is_training = dict(read_columns(path / "train_test_split.txt", 2))
+        classes = published.order_classes(names, 1, table)
+        labels = dict(published.read_columns(path / "image_class_labels.txt", 2))
+        is_training = dict(published.read_columns(path / "train_test_split.txt", 2))
         samples = []
-        for number, name in read_columns(path / "images.txt", 2):
+        for number, name in published.read_columns(path / "images.txt", 2):
             where = f"{path / 'images.txt'}, image {number}"
-            label = parse_index(labels.get(number, ""), 1, len(classes), where)
-            training = parse_index(is_training.get(number, ""), 0, 2, where)
-            file = path / "images" / safe_name(name, where)
+            label = published.parse_index(labels.get(number, ""), 1, len(classes), where)
+            training = published.parse_index(is_training.get(number, ""), 0, 2, where)
+            file = path / "images" / published.safe_name(name, where)
             samples.append(Sample.below(path, file, label, "train" if training else "test"))
         return classes, samples

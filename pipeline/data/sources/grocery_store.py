@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample
-from pipeline.data.sources.checks import is_file
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, is_file
 from pipeline.data.sources.published_files import order_classes, read_lines, safe_name
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES

@@ -14,15 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.sources import published_files as published
 from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, SplitName
-from pipeline.data.sources.published_files import (
-    order_classes,
-    parse_index,
-    read_columns,
-    read_lines,
-    read_matlab,
-    safe_name,
-)
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -47,40 +40,33 @@ class TorchvisionSource(DataSource):
         Raises:
             DataError: The data set is missing, damaged, not as published, or cannot be downloaded.
         """
-        return self.list_samples(path, [self._open(path, download, v) for v in self.variants])
+        return self._list(path, [self._open(path, download, options) for options in self.variants])
 
     @abstractmethod
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Lists the samples below ``root``; ``opened`` are the torchvision objects."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
+        """Lists the samples below ``root``; ``opened`` are torchvision's objects."""
 
     def _open(self, root: Path, download: bool, options: dict[str, Any]) -> Any:
         import torchvision.datasets  # imports torch, which the other sources do not need
 
         opener = getattr(torchvision.datasets, self.dataset)
-        put_files = f"put the published files of {self.dataset} there"
-        try:
-            return opener(str(root), download=False, **options)
-        except Exception as error:  # torchvision raises many types for damaged files
-            reason = _message(error)
-        if not download:
-            raise DataError(
-                root,
-                f"{self.dataset} cannot be read ({reason})",
-                f"set prepare.download to true, or {put_files}",
-            )
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            return opener(str(root), download=True, **options)
-        except Exception as error:
-            raise DataError(
-                root,
-                f"{self.dataset} could not be downloaded ({_message(error)})",
-                f"remove partial files and retry, or {put_files}",
-            ) from None
-
-
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        for fetch in (False, True) if download else (False,):
+            try:
+                if fetch:
+                    root.mkdir(parents=True, exist_ok=True)
+                return opener(str(root), download=fetch, **options)
+            except Exception as error:  # torchvision raises many types
+                reason = " ".join(str(error).split()) or type(error).__name__
+        action, remedy = (
+            ("downloaded", "remove partial files and retry")
+            if download
+            else ("read", "set prepare.download to true")
+        )
+        raise DataError(
+            root,
+            f"{self.dataset} cannot be {action} ({reason})",
+            f"{remedy}, or put the published files of {self.dataset} there",
+        )
 
 
 @dataclass(frozen=True)
@@ -105,8 +91,7 @@ class CIFAR100(TorchvisionSource):
     origin = "https://www.cs.toronto.edu/~kriz/cifar.html"
     variants = ({"train": True}, {"train": False})
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """One sample per row of the arrays."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         samples = []
         for split, data in zip(_TRAIN_AND_TEST, opened, strict=True):
             path = root / "cifar-100-python" / split
@@ -124,14 +109,13 @@ class FGVCAircraft(TorchvisionSource):
     license = "non-commercial research only"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Reads ``images_variant_<split>.txt``."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         data = root / "fgvc-aircraft-2013b" / "data"
-        classes = tuple(line for _, line in read_lines(data / "variants.txt"))
+        classes = tuple(line for _, line in published.read_lines(data / "variants.txt"))
         samples = []
         for split in SPLITS:
             table = data / f"images_variant_{split}.txt"
-            for number, variant in read_columns(table, 2):
+            for number, variant in published.read_columns(table, 2):
                 if variant not in classes:
                     raise DataError(table, f"{variant!r} is not in variants.txt")
                 path = data / "images" / f"{number}.jpg"
@@ -150,10 +134,9 @@ class StanfordCars(TorchvisionSource):
     origin = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
     variants = ({"split": "train"},)
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Reads the MATLAB annotations."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "stanford_cars"
-        (names,) = read_matlab(base / "devkit" / "cars_meta.mat", "class_names")
+        (names,) = published.read_matlab(base / "devkit" / "cars_meta.mat", "class_names")
         classes = tuple(str(name) for name in names)
         tables = (
             base / "devkit" / "cars_train_annos.mat",
@@ -161,9 +144,9 @@ class StanfordCars(TorchvisionSource):
         )
         samples = []
         for split, table in zip(_TRAIN_AND_TEST, tables, strict=True):
-            for row in read_matlab(table, "annotations")[0]:
-                path = base / f"cars_{split}" / safe_name(str(row["fname"]), table)
-                label = parse_index(str(row["class"]), 1, len(classes), table)
+            for row in published.read_matlab(table, "annotations")[0]:
+                path = base / f"cars_{split}" / published.safe_name(str(row["fname"]), table)
+                label = published.parse_index(str(row["class"]), 1, len(classes), table)
                 samples.append(Sample.below(root, path, label, split))
         return classes, samples
 
@@ -175,17 +158,17 @@ class Flowers102(TorchvisionSource):
     dataset = "Flowers102"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Reads the MATLAB tables; class names are torchvision's, the files only have numbers."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "flowers-102"
         classes = tuple(opened[0].classes)
-        (labels,) = read_matlab(base / "imagelabels.mat", "labels")
-        tables = read_matlab(base / "setid.mat", "trnid", "valid", "tstid")
+        label_table = base / "imagelabels.mat"
+        (labels,) = published.read_matlab(label_table, "labels")
+        tables = published.read_matlab(base / "setid.mat", "trnid", "valid", "tstid")
         samples = []
         for split, numbers in zip(SPLITS, tables, strict=True):
             for number in numbers:
-                row = parse_index(str(number), 1, len(labels), base / "setid.mat")
-                label = parse_index(str(labels[row]), 1, len(classes), base / "imagelabels.mat")
+                row = published.parse_index(str(number), 1, len(labels), base / "setid.mat")
+                label = published.parse_index(str(labels[row]), 1, len(classes), label_table)
                 path = base / "jpg" / f"image_{number:05}.jpg"
                 samples.append(Sample.below(root, path, label, split))
         return classes, samples
@@ -199,16 +182,16 @@ class OxfordIIITPet(TorchvisionSource):
     license = "CC BY-SA 4.0"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Reads the annotation tables: name, breed number, species, breed number in species."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "oxford-iiit-pet"
         rows: list[tuple[SplitName, str, int]] = []
         for split, name in zip(_TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
-            table = base / "annotations" / name
-            for image, number, *_ in read_columns(table, 4):
-                rows.append((split, safe_name(image, table), parse_index(number, 0, 10**6, table)))
+            table = base / "annotations" / name  # image, breed, species, breed in species
+            for image, number, *_ in published.read_columns(table, 4):
+                breed = published.parse_index(number, 0, 10**6, table)
+                rows.append((split, published.safe_name(image, table), breed))
         breeds = {number: name.rpartition("_")[0].replace("_", " ") for _, name, number in rows}
-        classes = order_classes(breeds, 1, base / "annotations")
+        classes = published.order_classes(breeds, 1, base / "annotations")
         return classes, [
             Sample.below(root, base / "images" / f"{name}.jpg", number - 1, split)
             for split, name, number in rows
@@ -226,18 +209,17 @@ class Food101(TorchvisionSource):
     license = "scientific fair use only; the photographs belong to those who took them"
     origin = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Reads ``meta/<split>.txt``."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "food-101"
-        classes = tuple(line for _, line in read_lines(base / "meta" / "classes.txt"))
+        classes = tuple(line for _, line in published.read_lines(base / "meta" / "classes.txt"))
         samples = []
         for split in _TRAIN_AND_TEST:
             table = base / "meta" / f"{split}.txt"
-            for number, line in read_lines(table):
+            for number, line in published.read_lines(table):
                 dish = line.partition("/")[0]
                 if dish not in classes:
                     raise DataError(f"{table}, line {number}", f"{dish!r} is not in classes.txt")
-                path = base / "images" / f"{safe_name(line, table)}.jpg"
+                path = base / "images" / f"{published.safe_name(line, table)}.jpg"
                 samples.append(Sample.below(root, path, classes.index(dish), split))
         return classes, samples
 
@@ -266,19 +248,18 @@ class GTSRB(TorchvisionSource):
     origin = "https://benchmark.ini.rub.de/gtsrb_dataset.html"
     variants = ({"split": "train"}, {"split": "test"})
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Lists the training folders, and reads the table of the test split."""
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         base, classes = root / "gtsrb", _TRAFFIC_SIGNS
         samples = []
         for path in sorted((base / "GTSRB" / "Training").glob("*/*.ppm")):
-            label = parse_index(path.parent.name, 0, len(classes), path)
+            label = published.parse_index(path.parent.name, 0, len(classes), path)
             track = f"{path.parent.name}/{path.stem.partition('_')[0]}"
             samples.append(Sample.below(root, path, label, "train", track))
         table = base / "GT-final_test.csv"
-        for row in csv.DictReader([line for _, line in read_lines(table)], delimiter=";"):
-            name = safe_name(row.get("Filename") or "", table)
+        for row in csv.DictReader([line for _, line in published.read_lines(table)], delimiter=";"):
+            name = published.safe_name(row.get("Filename") or "", table)
             path = base / "GTSRB" / "Final_Test" / "Images" / name
-            label = parse_index(row.get("ClassId") or "", 0, len(classes), table)
+            label = published.parse_index(row.get("ClassId") or "", 0, len(classes), table)
             samples.append(Sample.below(root, path, label, "test"))
         return classes, samples
 
@@ -292,9 +273,7 @@ class EuroSAT(TorchvisionSource):
     origin = "https://github.com/phelber/EuroSAT"
     publishes_splits = False
 
-    def list_samples(self, root: Path, opened: list[Any]) -> Listing:
-        """Class by class, in the order of the numbers in the file names."""
-
+    def _list(self, root: Path, opened: list[Any]) -> Listing:
         def order(sample: Sample) -> tuple[int, int, str]:
             number = sample.path.stem.rpartition("_")[2]  # River_2.jpg comes before River_10.jpg
             return sample.label, int(number) if number.isdecimal() else 0, sample.path.name

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from pipeline.models.cifar.mobilenet import mobilenet_v2
+from pipeline.models.cifar.mobile import mobilenet_v2, shufflenet_v1, shufflenet_v2
 from pipeline.models.cifar.network import CifarNetwork
 from pipeline.models.cifar.resnet import resnet, resnet50, wide_resnet
-from pipeline.models.cifar.shufflenet import shufflenet_v1, shufflenet_v2
 from pipeline.models.cifar.vgg import vgg
 
 NETWORKS: Mapping[str, Callable[[int], CifarNetwork]] = MappingProxyType(

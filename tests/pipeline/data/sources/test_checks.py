@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.sources import ImageDataset, Sample
-from pipeline.data.sources.checks import check_dataset, is_file
+from pipeline.data.sources import ImageDataset, Sample, check_dataset
+from pipeline.data.sources.base import is_file
 from pipeline.errors import DataError
 
 

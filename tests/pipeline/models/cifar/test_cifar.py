@@ -17,8 +17,8 @@ from torchvision.models.vgg import make_layers
 from pipeline.export.onnx_export import export_onnx
 from pipeline.export.parity import check_parity
 from pipeline.models.cifar import NETWORKS
+from pipeline.models.cifar.mobile import ChannelShuffle, UnitV1
 from pipeline.models.cifar.resnet import PreActivation
-from pipeline.models.cifar.shufflenet import ChannelShuffle, UnitV1
 from pipeline.models.classifier import (
     build_classifier,
     load_classifier,

@@ -76,14 +76,12 @@ def test_offline_the_message_keeps_the_set_and_the_reason(tmp_path, monkeypatch)
     with pytest.raises(DataError) as caught:
         read_source(Prepare(source="food101", path=str(tmp_path), download=True))
     message = str(caught.value)
-    assert "Food101 could not be downloaded" in message
+    assert "Food101 cannot be downloaded" in message
     assert "Temporary failure in name resolution" in message
     assert "\n" not in message
 
 
 def test_a_download_that_is_not_the_published_archive_is_refused(tmp_path, archive, monkeypatch):
     monkeypatch.setattr(Food101, "_URL", archive)
-    with pytest.raises(
-        DataError, match=r"Food101 could not be downloaded .*not found or corrupted"
-    ):
+    with pytest.raises(DataError, match=r"Food101 cannot be downloaded .*not found or corrupted"):
         read_source(Prepare(source="food101", path=str(tmp_path / "sets"), download=True))

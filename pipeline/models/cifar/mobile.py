@@ -1,6 +1,8 @@
-"""ShuffleNet V1 and V2 (arXiv 1707.01083 and 1807.11164) for 32 x 32 pixel images.
+"""MobileNetV2 and ShuffleNet V1 and V2 for 32 x 32 pixel images, as in the distillation literature.
 
-As in the distillation literature: a 1 x 1 stem without pooling, 3 groups in V1, width 1 in V2, and
+MobileNetV2 (Sandler et al., arXiv 1801.04381) has width 0.5, ReLU instead of ReLU6, an expansion
+convolution also in the first block, and one stride less than for ImageNet. The ShuffleNets (arXiv
+1707.01083 and 1807.11164) have a 1 x 1 stem without pooling, 3 groups in V1, width 1 in V2, and
 torch's default initial weights.
 """
 
@@ -13,7 +15,46 @@ from torch import Tensor, nn
 
 from pipeline.models.cifar.network import CifarNetwork, conv_bn
 
-_STEM = 24
+_MOBILENET_GROUPS = (  # expansion, channels, blocks, stride of the first block
+    (1, 8, 1, 1),
+    (6, 12, 2, 1),
+    (6, 16, 3, 2),
+    (6, 32, 4, 2),
+    (6, 48, 3, 1),
+    (6, 80, 3, 2),
+    (6, 160, 1, 1),
+)
+_SHUFFLENET_STEM = 24
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution and projection, with a shortcut if the shape allows it."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        width = expansion * in_channels
+        self.branch = nn.Sequential(
+            conv_bn(in_channels, width, 1),
+            conv_bn(width, width, 3, stride=stride, groups=width),
+            conv_bn(width, out_channels, 1, relu=False),
+        )
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, in_channels, h, w] to [n, out_channels, h / stride, w / stride]."""
+        branch = cast(Tensor, self.branch(images))
+        return images + branch if self.has_shortcut else branch
+
+
+def mobilenet_v2(num_classes: int) -> CifarNetwork:
+    """MobileNetV2 of width 0.5, with 1,280 features."""
+    features, channels = nn.Sequential(conv_bn(3, 16, 3, stride=2)), 16
+    for expansion, width, blocks, stride in _MOBILENET_GROUPS:
+        for block in range(blocks):
+            features.append(InvertedResidual(channels, width, 1 if block else stride, expansion))
+            channels = width
+    features.append(conv_bn(channels, 1280, 1))
+    return CifarNetwork(features, 1280, num_classes, head_std=0.01)
 
 
 class ChannelShuffle(nn.Module):
@@ -35,7 +76,8 @@ class UnitV1(nn.Module):
         super().__init__()
         branch_channels = out_channels - in_channels if stride == 2 else out_channels
         width = branch_channels // 4
-        first_groups = 1 if in_channels == _STEM else groups  # the stem has too few channels
+        # The stem has too few channels for groups.
+        first_groups = 1 if in_channels == _SHUFFLENET_STEM else groups
         self.branch = nn.Sequential(
             conv_bn(in_channels, width, 1, groups=first_groups),
             ChannelShuffle(first_groups),
@@ -85,7 +127,7 @@ class UnitV2(nn.Module):
 
 def shufflenet_v1(num_classes: int) -> CifarNetwork:
     """ShuffleNet V1 with 3 groups."""
-    features, channels = nn.Sequential(conv_bn(3, _STEM, 1)), _STEM
+    features, channels = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1)), _SHUFFLENET_STEM
     for width, units in ((240, 4), (480, 8), (960, 4)):
         for unit in range(units):
             features.append(UnitV1(channels, width, 1 if unit else 2, groups=3))
@@ -95,7 +137,7 @@ def shufflenet_v1(num_classes: int) -> CifarNetwork:
 
 def shufflenet_v2(num_classes: int) -> CifarNetwork:
     """ShuffleNet V2 of width 1, with 1,024 features."""
-    features, channels = nn.Sequential(conv_bn(3, _STEM, 1)), _STEM
+    features, channels = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1)), _SHUFFLENET_STEM
     for width, units in ((116, 4), (232, 8), (464, 4)):
         for unit in range(units):
             features.append(UnitV2(channels, width, 1 if unit else 2))
