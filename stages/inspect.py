@@ -1,37 +1,24 @@
 """Inspection of the prepared data."""
 
+from functools import partial
+
 import click
 from rich.console import Console
 from rich.table import Table
 
 from stages.command import Context, stage
 
+_option = partial(click.Option, show_default=True)
+_splits = click.Choice(["train", "val", "test"])
+
 
 @stage(
     reads="data/prepared/; models/teacher/ if it exists",
     writes="reports/inspect.html",
     options=(
-        click.Option(
-            ["--split"],
-            type=click.Choice(["train", "val", "test"]),
-            default="train",
-            show_default=True,
-            help="Split whose images are shown.",
-        ),
-        click.Option(
-            ["--views"],
-            type=click.IntRange(1, 64),
-            default=8,
-            show_default=True,
-            help="Augmented views per image.",
-        ),
-        click.Option(
-            ["--per-class"],
-            type=click.IntRange(1, 100),
-            default=4,
-            show_default=True,
-            help="Images per class.",
-        ),
+        _option(["--split"], type=_splits, default="train", help="Split whose images are shown."),
+        _option(["--views"], type=click.IntRange(1, 64), default=8, help="Views per image."),
+        _option(["--per-class"], type=click.IntRange(1, 100), default=4, help="Images per class."),
     ),
 )
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:

@@ -29,16 +29,11 @@ def report(context: Context) -> None:
     metrics = summary(facts)
     write_json(paths.reports / "metrics.json", metrics)
     context.log.info(
-        "wrote reports/index.html: shipped %s, accuracy %.1f %% (fp32 student %.1f %%, teacher "
-        "%.1f %%), p50 latency %.3f ms, %.2f MB; teacher/shipped: latency %.1f, size %.1f",
+        "wrote reports/index.html: shipped %s, test accuracy %.1f %%, p50 latency %.3f ms, %.2f MB",
         facts.shipped.name,
         100 * metrics["test_accuracy"],
-        100 * metrics["test_accuracy_student"],
-        100 * metrics["test_accuracy_teacher"],
         metrics["p50_ms"],
         metrics["model_bytes"] / 1e6,
-        metrics["speedup"],
-        metrics["size_ratio"],
     )
 
 

@@ -31,27 +31,19 @@ _STYLE = {
     # Wider than the typefaces of pages, so that a text that fits here fits there.
     "font.family": ["DejaVu Sans"],
     "font.size": 12,
-    "text.color": _INK,
-    "text.parse_math": False,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
-    "axes.titlecolor": _MUTED,
-    "axes.titlelocation": "left",
     "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
+    "axes.titlelocation": "left",
     "axes.axisbelow": True,
     "axes.grid": True,
-    "figure.facecolor": "none",
-    "figure.dpi": 72,
-    "grid.color": _LINE,
     "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
+    "figure.dpi": 72,
+    "text.color": _INK,
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), _LINE),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor"), _MUTED),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), _MUTED),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor"), "none"),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    **dict.fromkeys(("legend.frameon", "text.parse_math"), False),
 }
 
 _WIDTHS = {"wide": 1040, "narrow": 360}
@@ -59,14 +51,7 @@ _LONGEST_NAME = 40  # characters
 _CHARACTER = 7.5  # average width in pixels at 12 px
 _LOG_FROM = 3  # ratio of largest to smallest value from which an axis is logarithmic
 
-# Face and edge of the dots.
-_COLORS = {
-    "shipped": (_ACCENT, _ACCENT),
-    "proposed": (_ACCENT, _ACCENT),
-    "accepted": (_MUTED, _MUTED),
-    "rejected": (_PAPER, _MUTED),
-    "teacher": (_INK, _INK),
-}
+_EDGES = {"shipped": _ACCENT, "proposed": _ACCENT, "teacher": _INK}  # others are muted
 
 
 @dataclass(frozen=True)
@@ -80,12 +65,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DotRow:
-    """One model of a dot plot.
+    """One model of a dot plot, with one estimate per panel.
 
-    Attributes:
-        name: Label.
-        kind: ``shipped``, ``proposed``, ``accepted``, ``rejected`` or ``teacher``.
-        estimates: One per panel.
+    ``kind`` is ``shipped``, ``proposed``, ``accepted``, ``rejected`` or ``teacher``.
     """
 
     name: str
@@ -95,13 +77,7 @@ class DotRow:
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity of a dot plot.
-
-    Attributes:
-        title: Quantity and unit, in two lines.
-        limit: Position of a dashed line.
-        interval_limit: Position of a dotted line.
-    """
+    """One quantity of a dot plot, with a dashed line and a dotted line at its limits."""
 
     title: str
     limit: float | None = None
@@ -109,14 +85,7 @@ class Panel:
 
 
 def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, title: str) -> Markup:
-    """A dot plot for wide and one for narrow screens; the style sheet shows one of the two.
-
-    Args:
-        rows: Models, from top to bottom.
-        panels: Quantities, from left to right.
-        name: Prefix of the ids.
-        title: Text alternative.
-    """
+    """A dot plot for wide and one for narrow screens; the style sheet shows one of the two."""
     charts = [
         Markup('<div class="{}">{}</div>').format(
             size, to_svg(plot_dots(rows, panels, width=width), name=f"{name}-{size}", title=title)
@@ -129,10 +98,7 @@ def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, titl
 def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) -> Figure:
     """Draws one line per model and one panel per quantity, with confidence intervals.
 
-    Args:
-        rows: Models, from top to bottom.
-        panels: Quantities, from left to right.
-        width: Width in pixels. In a narrow chart the names are above the dots, not beside them.
+    In a narrow chart (``width`` in pixels), the names are above the dots instead of beside them.
     """
     names = [r.name if len(r.name) <= _LONGEST_NAME else f"{r.name[:39]}…" for r in rows]
     narrow = width < 600
@@ -141,13 +107,10 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
     left, right = 12 if narrow else 20 + _CHARACTER * max(map(len, names)), 18
     panel_width = (width - left - right + gap) / len(panels) - gap
     with style.context(["default", _STYLE]):
-        figure, all_axes = _subplots(
-            width,
-            66 + line_height * len(rows),
-            (1, len(panels)),
-            margins=(left, right, 26, 40),
-            wspace=gap / panel_width,
-        )
+        height = 66 + line_height * len(rows)
+        margins = (40, right, 26, left)
+        figure, all_axes = _subplots(width, height, margins, ncols=len(panels))
+        figure.subplots_adjust(wspace=gap / panel_width)
         for at, (axes, panel) in enumerate(zip(all_axes, panels, strict=True)):
             axes.set_ylim(len(rows) - 0.4, -0.4 - name_offset)
             axes.spines["left"].set_visible(False)
@@ -161,8 +124,8 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
             for y, row in enumerate(rows):
                 for limit, dashes in ((panel.limit, (5, 4)), (panel.interval_limit, (1, 3))):
                     if limit is not None:  # the line stops below the name
-                        ends = (y - 0.5 + 0.7 * name_offset, y + 0.5)
-                        axes.plot([limit, limit], ends, color=_MUTED, lw=1, dashes=dashes, zorder=1)
+                        line = [y - 0.5 + 0.7 * name_offset, y + 0.5]
+                        axes.plot([limit, limit], line, color=_MUTED, lw=1, dashes=dashes, zorder=1)
                 _draw_estimate(axes, row.kind, estimates[y], y)
         across = blended_transform_factory(figure.transFigure, all_axes[0].transData)
         for y, (row, name) in enumerate(zip(rows, names, strict=True)):
@@ -182,13 +145,11 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
 def plot_history(history: Sequence[Mapping[str, float]], *, best_epoch: int) -> Figure:
     """Draws validation accuracy over epochs, and below it the loss and its terms.
 
-    Args:
-        history: One row per epoch: ``epoch``, ``loss``, its terms by name, and ``val_accuracy`` as
-            a fraction.
-        best_epoch: Epoch whose weights were kept.
+    ``history`` has one row per epoch: ``epoch``, ``loss``, its terms by name, ``val_accuracy``.
     """
     with style.context(["default", _STYLE]):
-        figure, (above, below) = _subplots(420, 300, (2, 1), margins=(48, 12, 44, 22), hspace=0.28)
+        figure, (above, below) = _subplots(420, 300, (22, 12, 44, 48), nrows=2)
+        figure.subplots_adjust(hspace=0.28)
         epochs = [row["epoch"] for row in history]
         accuracies = [100 * row["val_accuracy"] for row in history]
         above.plot(epochs, accuracies, color=_ACCENT, linewidth=1.8, marker="o", markersize=3)
@@ -217,13 +178,7 @@ def plot_history(history: Sequence[Mapping[str, float]], *, best_epoch: int) -> 
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
-    """Writes a figure as an ``<svg>`` element.
-
-    Args:
-        figure: The figure.
-        name: Prefix of the ids, which keeps those of several charts in one page distinct.
-        title: Text alternative.
-    """
+    """Writes a figure as ``<svg>`` element with a text alternative; ``name`` prefixes its ids."""
     text = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -242,25 +197,20 @@ def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
 
 
 def _subplots(
-    width: float,
-    height: float,
-    shape: tuple[int, int],
-    *,
-    margins: tuple[float, float, float, float],
-    **spaces: float,
-) -> tuple[Figure, Sequence[Axes]]:
-    """A figure in pixels with axes in a row or column; margins are left, right, bottom, top."""
+    width: float, height: float, margins: Sequence[float], **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes in one row or column; sizes in pixels, margins clockwise from top."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    all_axes: Any = figure.subplots(*shape, squeeze=False)
-    left, right, bottom, top = margins
-    figure.subplots_adjust(
-        left / width, bottom / height, 1 - right / width, 1 - top / height, **spaces
-    )
-    return figure, all_axes.ravel().tolist()
+    top, right, bottom, left = margins
+    edges = {"left": left / width, "right": 1 - right / width}
+    edges |= {"bottom": bottom / height, "top": 1 - top / height}
+    axes: Any = figure.subplots(**options, squeeze=False, gridspec_kw=edges)
+    return figure, list(axes.ravel())
 
 
 def _draw_estimate(axes: Axes, kind: str, estimate: Estimate, y: float) -> None:
-    face, edge = _COLORS[kind]
+    edge = _EDGES.get(kind, _MUTED)
+    face = _PAPER if kind == "rejected" else edge
     if estimate.low < estimate.high:
         axes.hlines(y, estimate.low, estimate.high, color=edge, linewidth=1.5, zorder=2)
     axes.plot(estimate.value, y, "o", ms=9, mfc=face, mec=edge, mew=1.5, zorder=3)

@@ -13,20 +13,12 @@ from pipeline.report.templates import DASH, load_template, percent
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
-    """The table of means and tests with its caption, in Markdown.
-
-    Args:
-        facts: Contents of ``compare.json``.
-    """
+    """The results of ``compare.json`` in Markdown."""
     return f"{table_as_markdown(_results(facts))}\n\n{_caption(facts)}\n"
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """The results, all tuning trials and all runs as an HTML page that loads nothing.
-
-    Args:
-        facts: Contents of ``compare.json``.
-    """
+    """Results, tuning trials and runs of ``compare.json`` as an HTML page that loads nothing."""
     return load_template("comparison.html.jinja").render(
         source=facts["data"]["source"],
         caption=_caption(facts),

@@ -22,15 +22,7 @@ def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def contact_sheet(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
-    """Arranges square images in rows.
-
-    Args:
-        images: uint8 [side, side, 3] each, at least one.
-        columns: Images per row.
-
-    Returns:
-        A JPEG as a ``data:`` URL.
-    """
+    """Arranges square images, uint8 [side, side, 3], in rows; returns a JPEG as ``data:`` URL."""
     step = len(images[0]) + _GAP
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)

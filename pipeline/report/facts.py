@@ -37,12 +37,7 @@ class Training:
 
 @dataclass(frozen=True)
 class DeviceEvaluation:
-    """Measurements on one device.
-
-    Attributes:
-        evaluation: Measurements on the validation images.
-        host: Description of the device.
-    """
+    """Measurements on the validation images, and the device that they were made on."""
 
     evaluation: Evaluation
     host: Host
@@ -56,15 +51,13 @@ class Facts:
         dataset: ``dataset.json`` of the prepared data.
         teacher: Training of the teacher.
         student: Training of the student.
-        class_order: ``order``, class indices along the axis of the wavelet transform, and
-            ``sha256`` of the class names in that order.
+        class_order: ``order`` of the class indices, and ``sha256`` of the names in that order.
         parity: Number of ``images`` and ``differences`` from PyTorch, per exported file.
         selected_on: Measurements that the selection is based on.
         other_devices: Measurements on all other devices.
-        manifest: Manifest of the bundle.
-        verified: Acceptance test of bundle, fp32 student and teacher on the test images.
-        candidates: ``candidates.json``: how each candidate was made, and the searches for layers to
-            keep in float.
+        manifest: ``manifest.json`` of the bundle.
+        verified: Acceptance test on the test images.
+        candidates: ``candidates.json``.
         qat: ``qat.json``; None if no candidate comes from quantization-aware training.
     """
 
@@ -118,16 +111,6 @@ class Facts:
         teacher, shipped = self.measured_teacher.latency, self.shipped.latency
         return paired_ratio(teacher.round_ratios, shipped.round_ratios)
 
-    @property
-    def size_ratio(self) -> float:
-        """File size of the teacher divided by that of the shipped model."""
-        return self.measured_teacher.bytes / self.shipped.bytes
-
-    @property
-    def multiply_add_ratio(self) -> float:
-        """Multiply-adds of the teacher divided by those of the student."""
-        return self.teacher.figures["multiply_adds"] / self.student.figures["multiply_adds"]
-
     def verdict(self, name: str) -> Mapping[str, Any]:
         """``status`` and ``reason`` of a candidate."""
         verdict: Mapping[str, Any] = next(
@@ -142,16 +125,7 @@ class Facts:
 def read_facts(
     *, prepared: Path, student: Path, qat: Path, candidates: Path, reports: Path, manifest: Path
 ) -> Facts:
-    """Reads the files of the earlier stages.
-
-    Args:
-        prepared: Folder of the prepared data.
-        student: Folder of the student.
-        qat: Folder of the student after quantization-aware training; read only if a candidate was
-            made from it.
-        candidates: Folder of the candidates.
-        reports: Folder of the reports.
-        manifest: Manifest of the bundle.
+    """Reads the files of the earlier stages from their folders, and the manifest of the bundle.
 
     Raises:
         ArtefactError: A file is missing or broken, or the bundle was made from other files.
@@ -223,6 +197,8 @@ def summary(facts: Facts) -> dict[str, float]:
     begin with ``test`` refer to the test images; latency was measured on the validation images.
     """
     verified, shipped, teacher = facts.verified, facts.shipped, facts.measured_teacher
+    multiply_adds = facts.student.figures["multiply_adds"]
+    multiply_adds_teacher = facts.teacher.figures["multiply_adds"]
     return {
         "test_accuracy": verified.shipped.accuracy,
         "test_balanced_accuracy": verified.shipped.balanced_accuracy,
@@ -237,11 +213,11 @@ def summary(facts: Facts) -> dict[str, float]:
         "speedup": facts.speedup.value,
         "model_bytes": shipped.bytes,
         "model_bytes_teacher": teacher.bytes,
-        "size_ratio": facts.size_ratio,
+        "size_ratio": teacher.bytes / shipped.bytes,
         "bundle_bytes": verified.bundle_bytes,
-        "multiply_adds": facts.student.figures["multiply_adds"],
-        "multiply_adds_teacher": facts.teacher.figures["multiply_adds"],
-        "multiply_add_ratio": facts.multiply_add_ratio,
+        "multiply_adds": multiply_adds,
+        "multiply_adds_teacher": multiply_adds_teacher,
+        "multiply_add_ratio": multiply_adds_teacher / multiply_adds,
     }
 
 

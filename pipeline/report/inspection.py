@@ -45,13 +45,9 @@ class Confusion:
 def most_frequent_confusions(
     logits: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], most: int = 12
 ) -> list[Confusion]:
-    """Sorts confusions by count, and equal counts by the fraction of the true class.
+    """At most ``most`` confusions, sorted by count and then by the fraction of the true class.
 
-    Args:
-        logits: Float [n, classes], of the teacher.
-        labels: int64 [n].
-        classes: Class names.
-        most: Largest number of confusions to return.
+    ``logits`` are float [n, classes], ``labels`` int64 [n], and ``classes`` the class names.
     """
     predictions = logits.argmax(axis=1)
     confusion = np.array(score(logits, labels).confusion)

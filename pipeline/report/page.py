@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.plugins import SECTIONS
-from pipeline.report.facts import Facts
+from pipeline.report.facts import Facts, summary
 from pipeline.report.sections import ReportSection
 from pipeline.report.table import Column, Table, estimate, make_table
 from pipeline.report.templates import DASH, load_template, megabytes, percent
@@ -16,6 +16,7 @@ def render(facts: Facts) -> str:
     bodies = {name: sections[name].render(facts) for name in names}
     return load_template("page.html.jinja").render(
         facts=facts,
+        metrics=summary(facts),
         models=_models(facts),
         sections=[
             {"id": name, "title": sections[name].title, "body": body}

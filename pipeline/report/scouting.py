@@ -14,11 +14,7 @@ from pipeline.report.templates import DASH, load_template, plural
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
-    """The verdict, the lines for ``params.yaml`` and the table of students, in Markdown.
-
-    Args:
-        facts: Contents of ``scout.json``.
-    """
+    """Verdict, lines for ``params.yaml`` and students of ``scout.json``, in Markdown."""
     parts = [
         f"{facts['verdict']}.",
         f"```yaml\n{facts['lines']}```" if facts["lines"] else "",
@@ -29,11 +25,7 @@ def as_markdown(facts: dict[str, Any]) -> str:
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """The same as an HTML page that loads nothing, with a chart.
-
-    Args:
-        facts: Contents of ``scout.json``.
-    """
+    """The same as an HTML page that loads nothing, with a chart."""
     return load_template("scouting.html.jinja").render(
         facts=facts, chart=_chart(facts), students=_table(facts), caption=_caption(facts)
     )
@@ -43,53 +35,46 @@ def _table(facts: dict[str, Any]) -> Table:
     columns: list[Column[dict[str, Any]]] = [
         Column("Model", lambda s: s["model"], numeric=False),
         Column("Image size", lambda s: str(s["image_size"]), "px"),
-        Column("Multiply-adds", lambda s: _millions(s["multiply_adds"]), "M"),
-        Column("Parameters", lambda s: _millions(s["parameters"]), "M"),
+        Column("Multiply-adds", partial(_millions, "multiply_adds"), "M"),
+        Column("Parameters", partial(_millions, "parameters"), "M"),
         Column("p50", lambda s: _p50(s["best"], s), "ms"),
         Column("95 % CI", _interval, "ms"),
         Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),
-        Column("Fastest candidate", _candidate, numeric=False),
+        Column("Fastest candidate", _fastest, numeric=False),
+        *(Column(name, partial(_p50, name), "ms") for name in facts["candidates"]),
     ]
-    columns += [Column(name, partial(_p50, name), "ms") for name in facts["candidates"]]
     students = facts["students"]
     proposed = None if facts["proposal"] is None else students[facts["proposal"]]
     return make_table("Students", students, columns, highlighted=lambda s: s is proposed)
 
 
-def _timings(student: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {timing["name"]: timing for timing in student["timings"]}
+def _timing(name: str | None, student: dict[str, Any]) -> dict[str, Any] | None:
+    return next((timing for timing in student["timings"] if timing["name"] == name), None)
 
 
-def _best(student: dict[str, Any]) -> dict[str, Any] | None:
-    return _timings(student).get(student["best"])
-
-
-def _p50(name: str, student: dict[str, Any]) -> str:
-    return _timed(_timings(student).get(name), "p50_ms")
-
-
-def _timed(timing: dict[str, Any] | None, key: str) -> str:
-    return f"{timing[key]:.3f}" if timing else DASH
+def _p50(name: str | None, student: dict[str, Any]) -> str:
+    timing = _timing(name, student)
+    return f"{timing['p50_ms']:.3f}" if timing else DASH
 
 
 def _interval(student: dict[str, Any]) -> str:
-    best = _best(student)
-    return f"{_timed(best, 'low_ms')} to {_timed(best, 'high_ms')}" if best else DASH
+    timing = _timing(student["best"], student)
+    return f"{timing['low_ms']:.3f} to {timing['high_ms']:.3f}" if timing else DASH
 
 
-def _candidate(student: dict[str, Any]) -> str:
+def _fastest(student: dict[str, Any]) -> str:
     return student["best"] or f"cannot be measured: {student['problem']}"
 
 
-def _millions(count: int | None) -> str:
-    return DASH if count is None else f"{count / 1e6:.2f}"
+def _millions(key: str, student: dict[str, Any]) -> str:
+    return DASH if student[key] is None else f"{student[key] / 1e6:.2f}"
 
 
 def _chart(facts: dict[str, Any]) -> Markup | None:
     """A dot plot, largest student first; None if nothing was measured."""
     rows = []
     for index, student in enumerate(facts["students"]):
-        timing = _best(student)
+        timing = _timing(student["best"], student)
         if timing:
             kind = "accepted" if student["meets"] else "rejected"
             cost = student["multiply_adds"] / 1e6

@@ -18,12 +18,7 @@ _FOLDER = Path(__file__).parent
 
 
 def load_template(name: str, folder: Path = _FOLDER) -> Template:
-    """Loads a template that escapes its variables and fails on undefined ones.
-
-    Args:
-        name: File name of the template.
-        folder: Folder that is searched before this package's own.
-    """
+    """Loads a template from ``folder`` or, if it is not there, from this package's folder."""
     return _environment(folder).get_template(name)
 
 
@@ -36,7 +31,7 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, decimal, interval, megabytes, times, plural, value, typeset, sentence)
+    filters = (percent, decimal, interval, megabytes, times, plural, value, typeset)
     environment.filters.update({function.__name__: function for function in filters})
     return environment
 
@@ -83,8 +78,3 @@ def typeset(text: str) -> str:
     """A text with true minus signs, and no line break before a unit."""
     text = re.sub(r"(?<![\w.-])-(?=\d)", MINUS, text)
     return re.sub(r"(?<=\d) (?=(%|ms|kB|MB)(\W|$))", FIXED_SPACE, text)
-
-
-def sentence(text: str) -> str:
-    """A typeset text with a capital letter and a full stop."""
-    return typeset(text[:1].upper() + text[1:].removesuffix(".") + ".")

@@ -11,7 +11,7 @@ from pipeline.plugins import SECTIONS
 from pipeline.report.facts import DeviceEvaluation, Facts
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
-from pipeline.report.templates import megabytes, percent, sentence, value
+from pipeline.report.templates import megabytes, percent, typeset
 
 Verdict = Callable[[Measured], Mapping[str, Any] | None]
 
@@ -19,7 +19,7 @@ Verdict = Callable[[Measured], Mapping[str, Any] | None]
 @SECTIONS.register("candidates")
 @section("Candidates", order=10)
 def candidates(facts: Facts) -> dict[str, Any]:
-    """Rule of the selection, one group of tables per device, and the int8 options."""
+    """Rule of the selection, and one group of tables per device."""
     bundle = facts.params["bundle"]
     sizes = {
         "max_model_mb": "files",
@@ -38,14 +38,7 @@ def candidates(facts: Facts) -> dict[str, Any]:
             _device(each, f"Measurements on {each.evaluation.device}", lambda _: None)
             for each in facts.other_devices
         ],
-        "int8": [(c["name"], _options(c)) for c in facts.candidates["candidates"] if c["options"]],
     }
-
-
-def _options(candidate: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{name} {value(option)}" for name, option in candidate["options"].items())
-    layers = candidate["float_layers"]
-    return f"{options}; layers kept in float: {', '.join(layers)}" if layers else options
 
 
 def _device(device: DeviceEvaluation, label: str, verdict: Verdict) -> dict[str, Any]:
@@ -65,7 +58,15 @@ def _measurements(
 ) -> Table:
     def note(m: Measured) -> tuple[str, str] | None:
         found = verdict(m)
-        return (found["status"].capitalize(), sentence(found["reason"])) if found else None
+        return (found["status"].capitalize(), typeset(found["reason"])) if found else None
+
+    def rate(m: Measured) -> Cell:
+        best = m.throughput.best
+        return (
+            Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}")
+            if best
+            else missing("not measured")
+        )
 
     def drop(m: Measured) -> str | Cell:
         is_fp32 = m.name == on.reference
@@ -85,7 +86,7 @@ def _measurements(
             Column("Accuracy drop vs. fp32", drop, "points, 95 % CI"),
             Column("p50 latency", lambda m: f"{m.latency.p50_ms:.3f}", "ms"),
             Column("Latency relative to fp32", ratio, "95 % CI"),
-            Column("Throughput", lambda m: _rate(m.throughput.best), "images/s"),
+            Column("Throughput", rate, "images/s"),
             Column("Peak memory", lambda m: _memory(m.footprint.peak_bytes), "MB"),
             Column("Size", lambda m: megabytes(m.bytes), "MB"),
         ],
@@ -95,7 +96,7 @@ def _measurements(
     not_run = [
         Row(
             [_described(m), *[missing("not measured")] * 7, megabytes(m.bytes)],
-            note=("Cannot run", sentence(f"{on.device}: {m.problem}")),
+            note=("Cannot run", typeset(f"{on.device}: {m.problem}")),
         )
         for m in on.not_run
     ]
@@ -149,12 +150,6 @@ def _described(m: Measured | NotRun) -> Cell:
 
 def _memory(count: int | None) -> str | Cell:
     return missing("not available on this system") if count is None else f"{count / 1e6:.0f}"
-
-
-def _rate(rate: Any) -> Cell:
-    return (
-        Cell(f"{rate.images_per_s:.0f}", f"batch {rate.batch}") if rate else missing("not measured")
-    )
 
 
 def _energy(m: Measured) -> str | Cell:

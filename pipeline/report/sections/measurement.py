@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.measure.evaluation import Measured
-from pipeline.measure.host import Host
 from pipeline.plugins import SECTIONS
 from pipeline.report.facts import Facts
 from pipeline.report.sections import section
@@ -29,30 +28,10 @@ def measurement(facts: Facts) -> dict[str, Any]:
     return {
         "evaluate": facts.params["evaluate"],
         "ended": _ENDED[evaluation.ended],
-        "machine": [
-            *_machine(facts.host),
-            ("Temperature", _range((c.temperature_c for c in conditions), "°C")),
-            ("Clock frequency", _range((c.frequency_mhz for c in conditions), "MHz")),
-            ("Energy", facts.shipped.footprint.energy_source),
-        ],
+        "temperature": _range((c.temperature_c for c in conditions), "°C"),
+        "frequency": _range((c.frequency_mhz for c in conditions), "MHz"),
         "runtimes": _runtimes([*evaluation.candidates, facts.measured_teacher]),
     }
-
-
-def _machine(host: Host) -> list[tuple[str, str]]:
-    cores = {
-        "logical": host.logical_cores,
-        "physical": host.physical_cores,
-        "affinity": host.affinity,
-        "governor": host.governor,
-    }
-    return [
-        ("Processor", f"{host.cpu} ({host.architecture})"),
-        ("Cores", ", ".join(f"{name} {value}" for name, value in cores.items() if value)),
-        ("Vector instructions", ", ".join(host.flags) or "unknown"),
-        ("Memory", f"{host.memory_gib} GiB"),
-        ("System", f"{host.system}, Python {host.python}"),
-    ]
 
 
 def _range(samples: Iterable[float | None], unit: str) -> str:

