@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,9 @@ def evaluate_devices(
     Args:
         inputs: Files to evaluate.
         params: Section ``evaluate``.
-        hosts: Hardware and software by device, from ``stages.probe``.
+        hosts: Content of ``reports/hosts.json``.
         cache: Folder for finished evaluations; removed when all devices are finished.
         track: Progress display.
-
-    Yields:
-        The evaluation of each device when it is finished.
 
     Raises:
         ArtefactError: A file is missing, or ``hosts`` lacks a device.
@@ -119,18 +116,15 @@ def evaluate_candidates(
 ) -> Evaluation:
     """Measures accuracy, latency and resource usage of all candidates and the teacher.
 
-    Args:
-        inputs: Files to evaluate.
-        params: Section ``evaluate``.
-        device: Device to measure on.
-        track: Progress display.
-
     Raises:
         ArtefactError: A file is missing.
         DeviceError: The device failed, or cannot run the reference.
     """
     listed = read_json(inputs.candidates / "candidates.json")
-    infos = {c["name"]: _info(c) for c in [*listed["candidates"], _describe_teacher(inputs)]}
+    infos = {
+        c["name"]: ModelInfo(c["name"], c["runtime"], c["precision"], c["batch"], c["bytes"])
+        for c in listed["candidates"]
+    }
     models = {
         c["name"]: MeasuredModel(inputs.candidates / c["model"], c["runtime"])
         for c in listed["candidates"]
@@ -139,7 +133,10 @@ def evaluate_candidates(
     for name, model in models.items():
         if not model.path.is_file():
             raise ArtefactError(model.path, f"is missing, needed for {name}")
-    run = _DeviceRun(models, listed["reference"], inputs, params, device, track)
+    size = inputs.teacher.stat().st_size
+    infos[_TEACHER] = ModelInfo(_TEACHER, "onnxruntime", "fp32", "dynamic", size)
+    images, runtime = inputs.data.images_path("val"), DeviceRuntime(inputs.runtime, device)
+    run = _DeviceRun(models, listed["reference"], images, runtime, params, track)
     logits = run.measure_logits()
     rounds, throughputs = run.measure_speed()
     labels = inputs.data.split("val").labels
@@ -179,62 +176,29 @@ def evaluate_candidates(
     )
 
 
+@dataclass
 class _DeviceRun:
-    """Runs the models on a device, and excludes those that fail; see ``problems``."""
+    """Runs models on a device, and excludes those that fail; ``problems`` has the reasons."""
 
-    def __init__(  # the arguments of evaluate_candidates, and the models that it found
-        self,
-        models: Mapping[str, MeasuredModel],
-        reference: str,
-        inputs: EvaluationInputs,
-        params: Evaluate,
-        device: Device,
-        track: Track,
-    ) -> None:
-        self.reference = reference
-        self.problems: dict[str, str] = {}
-        self._models, self._params, self._track = models, params, track
-        self._images = inputs.data.images_path("val")
-        self._runtime = DeviceRuntime(inputs.runtime, device)
+    models: Mapping[str, MeasuredModel]
+    reference: str
+    images: Path
+    runtime: DeviceRuntime
+    params: Evaluate
+    track: Track
+    problems: dict[str, str] = field(default_factory=dict)
 
     def measure_logits(self) -> dict[str, NDArray[np.float32]]:
         logits = {}
-        for name, model in self._track(self._models.items(), "classifying", len(self._models)):
+        for name, model in self.track(self.models.items(), "classifying", len(self.models)):
             try:
-                logits[name] = self._runtime.predict(model, self._images, self._params.threads)
+                logits[name] = self.runtime.predict(model, self.images, self.params.threads)
             except MeasurementError as error:
                 self._exclude(name, error)
         return logits
 
     def measure_speed(self) -> tuple[Rounds, dict[str, Throughput]]:
-        throughputs: dict[str, Throughput] = {}
-        while True:
-            models = {n: model for n, model in self._models.items() if n not in self.problems}
-            try:
-                for name, model in self._track(models.items(), "throughput", len(models)):
-                    if name not in throughputs:
-                        throughputs[name] = self._measure_throughput(model)
-                return self._measure_rounds(models), throughputs
-            except MeasurementError as error:
-                # Rounds of fewer models are not comparable, so the others are timed again.
-                failed = [name for name, model in models.items() if model.path == error.thing]
-                if not failed:
-                    raise
-                self._exclude(failed[0], error)
-
-    def _measure_throughput(self, model: MeasuredModel) -> Throughput:
-        params = self._params
-        return measure_throughput(
-            model,
-            self._images,
-            self._runtime,
-            threads=[params.threads, *params.thread_sweep],
-            batches=params.batches,
-            sustained_s=params.sustained_seconds,
-        )
-
-    def _measure_rounds(self, models: Mapping[str, MeasuredModel]) -> Rounds:
-        params = self._params
+        params = self.params
         plan = LatencyPlan(
             reference=self.reference,
             threads=params.threads,
@@ -245,32 +209,32 @@ class _DeviceRun:
             optional=[_TEACHER],
             turns=ComparePlan(params.turns, params.runs, params.warmup, params.warmup_seconds),
         )
-        return measure_latency(models, self._images, self._runtime, plan, self._track)
+        throughputs: dict[str, Throughput] = {}
+        while True:
+            models = {n: model for n, model in self.models.items() if n not in self.problems}
+            try:
+                for name, model in self.track(models.items(), "throughput", len(models)):
+                    if name not in throughputs:
+                        throughputs[name] = measure_throughput(
+                            model, self.images, self.runtime, params
+                        )
+                rounds = measure_latency(models, self.images, self.runtime, plan, self.track)
+                return rounds, throughputs
+            except MeasurementError as error:
+                # Rounds of fewer models are not comparable, so the others are timed again.
+                failed = [name for name, model in models.items() if model.path == error.thing]
+                if not failed:
+                    raise
+                self._exclude(failed[0], error)
 
     def _exclude(self, name: str, error: MeasurementError) -> None:
         if isinstance(error, DeviceError):
             raise error
         if name == self.reference:
             raise DeviceError(
-                self._runtime.device.name, f"the reference {name} {error.problem}", error.remedy
+                self.runtime.device.name, f"the reference {name} {error.problem}", error.remedy
             ) from error
         self.problems[name] = error.problem
-
-
-def _describe_teacher(inputs: EvaluationInputs) -> dict[str, Any]:
-    size = inputs.teacher.stat().st_size if inputs.teacher.exists() else 0
-    return {
-        "name": _TEACHER,
-        "runtime": "onnxruntime",
-        "precision": "fp32",
-        "batch": "dynamic",
-        "bytes": size,
-    }
-
-
-def _info(candidate: Mapping[str, Any]) -> ModelInfo:
-    keys = ("name", "runtime", "precision", "batch", "bytes")
-    return ModelInfo(**{key: candidate[key] for key in keys})
 
 
 def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds) -> list[str]:

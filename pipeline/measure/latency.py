@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from finch_runtime.compare import turn_ratios
-from finch_runtime.protocol import ComparePlan, CompareResult, Conditions, ModelTiming
+from finch_runtime.protocol import ComparePlan, Conditions, ModelTiming
 
 from pipeline.measure.footprint import Footprint, summarize_footprint
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
@@ -121,61 +121,48 @@ def measure_latency(
 ) -> Rounds:
     """Times models in alternation, in new processes each round, until the ratios are precise.
 
-    Args:
-        models: The models by name.
-        images: ``.npy`` file, uint8 [n, height, width, 3], RGB; the runs cycle through it.
-        runtime: Device runtime.
-        plan: Number of rounds, turns and runs.
-        track: Progress display.
+    The inferences cycle through ``images``, a ``.npy`` file, uint8 [n, height, width, 3], RGB.
 
     Raises:
         MeasurementError: A model could not be run; the message names it.
         DeviceError: The device failed.
     """
-    names = list(models)
-    rounds: list[CompareResult] = []
+    by_model: dict[str, list[ModelTiming]] = {name: [] for name in models}
+    conditions: list[Conditions] = []
     ended: Ended | None = None
     half_width = math.inf
     started = time.monotonic()
-    for seed in track(range(plan.max_rounds), "timing", plan.max_rounds):
-        turns = replace(plan.turns, seed=seed)
-        rounds.append(runtime.compare(list(models.values()), images, plan.threads, turns))
-        if len(rounds) < plan.rounds:
+    for count in track(range(1, plan.max_rounds + 1), "timing", plan.max_rounds):
+        turns = replace(plan.turns, seed=count - 1)
+        result = runtime.compare(list(models.values()), images, plan.threads, turns)
+        for name, timing in zip(models, result.models, strict=True):
+            by_model[name].append(timing)
+        conditions += result.conditions
+        if count < plan.rounds:
             continue
-        half_width = _largest_half_width(rounds, names, plan)
-        next_end = (time.monotonic() - started) / 60 * (len(rounds) + 1) / len(rounds)
+        half_width = _largest_half_width(by_model, plan)
+        next_end = (time.monotonic() - started) / 60 * (count + 1) / count
         if half_width <= plan.max_half_width:
             ended = "converged"
         elif next_end > plan.max_minutes:
             ended = "time_limit"
         if ended:
             break
-    by_model = {name: [each.models[i] for each in rounds] for i, name in enumerate(names)}
     reference = by_model[plan.reference]
     return Rounds(
-        count=len(rounds),
+        count=len(reference),
         ended=ended or "max_rounds",
         half_width=half_width,
         latencies={name: _summarize(timings, reference) for name, timings in by_model.items()},
         footprints={name: summarize_footprint(timings) for name, timings in by_model.items()},
-        conditions=[state for each in rounds for state in each.conditions],
+        conditions=conditions,
     )
 
 
-def _largest_half_width(
-    rounds: Sequence[CompareResult], names: Sequence[str], plan: LatencyPlan
-) -> float:
-    reference = [each.models[names.index(plan.reference)] for each in rounds]
-    return max(
-        (
-            relative_half_width(
-                paired_ratio(_round_ratios([each.models[i] for each in rounds], reference))
-            )
-            for i, name in enumerate(names)
-            if name not in (plan.reference, *plan.optional)
-        ),
-        default=0.0,
-    )
+def _largest_half_width(by_model: Mapping[str, Sequence[ModelTiming]], plan: LatencyPlan) -> float:
+    required = by_model.keys() - {plan.reference, *plan.optional}
+    ratios = (_round_ratios(by_model[name], by_model[plan.reference]) for name in required)
+    return max((relative_half_width(paired_ratio(each)) for each in ratios), default=0.0)
 
 
 def _round_ratios(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> list[float]:

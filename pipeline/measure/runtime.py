@@ -27,8 +27,7 @@ from finch_runtime.protocol import (
 from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.devices.device import Completed, Device, Files
-from pipeline.measure.devices.local import ThisMachine
+from pipeline.measure.devices.device import Completed, Device, Files, ThisMachine
 
 THIS_MACHINE = ThisMachine()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from finch_runtime.protocol import BenchmarkPlan, Rate, Sustained, best_rate
 
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
+from pipeline.params import Evaluate
 
 _RUNS = 50
 
@@ -53,24 +53,9 @@ class Throughput:
 
 
 def measure_throughput(
-    model: MeasuredModel,
-    images: Path,
-    runtime: DeviceRuntime,
-    *,
-    threads: Sequence[int],
-    batches: Sequence[int],
-    sustained_s: float,
+    model: MeasuredModel, images: Path, runtime: DeviceRuntime, params: Evaluate
 ) -> Throughput:
     """Measures a model, in a new process for every number of threads.
-
-    Args:
-        model: The model.
-        images: ``.npy`` file, uint8 [n, height, width, 3], RGB.
-        runtime: Device runtime.
-        threads: Numbers of threads of the inference runtime.
-        batches: Batch sizes; empty for no throughput.
-        sustained_s: Duration of a sustained run with the first number of threads, in seconds; 0 for
-            none.
 
     Raises:
         MeasurementError: The model could not be run.
@@ -78,12 +63,14 @@ def measure_throughput(
     """
     sweep: list[Threaded] = []
     sustained: Sustained | None = None
-    for index, number in enumerate(threads):
+    for threads in (params.threads, *params.thread_sweep):
         plan = BenchmarkPlan(
-            runs=_RUNS, batches=list(batches), sustained_s=0.0 if index else sustained_s
+            runs=_RUNS,
+            batches=params.batches,
+            sustained_s=0.0 if sweep else params.sustained_seconds,
         )
-        result = runtime.benchmark(model, images, number, plan)
+        result = runtime.benchmark(model, images, threads, plan)
         p50_ms = 1e3 * float(np.median(result.timing.turns))
-        sweep.append(Threaded(number, p50_ms, result.rates))
-        sustained = result.sustained or sustained
+        sweep.append(Threaded(threads, p50_ms, result.rates))
+        sustained = sustained or result.sustained
     return Throughput(sweep, sustained)

@@ -74,7 +74,7 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda v: v.pop("protocol"), r"protocol is None"),
         (lambda v: v.update(type="DanceRequest"), r"'DanceRequest'.*PredictRequest or "),
         (lambda v: v.update(thraeds=3), r"CompareRequest\.thraeds: .*threads"),
-        (lambda v: v.pop("images"), r"CompareRequest: .*images"),
+        (lambda v: v.pop("images"), r"CompareRequest\.images: .*missing"),
         (lambda v: v.update(threads="1"), r"CompareRequest\.threads: '1'.*int"),
         (lambda v: v.update(threads=True), r"CompareRequest\.threads: True"),
         (lambda v: v.update(models={}), r"CompareRequest\.models: \{\}.*list"),

@@ -6,18 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any, TypeVar
 
 from finch_runtime.errors import RuntimeProblem, last_line
-from finch_runtime.protocol import ModelSource
+from finch_runtime.protocol import ModelSource, decode
 from finch_runtime.runtimes import RUNTIMES
 from finch_runtime.session import Session, open_session
 
 FORMAT = 1
 FITS = ("crop", "stretch")
 """How an image becomes a square: its center is cropped, or each side is scaled separately."""
-
-Value = TypeVar("Value", str, int, "list[Any]", "dict[str, Any]")
 
 _UNPACK_AGAIN = "unpack the bundle again"
 
@@ -69,91 +66,96 @@ def open_bundle(folder: Path) -> Bundle:
         RuntimeProblem: The manifest is missing, damaged or of another format, or names a file
             outside of the bundle; or a file is missing or has changed.
     """
-    manifest = _Manifest(folder / "manifest.json")
-    found = manifest.take("format", int)
-    if found != FORMAT:
+    path = folder / "manifest.json"
+    manifest = _read_manifest(path)
+    for name, digest in manifest.files.items():
+        _verify(_resolve(path, folder, name), digest)
+    model, shape = manifest.model, manifest.input
+    weights = [Path(model.path).with_suffix(".bin").as_posix()]
+    for name in [model.path, *(weights if model.path.endswith(".xml") else [])]:
+        if name not in manifest.files:
+            raise RuntimeProblem(path, f"`files` has no hash of {name!r}", _UNPACK_AGAIN)
+    for key, value, allowed in (
+        ("model.runtime", model.runtime, RUNTIMES),
+        ("input.dtype", shape.dtype, ("uint8",)),
+        ("input.layout", shape.layout, ("NHWC",)),
+        ("input.color", shape.color, ("RGB",)),
+        ("input.fit", shape.fit, FITS),
+    ):
+        if value not in allowed:
+            problem = f"`{key}` is {value!r}, not {' or '.join(allowed)}"
+            raise RuntimeProblem(path, problem, _UNPACK_AGAIN)
+    if shape.height != shape.width or min(shape.height, manifest.threads, len(manifest.labels)) < 1:
         raise RuntimeProblem(
-            manifest.path,
-            f"has format {found}, this runtime reads format {FORMAT}",
-            "use the finch_runtime in the bundle",
+            path,
+            f"has input {shape.height} x {shape.width}, {manifest.threads} threads and "
+            f"{len(manifest.labels)} labels",
+            _UNPACK_AGAIN,
         )
-    files = manifest.take("files", dict)
-    for name, digest in files.items():
-        _verify(manifest, _resolve(manifest, folder, name), digest)
-
-    model = manifest.take("model.path", str)
-    weights = [Path(model).with_suffix(".bin").as_posix()] if model.endswith(".xml") else []
-    for name in [model, *weights]:
-        if name not in files:
-            raise manifest.problem(f"`files` has no hash of {name!r}")
-    labels = manifest.take("labels", list)
-    if not labels or not all(isinstance(label, str) for label in labels):
-        raise manifest.problem("`labels` is not a list of names")
     return Bundle(
         folder=folder,
-        name=manifest.take("name", str),
-        model=folder / model,
-        runtime=manifest.take_one_of("model.runtime", RUNTIMES),
-        threads=manifest.take_positive("threads"),
-        size=_input_size(manifest),
-        fit=manifest.take_one_of("input.fit", FITS),
-        labels=tuple(labels),
+        name=manifest.name,
+        model=folder / model.path,
+        runtime=model.runtime,
+        threads=manifest.threads,
+        size=shape.height,
+        fit=shape.fit,
+        labels=tuple(manifest.labels),
     )
 
 
+@dataclass(frozen=True)
+class _ModelEntry:
+    path: str
+    runtime: str
+
+
+@dataclass(frozen=True)
+class _InputEntry:
+    dtype: str
+    layout: str
+    color: str
+    height: int
+    width: int
+    fit: str
+
+
+@dataclass(frozen=True)
 class _Manifest:
-    """A manifest, whose values are validated as they are taken."""
+    """The keys of a manifest that matter on the device."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._values = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise RuntimeProblem(
-                path, "no such file", "pass the folder of an unpacked bundle as --bundle"
-            ) from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise self.problem(f"cannot be read: {last_line(error)}") from error
-        if not isinstance(self._values, dict):
-            raise self.problem("is not a JSON object")
-
-    def problem(self, text: str) -> RuntimeProblem:
-        return RuntimeProblem(self.path, text, _UNPACK_AGAIN)
-
-    def take(self, key: str, kind: type[Value]) -> Value:
-        """The value of a dotted key."""
-        value: Any = self._values
-        for part in key.split("."):
-            if not isinstance(value, dict) or part not in value:
-                raise self.problem(f"has no `{key}`")
-            value = value[part]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self.problem(f"`{key}` is {value!r}, not of type {kind.__name__}")
-        return value
-
-    def take_positive(self, key: str) -> int:
-        value = self.take(key, int)
-        if value < 1:
-            raise self.problem(f"`{key}` is {value}, not 1 or more")
-        return value
-
-    def take_one_of(self, key: str, allowed: tuple[str, ...]) -> str:
-        value = self.take(key, str)
-        if value not in allowed:
-            raise self.problem(f"`{key}` is {value!r}, not {' or '.join(allowed)}")
-        return value
+    name: str
+    model: _ModelEntry
+    input: _InputEntry
+    labels: list[str]
+    threads: int
+    files: dict[str, str]
 
 
-def _input_size(manifest: _Manifest) -> int:
-    for key, only in (("dtype", "uint8"), ("layout", "NHWC"), ("color", "RGB")):
-        manifest.take_one_of(f"input.{key}", (only,))
-    height, width = (manifest.take_positive(f"input.{side}") for side in ("height", "width"))
-    if height != width:
-        raise manifest.problem(f"the input is {height} x {width}, not square")
-    return height
+def _read_manifest(path: Path) -> _Manifest:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RuntimeProblem(
+            path, "no such file", "pass the folder of an unpacked bundle as --bundle"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RuntimeProblem(path, f"cannot be read: {last_line(error)}", _UNPACK_AGAIN) from error
+    found = values.get("format") if isinstance(values, dict) else None
+    if type(found) is not int or found != FORMAT:
+        raise RuntimeProblem(
+            path,
+            f"has format {found}, this runtime reads format {FORMAT}",
+            "use the finch_runtime in the bundle",
+        )
+    try:
+        manifest: _Manifest = decode(_Manifest, values, "manifest", allow_unknown=True)
+    except RuntimeProblem as error:
+        raise RuntimeProblem(path, f"{error.thing}: {error.problem}", _UNPACK_AGAIN) from None
+    return manifest
 
 
-def _resolve(manifest: _Manifest, folder: Path, name: str) -> Path:
+def _resolve(manifest: Path, folder: Path, name: str) -> Path:
     """Path of a listed file, if it is inside the bundle."""
     # Windows' rules are the stricter ones: backslashes separate as well, and there are drives.
     pure = PureWindowsPath(name)
@@ -166,13 +168,13 @@ def _resolve(manifest: _Manifest, folder: Path, name: str) -> Path:
         or not file.resolve().is_relative_to(folder.resolve())
     )
     if is_outside:
-        raise manifest.problem(f"`files` names {name!r}, outside of the bundle")
+        raise RuntimeProblem(
+            manifest, f"`files` names {name!r}, outside of the bundle", _UNPACK_AGAIN
+        )
     return file
 
 
-def _verify(manifest: _Manifest, file: Path, digest: object) -> None:
-    if not isinstance(digest, str):
-        raise manifest.problem(f"the hash of {file.name!r} is not a string")
+def _verify(file: Path, digest: str) -> None:
     sha256 = hashlib.sha256()
     try:
         with file.open("rb") as opened:

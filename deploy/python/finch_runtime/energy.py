@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Union
 
 from finch_runtime.conditions import SYS, read_text
 from finch_runtime.protocol import Energy
@@ -27,7 +28,7 @@ class EnergyMeter:
     """
 
     def __init__(self, sys: Path = SYS) -> None:
-        self._meters: Sequence[_Counter | _PowerSensor] = ()
+        self._meters: Sequence[_Meter] = ()
         self._is_sum = True
         self._error = ""
         for meters, is_sum in ((_find_rapl(sys), True), (_find_hwmon(sys), False)):
@@ -42,7 +43,8 @@ class EnergyMeter:
 
     def sample(self) -> None:
         """Reads the meters that are due; cheap enough to call after every inference."""
-        self._update([meter for meter in self._meters if meter.is_due()])
+        now = time.perf_counter()
+        self._update([each for each in self._meters if now - each.read_at >= each.period_s])
 
     def stop(self) -> Energy:
         """Energy since ``start``."""
@@ -56,7 +58,7 @@ class EnergyMeter:
         largest = max(self._meters, key=lambda meter: meter.joules)
         return Energy(largest.joules, f"hwmon: {largest.name}")
 
-    def _reset(self, meters: Sequence[_Counter | _PowerSensor]) -> bool:
+    def _reset(self, meters: Sequence[_Meter]) -> bool:
         try:
             for meter in meters:
                 meter.reset()
@@ -65,7 +67,7 @@ class EnergyMeter:
             return False
         return True
 
-    def _update(self, meters: Sequence[_Counter | _PowerSensor]) -> None:
+    def _update(self, meters: Sequence[_Meter]) -> None:
         try:
             for meter in meters:
                 meter.update()
@@ -89,22 +91,17 @@ def total_energy(parts: Sequence[Energy]) -> Energy:
 class _Counter:
     """An energy counter in microjoules, which wraps around at the value in ``limit``."""
 
-    _PERIOD_S = 1.0  # much shorter than the time to wrap around
-
-    def __init__(self, name: str, path: Path, limit: Path | None) -> None:
+    def __init__(self, name: str, path: Path, limit: Path | None = None) -> None:
         self.name = name
-        self.joules = 0.0
+        self.joules = self.read_at = 0.0
+        self.period_s = 1.0  # much shorter than the time to wrap around
         self._path, self._limit_path = path, limit
         self._limit = self._last = 0
-        self._read_at = 0.0
 
     def reset(self) -> None:
         self._limit = _read_number(self._limit_path) if self._limit_path else 0
         self._last, self.joules = _read_number(self._path), 0.0
-        self._read_at = time.perf_counter()
-
-    def is_due(self) -> bool:
-        return time.perf_counter() - self._read_at >= self._PERIOD_S
+        self.read_at = time.perf_counter()
 
     def update(self) -> None:
         value = _read_number(self._path)
@@ -114,38 +111,35 @@ class _Counter:
         if increase < 0:
             raise ValueError(f"{self._path} decreased")
         self.joules += increase / 1e6
-        self._last, self._read_at = value, time.perf_counter()
+        self._last, self.read_at = value, time.perf_counter()
 
 
 class _PowerSensor:
     """A power sensor in microwatts, integrated with the trapezoidal rule."""
 
-    _PERIOD_S = 0.02
-
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
-        self.joules = 0.0
+        self.joules = self.read_at = 0.0
+        self.period_s = 0.02
         self._path = path
-        self._watts = self._read_at = 0.0
+        self._watts = 0.0
 
     def reset(self) -> None:
-        self._watts, self._read_at, self.joules = self._read(), time.perf_counter(), 0.0
-
-    def is_due(self) -> bool:
-        return time.perf_counter() - self._read_at >= self._PERIOD_S
+        self._watts, self.joules = _read_number(self._path) / 1e6, 0.0
+        self.read_at = time.perf_counter()
 
     def update(self) -> None:
-        watts, now = self._read(), time.perf_counter()
-        self.joules += (self._watts + watts) / 2 * (now - self._read_at)
-        self._watts, self._read_at = watts, now
-
-    def _read(self) -> float:
-        return _read_number(self._path) / 1e6
+        watts, now = _read_number(self._path) / 1e6, time.perf_counter()
+        self.joules += (self._watts + watts) / 2 * (now - self.read_at)
+        self._watts, self.read_at = watts, now
 
 
-def _find_rapl(sys: Path) -> list[_Counter | _PowerSensor]:
+_Meter = Union[_Counter, _PowerSensor]  # noqa: UP007, `|` needs Python 3.10
+
+
+def _find_rapl(sys: Path) -> list[_Meter]:
     """All packages and memories. Cores and uncore are parts of a package; psys contains them."""
-    meters: list[_Counter | _PowerSensor] = []
+    meters: list[_Meter] = []
     for zone in sorted(sys.glob("class/powercap/intel-rapl:*")):
         name = read_text(zone / "name")
         if re.fullmatch(r"package-\d+(-die-\d+)?", name) or name == "dram":
@@ -155,8 +149,8 @@ def _find_rapl(sys: Path) -> list[_Counter | _PowerSensor]:
     return meters
 
 
-def _find_hwmon(sys: Path) -> list[_Counter | _PowerSensor]:
-    meters: list[_Counter | _PowerSensor] = []
+def _find_hwmon(sys: Path) -> list[_Meter]:
+    meters: list[_Meter] = []
     for chip in sorted(sys.glob("class/hwmon/hwmon*")):
         chip_name = read_text(chip / "name")
         if chip_name in _OTHER_CHIPS:
@@ -166,7 +160,7 @@ def _find_hwmon(sys: Path) -> list[_Counter | _PowerSensor]:
         for path in counters or sensors:
             channel = path.name.split("_")[0]
             name = f"{chip_name} {read_text(chip / f'{channel}_label') or channel}"
-            meters.append(_Counter(name, path, None) if counters else _PowerSensor(name, path))
+            meters.append(_Counter(name, path) if counters else _PowerSensor(name, path))
     return meters
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from finch_runtime.errors import RuntimeProblem, last_line
@@ -20,6 +20,8 @@ PROTOCOL = 1
 DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 
 Message = TypeVar("Message")
+
+_CORRECT = "correct the value"
 
 
 @dataclass(frozen=True)
@@ -288,42 +290,53 @@ def from_json(text: str, *types: type[Message]) -> Message:
         )
     if name not in accepted:
         raise RuntimeProblem("type", f"{name!r} is unknown", f"use {expected}")
-    return cast(Message, _decode(accepted[name], value, name))
+    return cast(Message, decode(accepted[name], value, name))
 
 
-def _decode(kind: Any, value: Any, place: str) -> Any:
-    """Converts a JSON value to an annotated type; ``place`` names it in errors."""
+def decode(kind: Any, value: Any, place: str, *, allow_unknown: bool = False) -> Any:
+    """Converts a JSON value to an annotated type.
+
+    Args:
+        kind: A data class, a list, dict or Optional of types, or a JSON type.
+        value: The JSON value.
+        place: Name of the value for errors.
+        allow_unknown: Whether to ignore keys that a data class does not have.
+
+    Raises:
+        RuntimeProblem: A value is missing, unknown or of the wrong type.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:  # Optional
-        return None if value is None else _decode(arguments[0], value, place)
-    if is_dataclass(kind):
-        return _decode_object(kind, value, place)
+        if value is None:
+            return None
+        return decode(arguments[0], value, place, allow_unknown=allow_unknown)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not (origin or kind):
-        wanted = getattr(origin or kind, "__name__", kind)
-        raise RuntimeProblem(place, f"{value!r} is not of type {wanted}", "correct the value")
+    expected = dict if is_dataclass(kind) else origin or kind
+    if type(value) is not expected:
+        raise RuntimeProblem(place, f"{value!r} is not of type {expected.__name__}", _CORRECT)
+    if is_dataclass(kind):
+        return _decode_object(kind, value, place, allow_unknown)
     if origin is list:
-        return [_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
+        return [decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
-        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+        return {key: decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
     return value
 
 
-def _decode_object(kind: Any, value: Any, place: str) -> Any:
-    if not isinstance(value, dict):
-        raise RuntimeProblem(place, f"{value!r} is not a JSON object", "correct the value")
-    known = {each.name for each in fields(kind)}
-    for key in sorted(value.keys() - known):
-        raise RuntimeProblem(f"{place}.{key}", "unknown key", f"known: {', '.join(sorted(known))}")
+def _decode_object(kind: Any, value: dict[str, Any], place: str, allow_unknown: bool) -> Any:
     hints = get_type_hints(kind)
-    decoded = {key: _decode(hints[key], item, f"{place}.{key}") for key, item in value.items()}
-    try:
-        return kind(**decoded)
-    except TypeError:
-        # The only one that is left: a key without a default is missing.
-        missing = ", ".join(each.name for each in fields(kind) if each.name not in value)
-        raise RuntimeProblem(place, f"lacks some of {missing}", "add the values") from None
+    decoded = {}
+    for key, item in value.items():
+        if key in hints:
+            decoded[key] = decode(hints[key], item, f"{place}.{key}", allow_unknown=allow_unknown)
+        elif not allow_unknown:
+            raise RuntimeProblem(f"{place}.{key}", "unknown key", f"known: {', '.join(hints)}")
+    for each in fields(kind):
+        required = each.default is MISSING and each.default_factory is MISSING
+        if required and each.name not in value:
+            raise RuntimeProblem(f"{place}.{each.name}", "is missing", "add the value")
+    return kind(**decoded)
 
 
 def _check_at_least(plan: Any, **minima: float) -> None:

@@ -1,14 +1,18 @@
-"""Interface of a machine that models are measured on."""
+"""Interface of a device, and this machine as a device."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from finch_runtime.protocol import Request
+from finch_runtime.protocol import Request, to_json
 
-from pipeline.measure.host import Host
+from pipeline.measure.devices.remote_runner import environment
+from pipeline.measure.host import Host, describe_host
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,30 @@ class Device(Protocol):
                 ``out`` of a PredictRequest, which is local.
             package: Folder on the device that contains the package ``finch_runtime``.
         """
+
+
+class ThisMachine:
+    """Runs models with the interpreter and the packages of this process."""
+
+    name = "local"
+
+    def describe(self) -> Host:
+        """Hardware and software of this machine."""
+        return describe_host()
+
+    def place(self, files: Files) -> str:
+        """Returns the folder of the files; nothing is copied."""
+        return str(files.folder.resolve())
+
+    def run(self, request: Request, package: str) -> Completed:
+        """Runs the device runtime in a new process."""
+        process = subprocess.run(
+            [sys.executable, "-m", "finch_runtime", "measure"],
+            env=environment(os.environ, package, request.threads),
+            input=to_json(request),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        return Completed(process.returncode, process.stdout, process.stderr)

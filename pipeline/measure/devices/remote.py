@@ -18,8 +18,7 @@ from pipeline.errors import ArtefactError, DeviceError
 from pipeline.files import whole_file
 from pipeline.measure.devices import remote_runner
 from pipeline.measure.devices.connection import Connection, Output, connect
-from pipeline.measure.devices.device import Completed, Device, Files
-from pipeline.measure.devices.local import ThisMachine
+from pipeline.measure.devices.device import Completed, Device, Files, ThisMachine
 from pipeline.measure.host import Host, host_from
 from pipeline.params import ListedDevice
 

@@ -19,6 +19,7 @@ from pipeline.errors import MeasurementError
 from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import measure_throughput
+from pipeline.params import Evaluate
 from tests.pipeline.measure.linear_model import write_model
 
 RUNTIME = DeviceRuntime(Path(__file__).parents[3] / "deploy" / "python")
@@ -192,9 +193,8 @@ def test_models_are_timed_as_planned(tmp_path, images):
 
 def test_throughput_is_measured_with_every_number_of_threads(tmp_path, images):
     model = write_model(tmp_path / "model.onnx")
-    found = measure_throughput(
-        model, images, RUNTIME, threads=[2, 1], batches=[1, 3], sustained_s=0.1
-    )
+    params = Evaluate(threads=2, thread_sweep=[1], batches=[1, 3], sustained_seconds=0.1)
+    found = measure_throughput(model, images, RUNTIME, params)
     assert [(run.threads, [r.batch for r in run.rates]) for run in found.sweep] == [
         (2, [1, 3]),
         (1, [1, 3]),
@@ -206,5 +206,5 @@ def test_throughput_is_measured_with_every_number_of_threads(tmp_path, images):
 
 def test_without_batch_sizes_there_is_no_throughput(tmp_path, images):
     model = write_model(tmp_path / "model.onnx", batch=1)
-    found = measure_throughput(model, images, RUNTIME, threads=[1], batches=[], sustained_s=0.0)
+    found = measure_throughput(model, images, RUNTIME, Evaluate(batches=[]))
     assert found.best is None and found.sustained is None
