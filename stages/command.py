@@ -24,7 +24,7 @@ from pipeline.params import Params, load_params, load_section
 from pipeline.plugins.section import Section
 from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
-from stages.launch import should_launch, launch, report_to_launcher
+from stages.launch import launch, report_to_launcher, should_launch
 from stages.workspace import Workspace
 
 # Here, since every stage imports this module before any inference runtime that has telemetry.

@@ -29,7 +29,6 @@ def compare(context: Context, config: Compare) -> None:
     from dataclasses import asdict
     from functools import partial
 
-    import numpy as np
     import torch
 
     from pipeline.compare.analysis import analyze
@@ -54,7 +53,6 @@ def compare(context: Context, config: Compare) -> None:
     teacher, record = load_classifier(paths.teacher, device)
     key = cache_key(record["weights_sha256"], data, params.views)
     logits = open_logit_cache(paths.teacher_logits, key)
-    equal = np.ones(config.folds)
     setup = ComparisonSetup(
         compare=config,
         distill=params.distill,
@@ -63,7 +61,12 @@ def compare(context: Context, config: Compare) -> None:
         head_weights=partial(read_head_weights, paths.teacher),
         cache_key=key,
         views=params.views,
-        folds=stratify(data.split("train").labels, equal, config.fold_block, params.prepare.seed),
+        folds=stratify(
+            data.split("train").labels,
+            [1.0] * config.folds,
+            config.fold_block,
+            params.prepare.seed,
+        ),
         device=device,
     )
     store = RunStore(paths.comparison_runs)

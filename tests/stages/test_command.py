@@ -1,4 +1,4 @@
-"""What a person sees who calls a stage the wrong way."""
+"""Messages and exit codes of stages that are called the wrong way."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.app import ASIDE, STAGES
-from tests.small_project import set_param
+from stages.app import STAGES, TOOLS
+from tests.small_project import PROJECT, set_param
 
 BIN = Path(sys.executable).parent
 
@@ -22,18 +22,18 @@ def call(stage: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
     return subprocess.run(line, cwd=folder, capture_output=True, text=True)
 
 
-def assert_one_clear_line(done: subprocess.CompletedProcess[str], *says: str) -> None:
+def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("[")]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("finch ")
-    for words in says:
-        assert words in lines[0]
+    for part in parts:
+        assert part in lines[0]
 
 
-# `presets` is a group of commands, with tests of its own.
-@pytest.mark.parametrize("stage", [name for name in (*STAGES, *ASIDE) if name != "presets"])
-def test_every_stage_says_what_it_reads_and_writes(stage: str) -> None:
+# `presets` is a group of commands with its own tests.
+@pytest.mark.parametrize("stage", [name for name in (*STAGES, *TOOLS) if name != "presets"])
+def test_help_lists_inputs_outputs_and_options(stage: str) -> None:
     finch = subprocess.run(
         [BIN / "finch", stage.replace("_", "-"), "--help"], capture_output=True, text=True
     )
@@ -43,19 +43,19 @@ def test_every_stage_says_what_it_reads_and_writes(stage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "parts"),
     [
-        ("distill.figkd.wieght=2", ("did you mean distill.figkd.weight?",)),
+        ("distill.figkd.wavlet=haar", ("distill.figkd.wavelet?",)),
         ("distill.epochs=many", ("distill.epochs", "'many'", "integer")),
         ("distill.figkd.wavelet=harr", ("harr", "haar")),
         ("prepare.fractions.train=0.9", ("prepare.fractions", "1.3")),
     ],
 )
 def test_impossible_parameters_stop_before_any_work(
-    project: Path, override: str, says: Sequence[str]
+    project: Path, override: str, parts: Sequence[str]
 ) -> None:
     done = call("prepare", "--set", override, folder=project)
-    assert_one_clear_line(done, *says)
+    assert_one_clear_line(done, *parts)
     assert not (project / "data").exists()
 
 
@@ -63,7 +63,7 @@ def test_level_deeper_than_the_classes_allow(project: Path) -> None:
     for stage in ("prepare", "finetune", "cache_logits"):
         assert call(stage, folder=project).returncode == 0
     done = call("distill", "--set", "distill.figkd.level=3", folder=project)
-    assert_one_clear_line(done, "wavelet level 3", "4 classes allow 1 to 2")
+    assert_one_clear_line(done, "level", "3", "4 classes", "2")
     assert not (project / "models/student").exists()
 
     set_param(project, "finetune.epochs", 1)
@@ -89,13 +89,24 @@ def test_a_class_with_fewer_images_than_splits(project: Path, tmp_path: Path) ->
     for photo in sorted((tmp_path / "photos/ring").iterdir())[2:]:
         photo.unlink()
     done = call("prepare", folder=project)
-    assert_one_clear_line(done, "'ring'", "2 images for 3 splits")
+    assert_one_clear_line(done, "'ring'", "2 images", "3 splits")
 
 
 def test_debug_shows_the_traceback(project: Path) -> None:
     done = call("finetune", "--debug", folder=project)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["compare", "scout"])
+def test_a_tool_with_its_own_parameter_file_refuses_it_in_one_line(
+    project: Path, stage: str
+) -> None:
+    assert_one_clear_line(call(stage, folder=project), f"{stage}.yaml", "cannot be read")
+    own = ["--config", str(PROJECT / f"{stage}.yaml")]
+    done = call(stage, *own, "--set", f"{stage}.rounds=many", folder=project)
+    assert_one_clear_line(done, f"{stage}.yaml", "rounds")
+    assert not (project / ".finch").exists() or not (project / ".finch" / stage).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

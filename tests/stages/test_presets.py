@@ -1,4 +1,4 @@
-"""`finch presets` as a person calls it."""
+"""`finch presets` as a user runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     return CliRunner()
 
 
-def test_the_list_names_every_preset_with_its_networks_whole(runner: CliRunner) -> None:
+def test_list_shows_every_preset_with_untruncated_names(runner: CliRunner) -> None:
     done = runner.invoke(main, ["presets", "list"])
     assert done.exit_code == 0, done.output
     rows = [line.split("│")[1:-1] for line in done.output.splitlines() if "│" in line]
@@ -42,7 +42,7 @@ def test_show_prints_yaml(runner: CliRunner) -> None:
     assert yaml.safe_load(done.output) == load_preset("vgg13-vgg8")
 
 
-def test_apply_writes_the_file_that_the_chain_reads(runner: CliRunner) -> None:
+def test_apply_writes_the_parameter_file(runner: CliRunner) -> None:
     done = runner.invoke(main, ["presets", "apply", "resnet32x4-shufflenet_v2"])
     assert done.exit_code == 0, done.output
     assert load_params(Path("params.yaml")).distill.model == "cifar_shufflenet_v2"
@@ -62,7 +62,7 @@ def test_an_unknown_preset_is_refused_in_one_line(runner: CliRunner, action: str
     assert Path("params.yaml").read_bytes() == before
 
 
-def test_help_says_what_it_reads_and_writes(runner: CliRunner) -> None:
+def test_help_lists_inputs_and_outputs(runner: CliRunner) -> None:
     done = runner.invoke(main, ["presets", "--help"])
     assert "Reads:" in done.output
     assert "Writes: params.yaml" in done.output

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.compare.confusion import accuracy_in_pairs, most_confused
+from pipeline.compare.analysis import accuracy_in_pairs, most_confused
 
 
 def logits_of(rows):
