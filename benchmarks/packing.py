@@ -1,11 +1,11 @@
-"""Time and memory of `prepare` on any number of photographs, drawn here.
+"""Time and memory of `prepare` on synthetic images.
 
-    python benchmarks/packing.py --photographs 100000 --folder /tmp/drawn
+    python benchmarks/packing.py --images 100000 --folder /tmp/images
 
-Draws small JPEGs into a folder (kept, and used again, when one is named), runs `python -m
-stages.prepare` on them in a folder of its own, and samples the anonymous memory (RssAnon: what
-cannot be given back to the disk) of the stage and of its workers, summed, ten times a second.
-`--source` packs another set instead, such as `grocery_store=/data/grocery_store`. Linux only.
+Writes small JPEGs to a folder (kept and reused with `--folder`), runs `python -m stages.prepare` on
+them in a temporary folder, and samples the anonymous memory (RssAnon) of the stage and its workers
+ten times per second. `--source` packs another data set, such as
+`grocery_store=/data/grocery_store`. Linux only.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ CLASSES = 100
 
 
 def main() -> None:
-    """Prints one line a fact."""
+    """Prints one line per result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photographs", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, help="Where the drawn photographs are kept.")
-    parser.add_argument("--source", help="NAME=PATH of a set to pack instead.")
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="Folder of the synthetic images.")
+    parser.add_argument("--source", help="NAME=PATH of another data source.")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
@@ -47,8 +47,8 @@ def main() -> None:
             split = "published"
         else:
             name, split = "folder", "blocks"
-            path = str((options.folder or Path(scratch, "photographs")).resolve())
-            draw_all(Path(path), options.photographs)
+            path = str((options.folder or Path(scratch, "images")).resolve())
+            write_all(Path(path), options.images)
         params = yaml.safe_load((PROJECT / "params.yaml").read_text())
         params["prepare"] |= {
             "source": name,
@@ -77,10 +77,10 @@ def main() -> None:
 
 
 def run(folder: Path) -> tuple[float, int]:
-    """Seconds that the stage takes, and the largest sum of anonymous memory in bytes."""
+    """Duration of the stage in seconds, and its peak anonymous memory in bytes."""
     started, peak = time.perf_counter(), 0
     command = [sys.executable, "-m", "stages.prepare"]
-    # The stage reads params.yaml of the folder it is called in, but the project's own code.
+    # The stage reads params.yaml of its working directory, and runs the code of this project.
     with subprocess.Popen(command, cwd=folder, env={"PYTHONPATH": str(PROJECT)}) as process:
         while process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -94,7 +94,7 @@ def run(folder: Path) -> tuple[float, int]:
 
 
 def anonymous(pid: int) -> int:
-    """RssAnon of a process in bytes; 0 when it has just ended."""
+    """RssAnon of a process in bytes; 0 if it has ended."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -104,20 +104,20 @@ def anonymous(pid: int) -> int:
 
 
 def load() -> str:
-    """What else the machine is doing."""
+    """Load averages."""
     return ", ".join(f"{value:.1f}" for value in psutil.getloadavg())
 
 
-def draw_all(folder: Path, count: int) -> None:
-    """Draws what is not there yet."""
+def write_all(folder: Path, count: int) -> None:
+    """Writes the missing images, in parallel."""
     with ProcessPoolExecutor() as pool:
         jobs = [(folder, s, min(s + 1000, count)) for s in range(0, count, 1000)]
-        for _ in pool.map(draw_some, *zip(*jobs, strict=True)):
+        for _ in pool.map(write_some, *zip(*jobs, strict=True)):
             pass
 
 
-def draw_some(folder: Path, start: int, stop: int) -> None:
-    """Smooth random colours, no two photographs alike."""
+def write_some(folder: Path, start: int, stop: int) -> None:
+    """Writes images of smooth random colors."""
     for number in range(start, stop):
         path = folder / f"class{number % CLASSES:03}" / f"{number:07}.jpg"
         if path.exists():

@@ -1,11 +1,10 @@
-"""Images per second of making views: a batch at once beside torchvision's transforms one by one.
+"""Throughput of data augmentation: ``make_views`` on batches, torchvision's transforms per image.
 
     python benchmarks/views.py --device cuda
 
-The one by one way is what a loader's worker does: the v2 transforms of a recipe as like ours as
-they come, on uint8 tensors that are in memory, one image after the other in one process, then
-float32. Ours makes the views of a batch on the training device and waits until they are there.
-The ways take turns within a round; printed are medians over the rounds and of their ratios.
+torchvision's v2 transforms with a similar recipe run on uint8 tensors in memory, one image at a
+time in one process, as in a data loader's worker. ``make_views`` runs on the training device and
+is synchronized. Both alternate within a round. Printed are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ RECIPES = {
 
 
 def quarter_turn(image: Tensor) -> Tensor:
-    """Turns an image by 0, 90, 180 or 270 degrees."""
+    """Rotates an image by 0, 90, 180 or 270 degrees."""
     return torch.rot90(image, int(torch.randint(4, ())), (1, 2))
 
 
-def one_by_one(recipe: Views, size: int) -> v2.Compose:
-    """Torchvision's transforms of a recipe like ours."""
+def torchvision_transforms(recipe: Views, size: int) -> v2.Compose:
+    """Torchvision's transforms with a similar recipe."""
     auto = {
         "none": [],
         "trivial": [v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)],
@@ -70,22 +69,22 @@ def one_by_one(recipe: Views, size: int) -> v2.Compose:
     )
 
 
-def in_batches(
+def run_batches(
     recipe: Views, images: NDArray[np.uint8], batch: int, device: torch.device
 ) -> Callable[[int], None]:
-    """Our way, as a function of the number of the view."""
+    """``make_views``, as a function of the view number."""
 
     def run(view: int) -> None:
         for start in range(0, len(images), batch):
             ids = np.arange(start, min(start + batch, len(images)))
-            made = make_views(images[ids], ids, view, recipe, device)
-        made[-1, 0, 0, 0].item()  # waits for the device
+            views = make_views(images[ids], ids, view, recipe, device)
+        views[-1, 0, 0, 0].item()  # synchronizes the device
 
     return run
 
 
-def in_a_loop(transform: v2.Compose, images: NDArray[np.uint8]) -> Callable[[int], None]:
-    """Torchvision's way."""
+def run_single_images(transform: v2.Compose, images: NDArray[np.uint8]) -> Callable[[int], None]:
+    """Torchvision's transforms, as a function of the view number."""
     tensors: list[Tensor] = list(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
 
     def run(view: int) -> None:
@@ -104,7 +103,7 @@ def seconds(run: Callable[[int], None], view: int) -> float:
 
 
 def main() -> None:
-    """Prints a line a recipe."""
+    """Prints one line per recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
@@ -123,11 +122,11 @@ def main() -> None:
         f"{torchvision.__version__}; {options.images} images of {options.size} px, batches of "
         f"{options.batch}, {options.rounds} rounds; load {os.getloadavg()[0]:.1f} at the start"
     )
-    print(f"{'recipe':20}{'in batches':>14}{'one by one':>14}{'ratio':>8}   (images per second)")
+    print(f"{'recipe':20}{'make_views':>14}{'torchvision':>14}{'ratio':>8}   (images per second)")
     for name, recipe in RECIPES.items():
-        ours = in_batches(recipe, images, options.batch, device)
-        theirs = in_a_loop(one_by_one(recipe, options.size), images)
-        for run in (ours, theirs):  # the first calls of a process take longer
+        ours = run_batches(recipe, images, options.batch, device)
+        theirs = run_single_images(torchvision_transforms(recipe, options.size), images)
+        for run in (ours, theirs):  # warm-up
             run(0)
         pairs = [(seconds(ours, view), seconds(theirs, view)) for view in range(options.rounds)]
         rates = [options.images / statistics.median(times) for times in zip(*pairs, strict=True)]

@@ -37,7 +37,7 @@ class Prepare(Section):
     """
 
     source: str = Field(
-        "elpv", description="Data source, as registered in pipeline/data/sources (docs/data.md)."
+        "elpv", description="Data source, as registered in pipeline/data/sources (docs/data_sources.md)."
     )
     path: str | None = Field(
         None,
