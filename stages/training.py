@@ -14,7 +14,7 @@ import torch
 from pipeline.files import whole_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, save_classifier
-from pipeline.models.cost import count_multiply_adds
+from pipeline.models.inference import count_multiply_adds
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.distributed import init_distributed
 from pipeline.training.loop import TrainingResult, train

@@ -5,8 +5,8 @@ every weight. Ranges are initialized from calibration images, as for the int8 ca
 trained with the weights (straight-through estimator).
 
 Weights use 7 of 8 bits except in depthwise layers, and activations are asymmetric, for the reasons
-in ``pipeline.quantize.runtimes.onnxruntime``. Preprocessing and logits stay in float. Batch norms are folded
-first; those that cannot be folded keep their statistics.
+in ``pipeline.quantize.runtimes.onnxruntime``. Preprocessing and logits stay in float. Batch norms
+are folded first; those that cannot be folded keep their statistics.
 
 Two choices differ from NNCF's defaults, because ONNX Runtime otherwise falls back to float, three
 times slower than without any quantizer. Activations are quantized per tensor. And a range never

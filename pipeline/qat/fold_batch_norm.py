@@ -7,11 +7,12 @@ batch norm between. The folded weights and biases stay trainable.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import QATError
 
@@ -36,25 +37,17 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
         QATError: The outputs change, because the network uses the value between a convolution and
             its batch norm, or uses one of the two more than once.
     """
-    with torch.inference_mode():
+    with torch.no_grad():
         expected = network(example)
         pairs = _find_pairs(network, example)
-        for norm, (path, convolution) in pairs.items():
-            mean, variance = norm.running_mean, norm.running_var
-            assert mean is not None and variance is not None  # see _find_pairs
-            weight, bias = fuse_conv_bn_weights(
-                convolution.weight,
-                convolution.bias,
-                mean,
-                variance,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
-            convolution.weight, convolution.bias = _parameter(weight), _parameter(bias)
+        for norm_path, convolution_path in pairs.items():
+            norm: Any = network.get_submodule(norm_path)
+            convolution: Any = network.get_submodule(convolution_path)
+            fused = fuse_conv_bn_eval(convolution, norm)
+            network.set_submodule(convolution_path, fused.requires_grad_())
             # timm's batch norms include dropout and an activation.
             rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
-            network.set_submodule(path, nn.Sequential(*rest) if rest else nn.Identity())
+            network.set_submodule(norm_path, nn.Sequential(*rest) if rest else nn.Identity())
         error = (network(example) - expected).abs().max() / expected.abs().max()
     if not error <= _TOLERANCE:
         raise QATError(
@@ -65,28 +58,23 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
     return len(pairs)
 
 
-def _parameter(values: Tensor) -> nn.Parameter:
-    with torch.inference_mode(False):
-        return nn.Parameter(values.clone())
-
-
-def _find_pairs(network: nn.Module, example: Tensor) -> dict[_BatchNorm, tuple[str, nn.Conv2d]]:
-    """Path and convolution of each batch norm with running statistics that follows one."""
-    outputs: list[tuple[Tensor, nn.Conv2d]] = []
-    pairs: dict[_BatchNorm, tuple[str, nn.Conv2d]] = {}
+def _find_pairs(network: nn.Module, example: Tensor) -> dict[str, str]:
+    """The path of the convolution, by that of the batch norm with statistics that follows it."""
+    outputs: list[tuple[Tensor, str]] = []
+    pairs: dict[str, str] = {}
     hooks = []
 
-    def after_convolution(module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs.append((output, module))
+    def after_convolution(path: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append((output, path))
 
     def before_norm(path: str, norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
-        for output, convolution in outputs:
+        for output, convolution_path in outputs:
             if output is inputs[0] and norm.running_mean is not None:
-                pairs[norm] = (path, convolution)
+                pairs[path] = convolution_path
 
     for path, module in network.named_modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            hooks.append(module.register_forward_hook(after_convolution))
+            hooks.append(module.register_forward_hook(partial(after_convolution, path)))
         elif isinstance(module, _BatchNorm):
             hooks.append(module.register_forward_pre_hook(partial(before_norm, path)))
     try:

@@ -28,13 +28,12 @@ from torch.ao.quantization import FakeQuantize
 from pipeline.errors import ExportError
 from pipeline.export.onnx_export import INPUT, OUTPUTS
 from pipeline.export.parity import (
-    BATCHES,
     BatchOutputs,
     Parity,
+    batch_sizes,
     check_io_contract,
     compare_outputs,
     normalize_images,
-    batch_sizes,
 )
 from pipeline.models.classifier import Spec
 
@@ -82,7 +81,7 @@ def check_qdq_parity(
     for name, module in list(reference.named_modules()):
         if isinstance(module, FakeQuantize):
             compared = _ComparedQuantizer(
-                module, from_file, weights, tolerance, f"{path.name} {name}"
+                module, from_file, weights, tolerance, f"{path.name}, {name}"
             )
             reference.set_submodule(name, compared)
 
@@ -99,7 +98,7 @@ def check_qdq_parity(
             )
         return BatchOutputs(logits, probabilities, expected)
 
-    return compare_outputs(path, run, len(images), batch_sizes(session, BATCHES), tolerance=tolerance)
+    return compare_outputs(path, run, len(images), batch_sizes(session), tolerance=tolerance)
 
 
 class _ComparedQuantizer(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,12 @@ class Checkpoints:
             found = metadata.pop("format")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise ArtefactError(self.path, f"is damaged ({error})", _DELETE) from None
-        problem = state.mismatch(tensors)
         if found != FORMAT:
-            problem = f"has format {found!r}, expected {FORMAT}"
-        if problem:
-            raise ArtefactError(self.path, problem, _DELETE)
+            raise ArtefactError(self.path, f"has format {found!r}, expected {FORMAT}", _DELETE)
         try:
             state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            detail = " ".join(str(error).split())
+            detail = textwrap.shorten(str(error), 300)
             raise ArtefactError(
                 self.path, f"does not fit this training ({detail})", _DELETE
             ) from None

@@ -16,12 +16,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from safetensors.torch import load, save
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from typing_extensions import override
 
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Recipe
@@ -29,20 +27,25 @@ from pipeline.training.process_rank import ProcessRank, read_process_rank
 from pipeline.training.rng import fork_rng
 from pipeline.training.state import TrainingState
 
+_SINGLE, _CPU = ProcessRank(), torch.device("cpu")
+
 
 class ProcessGroup:
-    """The processes of a training. This class is a single process: its operations do nothing.
+    """Collective operations of a training, called by all processes in the same order.
 
-    Attributes:
+    With world size 1 they do nothing.
+
+    Args:
         process: Rank of this process.
+        device: Device of this process.
     """
 
-    process = ProcessRank()
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the main process."""
-        return self.process.is_main
+    def __init__(self, process: ProcessRank = _SINGLE, device: torch.device = _CPU) -> None:
+        self.process = process
+        self.is_main = process.is_main
+        self._is_single = process.world_size == 1
+        self._device = device
+        self._ddp: DistributedDataParallel | None = None
 
     def check_batch_size(self, recipe: Recipe, images: int) -> None:
         """Checks that every process gets an image of every micro-batch.
@@ -50,67 +53,7 @@ class ProcessGroup:
         Raises:
             ParameterError: The world size exceeds the images of a micro-batch.
         """
-
-    def sync_batch_norm(self, model: nn.Module) -> None:
-        """Replaces batch norms, where supported, by ones that normalize over the whole batch."""
-
-    def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
-        """The model to train with: its backward pass sums the gradients of all processes.
-
-        Args:
-            model: Same architecture in every process; gets the weights of the main process.
-            find_unused_parameters: Some parameters are frozen in some epochs.
-        """
-        return model
-
-    def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
-        """Context of a micro-batch; gradients are summed over the processes if enabled."""
-        return nullcontext()
-
-    def broadcast_state(self, state: TrainingState, restored: bool) -> bool:
-        """Broadcasts the state of the main process if that has restored a checkpoint."""
-        return restored
-
-    def shard(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The part of ``indices`` that this process computes."""
-        return indices[self.shard_slice(len(indices))]
-
-    def shard_slice(self, count: int) -> slice:
-        """The part of ``count`` items that this process computes; sizes differ by at most one."""
-        return slice(0, count)
-
-    def all_gather(self, rows: Tensor, total: int) -> Tensor:
-        """The rows of all shards, [total, …]; each process backpropagates into its own rows."""
-        return rows
-
-    def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
-        """Context in which layers sample a different random stream in each process."""
-        return nullcontext()
-
-    def broadcast_buffers(self, model: nn.Module) -> None:
-        """Copies the buffers of the main process to all processes."""
-
-    def all_reduce_sum(self, *numbers: int) -> list[int]:
-        """Each number, summed over the processes."""
-        return list(numbers)
-
-    def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is set in any process. Also a barrier."""
-        return list(flags)
-
-
-class DistributedGroup(ProcessGroup):
-    """One of several processes, all of which call the same methods in the same order."""
-
-    def __init__(self, process: ProcessRank, device: torch.device) -> None:
-        self.process = process
-        self._device = device
-        self._wrapped: DistributedDataParallel | None = None
-
-    @override
-    def check_batch_size(self, recipe: Recipe, images: int) -> None:
-        steps = -(-images // recipe.batch_size)
-        smallest = images // steps
+        smallest = images // -(-images // recipe.batch_size)
         micro_batch = smallest // min(recipe.accumulate, smallest)
         if micro_batch < self.process.world_size:
             raise ParameterError(
@@ -120,32 +63,71 @@ class DistributedGroup(ProcessGroup):
                 "raise it, or start fewer processes",
             )
 
-    @override
+    def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+        """The model to train with, whose backward pass sums the gradients of all processes.
+
+        Args:
+            model: Same architecture in every process; gets the weights of the main process.
+            find_unused_parameters: Some parameters are frozen in some epochs.
+        """
+        if self._is_single:
+            return model
+        self._ddp = DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
+        # Training never reads batch norm statistics, so validation broadcasts them once an epoch.
+        self._ddp.broadcast_buffers = False
+        # A lambda, because annotations as strings (PEP 563) are rejected.
+        self._ddp.register_comm_hook(None, lambda state, bucket: _sum_bucket(bucket))
+        return self._ddp
+
     def sync_batch_norm(self, model: nn.Module) -> None:
-        if self._device.type == "cuda":
+        """Replaces batch norms, on CUDA, by ones that normalize over the whole batch."""
+        if not self._is_single and self._device.type == "cuda":
             # timm's converter: torch's drops the activation inside timm's batch norms.
             convert_sync_batchnorm(model)
 
-    @override
-    def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
-        self._wrapped = DistributedDataParallel(
-            model, find_unused_parameters=find_unused_parameters
-        )
-        # Training never reads batch norm statistics, so validation broadcasts them once an epoch.
-        self._wrapped.broadcast_buffers = False
-        # A lambda, because annotations as strings (PEP 563) are rejected.
-        self._wrapped.register_comm_hook(None, lambda state, bucket: _sum_bucket(bucket))
-        return self._wrapped
-
-    @override
     def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
-        assert self._wrapped is not None
-        return nullcontext() if enabled else self._wrapped.no_sync()
+        """Context of a micro-batch; gradients are summed over the processes if enabled."""
+        return nullcontext() if enabled or self._ddp is None else self._ddp.no_sync()
 
-    @override
+    def shard_slice(self, count: int) -> slice:
+        """The part of ``count`` items that this process computes; sizes differ by at most one."""
+        bounds = _shard_bounds(count, self.process.world_size)
+        return slice(bounds[self.process.rank], bounds[self.process.rank + 1])
+
+    def all_gather(self, rows: Tensor, total: int) -> Tensor:
+        """The rows of all shards, [total, …]; each process backpropagates into its own rows."""
+        if self._is_single:
+            return rows
+        bounds = _shard_bounds(total, self.process.world_size)
+        gathered: Tensor = _AllGather.apply(rows, bounds, self.process.rank)
+        return gathered
+
+    def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
+        """Context in which layers sample a different random stream in each process."""
+        return nullcontext() if self._is_single else fork_rng(device, *key, self.process.rank)
+
+    def all_reduce_sum(self, *numbers: int) -> list[int]:
+        """Each number, summed over the processes."""
+        if self._is_single:
+            return list(numbers)
+        # On the CPU, so that it does not wait for the GPU's queued work.
+        summed = torch.tensor(numbers, dtype=torch.int64)
+        dist.all_reduce(summed)
+        return cast("list[int]", summed.tolist())
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Whether each flag is set in any process. Also a barrier."""
+        return [count > 0 for count in self.all_reduce_sum(*flags)]
+
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Copies the buffers of the main process to all processes."""
+        for buffer in () if self._is_single else model.buffers():
+            dist.broadcast(buffer, src=0)
+
     def broadcast_state(self, state: TrainingState, restored: bool) -> bool:
-        if not self.any(self.is_main and restored)[0]:
-            return False
+        """Copies the state of the main process to all if that has restored a checkpoint."""
+        if self._is_single or not self.any(self.is_main and restored)[0]:
+            return restored
         tensors, metadata = b"", b""
         if self.is_main:
             on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
@@ -154,37 +136,6 @@ class DistributedGroup(ProcessGroup):
         if not self.is_main:
             state.load(load(tensors), json.loads(metadata))
         return True
-
-    @override
-    def shard_slice(self, count: int) -> slice:
-        bounds = _shard_bounds(count, self.process.world_size)
-        return slice(bounds[self.process.rank], bounds[self.process.rank + 1])
-
-    @override
-    def all_gather(self, rows: Tensor, total: int) -> Tensor:
-        bounds = _shard_bounds(total, self.process.world_size)
-        gathered: Tensor = _AllGather.apply(rows, bounds, self.process.rank)
-        return gathered
-
-    @override
-    def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
-        return fork_rng(device, *key, self.process.rank)
-
-    @override
-    def broadcast_buffers(self, model: nn.Module) -> None:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)
-
-    @override
-    def all_reduce_sum(self, *numbers: int) -> list[int]:
-        # On the CPU, so that it does not wait for the GPU's queued work.
-        summed = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(summed)
-        return cast("list[int]", summed.tolist())
-
-    @override
-    def any(self, *flags: bool) -> list[bool]:
-        return [count > 0 for count in self.all_reduce_sum(*flags)]
 
     def _broadcast_bytes(self, content: bytes) -> bytes:
         size = self.all_reduce_sum(len(content) if self.is_main else 0)[0]
@@ -219,7 +170,7 @@ def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
             f"cannot join the process group ({detail})",
             "start all processes with torchrun",
         ) from None
-    group = DistributedGroup(process, device)
+    group = ProcessGroup(process, device)
     yield group
     # Only without an exception: after one, the other processes may never reach the barrier.
     group.any(False)

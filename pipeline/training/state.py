@@ -60,20 +60,16 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def _modules(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the modules, by name."""
-        return {
-            f"{part}.{name}": tensor
-            for part in _MODULES
-            if getattr(self, part) is not None
-            for name, tensor in getattr(self, part).state_dict().items()
-        }
-
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, including generator states, by name."""
         slots: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
         return (
-            self._modules()
+            {
+                f"{part}.{name}": tensor
+                for part in _MODULES
+                if getattr(self, part) is not None
+                for name, tensor in getattr(self, part).state_dict().items()
+            }
             | {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
             | {
                 f"optimizer.{index}.{name}": value
@@ -93,25 +89,14 @@ class TrainingState:
             "scaler": self.scaler.state_dict(),
         }
 
-    def mismatch(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """The first difference in name or shape between ``tensors`` and this state, or None."""
-        expected = self._modules()
-        found = {n: t for n, t in tensors.items() if n.partition(".")[0] in _MODULES}
-        for name in expected | found:
-            if name not in found:
-                return f"has no {name}"
-            if name not in expected:
-                return f"has {name}, which is not part of this training"
-            ours, theirs = list(expected[name].shape), list(found[name].shape)
-            if ours != theirs:
-                return f"has {name} of shape {theirs}, this training has {ours}"
-        return None
-
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Loads what ``tensors()`` and ``metadata()`` of an equal training returned.
+        """Loads what ``tensors()`` and ``metadata()`` of the same training returned.
 
         Memory formats of this state are kept: a saved tensor has lost its format, and the order of
         numbers in memory can change the last bit of a result.
+
+        Raises:
+            RuntimeError: A tensor is missing, unexpected, or has another shape.
         """
         for part in _MODULES:
             if getattr(self, part) is not None:

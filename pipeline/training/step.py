@@ -92,7 +92,7 @@ class TrainingStep:
         """Adds the gradients of a micro-batch, and its loss to the sums of the epoch."""
         state, device, group = self.state, self.state.device, self.env.group
         key = (self.env.seed, len(state.history), state.steps, int(indices[0]))
-        own = group.shard(indices)
+        own = indices[group.shard_slice(len(indices))]
         pixels = self._pixels(own, view) if mix is None else self._mixed_pixels(own, view, mix)
         logits: dict[str, Tensor] = {}
         if (teacher := self.task.teacher) is not None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from pipeline.errors import TrainingError
 from pipeline.models.classifier import Classifier
 from pipeline.models.inference import teacher_logits
 
 
-class Teacher(Protocol):
+class Teacher:
     """Source of the teacher's logits.
 
     Attributes:
@@ -30,15 +31,15 @@ class Teacher(Protocol):
         Raises:
             TrainingError: The teacher has other numbers.
         """
-        ...
+        raise NotImplementedError
 
     def view_of(self, epoch: int) -> int:
         """The index of the view that an epoch, counted from 0, trains on."""
-        ...
+        return epoch
 
     def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Packed views of images, uint8 [n, size, size, 3]; None when they are not packed."""
-        ...
+        return None
 
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
         """The teacher's logits on a view of images.
@@ -51,11 +52,11 @@ class Teacher(Protocol):
         Returns:
             float32 [n, classes] on the device of ``pixels``, without a gradient.
         """
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class CachedTeacher:
+class CachedTeacher(Teacher):
     """The logit cache; epoch e trains on view e modulo K.
 
     Attributes:
@@ -67,8 +68,8 @@ class CachedTeacher:
     views: NDArray[np.uint8] | None = None
     fix: ClassVar[str] = "run cache_logits again"
 
+    @override
     def check(self, images: int, classes: int) -> None:
-        """The shape of the cache must match."""
         if self.logits.shape[1:] != (images, classes):
             raise TrainingError(
                 "the teacher's logits",
@@ -77,22 +78,22 @@ class CachedTeacher:
                 self.fix,
             )
 
+    @override
     def view_of(self, epoch: int) -> int:
-        """One of the K cached views."""
         return epoch % len(self.logits)
 
+    @override
     def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """Packed views, if any."""
         return None if self.views is None else self.views[view, indices]
 
+    @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """Reads the cache; of ``pixels`` only the device is used."""
         logits = np.asarray(self.logits[view, indices], np.float32)
         return torch.from_numpy(logits).to(pixels.device)
 
 
 @dataclass(frozen=True)
-class LiveTeacher:
+class LiveTeacher(Teacher):
     """The teacher itself, run at every step; every epoch trains on a new view.
 
     Its logits equal those that ``cache_logits`` caches: the same function, pixels and precision.
@@ -107,8 +108,8 @@ class LiveTeacher:
     precision: torch.dtype = torch.float32
     fix: ClassVar[str] = "fine-tune the teacher again"
 
+    @override
     def check(self, images: int, classes: int) -> None:
-        """The number of classes must match."""
         known = len(self.model.spec.classes)
         if known != classes:
             raise TrainingError(
@@ -117,14 +118,6 @@ class LiveTeacher:
                 "fine-tune the teacher on this data",
             )
 
-    def view_of(self, epoch: int) -> int:
-        """A new view per epoch."""
-        return epoch
-
-    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """Nothing is packed."""
-        return None
-
+    @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """Runs the teacher on ``pixels``."""
         return teacher_logits(self.model, pixels, self.precision)

@@ -14,7 +14,7 @@ from timm.layers import SyncBatchNormAct
 
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Distill, Finetune
-from pipeline.training.distributed import DistributedGroup, ProcessGroup, init_distributed
+from pipeline.training.distributed import ProcessGroup, init_distributed
 from pipeline.training.process_rank import ProcessRank
 from tests.pipeline.training import train_together
 from tests.pipeline.training.train_together import CASES
@@ -117,18 +117,16 @@ def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
 )
 def test_more_processes_than_images_are_refused(section, changes, images, expected):
     recipe = section(**{"epochs": 1, "lr": 0.1, "weight_decay": 0.0, **changes})
-    five = DistributedGroup(ProcessRank(0, 5, 0), CPU)
+    five = ProcessGroup(ProcessRank(0, 5, 0), CPU)
     with pytest.raises(ParameterError, match=expected + r".*world size 5"):
         five.check_batch_size(recipe, images)
-    DistributedGroup(ProcessRank(0, 3, 0), CPU).check_batch_size(recipe, images)
+    ProcessGroup(ProcessRank(0, 3, 0), CPU).check_batch_size(recipe, images)
     ProcessGroup().check_batch_size(recipe, images)
 
 
 @pytest.mark.parametrize("count", [8, 9, 10, 11, 3])
 def test_shares_are_all_of_a_batch_and_about_equal(count):
-    shares = [
-        DistributedGroup(ProcessRank(rank, 4, 0), CPU).shard_slice(count) for rank in range(4)
-    ]
+    shares = [ProcessGroup(ProcessRank(rank, 4, 0), CPU).shard_slice(count) for rank in range(4)]
     indices = [list(range(count))[share] for share in shares]
     assert list(chain.from_iterable(indices)) == list(range(count))
     assert max(map(len, indices)) - min(map(len, indices)) <= 1
@@ -139,7 +137,7 @@ def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         before = network(pixels)
-        DistributedGroup(ProcessRank(0, 2, 0), torch.device("cuda")).sync_batch_norm(network)
+        ProcessGroup(ProcessRank(0, 2, 0), torch.device("cuda")).sync_batch_norm(network)
         assert any(isinstance(layer, SyncBatchNormAct) for layer in network.modules())
         torch.testing.assert_close(network(pixels), before)
 
