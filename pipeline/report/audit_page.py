@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.audit import ELONGATED, Audit, report
-from pipeline.report.contact_sheet import contact_sheet, shrink
+from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
 from pipeline.report.table import Table, text_table
 from pipeline.report.templates import SPLIT_TITLES, TIMES, load_template
 
@@ -22,30 +22,26 @@ _COPIES, _PER_GROUP, _PAIRS, _ROWS = 40, 6, 80, 100
 def render_audit(audit: Audit) -> str:
     """Renders the page. The same audit gives the same bytes."""
     facts = report(audit)
-    pairs = facts["near_duplicates"]["pairs"]
-    copy_order = _worst_first(facts["exact_duplicates"])[:_COPIES]
-    pair_order = _worst_first(pairs)[:_PAIRS]
-    groups = [audit.copies[i].indices[:_PER_GROUP] for i in copy_order]
-    couples = [tuple(audit.near.pairs[i].tolist()) for i in pair_order]
+    near = facts["near_duplicates"]
+    copies = _worst_first(facts["exact_duplicates"], [c.indices for c in audit.copies], _COPIES)
+    pairs = _worst_first(near["pairs"], audit.near.pairs.tolist(), _PAIRS)
     examples = _examples_per_class(audit)
-    thumbnails = _thumbnails(audit, {i for each in (*groups, *couples, *examples) for i in each})
+    wanted = {i for _, indices in (*copies, *pairs) for i in indices}
+    thumbnails = _thumbnails(audit, wanted.union(*examples))
 
-    def sheet(places: Sequence[int], columns: int, side: int = _LARGE) -> str | None:
-        images = [shrink(thumbnails[place], side) for place in places]
+    def sheet(indices: Sequence[int], columns: int, side: int = _LARGE) -> str | None:
+        images = [shrink(thumbnails[index], side) for index in indices]
         return contact_sheet(images, columns) if images else None
 
     return load_template("audit.html.jinja").render(
         report=facts,
         is_split=audit.splits is not None,
         tables=_tables(facts, audit.usable.image_size),
-        copies=[
-            (facts["exact_duplicates"][i], sheet(group, 3))
-            for i, group in zip(copy_order, groups, strict=True)
-        ],
-        pairs=[(pairs[i], sheet(pair, 2)) for i, pair in zip(pair_order, couples, strict=True)],
+        copies=[(finding, sheet(indices, 3)) for finding, indices in copies],
+        pairs=[(finding, sheet(indices, 2)) for finding, indices in pairs],
         classes=[
-            (row, sheet(places, _PER_CLASS, _SMALL))
-            for row, places in zip(facts["classes"], examples, strict=True)
+            (row, sheet(indices, _PER_CLASS, _SMALL))
+            for row, indices in zip(facts["classes"], examples, strict=True)
         ],
         split_titles=SPLIT_TITLES,
     )
@@ -89,35 +85,31 @@ def _class_and_split(image: Mapping[str, Any]) -> str:
     return f"{image['class']}, {SPLIT_TITLES[split].lower()}" if split else str(image["class"])
 
 
-def _worst_first(findings: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Indices of findings: those across splits first, then those with several labels."""
-    return sorted(
-        range(len(findings)),
-        key=lambda i: (
-            not findings[i]["across_splits"],
-            not findings[i]["across_labels"],
-            findings[i].get("distance", 0),
-        ),
-    )
+def _worst_first(
+    findings: Sequence[Mapping[str, Any]], indices: Iterable[Sequence[int]], most: int
+) -> list[tuple[Mapping[str, Any], Sequence[int]]]:
+    """Findings with their images: those across splits first, then those with several labels."""
+
+    def order(found: tuple[Mapping[str, Any], Sequence[int]]) -> tuple[bool, bool, int]:
+        finding = found[0]
+        across = (not finding["across_splits"], not finding["across_labels"])
+        return *across, finding.get("distance", 0)
+
+    limited = (each[:_PER_GROUP] for each in indices)
+    return sorted(zip(findings, limited, strict=True), key=order)[:most]
 
 
 def _examples_per_class(audit: Audit) -> list[list[int]]:
-    """Indices of a few evenly spaced images per class."""
     classes = len(audit.dataset.classes)
     most = min(_PER_CLASS, max(1, _CLASS_THUMBNAILS // classes))
     labels = np.array([sample.label for sample in audit.usable.samples], dtype=np.int64)
-    examples: list[list[int]] = []
-    for label in range(classes):
-        places = np.flatnonzero(labels == label)
-        spread = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
-        examples.append(places[spread].tolist())
-    return examples
+    return [evenly_spaced(np.flatnonzero(labels == label), most) for label in range(classes)]
 
 
 def _thumbnails(audit: Audit, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-    places = sorted(wanted)
+    indices = sorted(wanted)
     return {
-        places[at]: shrink(image, _LARGE)
-        for ats, pixels in audit.usable.only(places).pixels()
+        indices[at]: shrink(image, _LARGE)
+        for ats, pixels in audit.usable.only(indices).pixels()
         for at, image in zip(ats, pixels, strict=True)
     }

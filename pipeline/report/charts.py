@@ -124,7 +124,7 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
             for y, row in enumerate(rows):
                 for limit, dashes in ((panel.limit, (5, 4)), (panel.interval_limit, (1, 3))):
                     if limit is not None:  # the line stops below the name
-                        line = [y - 0.5 + 0.7 * name_offset, y + 0.5]
+                        line = [y - 0.5 + 0.7 * name_offset, y + 0.5 - 0.25 * name_offset]
                         axes.plot([limit, limit], line, color=_MUTED, lw=1, dashes=dashes, zorder=1)
                 _draw_estimate(axes, row.kind, estimates[y], y)
         across = blended_transform_factory(figure.transFigure, all_axes[0].transData)

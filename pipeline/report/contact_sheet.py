@@ -33,3 +33,10 @@ def contact_sheet(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def evenly_spaced(indices: NDArray[np.integer], most: int) -> list[int]:
+    """At most ``most`` of the indices."""
+    spread = np.linspace(0, len(indices) - 1, min(most, len(indices)))
+    chosen: list[int] = indices[spread.round().astype(int)].tolist()
+    return chosen

@@ -13,7 +13,7 @@ from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources import SplitName
 from pipeline.measure.accuracy import score
 from pipeline.params import Views
-from pipeline.report.contact_sheet import contact_sheet, shrink
+from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
 from pipeline.report.table import images_per_class
 from pipeline.report.templates import SPLIT_TITLES, load_template
 from pipeline.views import make_views
@@ -90,11 +90,9 @@ def render_inspection(
     most = max(1, _THUMBNAILS // (len(data.classes) * (views + 1)))
     sheets = []
     for label, name in enumerate(data.classes):
-        indices = np.flatnonzero(images.labels == label)
-        spread = np.linspace(0, len(indices) - 1, min(per_class, most, len(indices)))
-        if len(spread):
-            chosen = indices[spread.round().astype(int)]
-            sheets.append((name, _sheet_of_views(images, chosen, recipe, views)))
+        chosen = evenly_spaced(np.flatnonzero(images.labels == label), min(per_class, most))
+        if chosen:
+            sheets.append((name, _sheet_of_views(images, np.array(chosen), recipe, views)))
     val = data.split("val")
     return load_template("inspection.html.jinja").render(
         data=data,

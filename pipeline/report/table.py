@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pipeline.report.templates import DASH, SPLIT_TITLES, decimal, interval
@@ -103,11 +103,10 @@ def images_per_class(dataset: Mapping[str, Any]) -> Table:
         return Row([name, *(f"{count:,}" for count in (*counts, sum(counts)))])
 
     splits = dataset["splits"]
-    table = text_table("Images per class and split", ["Class"], [])
-    numbers = [Column(heading, str) for heading in (*map(SPLIT_TITLES.__getitem__, splits), "All")]
-    return replace(
-        table,
-        columns=[*table.columns, *numbers],
+    headings = [*(SPLIT_TITLES[split] for split in splits), "All"]
+    return Table(
+        label="Images per class and split",
+        columns=[Column("Class", str, numeric=False), *(Column(each, str) for each in headings)],
         rows=[
             row(name, [split["per_class"][label] for split in splits.values()])
             for label, name in enumerate(dataset["classes"])

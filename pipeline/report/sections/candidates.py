@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pipeline.measure.evaluation import Evaluation, Measured, NotRun
@@ -43,7 +44,7 @@ def candidates(facts: Facts) -> dict[str, Any]:
 
 def _device(device: DeviceEvaluation, label: str, verdict: Verdict) -> dict[str, Any]:
     evaluation = device.evaluation
-    models = [*evaluation.candidates, *filter(None, [evaluation.teacher])]
+    models = evaluation.measured
     caption = f"{evaluation.device}: {device.host.cpu}, {evaluation.images:,} validation images"
     return {
         "measurements": replace(_measurements(models, label, evaluation, verdict), caption=caption),
@@ -125,23 +126,17 @@ def _details(models: Sequence[Measured], label: str) -> Table:
 
 def _threads(models: Sequence[Measured], label: str) -> Table | None:
     sweep = models[0].throughput.sweep
-    if len(sweep) < 2:
-        return None
+    columns = [Column(str(run.threads), partial(_threaded, at)) for at, run in enumerate(sweep)]
+    candidate: Column[Measured] = Column("Candidate", lambda m: m.name, numeric=False)
+    caption = "By number of threads: p50 latency in ms, and images/s at the best batch size"
+    table = make_table(label, models, [candidate, *columns], caption=caption)
+    return table if len(sweep) > 1 else None
 
-    def column(index: int) -> Column[Measured]:
-        def cell(m: Measured) -> Cell:
-            run = m.throughput.sweep[index]
-            rate = f"{run.best.images_per_s:.0f}/s, batch {run.best.batch}" if run.best else ""
-            return Cell(f"{run.p50_ms:.3f}", rate)
 
-        return Column(str(sweep[index].threads), cell)
-
-    return make_table(
-        label,
-        models,
-        [Column("Candidate", lambda m: m.name, numeric=False), *map(column, range(len(sweep)))],
-        caption="By number of threads: p50 latency in ms, and images/s at the best batch size",
-    )
+def _threaded(at: int, m: Measured) -> Cell:
+    run = m.throughput.sweep[at]
+    rate = f"{run.best.images_per_s:.0f}/s, batch {run.best.batch}" if run.best else ""
+    return Cell(f"{run.p50_ms:.3f}", rate)
 
 
 def _described(m: Measured | NotRun) -> Cell:
