@@ -39,12 +39,13 @@ test: $(STAMP) ## Run the tests
 slow: $(STAMP) ## Run the slow tests
 	$(PYTEST) -m slow
 
-lint: $(STAMP) ## Check style
+lint: $(STAMP) ## Check style, and which package imports which
 	ruff check .
 	ruff format --check .
+	lint-imports
 
 types: $(STAMP) ## Check types
-	mypy pipeline
+	mypy pipeline stages
 
 check: lint types test slow ## Everything: lint, types, tests, slow tests
 
