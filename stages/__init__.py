@@ -1,1 +1,1 @@
-"""One thin Click command per stage: read parameters, call the library, write outputs, log."""
+"""One Click command per stage: reads parameters, calls the library, writes outputs, logs."""

@@ -1,4 +1,4 @@
-"""What a person sees on the terminal: log lines with the stage's name, and progress bars."""
+"""Log lines and progress bars on the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.progress import Item
 
 
 def open_log(stage: str) -> logging.Logger:
-    """The stage's logger; its lines go to stderr and begin with the stage's name."""
+    """Logger of a stage; its lines go to stderr and start with the stage's name."""
     log = logging.getLogger(f"finch.{stage}")
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -31,7 +31,7 @@ def open_log(stage: str) -> logging.Logger:
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Passes items through and shows a bar with the time left; quiet when not on a terminal."""
+    """Yields the items and shows a progress bar with the remaining time, on a terminal only."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

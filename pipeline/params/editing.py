@@ -1,7 +1,7 @@
 """Edits of a YAML file that leave comments and all other lines as they are.
 
 Not a round trip through ruamel.yaml: it rewrites untouched lines as well (``{ a: 1 }`` becomes
-``{a: 1}``, ``null`` an empty value), 77 of 262 in a file in this project's style. Here PyYAML's
+``{a: 1}``, ``null`` an empty value), 71 of 262 in a file in this style. Here PyYAML's
 parser only locates the values in the text.
 """
 

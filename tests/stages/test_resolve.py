@@ -107,8 +107,8 @@ def test_an_experiment_sets_a_parameter(fake_project: Path) -> None:
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(fake_project)]
     subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-qm", "built"], check=True)
-    said = dvc(fake_project, "exp", "run", "-S", "distill.lr=0.5", "-S", "+distill.figkd.level=2")
-    assert set(re.findall(r"Running stage '(\w+)'", said)) == {"resolve", "distill", "qat"}
+    output = dvc(fake_project, "exp", "run", "-S", "distill.lr=0.5", "-S", "+distill.figkd.level=2")
+    assert set(re.findall(r"Running stage '(\w+)'", output)) == {"resolve", "distill", "qat"}
     resolved = yaml.safe_load((fake_project / "reports/params.yaml").read_text())
     assert (resolved["distill"]["lr"], resolved["distill"]["figkd"]["level"]) == (0.5, 2)
     again = ["exp", "run", "--single-item", "-S", "distill.lr=0.6", "resolve", "distill"]

@@ -70,9 +70,9 @@ def test_a_killed_scout_resumes_and_proposes_the_largest(scouted):
     while not kept(scouted):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    beside = finch(scouted)
-    assert beside.returncode == 1
-    assert "scout: is already running" in beside.stderr
+    second = finch(scouted)
+    assert second.returncode == 1
+    assert "scout: is already running" in second.stderr
     process.kill()
     process.wait()
     before = kept(scouted)

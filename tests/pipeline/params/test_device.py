@@ -6,7 +6,7 @@ from tests.pipeline.params.own_file import FILE, refusal
 PI = "{name: pi, host: user@pi.local, port: 2222, python: ~/finch/bin/python}"
 
 
-def test_this_machine_alone_measures_unless_others_are_listed():
+def test_only_this_machine_measures_by_default():
     assert [device.name for device in load_params(FILE).evaluate.devices] == ["local"]
     params = load_params(FILE, [f"evaluate.devices=[{{name: local}}, {PI}]", "bundle.device=pi"])
     pi = params.evaluate.devices[1]
@@ -35,7 +35,7 @@ def test_an_impossible_device_is_refused(devices, message):
     assert message in refusal(FILE, f"evaluate.devices={devices}")
 
 
-def test_what_chooses_must_measure():
+def test_the_device_of_bundle_must_be_measured():
     message = refusal(FILE, "bundle.device=pi")
     assert "bundle.device 'pi' is not in evaluate.devices: local" in message
     assert "bundle.device 'local'" in refusal(FILE, f"evaluate.devices=[{PI}]")

@@ -26,7 +26,7 @@ def test_only_the_named_values_change():
     assert new == TEXT.replace("one: 1", "one: 5").replace("x: 1", "x: 3").replace("z: 0", "z: 9")
 
 
-def test_an_empty_value_a_list_and_a_text_take_others_and_keep_their_comments():
+def test_empty_values_lists_and_strings_are_replaced_and_keep_their_comments():
     new = changed(TEXT, {"a": {"empty": "full", "list": [3], "text": "true"}, "ü": "ö"})
     assert yaml.safe_load(new) == merged(
         yaml.safe_load(TEXT), {"a": {"empty": "full", "list": [3], "text": "true"}, "ü": "ö"}
@@ -35,7 +35,7 @@ def test_an_empty_value_a_list_and_a_text_take_others_and_keep_their_comments():
         assert comment in new
 
 
-def test_what_is_not_there_is_added_to_its_section():
+def test_missing_keys_are_added_to_their_section():
     new = changed(TEXT, {"a": {"two": 2}, "b": {"deep": {"w": 1}}, "c": {"d": [0.5, None]}})
     values = {"a": {"two": 2}, "b": {"deep": {"w": 1}}, "c": {"d": [0.5, None]}}
     assert yaml.safe_load(new) == merged(yaml.safe_load(TEXT), values)
@@ -44,7 +44,7 @@ def test_what_is_not_there_is_added_to_its_section():
     ]
 
 
-def test_merging_goes_section_by_section_and_leaves_its_arguments():
+def test_merging_is_recursive_and_does_not_change_its_arguments():
     old, new = {"a": {"x": 1, "y": 2}, "b": [1, 2]}, {"a": {"y": 3}, "b": [4]}
     assert merged(old, new) == {"a": {"x": 1, "y": 3}, "b": [4]}
     assert old == {"a": {"x": 1, "y": 2}, "b": [1, 2]}
@@ -66,7 +66,7 @@ sections = st.dictionaries(keys, values, min_size=1, max_size=4)
 
 @settings(max_examples=60, deadline=None)
 @given(sections, sections, st.sampled_from([None, False]))
-def test_the_changed_text_says_what_merging_the_values_gives(old, new, style):
+def test_the_changed_text_has_the_merged_values(old, new, style):
     text = yaml.safe_dump(old, default_flow_style=style, sort_keys=False, allow_unicode=True)
     result = yaml.safe_load(changed(text, new))
     assert result == merged(old, new)

@@ -7,7 +7,7 @@ from pipeline.params import load_params
 from tests.pipeline.params.own_file import FILE, leaves, refusal
 
 
-def test_overrides_change_what_they_name_and_nothing_else():
+def test_overrides_change_only_the_named_values():
     before = dict(leaves(load_params(FILE).model_dump()))
     params = load_params(
         FILE, ["distill.figkd.kd_weight=2.5", "run.device=cpu", "distill.figkd.kd_weight=4"]
@@ -19,7 +19,7 @@ def test_overrides_change_what_they_name_and_nothing_else():
     }
 
 
-def test_an_override_may_hold_equals_signs_and_start_a_section_that_the_file_lacks(tmp_path):
+def test_an_override_may_contain_equals_signs_and_add_a_missing_section(tmp_path):
     raw = yaml.safe_load(FILE.read_text())
     del raw["bundle"]
     raw["views"] = None
@@ -44,12 +44,12 @@ def test_a_malformed_override_is_refused(override):
     st.floats(1e-300, 1e300),
     st.sampled_from(["{:e}", "{:E}", "{:.0e}", "{:+.3e}", "{!r}", "{:.17g}"]),
 )
-def test_a_number_may_be_written_as_python_writes_it(number, style):
+def test_all_number_formats_of_python_are_numbers(number, style):
     text = style.format(number)
     assert load_params(FILE, [f"distill.lr={text}"]).distill.lr == float(text)
 
 
-def test_the_short_exponent_is_a_number_in_the_file_too_and_text_stays_text(tmp_path):
+def test_a_short_exponent_is_a_number_in_the_file_too_and_text_stays_text(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(FILE.read_text().replace("lr: 0.01\n", "lr: 1e-2\n"))
     params = load_params(path, ["bundle.name=e3", "finetune.model='1e3'"])
@@ -74,13 +74,13 @@ def test_the_short_exponent_is_a_number_in_the_file_too_and_text_stays_text(tmp_
         "run: &run\n  again: *run\n",
     ],
 )
-def test_a_file_that_is_no_mapping_of_sections_is_refused(tmp_path, text):
+def test_a_file_that_is_not_a_mapping_of_sections_is_refused(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     assert refusal(path).startswith(f"{path}: ")
 
 
-def test_a_file_that_is_not_utf8_or_not_there_is_refused(tmp_path):
+def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"run: \xff\xfe\n")
     assert "valid YAML" in refusal(path)
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_utf8_or_not_there_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("by_override", [False, True])
-def test_yaml_that_makes_objects_is_refused_and_runs_nothing(tmp_path, by_override):
+def test_yaml_that_constructs_objects_is_refused_and_executes_nothing(tmp_path, by_override):
     mark = tmp_path / "mark"
     attack = f"!!python/object/apply:os.mkdir [{mark}]"
     path = tmp_path / "params.yaml"
@@ -99,6 +99,6 @@ def test_yaml_that_makes_objects_is_refused_and_runs_nothing(tmp_path, by_overri
     else:
         assert "python/object" in refusal(path)
     assert not mark.exists()
-    # The attack is a real one: the loader that trusts its input obeys.
+    # An unsafe loader executes it.
     yaml.unsafe_load(path.read_text())
     assert mark.exists()

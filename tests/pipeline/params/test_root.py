@@ -105,7 +105,7 @@ def test_parameters_that_contradict_each_other_are_refused(overrides, message):
     assert message in refusal(FILE, *overrides)
 
 
-def test_parameters_cannot_be_changed_once_read():
+def test_parameters_are_immutable():
     params = load_params(FILE)
     with pytest.raises(ValueError, match="frozen"):
         params.run.seed = 7

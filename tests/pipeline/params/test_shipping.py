@@ -2,7 +2,7 @@ from pipeline.params import load_params
 from tests.pipeline.params.own_file import FILE, refusal
 
 
-def test_the_reference_is_the_fp32_student_wherever_it_stands():
+def test_the_reference_is_the_first_onnxruntime_fp32_candidate():
     candidates = (
         "[{name: b, runtime: openvino, precision: fp32}, {name: c, runtime: onnxruntime,"
         " precision: int8}, {name: a, runtime: onnxruntime, precision: fp32}]"
@@ -26,6 +26,6 @@ def test_the_name_of_a_mixed_candidate_is_reserved():
     assert load_params(FILE, [taken, "quantize.mixed_precision.enabled=false"]).quantize.candidates
 
 
-def test_rounds_must_be_able_to_end():
+def test_impossible_limits_of_rounds_are_refused():
     assert "max_rounds 4" in refusal(FILE, "evaluate.max_rounds=4")
     assert "evaluate.max_half_width" in refusal(FILE, "evaluate.max_half_width=1.0")

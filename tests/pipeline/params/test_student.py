@@ -4,7 +4,7 @@ from pipeline.params import load_params
 from tests.pipeline.params.own_file import FILE
 
 
-def test_changed_leaves_the_rest_as_it_was():
+def test_changed_keeps_all_other_values():
     distill = load_params(FILE).distill
     changed = distill.changed({"figkd.level": 3, "lr": 0.5})
     assert (changed.figkd.level, changed.lr) == (3, 0.5)

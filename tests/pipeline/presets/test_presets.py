@@ -44,7 +44,7 @@ def test_a_preset_is_the_recipe_of_the_literature_and_valid_with_the_projects_fi
         assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (240, 64, 5e-4)
         assert (recipe.optimizer, recipe.momentum, recipe.warmup) == ("sgd", 0.9, 0.0)
         assert recipe.schedule == "multi_step"
-        assert [240 * share for share in recipe.milestones] == [150, 180, 210]
+        assert [240 * fraction for fraction in recipe.milestones] == [150, 180, 210]
         assert recipe.gamma == 0.1
         assert recipe.lr == (0.01 if recipe.model in FIVE_TIMES_SLOWER else 0.05)
     assert (params.prepare.source, params.prepare.image_size) == ("cifar100", 32)
@@ -93,11 +93,11 @@ def test_applying_returns_the_changes_and_keeps_comments_and_other_lines(path):
     changes = apply_preset("vgg13-mobilenet_v2", path)
     after, new = load_params(path).model_dump(), path.read_text().splitlines()
     assert after == merged(before, load_preset("vgg13-mobilenet_v2"))
-    said = {change.key: (change.before, change.after) for change in changes}
-    assert said["distill.model"] == (before["distill"]["model"], "cifar_mobilenet_v2")
-    assert said["distill.lr"] == (before["distill"]["lr"], 0.01)
-    assert said["prepare.fractions.train"] == (before["prepare"]["fractions"]["train"], 0.81)
-    assert all(old != new for old, new in said.values())
+    found = {change.key: (change.before, change.after) for change in changes}
+    assert found["distill.model"] == (before["distill"]["model"], "cifar_mobilenet_v2")
+    assert found["distill.lr"] == (before["distill"]["lr"], 0.01)
+    assert found["prepare.fractions.train"] == (before["prepare"]["fractions"]["train"], 0.81)
+    assert all(old != new for old, new in found.values())
     # The preset adds keys that the file lacks, and changes values; all else stays.
     lost = [line for line in old if line not in new]
     assert len(lost) <= len(changes)
