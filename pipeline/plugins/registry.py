@@ -84,10 +84,14 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
-        _import_all(importlib.import_module(self._package))
-        for point in metadata.entry_points(group=ENTRY_POINTS):
-            point.load()
+        self._loaded = True  # first, because a plug-in may look another one up
+        try:
+            _import_all(importlib.import_module(self._package))
+            for point in metadata.entry_points(group=ENTRY_POINTS):
+                point.load()
+        except BaseException:
+            self._loaded = False
+            raise
 
 
 def _import_all(package: ModuleType) -> None:

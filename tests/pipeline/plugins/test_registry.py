@@ -42,3 +42,16 @@ def test_an_installed_package_adds_a_plugin(
     monkeypatch.setattr("pipeline.plugins.LOSSES", registry)
     assert "greeter" in registry.names()
     sys.modules.pop("greeter")
+
+
+def test_a_failed_import_is_raised_at_every_lookup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_plugins").mkdir()
+    (tmp_path / "broken_plugins/__init__.py").touch()
+    (tmp_path / "broken_plugins/broken.py").write_text("raise OSError('no license')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = Registry("method", "broken_plugins")
+    for _ in range(2):
+        with pytest.raises(OSError, match="no license"):
+            registry["kd"]
