@@ -10,7 +10,10 @@ from stages.command import Context, stage
 from stages.console import track
 
 if TYPE_CHECKING:
+    import torch
+
     from pipeline.compare.comparison import FinishedRun
+    from pipeline.compare.runs import ComparisonSetup
 
 
 @stage(
@@ -33,45 +36,22 @@ def compare(context: Context, config: Compare) -> None:
 
     from pipeline.compare.analysis import analyze
     from pipeline.compare.comparison import run_comparison
-    from pipeline.compare.runs import ComparisonSetup, RunStore
-    from pipeline.data.prepared import open_prepared
-    from pipeline.data.split import stratify
-    from pipeline.files import whole_file, write_json
-    from pipeline.logit_cache import cache_key, open_logit_cache, open_packed_views
+    from pipeline.compare.runs import RunStore
     from pipeline.measure.accuracy import score
     from pipeline.measure.host import describe_host
-    from pipeline.models.classifier import load_classifier, read_head_weights
+    from pipeline.models.classifier import load_classifier
     from pipeline.report.comparison import as_markdown, as_page, write_runs
     from pipeline.training.device import prepare_torch
-    from pipeline.training.teacher import CachedTeacher
     from pipeline.training.validation import compute_logits
 
     params, paths = context.params, context.paths
     config.check_entries(params.distill)
     device = prepare_torch(params.run)
-    data = open_prepared(paths.prepared)
     teacher, record = load_classifier(paths.teacher, device)
-    key = cache_key(record["weights_sha256"], data, params.views)
-    logits = open_logit_cache(paths.teacher_logits, key)
-    setup = ComparisonSetup(
-        compare=config,
-        distill=params.distill,
-        data=data,
-        teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits)),
-        head_weights=partial(read_head_weights, paths.teacher),
-        cache_key=key,
-        views=params.views,
-        folds=stratify(
-            data.split("train").labels,
-            [1.0] * config.folds,
-            config.fold_block,
-            params.prepare.seed,
-        ),
-        device=device,
-    )
+    setup = _open(context, config, record["weights_sha256"], device)
     store = RunStore(paths.comparison_runs)
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
-    test = data.split("test")
+    data, test = setup.data, setup.data.split("test")
     facts = {
         "data": {"source": data.info["source"], "fingerprint": data.fingerprint},
         "teacher": {
@@ -83,12 +63,39 @@ def compare(context: Context, config: Compare) -> None:
         "torch": torch.__version__,
         **analyze(setup, store, finals, compute_logits(teacher, data.split("val"), device)),
     }
-    write_json(paths.reports / "compare.json", facts)
-    for name, text in (("compare.md", as_markdown(facts)), ("compare.html", as_page(facts))):
-        with whole_file(paths.reports / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    paths.write_report("compare", facts, as_markdown(facts), as_page(facts))
     write_runs(paths.reports / "compare_runs.csv", facts)
     context.log.info("wrote reports/compare.json, .md, .html and compare_runs.csv")
+
+
+def _open(
+    context: Context, config: Compare, teacher_sha256: str, device: torch.device
+) -> ComparisonSetup:
+    from functools import partial
+
+    from pipeline.compare.runs import ComparisonSetup
+    from pipeline.data.prepared import open_prepared
+    from pipeline.data.split import stratify
+    from pipeline.logit_cache import cache_key, open_logit_cache, open_packed_views
+    from pipeline.models.classifier import read_head_weights
+    from pipeline.training.teacher import CachedTeacher
+
+    params, paths = context.params, context.paths
+    data = open_prepared(paths.prepared)
+    key = cache_key(teacher_sha256, data, params.views)
+    logits = open_logit_cache(paths.teacher_logits, key)
+    labels, equal = data.split("train").labels, [1.0] * config.folds
+    return ComparisonSetup(
+        compare=config,
+        distill=params.distill,
+        data=data,
+        teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits)),
+        head_weights=partial(read_head_weights, paths.teacher),
+        cache_key=key,
+        views=params.views,
+        folds=stratify(labels, equal, config.fold_block, params.prepare.seed),
+        device=device,
+    )
 
 
 def _log(log: logging.Logger, finished: FinishedRun) -> None:

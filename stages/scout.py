@@ -30,7 +30,6 @@ def scout(context: Context, config: Scout) -> None:
     from functools import partial
 
     from pipeline.errors import MeasurementError
-    from pipeline.files import whole_file, write_json
     from pipeline.report.scouting import as_markdown, as_page
     from pipeline.scout.images import find_images
     from pipeline.scout.measuring import ScoutSetup
@@ -52,10 +51,7 @@ def scout(context: Context, config: Scout) -> None:
     log = partial(_log, context.log)
     students = scout_students(setup, store, track=track, on_measured=log)
     facts = describe(students, setup)
-    write_json(paths.reports / "scout.json", facts)
-    for name, text in (("scout.md", as_markdown(facts)), ("scout.html", as_page(facts))):
-        with whole_file(paths.reports / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    paths.write_report("scout", facts, as_markdown(facts), as_page(facts))
     context.log.info("wrote reports/scout.json, .md and .html: %s", facts["verdict"])
     if facts["lines"]:
         click.echo(facts["lines"], nl=False)

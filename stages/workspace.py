@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pipeline.files import whole_file, write_json
 
 
 class _Artefact:
@@ -58,6 +61,13 @@ class Workspace:
     comparison_runs = _Artefact(".finch/compare")
     scouted_students = _Artefact(".finch/scout")
     locks = _Artefact(".finch/locks")
+
+    def write_report(self, name: str, facts: dict[str, Any], markdown: str, page: str) -> None:
+        """Writes a report as ``reports/<name>.json``, ``.md`` and ``.html``."""
+        write_json(self.reports / f"{name}.json", facts)
+        for suffix, text in (("md", markdown), ("html", page)):
+            with whole_file(self.reports / f"{name}.{suffix}") as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
     def stage_of(self, path: Path) -> str | None:
         """The stage that writes a file; None if no stage does."""
