@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +27,6 @@ _MAX_NAMED = 3  # in an error; the report lists all
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Exact duplicates.
-
-    Attributes:
-        indices: Indices into the usable images, rising.
-        by: ``file`` if all files have the same bytes, ``pixels`` if only the packed pixels agree.
-    """
-
-    indices: tuple[int, ...]
-    by: Literal["file", "pixels"]
-
-
-@dataclass(frozen=True)
 class Audit:
     """Findings of an audit; ``report`` converts them to JSON.
 
@@ -47,7 +34,7 @@ class Audit:
         dataset: The audited data set.
         decoded: All its images.
         usable: The usable images; all indices refer to these.
-        copies: Groups of exact duplicates.
+        copies: Groups of exact duplicates, as indices.
         near: Near-duplicates, without exact ones.
         near_distance: Maximum Hamming distance of the search in bits; 0 if it was disabled.
         blank: Indices of images without contrast.
@@ -57,7 +44,7 @@ class Audit:
     dataset: ImageDataset
     decoded: DecodedImages
     usable: DecodedImages
-    copies: tuple[Copies, ...]
+    copies: tuple[tuple[int, ...], ...]
     near: NearPairs
     near_distance: int
     blank: tuple[int, ...]
@@ -125,14 +112,11 @@ def examine(
         track: Shows progress.
     """
     usable = decoded.usable()
-    copies = []
-    for group in group_equal(usable.pixel_hashes):  # equal files have equal pixels
-        files = usable.file_hashes[group]
-        by: Literal["file", "pixels"] = "file" if (files == files[0]).all() else "pixels"
-        copies.append(Copies(tuple(group.tolist()), by))
+    # Files with the same bytes have the same pixels, too.
+    copies = tuple(tuple(group.tolist()) for group in group_equal(usable.pixel_hashes))
     blank = np.flatnonzero(usable.contrasts < MIN_CONTRAST)
     # One image per group of copies is compared; the hash of a blank image is noise.
-    repeated = [index for group in copies for index in group.indices[1:]]
+    repeated = [index for group in copies for index in group[1:]]
     compared = np.setdiff1d(np.arange(len(usable)), np.union1d(blank, repeated)).astype(np.int64)
     if not near_distance:
         compared = compared[:0]
@@ -141,7 +125,7 @@ def examine(
         dataset=dataset,
         decoded=decoded,
         usable=usable,
-        copies=tuple(copies),
+        copies=copies,
         near=NearPairs(compared[found.pairs], found.distances, found.complete),
         near_distance=near_distance,
         blank=tuple(blank.tolist()),
@@ -165,12 +149,11 @@ def check_bad(audit: Audit, *, skip: bool) -> None:
             f"cannot be used: {named}",
             "see reports/audit.json; fix or remove them, or set prepare.on_bad: skip",
         )
-    usable, bad = _count_classes(audit, audit.usable.samples), _count_bad_classes(audit)
-    for name, count, bad_count in zip(audit.dataset.classes, usable, bad, strict=True):
-        if bad_count and not count:
+    for row in _describe_classes(audit):
+        if row["bad"] and not row["usable"]:
             raise DataError(
-                f"class {name!r}",
-                f"has no usable image, all {bad_count} are bad",
+                f"class {row['name']!r}",
+                f"has no usable image, all {row['bad']} are bad",
                 "see reports/audit.json; fix some, or remove the class",
             )
 
@@ -187,10 +170,10 @@ def check_leakage(audit: Audit, *, allow: bool) -> None:
     leaks = [
         " = ".join(
             f"{audit.usable.samples[index].name} ({audit.split_of(index)})"
-            for index in group.indices[:_MAX_NAMED]
+            for index in group[:_MAX_NAMED]
         )
         for group in audit.copies
-        if audit.across_splits(group.indices) and not audit.as_published(group.indices)
+        if audit.across_splits(group) and not audit.as_published(group)
     ]
     if leaks and not allow:
         raise DataError(
@@ -215,7 +198,7 @@ def count_findings(audit: Audit) -> dict[str, Any]:
     return {
         "photographs": len(audit.decoded),
         "bad": len(audit.bad),
-        "exact_duplicates": count([group.indices for group in audit.copies]),
+        "exact_duplicates": count(audit.copies),
         "near_duplicates": count(audit.near.pairs.tolist()) if audit.near_distance else None,
         "flat": len(audit.blank),
         "small": len(audit.small),
@@ -233,6 +216,10 @@ def report(audit: Audit) -> dict[str, Any]:
         split, (width, height) = audit.split_of(index), audit.usable.sizes[index].tolist()
         about = {"name": sample.name, "class": audit.dataset.classes[sample.label], "split": split}
         return about | ({"width": width, "height": height} if size else {})
+
+    def by(indices: Sequence[int]) -> str:
+        files = audit.usable.file_hashes[list(indices)]
+        return "file" if (files == files[0]).all() else "pixels"
 
     def describe_group(indices: Sequence[int]) -> dict[str, Any]:
         return {
@@ -254,11 +241,7 @@ def report(audit: Audit) -> dict[str, Any]:
             for sample, problem in audit.bad
         ],
         "exact_duplicates": [
-            {
-                "by": group.by,
-                "as_published": audit.as_published(group.indices),
-                **describe_group(group.indices),
-            }
+            {"by": by(group), "as_published": audit.as_published(group), **describe_group(group)}
             for group in audit.copies
         ],
         "near_duplicates": {
@@ -288,15 +271,11 @@ def _count_classes(audit: Audit, samples: Sequence[Sample]) -> list[int]:
     return counts
 
 
-def _count_bad_classes(audit: Audit) -> list[int]:
-    return _count_classes(audit, [sample for sample, _ in audit.bad])
-
-
 def _describe_classes(audit: Audit) -> list[dict[str, Any]]:
-    columns = {
+    columns: dict[str, list[Any]] = {
         "name": list(audit.dataset.classes),
         "usable": _count_classes(audit, audit.usable.samples),
-        "bad": _count_bad_classes(audit),
+        "bad": _count_classes(audit, [sample for sample, _ in audit.bad]),
     }
     if audit.splits:
         pairs = list(zip(audit.usable.samples, audit.splits, strict=True))

@@ -81,10 +81,7 @@ class Classifier(nn.Module):
 def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:
     """Creates a classifier with random weights from torch's default generator.
 
-    Args:
-        architecture: A model name of timm, torchvision or Finch.
-        classes: Class names, in the order of the logits.
-        image_size: Height and width of the images in pixels.
+    See ``Spec`` for the arguments; ``architecture`` is any name that ``zoo.full_name`` accepts.
 
     Raises:
         ParameterError: The model name is unknown, or the model cannot have this image size.

@@ -30,12 +30,7 @@ def start_classifier(network: Network, classes: tuple[str, ...], image_size: int
     """Creates a classifier with the initial weights of its parameters.
 
     Random weights, also those of a head with another number of classes, come from torch's default
-    generator.
-
-    Args:
-        network: Model name and origin of the weights.
-        classes: Class names, in the order of the logits.
-        image_size: Height and width of the images in pixels.
+    generator. See ``Spec`` for ``classes`` and ``image_size``.
 
     Raises:
         ParameterError: The model or its weights are not available.

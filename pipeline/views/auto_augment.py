@@ -1,16 +1,141 @@
-"""TrivialAugment and RandAugment."""
+"""TrivialAugment and RandAugment, with operations and strengths of its own for every image.
+
+torchvision's functions are used if they treat all images of a batch alike. Most of its operations
+take one strength for the whole batch.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.v2 import functional as F
 
 from pipeline.params import Views
-from pipeline.views.operations import OPERATIONS, MaxStrength
+from pipeline.views.geometry import affine
+from pipeline.views.pixels import image_means
 from pipeline.views.rng import NUMBERS_PER_OPERATION, Column, count_operations
 
 _BINS = 31  # magnitudes 0 ... 30
+
+
+@dataclass(frozen=True)
+class MaxStrength:
+    """The effect of strength 1.
+
+    Attributes:
+        shear: Shift in pixels from one row or column to the next.
+        shift: Translation in pixels.
+        degrees: Rotation.
+        factor: Relative change of brightness, color, contrast and sharpness.
+        bits: Number of the 8 bits that posterize removes.
+    """
+
+    shear: float
+    shift: float
+    degrees: float
+    factor: float
+    bits: int
+
+
+Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
+"""From images float32 [n, 3, size, size] in [0, 1], and a strength in [-1, 1] per image."""
+
+
+_Rows = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def _transform(
+    matrix: Callable[[float, MaxStrength, int], _Rows],
+    pixels: Tensor,
+    strengths: Sequence[float],
+    limits: MaxStrength,
+) -> Tensor:
+    size = pixels.shape[-1]
+    theta = torch.tensor([matrix(strength, limits, size) for strength in strengths])
+    return affine(pixels, theta.to(pixels), "zeros")
+
+
+def _rotation(strength: float, limits: MaxStrength, size: int) -> _Rows:
+    angle = math.radians(strength * limits.degrees)
+    return (math.cos(angle), -math.sin(angle), 0), (math.sin(angle), math.cos(angle), 0)
+
+
+def _translation(strength: float, limits: MaxStrength, size: int) -> float:
+    """In whole pixels, which needs no interpolation; the image is 2 wide."""
+    return -2 * int(strength * limits.shift) / size
+
+
+# Shear keeps the first row or column, at -1, in place.
+_MATRICES: dict[str, Callable[[float, MaxStrength, int], _Rows]] = {
+    "shear_x": lambda s, limits, _: ((1, s * limits.shear, s * limits.shear), (0, 1, 0)),
+    "shear_y": lambda s, limits, _: ((1, 0, 0), (s * limits.shear, 1, s * limits.shear)),
+    "shift_x": lambda *args: ((1, 0, _translation(*args)), (0, 1, 0)),
+    "shift_y": lambda *args: ((1, 0, 0), (0, 1, _translation(*args))),
+    "rotate": _rotation,
+}
+
+
+def _blend(
+    degenerate: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    strengths: Sequence[float],
+    limits: MaxStrength,
+) -> Tensor:
+    """Interpolates between ``degenerate(pixels)`` at factor 0 and the image at factor 1."""
+    factors = pixels.new_tensor([1 + strength * limits.factor for strength in strengths])
+    base = degenerate(pixels)
+    return (pixels - base).mul_(factors.view(-1, 1, 1, 1)).add_(base).clamp_(0, 1)
+
+
+def _mean_gray(pixels: Tensor) -> Tensor:
+    return image_means(F.rgb_to_grayscale(pixels), (1, 2, 3))
+
+
+def _blurred(pixels: Tensor) -> Tensor:
+    """A 3 x 3 filter with weight 5 in the center and 1 around it; the border is unchanged.
+
+    Not a convolution, whose algorithm can depend on the batch size.
+    """
+    columns = pixels[..., :-2] + pixels[..., 1:-1] + pixels[..., 2:]
+    around = columns[..., :-2, :] + columns[..., 1:-1, :] + columns[..., 2:, :]
+    blurred = pixels.clone()
+    blurred[..., 1:-1, 1:-1] = (around + 4 * pixels[..., 1:-1, 1:-1]) / 13
+    return blurred
+
+
+def _posterize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
+    bits = [8 - round(abs(strength) * limits.bits) for strength in strengths]
+    result = torch.empty_like(pixels)
+    for kept in set(bits):
+        selected = [index for index, number in enumerate(bits) if number == kept]
+        result[selected] = F.posterize(pixels[selected], kept)
+    return result
+
+
+def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
+    thresholds = pixels.new_tensor([1 - abs(strength) for strength in strengths])
+    return torch.where(pixels >= thresholds.view(-1, 1, 1, 1), 1 - pixels, pixels)
+
+
+_OPERATIONS: dict[str, Operation] = {
+    "identity": lambda pixels, *_: pixels,
+    **{name: partial(_transform, matrix) for name, matrix in _MATRICES.items()},
+    "brightness": partial(_blend, torch.zeros_like),
+    "color": partial(_blend, F.rgb_to_grayscale),
+    "contrast": partial(_blend, _mean_gray),
+    "sharpness": partial(_blend, _blurred),
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "autocontrast": lambda pixels, *_: F.autocontrast(pixels),
+    "equalize": lambda pixels, *_: F.equalize(pixels),
+}
 
 
 def auto_augment(pixels: Tensor, numbers: NDArray[np.float64], recipe: Views) -> Tensor:
@@ -36,13 +161,13 @@ def auto_augment(pixels: Tensor, numbers: NDArray[np.float64], recipe: Views) ->
     for number in range(count_operations(recipe)):
         first = Column.AUTO + NUMBERS_PER_OPERATION * number
         operation, magnitude, sign = numbers[:, first : first + NUMBERS_PER_OPERATION].T
-        operations = (len(OPERATIONS) * operation).astype(int)
+        operations = (len(_OPERATIONS) * operation).astype(int)
         magnitudes = (
             (_BINS * magnitude).astype(int) if recipe.auto == "trivial" else recipe.auto_magnitude
         )
         strengths = np.where(sign < 0.5, -1, 1) * magnitudes / (_BINS - 1)
         pixels = pixels.clone()
-        for index, apply in enumerate(OPERATIONS.values()):
+        for index, apply in enumerate(_OPERATIONS.values()):
             selected = np.flatnonzero(operations == index).tolist()
             if selected:
                 pixels[selected] = apply(pixels[selected], strengths[selected].tolist(), limits)

@@ -12,9 +12,8 @@ from functools import partial
 from types import MappingProxyType
 
 from pipeline.models.cifar.mobile import mobilenet_v2, shufflenet_v1, shufflenet_v2
-from pipeline.models.cifar.network import CifarNetwork
+from pipeline.models.cifar.network import CifarNetwork, vgg
 from pipeline.models.cifar.resnet import resnet, resnet50, wide_resnet
-from pipeline.models.cifar.vgg import vgg
 
 NETWORKS: Mapping[str, Callable[[int], CifarNetwork]] = MappingProxyType(
     {

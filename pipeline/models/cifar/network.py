@@ -1,4 +1,4 @@
-"""Common parts of the networks for 32 x 32 pixel images."""
+"""Base class and blocks of the networks for 32 x 32 pixel images, and VGG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from torch import Tensor, nn
 
 CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
 CIFAR100_STD = (0.2675, 0.2565, 0.2761)
+
+_VGG_WIDTHS = (64, 128, 256, 512, 512)
+_VGG_CONVOLUTIONS = {  # per width
+    8: (1, 1, 1, 1, 1),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
 
 
 class CifarNetwork(nn.Module):
@@ -84,3 +93,22 @@ def conv_bn(
         nn.BatchNorm2d(out_channels),
     ]
     return nn.Sequential(*layers, *[nn.ReLU()] * relu)
+
+
+def vgg(depth: int, num_classes: int) -> CifarNetwork:
+    """VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalization and one linear layer.
+
+    ``depth`` counts three linear layers, as in the paper: 8, 11, 13, 16 or 19.
+    """
+    features, channels = nn.Sequential(), 3
+    for number, (width, count) in enumerate(
+        zip(_VGG_WIDTHS, _VGG_CONVOLUTIONS[depth], strict=True)
+    ):
+        if 1 <= number <= 3:
+            features.append(nn.MaxPool2d(2))
+        for _ in range(count):
+            features.extend(
+                [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            )
+            channels = width
+    return CifarNetwork(features, channels, num_classes, head_std=0.01)

@@ -8,7 +8,7 @@ from pipeline.errors import DataError
 from pipeline.params import Prepare
 
 CLASSES = "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int)\n"
-PUBLISHED = Path(__file__).parents[5] / "shared/data/grocery_store"
+PUBLISHED = Path(__file__).parents[6] / "shared/data/grocery_store"
 
 
 @pytest.fixture
