@@ -23,7 +23,7 @@ def render_audit(audit: Audit) -> str:
     """Renders the page. The same audit gives the same bytes."""
     facts = report(audit)
     near = facts["near_duplicates"]
-    copies = _worst_first(facts["exact_duplicates"], [c.indices for c in audit.copies], _COPIES)
+    copies = _worst_first(facts["exact_duplicates"], audit.copies, _COPIES)
     pairs = _worst_first(near["pairs"], audit.near.pairs.tolist(), _PAIRS)
     examples = _examples_per_class(audit)
     wanted = {i for _, indices in (*copies, *pairs) for i in indices}
