@@ -13,7 +13,7 @@ _BINS = 15
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Metrics:
     """Classification metrics of one model; fractions in [0, 1].
 
     Attributes:
@@ -22,7 +22,6 @@ class Accuracy:
         top5: Top-5 accuracy; None with five classes or fewer.
         calibration_error: Expected calibration error with 15 bins (Guo et al., ICML 2017).
         recalls: Recall per class; None for a class without images.
-        confusion: Confusion matrix, ``confusion[label][prediction]``.
     """
 
     accuracy: float
@@ -30,6 +29,12 @@ class Accuracy:
     top5: float | None
     calibration_error: float
     recalls: list[float | None]
+
+
+@dataclass(frozen=True)
+class Accuracy(Metrics):
+    """Metrics with the confusion matrix, ``confusion[label][prediction]``."""
+
     confusion: list[list[int]]
 
 

@@ -120,27 +120,14 @@ def evaluate_candidates(
         ArtefactError: A file is missing.
         DeviceError: The device failed, or cannot run the reference.
     """
-    listed = read_json(inputs.candidates / "candidates.json")
-    infos = {
-        c["name"]: ModelInfo(c["name"], c["runtime"], c["precision"], c["batch"], c["bytes"])
-        for c in listed["candidates"]
-    }
-    models = {
-        c["name"]: MeasuredModel(inputs.candidates / c["model"], c["runtime"])
-        for c in listed["candidates"]
-    }
-    models[_TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
-    for name, model in models.items():
-        if not model.path.is_file():
-            raise ArtefactError(model.path, f"is missing, needed for {name}")
-    size = inputs.teacher.stat().st_size
-    infos[_TEACHER] = ModelInfo(_TEACHER, "onnxruntime", "fp32", "dynamic", size)
+    index = read_json(inputs.candidates / "candidates.json")
+    listed, reference = index["candidates"], index["reference"]
+    infos, models = _find_models(inputs, listed)
     images, runtime = inputs.data.images_path("val"), DeviceRuntime(inputs.runtime, device)
-    run = _DeviceRun(models, listed["reference"], images, runtime, params, track)
+    run = _DeviceRun(models, reference, images, runtime, params, track)
     logits = run.measure_logits()
     rounds, throughputs = run.measure_speed()
     labels = inputs.data.split("val").labels
-    reference_correct = correct(logits[run.reference], labels)
 
     def measured(name: str) -> Measured:
         metrics = asdict(score(logits[name], labels))
@@ -148,8 +135,8 @@ def evaluate_candidates(
         return Measured(
             **asdict(infos[name]),
             **metrics,
-            agreement=agreement(logits[name], logits[run.reference]),
-            drop=paired_drop(reference_correct, correct(logits[name], labels)),
+            agreement=agreement(logits[name], logits[reference]),
+            drop=paired_drop(correct(logits[reference], labels), correct(logits[name], labels)),
             latency=rounds.latencies[name],
             ratio=paired_ratio(rounds.latencies[name].round_ratios),
             footprint=rounds.footprints[name],
@@ -163,17 +150,37 @@ def evaluate_candidates(
         ended=rounds.ended,
         half_width=rounds.half_width,
         threads=params.threads,
-        reference=run.reference,
+        reference=reference,
         candidates=[measured(name) for name in rounds.latencies if name != _TEACHER],
         not_run=[
-            NotRun(**asdict(infos[name]), problem=run.problems[name])
-            for name in models
+            NotRun(**asdict(info), problem=run.problems[name])
+            for name, info in infos.items()
             if name in run.problems
         ],
         teacher=measured(_TEACHER) if _TEACHER in rounds.latencies else None,
-        notes=_version_notes(device.name, listed["candidates"], rounds),
+        notes=_version_notes(device.name, listed, rounds),
         conditions=rounds.conditions,
     )
+
+
+def _find_models(
+    inputs: EvaluationInputs, candidates: list[dict[str, Any]]
+) -> tuple[dict[str, ModelInfo], dict[str, MeasuredModel]]:
+    """The candidates, then the teacher, by name."""
+    models = {
+        c["name"]: MeasuredModel(inputs.candidates / c["model"], c["runtime"]) for c in candidates
+    }
+    models[_TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
+    for name, model in models.items():
+        if not model.path.is_file():
+            raise ArtefactError(model.path, f"is missing, needed for {name}")
+    infos = {
+        c["name"]: ModelInfo(c["name"], c["runtime"], c["precision"], c["batch"], c["bytes"])
+        for c in candidates
+    }
+    size = inputs.teacher.stat().st_size
+    infos[_TEACHER] = ModelInfo(_TEACHER, "onnxruntime", "fp32", "dynamic", size)
+    return infos, models
 
 
 @dataclass
@@ -238,18 +245,14 @@ class _DeviceRun:
 
 
 def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds) -> list[str]:
-    # OpenVINO's own version has the build after a hyphen, that of its package does not.
-    versions = {
-        (
-            c["runtime"],
-            rounds.latencies[c["name"]].runtime_version.partition("-")[0],
-            c["runtime_version"],
-        )
-        for c in candidates
-        if c["name"] in rounds.latencies
-    }
-    return [
-        f"{device} ran the candidates with {runtime} {there}, they were made with {runtime} {here}"
-        for runtime, there, here in sorted(versions)
-        if there != here
-    ]
+    notes = set()
+    for c in candidates:
+        if c["name"] in rounds.latencies:
+            # OpenVINO's own version has the build after a hyphen, that of its package does not.
+            there = rounds.latencies[c["name"]].runtime_version.partition("-")[0]
+            if there != c["runtime_version"]:
+                runtime, here = c["runtime"], c["runtime_version"]
+                notes.add(
+                    f"{device} has {runtime} {there}, candidates are made with {runtime} {here}"
+                )
+    return sorted(notes)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ArtefactError
 from pipeline.files import read_json, whole_file
+from pipeline.measure.accuracy import Metrics
 from pipeline.measure.footprint import Footprint
 from pipeline.measure.latency import Ended, Latency
 from pipeline.measure.throughput import Throughput
@@ -38,15 +39,10 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Measured(ModelInfo):
-    """Measurements of one model on one device; fractions in [0, 1].
+class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
+    """Measurements of one model on one device.
 
     Attributes:
-        accuracy: Top-1 accuracy.
-        balanced_accuracy: Mean recall of the classes.
-        top5: Top-5 accuracy; None with five classes or fewer.
-        calibration_error: Expected calibration error.
-        recalls: Recall per class; None for a class without images.
         agreement: Fraction of images classified as by the fp32 student.
         drop: Accuracy drop to the fp32 student, paired by image.
         latency: Latency at batch 1.
@@ -55,11 +51,6 @@ class Measured(ModelInfo):
         throughput: Throughput, thread sweep and sustained run.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    top5: float | None
-    calibration_error: float
-    recalls: list[float | None]
     agreement: float
     drop: AccuracyDrop
     latency: Latency

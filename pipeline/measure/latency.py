@@ -93,15 +93,9 @@ class LatencyPlan:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Results of all rounds.
+    """Results by model, and the state of the machine before and after each round.
 
-    Attributes:
-        count: Number of rounds.
-        ended: Why there were no more.
-        half_width: Largest relative 95 % CI half-width of the required ratios.
-        latencies: By model.
-        footprints: By model.
-        conditions: State of the machine before and after each round.
+    ``half_width`` is the largest relative 95 % CI half-width of the required ratios.
     """
 
     count: int

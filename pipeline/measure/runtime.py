@@ -7,31 +7,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TypeVar
 
 import numpy as np
+from finch_runtime import protocol
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.protocol import (
-    BenchmarkPlan,
-    BenchmarkRequest,
-    BenchmarkResult,
-    ComparePlan,
-    CompareRequest,
-    CompareResult,
-    ModelSource,
-    PredictRequest,
-    PredictResult,
-    Request,
-    from_json,
-)
+from finch_runtime.protocol import ComparePlan, CompareRequest
 from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.devices.device import Completed, Device, Files, ThisMachine
+from pipeline.measure.devices.device import Device, Files, ThisMachine
 
 THIS_MACHINE = ThisMachine()
 
-Result = TypeVar("Result", PredictResult, BenchmarkResult, CompareResult)
+Result = TypeVar("Result", protocol.PredictResult, protocol.BenchmarkResult, protocol.CompareResult)
 
 
 @dataclass(frozen=True)
@@ -47,13 +37,13 @@ class MeasuredModel:
     path: Path
     runtime: str | None
 
-    def copy_to(self, device: Device) -> ModelSource:
+    def copy_to(self, device: Device) -> protocol.ModelSource:
         """Ensures that the model is on the device."""
         path = self.path.resolve()
         if self.runtime is None:
-            return ModelSource(device.place(_files_below(path, ".")))
+            return protocol.ModelSource(device.place(_files_below(path, ".")))
         names = [path.name, *([f"{path.stem}.bin"] if path.suffix == ".xml" else [])]
-        return ModelSource(
+        return protocol.ModelSource(
             f"{device.place(Files(path.parent, tuple(names)))}/{path.name}", self.runtime
         )
 
@@ -78,10 +68,10 @@ class DeviceRuntime:
         """Computes the logits of all images, float32 [n, classes]; all are finite."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder, "logits.npy")
-            request = PredictRequest(
+            request = protocol.PredictRequest(
                 model.copy_to(self.device), self._copy_images(images), threads, str(out)
             )
-            self._run(request, [model], PredictResult)
+            self._run(request, [model], protocol.PredictResult)
             try:
                 logits: NDArray[np.float32] = np.load(out, allow_pickle=False)
             except (OSError, ValueError) as error:
@@ -94,31 +84,27 @@ class DeviceRuntime:
         return logits
 
     def benchmark(
-        self, model: MeasuredModel, images: Path, threads: int, plan: BenchmarkPlan
-    ) -> BenchmarkResult:
+        self, model: MeasuredModel, images: Path, threads: int, plan: protocol.BenchmarkPlan
+    ) -> protocol.BenchmarkResult:
         """Measures one model."""
-        request = BenchmarkRequest(
+        request = protocol.BenchmarkRequest(
             model.copy_to(self.device), self._copy_images(images), threads, plan
         )
-        return self._run(request, [model], BenchmarkResult)
+        return self._run(request, [model], protocol.BenchmarkResult)
 
     def compare(
         self, models: Sequence[MeasuredModel], images: Path, threads: int, plan: ComparePlan
-    ) -> CompareResult:
+    ) -> protocol.CompareResult:
         """Times several models in alternation."""
         sources = [model.copy_to(self.device) for model in models]
         request = CompareRequest(sources, self._copy_images(images), threads, plan)
-        result = self._run(request, models, CompareResult)
+        result = self._run(request, models, protocol.CompareResult)
         for model, timing in zip(models, result.models, strict=False):
             sizes = [len(turn) for turn in timing.turns]
             if sizes != [plan.runs] * plan.turns or np.min(timing.turns) <= 0:
-                raise MeasurementError(
-                    model.path, f"the device runtime returned turns of {sizes} runs"
-                )
+                raise MeasurementError(model.path, f"device runtime returned turns of {sizes} runs")
         if len(result.models) != len(models):
-            raise MeasurementError(
-                "device runtime", f"returned {len(result.models)} of {len(models)} timings"
-            )
+            raise MeasurementError("device runtime", "returned too few timings")
         return result
 
     def files(self) -> Files:
@@ -136,13 +122,15 @@ class DeviceRuntime:
         images = images.resolve()
         return f"{self.device.place(Files(images.parent, (images.name,)))}/{images.name}"
 
-    def _run(self, request: Request, models: Sequence[MeasuredModel], kind: type[Result]) -> Result:
+    def _run(
+        self, request: protocol.Request, models: Sequence[MeasuredModel], kind: type[Result]
+    ) -> Result:
         completed = self.device.run(request, self.device.place(self.files()))
-        if completed.code:
+        if completed.returncode:
             sources = request.models if isinstance(request, CompareRequest) else [request.model]
             raise _failure(completed, models, [source.path for source in sources])
         try:
-            return from_json(completed.stdout, kind)
+            return protocol.from_json(completed.stdout, kind)
         except RuntimeProblem as problem:
             subject = models[0].path if len(models) == 1 else "device runtime"
             raise MeasurementError(subject, f"returned no valid result: {problem}") from None
@@ -154,14 +142,14 @@ def _files_below(folder: Path, start: str) -> Files:
 
 
 def _failure(
-    completed: Completed, models: Sequence[MeasuredModel], paths: Sequence[str]
+    completed: CompletedProcess[str], models: Sequence[MeasuredModel], paths: Sequence[str]
 ) -> MeasurementError:
     """The error of a process that failed, about the model that its last line on stderr names."""
-    if completed.code < 0:
-        message = f"its process was ended by {signal.Signals(-completed.code).name}"
+    if completed.returncode < 0:
+        message = f"its process was ended by {signal.Signals(-completed.returncode).name}"
     else:
         lines = completed.stderr.strip().splitlines()
-        message = lines[-1] if lines else f"its process exited with code {completed.code}"
+        message = lines[-1] if lines else f"its process exited with code {completed.returncode}"
     message = message.removeprefix("finch_runtime: ")
     for model, path in zip(models, paths, strict=True):
         if message.startswith(f"{path}: ") or len(models) == 1:

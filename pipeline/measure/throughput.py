@@ -16,13 +16,7 @@ _RUNS = 50
 
 @dataclass(frozen=True)
 class Threaded:
-    """A model with a certain number of threads, in its own process.
-
-    Attributes:
-        threads: Threads of the inference runtime.
-        p50_ms: Median latency at batch 1; comparable within the sweep only.
-        rates: Throughput per batch size; empty if not requested.
-    """
+    """Median latency at batch 1, comparable within a sweep only, and throughput per batch."""
 
     threads: int
     p50_ms: float
@@ -36,11 +30,9 @@ class Threaded:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Throughput of one model.
+    """Throughput by number of threads; the first is that of the latency measurement.
 
-    Attributes:
-        sweep: One entry per number of threads; the first is that of the latency measurement.
-        sustained: Sustained run with the first number of threads; None if not requested.
+    The sustained run has the first number of threads. It is None if it was not requested.
     """
 
     sweep: list[Threaded]

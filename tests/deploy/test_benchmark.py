@@ -20,6 +20,7 @@ from finch_runtime.protocol import (
     Rate,
     best_rate,
 )
+from finch_runtime.runtimes import LoadedModel
 from finch_runtime.session import Session
 from finch_runtime.timing import Timer
 
@@ -43,7 +44,8 @@ def make_session(batches: list[list[int]]) -> MakeSession:
             zeros = np.zeros((len(images), 2), np.float32)
             return zeros, zeros
 
-        return Session(Path("model"), "none", "0", 1, {}, 8, fixed_batch, 0.0, infer)
+        loaded = LoadedModel([], [], {}, 0.0, infer)
+        return Session(Path("model"), "none", "0", 1, 8, fixed_batch, loaded)
 
     return make
 

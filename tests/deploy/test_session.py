@@ -88,7 +88,7 @@ def test_a_fixed_batch_takes_one_image_only(tiny: TinyModel, images: Array) -> N
 
 
 def test_openvino_reports_its_effective_settings(tiny: TinyModel) -> None:
-    settings = open_session(tiny.path("openvino", "fixed"), "openvino", threads=2).settings
+    settings = open_session(tiny.path("openvino", "fixed"), "openvino", threads=2).loaded.settings
     assert settings["INFERENCE_NUM_THREADS"] == "2"
     assert settings["NUM_STREAMS"] == "1"
     assert settings["PERFORMANCE_HINT"] == "LATENCY"

@@ -9,17 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from finch_runtime import protocol
 from finch_runtime.conditions import read_conditions
 from finch_runtime.energy import EnergyMeter
-from finch_runtime.protocol import (
-    BenchmarkPlan,
-    BenchmarkResult,
-    Conditions,
-    Rate,
-    Sustained,
-    SustainedStep,
-    best_rate,
-)
+from finch_runtime.protocol import BenchmarkPlan, BenchmarkResult, Conditions, Rate
 from finch_runtime.session import Session
 from finch_runtime.timing import Timer
 
@@ -33,13 +26,7 @@ def benchmark(
     plan: BenchmarkPlan,
     baseline_bytes: int | None,
 ) -> BenchmarkResult:
-    """Measures a model in this process.
-
-    Args:
-        session: A model that has not run yet.
-        images: uint8 [n, size, size, 3], RGB; the inferences cycle through them.
-        plan: What to measure.
-        baseline_bytes: Peak memory before the inference runtime was imported.
+    """Measures a model that has not run yet; the arguments are those of ``Timer``.
 
     Raises:
         RuntimeProblem: There are no images, or they do not fit the model.
@@ -61,11 +48,8 @@ def measure_rates(
 ) -> list[Rate]:
     """Measures throughput at each batch size, or at 1 if the model's batch size is fixed.
 
-    Args:
-        session: The model.
-        images: uint8 [n, size, size, 3], RGB, n at least 1; repeated to fill a batch.
-        batches: Batch sizes; empty for none.
-        seconds: Duration per batch size; at least 3 batches are timed.
+    Images are repeated to fill a batch. ``seconds`` is the duration per batch size, in which at
+    least 3 batches are timed.
     """
     sizes = {1} if session.fixed_batch and batches else set(batches)
     return [_measure_rate(session, images, size, seconds) for size in sorted(sizes)]
@@ -85,17 +69,12 @@ def _measure_rate(
     return Rate(size, size / statistics.median(times))
 
 
-def run_sustained(timer: Timer, seconds: float) -> Sustained:
-    """Runs single inferences without pauses, and records latency and machine state over time.
-
-    Args:
-        timer: A model that is warmed up.
-        seconds: Duration.
-    """
+def run_sustained(timer: Timer, seconds: float) -> protocol.Sustained:
+    """Runs single inferences without pauses, and records latency and machine state over time."""
     meter = EnergyMeter()
     ends: list[float] = []
     times: list[float] = []
-    steps: list[SustainedStep] = []
+    steps: list[protocol.SustainedStep] = []
     step_start = 0
     meter.start()
     started = time.perf_counter()
@@ -105,17 +84,15 @@ def run_sustained(timer: Timer, seconds: float) -> Sustained:
         meter.sample()
         if ends[-1] >= min(seconds, (len(steps) + 1) * seconds / _SUSTAINED_STEPS):
             p50_ms = 1e3 * float(np.median(times[step_start:]))
-            steps.append(SustainedStep(ends[-1], p50_ms, read_conditions()))
+            steps.append(protocol.SustainedStep(ends[-1], p50_ms, read_conditions()))
             step_start = len(times)
-    return Sustained(len(times), steps, slowdown(ends, times), meter.stop())
+    return protocol.Sustained(len(times), steps, slowdown(ends, times), meter.stop())
 
 
 def slowdown(ends: Sequence[float], times: Sequence[float]) -> float:
     """Relative increase of the median latency from the first to the last tenth of a run.
 
-    Args:
-        ends: End of each inference in seconds since the start of the run, ascending.
-        times: Latency of each inference in seconds.
+    ``ends`` are the ends of the inferences since the start of the run, ``times`` their latencies.
     """
     at, latency = np.array(ends), np.array(times)
     first = latency[: max(1, int(np.searchsorted(at, at[-1] / 10, side="right")))]
@@ -124,13 +101,7 @@ def slowdown(ends: Sequence[float], times: Sequence[float]) -> float:
 
 
 def format_lines(name: str, result: BenchmarkResult, images: int) -> Iterator[str]:
-    """Formats a result as text.
-
-    Args:
-        name: Name of the model.
-        result: Its measurements.
-        images: Number of images that the inferences cycled through.
-    """
+    """Formats the measurements of a model, which cycled through so many images, as text."""
     timing = result.timing
     seconds = [run for turn in timing.turns for run in turn]
     plural = "" if timing.threads == 1 else "s"
@@ -151,7 +122,7 @@ def format_lines(name: str, result: BenchmarkResult, images: int) -> Iterator[st
         mj = 1e3 * timing.energy.joules / len(seconds)
         yield f"energy {mj:8.3f} mJ per inference ({timing.energy.source})"
     yield f"machine {_format_conditions(result.conditions[-1])}"
-    best = best_rate(result.rates)
+    best = protocol.best_rate(result.rates)
     if best is not None:
         rates = ", ".join(f"{rate.batch}: {rate.images_per_s:.1f}" for rate in result.rates)
         yield f"throughput {best.images_per_s:.1f} images/s at batch {best.batch} ({rates})"

@@ -45,12 +45,7 @@ class Bundle:
 
 
 def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bundle | None]:
-    """Opens a model file or the model of a bundle.
-
-    Args:
-        source: What to open.
-        threads: Threads of one inference; None for those of the bundle, or 1.
-    """
+    """Opens a model file or a bundle; by default with the threads of the bundle, or 1."""
     path = Path(source.path)
     if source.runtime is not None:
         return open_session(path, source.runtime, 1 if threads is None else threads), None

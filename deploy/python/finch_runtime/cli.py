@@ -18,24 +18,12 @@ import numpy as np
 
 from finch_runtime import benchmark as benchmarking
 from finch_runtime import compare as comparing
+from finch_runtime import protocol
 from finch_runtime.arrays import read_images, write_logits
 from finch_runtime.bundle import Bundle, open_bundle, open_source
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.prediction import predict, top_labels
-from finch_runtime.protocol import (
-    REQUESTS,
-    BenchmarkPlan,
-    BenchmarkRequest,
-    BenchmarkResult,
-    ComparePlan,
-    CompareRequest,
-    CompareResult,
-    ModelSource,
-    PredictResult,
-    Request,
-    from_json,
-    to_json,
-)
+from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
 from finch_runtime.runtimes import RUNTIMES
 from finch_runtime.session import open_session
 from finch_runtime.usage import peak_bytes
@@ -141,7 +129,9 @@ def _compare(options: argparse.Namespace) -> int:
     plan = ComparePlan(
         options.turns, options.runs, options.warmup, options.warmup_seconds, options.seed
     )
-    request = CompareRequest(options.models, str(options.images), options.threads or 1, plan)
+    request = protocol.CompareRequest(
+        options.models, str(options.images), options.threads or 1, plan
+    )
     result = comparing.compare(request)
     if options.json:
         print(to_json(result))
@@ -158,22 +148,24 @@ def _measure(options: argparse.Namespace) -> int:
         raise RuntimeProblem(
             options.request or "request", f"cannot be read: {last_line(error)}", "check the path"
         ) from None
-    request: Request = from_json(text, *REQUESTS)
+    request: protocol.Request = from_json(text, *protocol.REQUESTS)
     print(to_json(_execute(request)))
     return 0
 
 
-def _execute(request: Request) -> PredictResult | BenchmarkResult | CompareResult:
-    if isinstance(request, CompareRequest):
+def _execute(
+    request: protocol.Request,
+) -> protocol.PredictResult | protocol.BenchmarkResult | protocol.CompareResult:
+    if isinstance(request, protocol.CompareRequest):
         return comparing.compare(request)
     baseline_bytes = peak_bytes()  # before the runtime is imported
     session, _ = open_source(request.model, request.threads)
     images = read_images(Path(request.images))
-    if isinstance(request, BenchmarkRequest):
+    if isinstance(request, protocol.BenchmarkRequest):
         return benchmarking.benchmark(session, images, request.plan, baseline_bytes)
     logits = predict(session, images)
     write_logits(Path(request.out), logits)
-    return PredictResult(*logits.shape)
+    return protocol.PredictResult(*logits.shape)
 
 
 def _print_problem(problem: RuntimeProblem) -> None:

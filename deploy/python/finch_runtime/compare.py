@@ -84,11 +84,11 @@ class _Worker:
             raise
 
     def take_turn(self) -> None:
-        self._pipe.send(True)
+        self._send(True)
         self._receive()
 
     def finish(self) -> ModelTiming:
-        self._pipe.send(False)
+        self._send(False)
         timing: ModelTiming = self._receive()
         return timing
 
@@ -99,6 +99,10 @@ class _Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def _send(self, is_turn: bool) -> None:
+        with suppress(OSError):  # the process has exited; receiving reports it
+            self._pipe.send(is_turn)
 
     def _receive(self) -> Any:
         try:

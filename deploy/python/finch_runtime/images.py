@@ -61,7 +61,10 @@ def _decode(source: str | Path | BinaryIO) -> Image.Image:
     name = source if isinstance(source, (str, Path)) else getattr(source, "name", "image")
     try:
         with Image.open(source, formats=FORMATS) as image:
-            _check_size(name, image.size)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                problem = f"has {width} x {height} pixels, more than {MAX_PIXELS:,}"
+                raise RuntimeProblem(name, problem, "reduce its size")
             image.load()
             return _to_rgb(name, _apply_orientation(image))
     except RuntimeProblem:
@@ -82,16 +85,6 @@ def _decode(source: str | Path | BinaryIO) -> Image.Image:
         raise RuntimeProblem(
             name, f"cannot be decoded: {last_line(error)}", "copy it again or remove it"
         ) from error
-
-
-def _check_size(name: object, size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise RuntimeProblem(
-            name,
-            f"has {width} x {height} pixels, more than {MAX_PIXELS:,}",
-            "reduce its size",
-        )
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:

@@ -23,14 +23,9 @@ class Prediction:
 
 
 def predict(session: Session, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Computes logits in batches of 32, or of 1 if the model's batch size is fixed.
+    """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, 3], RGB.
 
-    Args:
-        session: The model.
-        images: uint8 [n, size, size, 3], RGB, n at least 1; may be memory-mapped.
-
-    Returns:
-        Logits, float32 [n, classes].
+    The batch size is 32, or 1 if that of the model is fixed. ``images`` may be memory-mapped.
     """
     if len(images) == 0:
         raise RuntimeProblem("images", "none given", "pass at least one")
@@ -45,10 +40,7 @@ def top_labels(
 ) -> list[Prediction]:
     """The ``k`` most probable labels of one image, in descending order.
 
-    Args:
-        probabilities: float32 [classes].
-        labels: One label per class, in the order of the model's outputs.
-        k: Number of labels; all if there are fewer.
+    ``probabilities`` are float32 [classes], in the order of ``labels``.
     """
     if len(labels) != len(probabilities):
         raise RuntimeProblem(

@@ -122,13 +122,7 @@ REQUESTS: tuple[type[Request], ...] = (PredictRequest, BenchmarkRequest, Compare
 
 @dataclass(frozen=True)
 class Conditions:
-    """State of the machine.
-
-    Attributes:
-        temperature_c: Temperature of the processor's hottest sensor, in degrees Celsius; None
-            without a sensor.
-        frequency_mhz: Frequency of the fastest core that the process may use; None if unknown.
-    """
+    """State of the machine: processor temperature and frequency; None if unknown."""
 
     temperature_c: Optional[float]
     frequency_mhz: Optional[float]
@@ -136,12 +130,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy consumption.
-
-    Attributes:
-        joules: Energy of the whole machine; None if not measured.
-        source: Names of the meters, or the reason why there is no measurement.
-    """
+    """Energy of the whole machine and its meters; or None, and the reason as ``source``."""
 
     joules: Optional[float]
     source: str
@@ -157,13 +146,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class SustainedStep:
-    """One step of a sustained run.
-
-    Attributes:
-        end_s: End of the step, in seconds since the start of the run.
-        p50_ms: Median latency, in milliseconds.
-        conditions: State of the machine at the end of the step.
-    """
+    """Median latency of one step of a run, which ends ``end_s`` seconds after the start."""
 
     end_s: float
     p50_ms: float
@@ -174,12 +157,8 @@ class SustainedStep:
 class Sustained:
     """Inference without pauses.
 
-    Attributes:
-        runs: Number of inferences.
-        steps: Latency and conditions over time.
-        slowdown: Relative increase of the median latency from the first to the last tenth of the
-            duration.
-        energy: Energy consumption of the run.
+    ``slowdown`` is the relative increase of the median latency from the first to the last tenth of
+    the duration.
     """
 
     runs: int
@@ -229,14 +208,7 @@ class PredictResult:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Measurements of one model.
-
-    Attributes:
-        timing: Latency at batch 1, in one turn, and resource usage.
-        conditions: State of the machine before and after the timed inferences.
-        rates: Throughput per batch size; empty if not requested.
-        sustained: Sustained run; None if not requested.
-    """
+    """Timing in one turn, machine state before and after it, and what else was requested."""
 
     timing: ModelTiming
     conditions: list[Conditions]
@@ -252,6 +224,9 @@ class CompareResult:
     conditions: list[Conditions]
 
 
+Result = Union[PredictResult, BenchmarkResult, CompareResult]
+
+
 def best_rate(rates: Sequence[Rate]) -> Optional[Rate]:
     """The highest throughput, at the smallest batch that reaches it; None without rates."""
     return max(rates, key=lambda rate: (rate.images_per_s, -rate.batch), default=None)
@@ -263,11 +238,7 @@ def to_json(message: Any) -> str:
 
 
 def from_json(text: str, *types: type[Message]) -> Message:
-    """Reads a request or result.
-
-    Args:
-        text: JSON of ``to_json``.
-        types: Accepted classes.
+    """Reads a request or result of one of ``types``.
 
     Raises:
         RuntimeProblem: The text is not JSON, has another protocol version or type, or a value is
@@ -294,17 +265,7 @@ def from_json(text: str, *types: type[Message]) -> Message:
 
 
 def decode(kind: Any, value: Any, place: str, *, allow_unknown: bool = False) -> Any:
-    """Converts a JSON value to an annotated type.
-
-    Args:
-        kind: A data class, a list, dict or Optional of types, or a JSON type.
-        value: The JSON value.
-        place: Name of the value for errors.
-        allow_unknown: Whether to ignore keys that a data class does not have.
-
-    Raises:
-        RuntimeProblem: A value is missing, unknown or of the wrong type.
-    """
+    """Converts a JSON value to an annotated type, such as a data class; errors name ``place``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:  # Optional
         if value is None:

@@ -6,14 +6,14 @@ The input is ``images``, uint8 [batch, size, size, 3], RGB. The outputs are ``lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
-from finch_runtime.runtimes import Array, ModelInput, load_model
+from finch_runtime.runtimes import Array, LoadedModel, ModelInput, load_model
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,18 @@ class Session:
         runtime: Inference runtime.
         runtime_version: Version of its package.
         threads: Threads of one inference.
-        settings: Runtime settings that affect speed or numerics.
         size: Height and width of the images in pixels.
         fixed_batch: Whether the batch size is fixed at 1.
-        load_s: Time to load the model, in seconds, without importing the runtime.
-        infer: Computes logits and probabilities without checks.
+        loaded: The model in the runtime.
     """
 
     model: Path
     runtime: str
     runtime_version: str
     threads: int
-    settings: Mapping[str, str]
     size: int
     fixed_batch: bool
-    load_s: float
-    infer: Callable[[Array], tuple[Array, Array]]
+    loaded: LoadedModel
 
     def run(self, images: Array) -> tuple[Array, Array]:
         """Runs one batch.
@@ -56,7 +52,7 @@ class Session:
         """
         self._check(images)
         try:
-            logits, probabilities = self.infer(images)
+            logits, probabilities = self.loaded.infer(images)
         except Exception as error:  # the runtimes have no common exception class
             raise RuntimeProblem(
                 self.model, f"{self.runtime} failed: {last_line(error)}", "export the model again"
@@ -101,17 +97,7 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
         raise RuntimeProblem(path, problem, "use a model that Finch exported")
     batch, size = loaded.inputs[0].shape[:2]
     assert isinstance(size, int)
-    return Session(
-        model=path,
-        runtime=runtime,
-        runtime_version=version,
-        threads=threads,
-        settings=loaded.settings,
-        size=size,
-        fixed_batch=isinstance(batch, int),
-        load_s=loaded.load_s,
-        infer=loaded.infer,
-    )
+    return Session(path, runtime, version, threads, size, isinstance(batch, int), loaded)
 
 
 def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipeline.errors import DeviceError
 
@@ -57,15 +55,6 @@ _SSH_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class Output:
-    """Exit code and output of a command."""
-
-    code: int
-    stdout: bytes
-    stderr: str
-
-
 class Connection:
     """Runs commands on another machine.
 
@@ -87,49 +76,47 @@ class Connection:
         """Arguments of ``ssh`` that connect to the machine manually."""
         return " ".join([*self._port, self._host])
 
-    def run(self, command: str, write_stdin: Callable[[IO[bytes]], None] | None = None) -> Output:
-        """Runs a shell command there.
+    def run(
+        self, command: str, write_stdin: Callable[[IO[bytes]], None] | None = None
+    ) -> subprocess.CompletedProcess[Any]:
+        """Runs a command of a POSIX shell; returns its stdout as bytes, its stderr as text.
 
-        Args:
-            command: Quoted for a POSIX shell.
-            write_stdin: Writes the standard input, which is closed afterwards. By default it is
-                empty, and stays open until the command ends.
+        The standard input is closed after ``write_stdin``. By default it is empty, and stays open
+        until the command ends.
 
         Raises:
             DeviceError: The connection was lost.
         """
-        reader, writer = os.pipe()
-        with os.fdopen(writer, "wb") as stdin:
+        process = subprocess.Popen(
+            self._command("no", command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # the stage handles Ctrl-C
+        )
+        # Detached from the process, since communicate() would close it.
+        stdin, process.stdin = process.stdin, None
+        assert stdin is not None
+        with process, stdin:
             try:
-                process = subprocess.Popen(
-                    self._command("no", command),
-                    stdin=reader,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,  # the stage handles Ctrl-C
-                )
-            finally:
-                os.close(reader)
-            with process:
-                try:
-                    if write_stdin is not None:
-                        with suppress(BrokenPipeError):  # stderr has the reason
-                            write_stdin(stdin)
-                            stdin.flush()
-                        with suppress(BrokenPipeError):
-                            stdin.close()
-                    stdout, stderr = process.communicate()
-                except BaseException:
-                    process.kill()
-                    raise
+                if write_stdin is not None:
+                    with suppress(BrokenPipeError):  # stderr has the reason
+                        write_stdin(stdin)
+                        stdin.flush()
+                    with suppress(BrokenPipeError):
+                        stdin.close()
+                stdout, stderr = process.communicate()
+            except BaseException:
+                process.kill()
+                raise
         text = stderr.decode("utf-8", "replace")
         if process.returncode == _CONNECTION_LOST:
             raise DeviceError(
                 self.name,
-                f"the connection was lost ({_last_line(text) or 'ssh printed nothing'})",
+                f"the connection was lost ({_last_line(text)})",
                 "check the device and run the stage again: finished devices are kept",
             )
-        return Output(process.returncode, stdout, text)
+        return subprocess.CompletedProcess(command, process.returncode, stdout, text)
 
     def open_shared(self) -> subprocess.Popen[bytes]:
         """Starts the process that holds the shared connection; it ends with this process.
@@ -173,7 +160,7 @@ class Connection:
 
     def _explain(self, stderr: str) -> DeviceError:
         texts = {
-            "reason": _last_line(stderr) or "ssh printed nothing",
+            "reason": _last_line(stderr),
             "target": self.target,
             "address": self._host.rpartition("@")[2],
         }
@@ -201,6 +188,6 @@ def connect(name: str, host: str, port: int | None) -> Iterator[Connection]:
             process.communicate()
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+def _last_line(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    return lines[-1].strip() if lines else "ssh printed nothing"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Protocol
 
 from finch_runtime.protocol import Request, to_json
@@ -17,30 +18,10 @@ from pipeline.measure.host import Host, describe_host
 
 @dataclass(frozen=True)
 class Files:
-    """Files that are copied to a device with their relative paths.
-
-    Attributes:
-        folder: Local folder.
-        names: Paths relative to the folder, with forward slashes.
-    """
+    """Files that are copied to a device; ``names`` are relative paths with forward slashes."""
 
     folder: Path
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A completed process.
-
-    Attributes:
-        code: Exit code; the negative signal number if a signal ended it.
-        stdout: Its standard output.
-        stderr: Its standard error.
-    """
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Device(Protocol):
@@ -56,7 +37,7 @@ class Device(Protocol):
     def place(self, files: Files) -> str:
         """Ensures that the files are on the device, and returns their folder there."""
 
-    def run(self, request: Request, package: str) -> Completed:
+    def run(self, request: Request, package: str) -> CompletedProcess[str]:
         """Runs ``python -m finch_runtime measure`` in a new process, and waits for it.
 
         Args:
@@ -79,9 +60,9 @@ class ThisMachine:
         """Returns the folder of the files; nothing is copied."""
         return str(files.folder.resolve())
 
-    def run(self, request: Request, package: str) -> Completed:
+    def run(self, request: Request, package: str) -> CompletedProcess[str]:
         """Runs the device runtime in a new process."""
-        process = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "finch_runtime", "measure"],
             env=environment(os.environ, package, request.threads),
             input=to_json(request),
@@ -90,4 +71,3 @@ class ThisMachine:
             errors="replace",
             check=False,
         )
-        return Completed(process.returncode, process.stdout, process.stderr)

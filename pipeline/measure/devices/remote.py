@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import IO, Any
 
 from finch_runtime.protocol import PredictRequest, Request, to_json
@@ -17,8 +18,8 @@ from finch_runtime.runtimes import RUNTIMES
 from pipeline.errors import ArtefactError, DeviceError
 from pipeline.files import whole_file
 from pipeline.measure.devices import remote_runner
-from pipeline.measure.devices.connection import Connection, Output, connect
-from pipeline.measure.devices.device import Completed, Device, Files, ThisMachine
+from pipeline.measure.devices.connection import Connection, connect
+from pipeline.measure.devices.device import Device, Files, ThisMachine
 from pipeline.measure.host import Host, host_from
 from pipeline.params import ListedDevice
 
@@ -110,7 +111,7 @@ class RemoteDevice:
             self._copied.add(key)
         return f"{store}/{key}"
 
-    def run(self, request: Request, package: str) -> Completed:
+    def run(self, request: Request, package: str) -> CompletedProcess[str]:
         """Runs the device runtime in a new process, see ``Device.run``."""
         local_out = request.out if isinstance(request, PredictRequest) else None
         remote_out = f"{self._open_store()}/out"
@@ -119,12 +120,11 @@ class RemoteDevice:
         words = [package, str(request.threads), self._listed.python, to_json(request)]
         output = self._call(["run", *words])
         stderr, _, code = output.stderr.rpartition(f"\n{remote_runner.EXIT_CODE}")
-        completed = Completed(
-            int(code.split()[0]), output.stdout.decode("utf-8", "replace"), stderr
-        )
-        if completed.code and any(sign in stderr for sign in _DISK_FULL):
+        stdout = output.stdout.decode("utf-8", "replace")
+        completed = CompletedProcess(words, int(code.split()[0]), stdout, stderr)
+        if completed.returncode and any(sign in stderr for sign in _DISK_FULL):
             raise self._disk_full(stderr)
-        if local_out is not None and not completed.code:
+        if local_out is not None and not completed.returncode:
             content = self._call(["fetch", remote_out]).stdout
             with whole_file(Path(local_out)) as temporary:
                 temporary.write_bytes(content)
@@ -139,9 +139,7 @@ class RemoteDevice:
 
     def _open_store(self) -> str:
         if self._store is None:
-            opened: dict[str, Any] = json.loads(
-                self._call(["open", self._listed.folder or ""]).stdout
-            )
+            opened = json.loads(self._call(["open", self._listed.folder or ""]).stdout)
             self._store, self._copied = str(opened["store"]), set(opened["present"])
         return self._store
 
@@ -152,7 +150,7 @@ class RemoteDevice:
         words = output.stdout.decode("utf-8", "replace").split()
         python, wanted = self._listed.python, ".".join(map(str, _MIN_PYTHON))
         remedy = f"install Python {wanted} or newer there, or set another `python`"
-        if output.code or words[-3:-2] != ["python"]:
+        if output.returncode or words[-3:-2] != ["python"]:
             problem = f"cannot run {python} ({' '.join(output.stderr.split())})"
             raise DeviceError(self.name, problem, remedy)
         if (int(words[-2]), int(words[-1])) < _MIN_PYTHON:
@@ -160,21 +158,21 @@ class RemoteDevice:
 
     def _call(
         self, words: Sequence[str], write_stdin: Callable[[IO[bytes]], None] | None = None
-    ) -> Output:
+    ) -> CompletedProcess[Any]:
         """Runs a command of ``remote_runner``."""
         output = self._connection.run(self._quote(["-c", self._runner, *words]), write_stdin)
         _, begin, stdout = output.stdout.partition(remote_runner.BEGIN)
-        if not begin or output.code:
+        if not begin or output.returncode:
             last = output.stderr.strip().rpartition("\n")[2]
             reason = last.removeprefix(remote_runner.FAILED).strip()
             if any(sign in reason for sign in _DISK_FULL):
                 raise self._disk_full(reason)
             raise DeviceError(
                 self.name,
-                f"cannot {words[0]}: {reason or f'exit code {output.code}'}",
+                f"cannot {words[0]}: {reason or f'exit code {output.returncode}'}",
                 f"fix this there (ssh {self._connection.target}), and run the stage again",
             )
-        return Output(output.code, stdout, output.stderr)
+        return CompletedProcess(words, output.returncode, stdout, output.stderr)
 
     def _disk_full(self, reason: str) -> DeviceError:
         return DeviceError(

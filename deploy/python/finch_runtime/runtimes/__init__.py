@@ -41,7 +41,7 @@ class LoadedModel:
         outputs: Names of all outputs.
         settings: Runtime settings that affect speed or numerics.
         load_s: Time to load the model, in seconds.
-        infer: Returns ``logits`` and ``probabilities`` of a batch of ``images``.
+        infer: Computes ``logits`` and ``probabilities`` of a batch of ``images``.
     """
 
     inputs: Sequence[ModelInput]
