@@ -134,7 +134,7 @@ def test_distance_zero_disables_the_search_for_near_duplicates(source, audit):
 
 
 @pytest.mark.parametrize("with_splits", [True, False])
-def test_the_page_shows_it_escaped_and_loads_nothing(audit, with_splits):
+def test_the_page_is_escaped_and_self_contained(audit, with_splits):
     page = render_audit(audit.with_splits(SPLITS) if with_splits else audit)
     assert "&lt;b&gt;8&lt;/b&gt;.png" in page
     assert "dog &amp; dog" in page

@@ -162,7 +162,7 @@ def test_a_copy_saved_with_loss_is_near_and_another_image_is_far(tmp_path):
     assert bits_apart(one, other) > 64
 
 
-def test_an_image_of_one_colour_has_no_contrast(tmp_path):
+def test_an_image_of_one_color_has_no_contrast(tmp_path):
     blank = look(write(tmp_path / "a.png", encode(Image.new("RGB", (40, 40), "teal"), "PNG")))
     assert blank.contrast == 0
     assert look(write(tmp_path / "b.png", encode(draw(RNG), "PNG"))).contrast > 10

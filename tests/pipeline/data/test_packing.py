@@ -79,13 +79,15 @@ def test_an_image_without_a_split_is_left_out(prepare, source):
     assert [len(data.split(name)) for name in SPLITS] == [2, 1, 0]
 
 
-def test_the_audit_s_figures_are_kept_and_change_no_fingerprint(prepare):
+def test_the_audit_counts_are_stored_but_not_in_the_fingerprint(prepare):
     plain, audited = prepare(), prepare(audit={"bad": 3})
     assert audited.fingerprint == plain.fingerprint
     assert open_prepared(audited.folder).info["audit"] == {"bad": 3}
 
 
-def test_the_fingerprint_changes_with_all_that_changes_a_result(prepare, source, split, tmp_path):
+def test_the_fingerprint_depends_on_everything_that_matters(
+    prepare, source, split, tmp_path
+):
     seen = {prepare().fingerprint}
 
     def differs(data):
@@ -113,7 +115,7 @@ def test_the_fingerprint_changes_with_all_that_changes_a_result(prepare, source,
     assert prepare().fingerprint in seen
 
 
-def test_a_pack_that_fails_leaves_the_old_one_and_nothing_half_written(prepare, tmp_path):
+def test_a_failed_pack_keeps_the_old_folder_and_leaves_no_partial_files(prepare, tmp_path):
     def track(items, description, total=None):
         for number, item in enumerate(items):
             if number == 5:

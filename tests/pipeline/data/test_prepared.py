@@ -46,7 +46,7 @@ def test_an_array_of_another_type_is_refused(prepare):
         data.split("val")
 
 
-def test_an_array_that_holds_a_pickle_is_refused_and_not_run(prepare, tmp_path):
+def test_a_pickled_array_is_refused_and_not_executed(prepare, tmp_path):
     class Attack:
         def __reduce__(self):
             return (tmp_path.joinpath("mark").mkdir, ())
@@ -60,7 +60,7 @@ def test_an_array_that_holds_a_pickle_is_refused_and_not_run(prepare, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_folder_that_nobody_prepared_or_of_another_format_is_refused(prepare, tmp_path):
+def test_a_missing_folder_and_another_format_are_refused(prepare, tmp_path):
     with pytest.raises(ArtefactError, match=r"dataset\.json: is missing"):
         open_prepared(tmp_path / "none")
     description = prepare().folder / "dataset.json"

@@ -78,9 +78,9 @@ def test_every_image_is_in_one_split_and_blocks_stay_whole(images, classes, spli
     st.integers(0, 9),
     st.randoms(use_true_random=False),
 )
-def test_a_random_split_misses_no_share_by_a_whole_image(sizes, wanted, seed, random):
-    # Dealing each image to the neediest part cannot miss by one: overshooting takes a part that
-    # lacks something, and a part that lacks a whole image is served first.
+def test_a_random_split_is_within_one_image_of_every_target_count(sizes, wanted, seed, random):
+    # Every image goes to the part with the largest deficit, so no part exceeds its target by a
+    # whole image while another one is below by a whole image.
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
     random.shuffle(labels)
     prepare = Prepare(split="random", fractions=wanted, seed=seed)
@@ -90,7 +90,7 @@ def test_a_random_split_misses_no_share_by_a_whole_image(sizes, wanted, seed, ra
         assert np.all(np.abs(counts - np.array(sizes) * getattr(wanted, name)) < 1 + 1e-9)
 
 
-def test_blocks_come_about_as_near_to_the_shares_as_scikit_learn_does():
+def test_blocks_are_stratified_about_as_well_as_by_scikit_learn():
     ours, theirs, blind = [], [], []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -106,7 +106,7 @@ def test_blocks_come_about_as_near_to_the_shares_as_scikit_learn_does():
     assert np.mean(ours) < 0.5 * np.mean(blind)
 
 
-def test_on_real_cells_blocks_keep_every_class_near_its_share():
+def test_blocks_are_stratified_on_elpv():
     pytest.importorskip("elpv_dataset", reason="the images come with the extra `demo`")
     from pipeline.data.sources import read_source
 
@@ -120,7 +120,7 @@ def test_on_real_cells_blocks_keep_every_class_near_its_share():
     assert spread(labels, parts) < 1.5 * spread(labels, theirs)
 
 
-def test_blocks_part_fewer_neighbors_than_a_random_split():
+def test_blocks_separate_fewer_neighbors_than_a_random_split():
     labels = np.random.default_rng(0).integers(0, 3, 900)
 
     def parted(split):
@@ -134,7 +134,7 @@ def test_blocks_part_fewer_neighbors_than_a_random_split():
 
 
 @pytest.mark.parametrize("split", ["blocks", "random"])
-def test_a_seed_gives_the_same_split_again_and_another_seed_another_one(split):
+def test_the_split_is_a_function_of_the_seed(split):
     labels = np.random.default_rng(1).integers(0, 4, 400)
     splits = [
         split_dataset(source_of(labels), Prepare(split=split, block=10, seed=seed))
@@ -154,27 +154,27 @@ def test_a_class_with_fewer_images_than_splits_is_refused_by_name(split, images)
     assert f"{images} images for 3 splits" in str(caught.value)
 
 
-def test_a_class_that_fills_fewer_blocks_than_splits_is_refused_with_what_to_lower():
+def test_a_class_in_fewer_blocks_than_splits_is_refused_with_the_parameter_to_lower():
     labels = [0] * 60 + [1] * 60
     with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
         split_dataset(source_of(labels), Prepare(block=30))
     split_dataset(source_of(labels), Prepare(block=5))
 
 
-def test_published_splits_are_kept_even_when_one_lacks_a_class():
+def test_published_splits_are_used_even_if_one_lacks_a_class():
     labels = [0, 1, 2, 0, 1, 0, 2]
     names = ["train", "train", "train", "val", "test", "test", "train"]
     chosen = split_dataset(source_of(labels, names), published())
     assert chosen == {"train": [0, 1, 2, 6], "val": [3], "test": [4, 5]}
 
 
-def test_training_cannot_do_without_a_class_of_the_other_published_splits():
+def test_a_published_training_split_without_a_class_is_refused():
     names = ["train", "train", "val", "test"]
     with pytest.raises(DataError, match="class 'class-2': is missing from split 'train'"):
         split_dataset(source_of([0, 1, 2, 0], names), published())
 
 
-def test_validation_is_carved_from_training_by_blocks_when_none_is_published():
+def test_validation_is_taken_from_training_by_blocks_if_none_is_published():
     labels = np.tile(np.repeat([0, 1], 6), 30)
     names = ["train"] * 300 + ["test"] * 60
     wanted = Fractions(train=0.6, val=0.2, test=0.2)
@@ -189,7 +189,7 @@ def test_validation_is_carved_from_training_by_blocks_when_none_is_published():
 
 
 @pytest.mark.parametrize("labels", [[0, 1] * 10, [0] * 30 + [1] * 30])
-def test_a_carved_validation_without_a_class_is_refused(labels):
+def test_a_validation_split_without_a_class_is_refused(labels):
     # One block takes all of the first case; each of two takes a whole class in the second.
     names = ["train"] * len(labels) + ["test", "test"]
     with pytest.raises(DataError, match=r"class 'class-\d'.*lower prepare\.block"):
@@ -197,7 +197,7 @@ def test_a_carved_validation_without_a_class_is_refused(labels):
 
 
 @pytest.mark.parametrize("lacking", ["train", "test"])
-def test_a_source_that_publishes_no_such_split_is_refused(lacking):
+def test_a_source_without_a_published_split_is_refused(lacking):
     names = [name for name in SPLITS if name != lacking] * 2
     with pytest.raises(DataError, match=f"publishes no {lacking} split"):
         split_dataset(source_of([0, 0, 1, 1], names), published())
@@ -228,7 +228,7 @@ def with_groups(labels, groups, splits=None):
 
 @settings(max_examples=30)
 @given(grouped(), st.sampled_from(["blocks", "random"]), st.integers(1, 4))
-def test_a_group_stays_in_one_split_wherever_its_images_stand(drawn, split, block):
+def test_a_group_stays_in_one_split_in_any_order_of_its_images(drawn, split, block):
     source = with_groups(*drawn)
     chosen = split_dataset(source, Prepare(split=split, block=block))
     assert groups_across_splits(source, chosen) == {}
@@ -240,7 +240,7 @@ def test_a_group_stays_in_one_split_wherever_its_images_stand(drawn, split, bloc
     assert sorted(itertools.chain(*chosen.values())) == list(range(len(source.samples)))
 
 
-def test_groups_that_are_runs_of_neighbors_split_like_blocks_of_that_length():
+def test_groups_of_neighbors_are_split_like_blocks_of_that_length():
     labels = np.repeat(np.random.default_rng(0).integers(0, 3, 60), 10).tolist()
     runs = with_groups(labels, [f"burst {i // 10}" for i in range(600)])
     by_group = split_dataset(runs, Prepare(split="random"))
@@ -250,7 +250,7 @@ def test_groups_that_are_runs_of_neighbors_split_like_blocks_of_that_length():
     assert longer == split_dataset(source_of(labels), Prepare(split="blocks", block=20))
 
 
-def test_groups_come_about_as_near_to_the_shares_as_scikit_learn_does():
+def test_groups_are_stratified_about_as_well_as_by_scikit_learn():
     ours, theirs = [], []
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -265,7 +265,7 @@ def test_groups_come_about_as_near_to_the_shares_as_scikit_learn_does():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_published_splits_may_part_a_group_but_carving_validation_does_not(seed):
+def test_published_splits_may_divide_a_group_but_a_derived_validation_split_does_not(seed):
     labels = [0, 1] * 40
     groups = [f"track {i // 4 % 19}" for i in range(80)]
     source = with_groups(labels, groups, ["train"] * 60 + ["test"] * 20)
@@ -285,14 +285,14 @@ def test_published_splits_may_part_a_group_but_carving_validation_does_not(seed)
     st.sampled_from(["blocks", "random"]),
     st.integers(0, 9),
 )
-def test_a_class_with_as_many_images_as_splits_is_in_all_of_them(sizes, wanted, split, seed):
+def test_a_class_with_as_many_images_as_splits_is_in_every_split(sizes, wanted, split, seed):
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
     prepare = Prepare(split=split, block=1, fractions=wanted, seed=seed)
     chosen = split_dataset(source_of(labels), prepare)
     assert all({labels[i] for i in chosen[name]} == set(labels) for name in SPLITS)
 
 
-def test_a_class_in_too_few_groups_is_refused_saying_so():
+def test_a_class_in_too_few_groups_is_refused():
     labels = [0] * 40 + [1] * 40
     groups = [str(i) for i in range(40)] + ["left"] * 20 + ["right"] * 20
     with pytest.raises(DataError, match=r"class 'class-1': is missing .*few groups"):
@@ -303,7 +303,7 @@ def test_a_class_in_too_few_groups_is_refused_saying_so():
     st.lists(st.sampled_from(["a", "b", None]), min_size=2, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8),
 )
-def test_kept_together_is_what_a_chain_of_pairs_and_groups_links(groups, pairs):
+def test_keep_together_merges_chains_of_pairs_and_groups(groups, pairs):
     pairs = [(a % len(groups), b % len(groups)) for a, b in pairs]
     samples = tuple(
         Sample(Path(f"{i}.png"), f"{i}.png", 0, group=group) for i, group in enumerate(groups)

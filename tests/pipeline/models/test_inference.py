@@ -66,7 +66,7 @@ def by_hand(model):
     return sum(counted)
 
 
-def test_a_small_network_costs_what_its_formula_says():
+def test_multiply_adds_of_a_small_network_follow_the_formula():
     layers = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2, padding=1),  # 16 x 16 places, 8 outputs of 27 products
         nn.BatchNorm2d(8),

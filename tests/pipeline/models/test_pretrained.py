@@ -139,7 +139,7 @@ def test_teacher_and_student_start_from_what_their_parameters_name(tmp_path, don
 
 
 @pytest.mark.parametrize("change", ["other network", "lacks one", "other shape"])
-def test_weights_of_another_network_are_refused_and_fill_nothing(tmp_path, donor, change):
+def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, donor, change):
     path = tmp_path / "w.safetensors"
     state = donor.backbone.state_dict()
     if change == "other network":

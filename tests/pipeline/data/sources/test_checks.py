@@ -27,7 +27,7 @@ def test_a_sample_needs_a_file_unless_it_has_content(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "problem"),
     [
         (source(("a", "A"), "1", "2"), "classes 'a' and 'A' differ only in case"),
         (source(("straße", "STRASSE"), "1", "2"), "differ only in case"),
@@ -37,10 +37,10 @@ def test_a_sample_needs_a_file_unless_it_has_content(tmp_path):
         (source(("a", "b"), "1", "2\udce9"), "is not UTF-8"),
     ],
 )
-def test_unusable_data_sets_are_refused_with_a_printable_message(made, said):
+def test_unusable_data_sets_are_refused_with_a_printable_message(made, problem):
     with pytest.raises(DataError) as caught:
         check_dataset(made)
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
     str(caught.value).encode()
 
 

@@ -49,7 +49,7 @@ def test_rows_keep_their_order_and_classes_are_sorted(table):
     ]
 
 
-def test_split_and_group_are_read_wherever_their_columns_stand(table):
+def test_columns_can_have_any_order(table):
     source = read(
         table,
         "group,note,split,label,path\n"
@@ -77,7 +77,7 @@ def test_split_and_group_are_read_wherever_their_columns_stand(table):
     ],
     ids=["byte order mark", "Windows lines", "blank lines", "spaces", "quotes"],
 )
-def test_what_spreadsheets_write_reads_the_same(table, text):
+def test_the_dialects_of_spreadsheets_are_read(table, text):
     assert listed(read(table, text)) == listed(read(table, GOOD))
 
 
@@ -88,7 +88,7 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "problem"),
     [
         ("photos/a/3.png,wren", "'photos/a/3.png' is missing"),
         ("photos/a,wren", "'photos/a' is missing"),
@@ -105,14 +105,14 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
         ('"photos/a/2.png,wren', "is not CSV"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused_with_its_line(table, row, said):
+def test_an_unusable_row_is_refused_with_its_line(table, row, problem):
     message = refusal(table, f"{GOOD}{row}\n")
     assert message.startswith(f"{table}, line 4: ")
-    assert said in message
+    assert problem in message
 
 
 @pytest.mark.parametrize("split", ["Train", "dev", ""])
-def test_a_split_that_is_none_is_refused_with_its_line(table, split):
+def test_an_invalid_split_is_refused_with_its_line(table, split):
     message = refusal(
         table, f"path,label,split\nphotos/a/1.png,wren,train\nphotos/b/1.png,robin,{split}"
     )
@@ -120,7 +120,7 @@ def test_a_split_that_is_none_is_refused_with_its_line(table, split):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("", "has no column 'path'"),
         ("photos/a/1.png,wren\n", "has no column 'path'"),
@@ -137,11 +137,11 @@ def test_a_split_that_is_none_is_refused_with_its_line(table, split):
         ),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(table, text, said):
-    assert said in refusal(table, text)
+def test_an_unusable_table_is_refused(table, text, problem):
+    assert problem in refusal(table, text)
 
 
-def test_a_table_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_table_is_refused(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(DataError, match=r"cannot be read .*set prepare\.path to the CSV file"):
             read_source(Prepare(source="csv", path=str(path)))

@@ -86,7 +86,7 @@ def test_a_package_without_its_table_is_refused(package):
         read_source(Prepare())
 
 
-def test_a_missing_package_is_refused_with_what_to_install_and_its_licence(monkeypatch):
+def test_a_missing_package_is_refused_with_what_to_install_and_its_license(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install elpv-dataset.*BY-NC-SA"):
         read_source(Prepare())

@@ -56,19 +56,19 @@ def test_split_folders_above_the_classes_are_the_published_splits(tmp_path, name
     ]
 
 
-def test_a_class_may_be_called_like_a_split_beside_other_classes(tmp_path):
+def test_a_class_can_have_the_name_of_a_split(tmp_path):
     put(tmp_path, "train/1.png", "tram/1.png")
     assert listed(read(tmp_path)) == [("train/1.png", "train", None), ("tram/1.png", "tram", None)]
 
 
-def test_hidden_files_and_files_that_are_no_images_are_passed_over(tmp_path):
+def test_hidden_files_and_other_files_are_ignored(tmp_path):
     put(tmp_path, "a/1.png", "b/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png")
     put(tmp_path, "a/notes.txt", "readme.txt", "5.png", "b/Thumbs.db")
     assert [name for name, _, _ in listed(read(tmp_path))] == ["a/1.png", "b/1.png"]
 
 
 @pytest.mark.parametrize("link", ["a/up", "up", "a/deep/up", "a/self"])
-def test_a_link_back_to_a_folder_that_it_lies_in_is_refused_by_name(tmp_path, link):
+def test_a_link_to_a_containing_folder_is_refused(tmp_path, link):
     put(tmp_path, "a/deep/1.png", "b/1.png")
     target = tmp_path / "a" if link.endswith("self") else tmp_path
     (tmp_path / link).symlink_to(target, target_is_directory=True)
@@ -77,7 +77,7 @@ def test_a_link_back_to_a_folder_that_it_lies_in_is_refused_by_name(tmp_path, li
 
 
 @pytest.mark.parametrize("link", ["round", "a/round.png", "a/b/round"])
-def test_a_link_that_leads_nowhere_is_refused_by_name(tmp_path, link):
+def test_a_broken_link_is_refused(tmp_path, link):
     put(tmp_path, "a/b/1.png", "b/1.png")
     (tmp_path / link).symlink_to(Path(link).name)
     with pytest.raises(DataError, match=f"/{link}: is a broken link"):
@@ -100,7 +100,7 @@ def test_a_folder_inside_a_class_may_be_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("locked", ["", "a", "a/deep"])
-def test_a_folder_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch, locked):
+def test_an_unreadable_folder_is_refused(tmp_path, monkeypatch, locked):
     # Simulated, because to the superuser no folder is locked.
     put(tmp_path, "a/deep/1.png", "b/1.png")
     real = Path.iterdir
@@ -130,13 +130,13 @@ def test_class_names_that_differ_only_in_case_are_refused(tmp_path, trees):
         read(tmp_path)
 
 
-def test_case_twins_across_splits_are_told_as_such_and_not_as_a_missing_class(tmp_path):
+def test_names_that_differ_in_case_across_splits_are_not_reported_as_a_missing_class(tmp_path):
     put(tmp_path, "train/Straße/1.png", "test/STRASSE/1.png")
     with pytest.raises(DataError, match="differ only in case"):
         read(tmp_path)
 
 
-def test_a_split_that_lacks_a_class_is_refused_naming_both(tmp_path):
+def test_a_split_without_a_class_is_refused(tmp_path):
     put(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
     with pytest.raises(DataError, match=r": split 'test' lacks class 'b'"):
         read(tmp_path)
@@ -168,7 +168,7 @@ def test_split_folders_without_class_folders_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none", "file.png"])
-def test_a_path_that_is_no_folder_is_refused(tmp_path, name):
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path, name):
     put(tmp_path, "file.png")
     with pytest.raises(DataError, match=r"is not a folder; set prepare\.path"):
         read(tmp_path / name)

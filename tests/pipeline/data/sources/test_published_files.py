@@ -16,13 +16,13 @@ def test_a_published_number_becomes_an_index_or_is_refused(number, first, count)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.0", " 1", "1e0"])
-def test_what_is_no_whole_number_is_refused(text):
+def test_text_that_is_not_an_integer_is_refused(text):
     with pytest.raises(DataError, match="is not a number from 0 to 8"):
         parse_index(text, 0, 9, "here")
 
 
 @given(st.lists(st.sampled_from(["a", "b c", ".", "..", ""]), min_size=1, max_size=6))
-def test_no_name_that_is_let_through_leads_out_of_the_folder(tmp_path_factory, parts):
+def test_safe_names_are_inside_the_folder(tmp_path_factory, parts):
     folder = tmp_path_factory.getbasetemp().resolve()
     try:
         name = safe_name("/".join(parts), "here")

@@ -32,7 +32,7 @@ def test_birds_and_splits_are_as_published(published, listed):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("file", "text", "problem"),
     [
         ("image_class_labels.txt", "1 1\n2 1\n3 3\n4 2\n", "image 3: '3'"),
         ("image_class_labels.txt", "1 1\n2 1\n4 2\n", "image 3: ''"),
@@ -45,8 +45,8 @@ def test_birds_and_splits_are_as_published(published, listed):
     ],
 )
 def test_tables_that_are_not_as_published_are_refused(
-    published, listed, put_text, file, text, said
+    published, listed, put_text, file, text, problem
 ):
     put_text(published / file, text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=problem):
         listed("cub200", published)

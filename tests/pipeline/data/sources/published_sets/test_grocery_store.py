@@ -65,14 +65,14 @@ def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
     Image.new("RGB", (4, 4)).save(layout.parent / "outside.jpg")
     name = name.format(root=layout.parent)
     append(layout / "val.txt", f"\n{name}, 0, 0\n")
-    said = refusal(layout)
+    problem = refusal(layout)
     # Line 4, with the blank one counted as an editor does.
-    assert said.startswith(f"{layout / 'val.txt'}, line 4: ")
-    assert "is outside" in said
+    assert problem.startswith(f"{layout / 'val.txt'}, line 4: ")
+    assert "is outside" in problem
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "problem"),
     [
         ("train/none.jpg, 0, 0", "'train/none.jpg' is missing"),
         (", 0, 0", "'' is missing"),
@@ -86,16 +86,16 @@ def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
         ("{sample}, 0, 0, 0", "is not `path, fine label, coarse label`"),
     ],
 )
-def test_a_malformed_row_is_refused_with_its_line(layout, row, said):
+def test_a_malformed_row_is_refused_with_its_line(layout, row, problem):
     row = row.format(sample="train/Fruit/Pear/Anjou/train_001.jpg")
     append(layout / "train.txt", f"{row}\n")
     message = refusal(layout)
     assert message.startswith(f"{layout / 'train.txt'}, line 3: ")
-    assert said in message
+    assert problem in message
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "problem"),
     [
         ("A,0\nB,2\n", "not consecutive from 0"),
         ("A,1\nB,2\n", "not consecutive from 0"),
@@ -107,9 +107,9 @@ def test_a_malformed_row_is_refused_with_its_line(layout, row, said):
         ("A,0\n", "label 1 is not in classes.csv"),
     ],
 )
-def test_malformed_class_names_are_refused(layout, rows, said):
+def test_malformed_class_names_are_refused(layout, rows, problem):
     (layout / "classes.csv").write_text(CLASSES + rows)
-    assert said in refusal(layout)
+    assert problem in refusal(layout)
 
 
 def test_a_class_without_images_is_refused_by_name(layout):

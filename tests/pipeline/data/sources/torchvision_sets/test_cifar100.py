@@ -48,7 +48,7 @@ def published(tmp_path, monkeypatch):
     return tmp_path, pixels
 
 
-def test_images_have_the_pixels_fine_labels_and_splits_of_the_arrays(published):
+def test_samples_have_the_pixels_fine_labels_and_splits_of_the_arrays(published):
     root, pixels = published
     source = read_source(Prepare(source="cifar100", path=str(root)))
     assert source.classes == tuple(NAMES)
@@ -61,13 +61,13 @@ def test_images_have_the_pixels_fine_labels_and_splits_of_the_arrays(published):
                 assert np.array_equal(np.asarray(image), pixels[split][number].transpose(1, 2, 0))
 
 
-def test_one_image_travels_to_another_process_without_the_others(published):
+def test_a_pickled_sample_contains_one_image(published):
     source = read_source(Prepare(source="cifar100", path=str(published[0])))
     assert len(pickle.dumps(source.samples[0])) < 2 * 3 * 32 * 32
 
 
 @pytest.mark.parametrize("name", ["train", "test", "meta"])
-def test_a_file_that_is_not_the_published_one_is_never_unpickled(published, name):
+def test_a_modified_file_is_not_unpickled(published, name):
     root, _ = published
     (root / "cifar-100-python" / name).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(DataError, match=r"CIFAR100 cannot be read.*corrupted"):

@@ -61,7 +61,7 @@ def test_a_set_is_fetched_once_and_then_read_from_its_folder(tmp_path, archive, 
     assert read(root, download=True) == read(root) == source
 
 
-def test_without_leave_to_download_nothing_is_fetched(tmp_path, archive, monkeypatch):
+def test_nothing_is_downloaded_by_default(tmp_path, archive, monkeypatch):
     monkeypatch.setattr(FGVCAircraft, "_URL", archive)
     with pytest.raises(DataError, match=r"FGVCAircraft .*set prepare\.download to true"):
         read(tmp_path / "sets")

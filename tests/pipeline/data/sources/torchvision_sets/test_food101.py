@@ -34,14 +34,14 @@ def test_dishes_and_splits_are_as_published(published, listed):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "problem"),
     [
         ("pears/1", r"test\.txt, line 1: 'pears' is not in classes\.txt"),
         ("waffles/../../../x", "is outside"),
         ("waffles/9", r"waffles/9\.jpg: is not a file"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused(published, listed, put_text, row, said):
+def test_an_unusable_row_is_refused(published, listed, put_text, row, problem):
     put_text(published / "food-101/meta/test.txt", f"{row}\nwaffles/1011328\n")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=problem):
         listed("food101", published)

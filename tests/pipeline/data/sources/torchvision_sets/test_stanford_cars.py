@@ -36,12 +36,10 @@ def test_a_class_that_has_no_name_is_refused(published, listed, put_matlab):
 
 
 @pytest.mark.parametrize("download", [False, True])
-def test_where_it_is_not_there_the_message_says_that_it_is_to_be_put_there(
-    tmp_path, listed, download
-):
+def test_a_missing_data_set_is_refused_with_a_remedy(tmp_path, listed, download):
     with pytest.raises(DataError, match="put the published files of StanfordCars there"):
         listed("stanford_cars", tmp_path, download=download)
 
 
-def test_that_it_cannot_be_downloaded_does_not_matter_when_it_is_there(published, listed):
+def test_download_has_no_effect_if_the_data_set_exists(published, listed):
     assert len(listed("stanford_cars", published, download=True)) == 6
