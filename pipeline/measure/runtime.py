@@ -29,8 +29,8 @@ class MeasuredModel:
     """A model to run.
 
     Attributes:
-        path: ``model.onnx``, ``model.xml`` with ``model.bin`` beside it, or the folder of an
-            unpacked bundle.
+        path: Model file, or the folder of an unpacked bundle. Files beside a model file that have
+            the same stem belong to it, such as ``model.bin`` to ``model.xml``.
         runtime: Inference runtime; None for a bundle, whose manifest names it.
     """
 
@@ -42,10 +42,9 @@ class MeasuredModel:
         path = self.path.resolve()
         if self.runtime is None:
             return protocol.ModelSource(device.place(_files_below(path, ".")))
-        names = [path.name, *([f"{path.stem}.bin"] if path.suffix == ".xml" else [])]
-        return protocol.ModelSource(
-            f"{device.place(Files(path.parent, tuple(names)))}/{path.name}", self.runtime
-        )
+        names = {p.name for p in path.parent.iterdir() if p.name.startswith(f"{path.stem}.")}
+        files = Files(path.parent, tuple(sorted({path.name, *names})))
+        return protocol.ModelSource(f"{device.place(files)}/{path.name}", self.runtime)
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ def test_a_file_name_that_is_not_text_is_printed(
         ("measure {model}", "model.onnx"),
         ("measure {images_request}", "nowhere.npy"),
         ("measure {out_request}", "where.npy"),
-        ("measure {newer_request}", "protocol is 2"),
+        ("measure {newer_request}", "protocol: version is 2"),
         ("classify --bundle nowhere x.jpg", "nowhere"),
     ],
 )

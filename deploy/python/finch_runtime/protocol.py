@@ -22,6 +22,7 @@ DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 Message = TypeVar("Message")
 
 _CORRECT = "correct the value"
+_SEE = "see finch_runtime/protocol.py"
 
 
 @dataclass(frozen=True)
@@ -249,14 +250,14 @@ def from_json(text: str, *types: type[Message]) -> Message:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RuntimeProblem(expected, f"not JSON: {last_line(error)}", "see to_json") from None
+        raise RuntimeProblem(expected, f"not JSON: {last_line(error)}", _SEE) from None
     if not isinstance(value, dict):
-        raise RuntimeProblem(expected, "not a JSON object", "see to_json")
+        raise RuntimeProblem(expected, "not a JSON object", _SEE)
     version, name = value.pop("protocol", None), value.pop("type", None)
     if version != PROTOCOL:
         raise RuntimeProblem(
-            expected,
-            f"protocol is {version!r}, this side has {PROTOCOL}",
+            "protocol",
+            f"version is {version!r}, this side has {PROTOCOL}",
             "use the finch_runtime of the same Finch version on both sides",
         )
     if name not in accepted:

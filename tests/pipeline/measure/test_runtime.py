@@ -123,7 +123,7 @@ READ = "import json, sys; path = json.load(sys.stdin)['model']['path']\n"
             "SIGKILL",
             marks=pytest.mark.skipif(os.name != "posix", reason="no signals"),
         ),
-        ("print('{}')", "protocol is None"),
+        ("print('{}')", "protocol: version is None"),
         (f"print({to_json(BenchmarkPlan())!r})", "BenchmarkPlan"),
     ],
 )
