@@ -153,9 +153,7 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
-def _execute(
-    request: protocol.Request,
-) -> protocol.PredictResult | protocol.BenchmarkResult | protocol.CompareResult:
+def _execute(request: protocol.Request) -> protocol.Result:
     if isinstance(request, protocol.CompareRequest):
         return comparing.compare(request)
     baseline_bytes = peak_bytes()  # before the runtime is imported
