@@ -157,21 +157,16 @@ def decode(
 
     for _ in track(run(), "decoding", len(samples)):
         pass
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (*_ARRAYS, "problems")}
-    for number in range(len(chunks)):
-        with np.load(_chunk_file(work, number), allow_pickle=False) as arrays:
-            for name, found in parts.items():
-                found.append(arrays[name])
-    whole = {name: np.concatenate(found) for name, found in parts.items()}
+    arrays = _load_arrays([_chunk_file(work, number) for number in range(len(chunks))])
     return DecodedImages(
         samples=tuple(samples),
-        problems=tuple(str(problem) for problem in whole.pop("problems")),
+        problems=tuple(str(problem) for problem in arrays.pop("problems")),
         image_size=image_size,
         fit=fit,
         _folder=work,
         _chunk_of=np.arange(len(samples)) // length,
         _row_of=np.arange(len(samples)) % length,
-        **whole,
+        **arrays,
     )
 
 
@@ -189,6 +184,16 @@ def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
     code = [hash_file(Path(str(module.__file__))) for module in modules]
     versions = [importlib.metadata.version(name) for name in ("pillow", "imagehash", "numpy")]
     return hash_value([code, versions, image_size, fit, [identify(s) for s in samples]])[:32]
+
+
+def _load_arrays(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """All arrays but the pixels, concatenated."""
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (*_ARRAYS, "problems")}
+    for file in files:
+        with np.load(file, allow_pickle=False) as arrays:
+            for name, found in parts.items():
+                found.append(arrays[name])
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def _chunk_file(folder: Path, number: int) -> Path:

@@ -98,9 +98,7 @@ def stratify(
     Returns:
         Sorted indices of every part.
     """
-    if groups is None:
-        groups = np.arange(len(labels))
-    blocks = _number_blocks(groups, block)
+    blocks = _number_blocks(np.arange(len(labels)) if groups is None else groups, block)
     classes, columns, totals = np.unique(labels, return_inverse=True, return_counts=True)
     counts = np.zeros((blocks.max() + 1, len(classes)))
     np.add.at(counts, (blocks, columns), 1)

@@ -146,7 +146,7 @@ def vanish():
 @pytest.mark.parametrize("culprit", [crash, hang, vanish], ids=lambda f: f.__name__)
 def test_a_decoder_that_crashes_or_hangs_affects_one_image(run, samples, culprit):
     listed = [*samples[:5], replace(samples[5], content=culprit), *samples[6:]]
-    decoded = run(listed, time_limit_s=1.0)
+    decoded = run(listed, time_limit_s=4.0)  # others may be slow on a loaded machine
     assert "crashes its decoder" in decoded.problems[5]
     assert [n for n, problem in enumerate(decoded.problems) if problem] == [3, 5]
     assert np.array_equal(all_pixels(decoded)[6], load_image(samples[6].path, SIZE, "crop"))
