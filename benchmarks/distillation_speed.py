@@ -68,9 +68,7 @@ def main(rounds: int, threads: int) -> None:
     teacher = build_classifier("tf_efficientnet_lite0", NAMES, SIZE)
     teacher.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = rng.normal(size=(1, len(split), CLASSES)).astype(np.float16)
-    figkd = build_loss(
-        "figkd", recipe.loss_options, num_classes=CLASSES, class_order=None, label_smoothing=0.0
-    )
+    figkd = build_loss(recipe, CLASSES)
     steps = {
         "cross-entropy": training_step(recipe, split, CrossEntropy(), None),
         "cached teacher": training_step(recipe, split, figkd, CachedTeacher(logits)),

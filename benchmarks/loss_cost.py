@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from pipeline.losses import DistillationLoss, FiGKDLoss, KDLoss
 from pipeline.models.zoo import create_network
 
-SHAPES = [(64, 100), (256, 200), (256, 1000), (64, 2048), (64, 20_000)]
+SHAPES = [(64, 100), (256, 200), (256, 1000), (64, 1024), (64, 20_000)]
 STUDENTS = ["cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_resnet20", "cifar_resnet8x4"]
 
 

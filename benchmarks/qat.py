@@ -110,13 +110,7 @@ def main() -> None:
         for method in METHODS:
             settings = QAT(epochs=args.epochs, method=method, lr=args.lr)
             recipe = settings.recipe(params.distill)
-            loss = build_loss(
-                recipe.method,
-                recipe.loss_options,
-                num_classes=len(data.classes),
-                class_order=None,
-                label_smoothing=recipe.label_smoothing,
-            )
+            loss = build_loss(recipe, len(data.classes))
             task = TrainingTask(recipe, loss, train_split, splits["val"], params.views, teacher)
 
             def fit(

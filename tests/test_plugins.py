@@ -90,13 +90,7 @@ from pipeline.plugins import SECTIONS
 from pipeline.quantize.candidates import make_candidates
 
 params = load_params(Path("params.yaml"))
-loss = build_loss(
-    params.distill.method,
-    params.distill.loss_options,
-    num_classes=2,
-    class_order=None,
-    label_smoothing=0.0,
-)
+loss = build_loss(params.distill, 2)
 student, labels = torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
 terms = loss.terms(student, torch.ones(4, 2), labels)
 dataset = read_source(params.prepare)

@@ -161,13 +161,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         classes=data.classes,
         head=setup.head_weights,
     )
-    loss = build_loss(
-        recipe.method,
-        recipe.loss_options,
-        num_classes=len(data.classes),
-        class_order=order,
-        label_smoothing=recipe.label_smoothing,
-    )
+    loss = build_loss(recipe, len(data.classes), order)
     torch.manual_seed(run.seed)
     started = time.perf_counter()
     task = TrainingTask(recipe, loss, train_split, val_split, setup.views, setup.teacher, indices)

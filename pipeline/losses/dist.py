@@ -22,10 +22,7 @@ class DISTLoss(DistillationLoss):
     defaults and the factor T² of the authors' code.
 
     Args:
-        label_smoothing: Label smoothing of the cross-entropy.
         weight: Weight of both relations.
-        label_weight: Weight of the cross-entropy.
-        warmup_epochs: Epochs over which both relations are scaled up linearly from 0.
         beta: Weight of the inter-class relation, over the classes of each image.
         gamma: Weight of the intra-class relation, over the images of the batch for each class.
         temperature: Temperature of both softmaxes.

@@ -17,10 +17,7 @@ class KDLoss(DistillationLoss):
     ``standardized`` it is "Logit Standardization in Knowledge Distillation" (CVPR 2024).
 
     Args:
-        label_smoothing: Label smoothing of the cross-entropy.
         weight: Weight of the divergence.
-        label_weight: Weight of the cross-entropy.
-        warmup_epochs: Epochs over which the divergence is scaled up linearly from 0.
         temperature: Temperature of both softmaxes.
         standardized: Standardize the logits of each image first; that paper uses temperature 2,
             weight 9 and label_weight 1.

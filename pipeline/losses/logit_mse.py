@@ -15,10 +15,7 @@ class LogitMSELoss(DistillationLoss):
     """Cross-entropy plus the mean squared error of the logits: FiGKD without a transform.
 
     Args:
-        label_smoothing: Label smoothing of the cross-entropy.
         weight: Weight of the mean squared error.
-        label_weight: Weight of the cross-entropy.
-        warmup_epochs: Epochs over which the mean squared error is scaled up linearly from 0.
         centered: Subtract the mean logit of each image first.
     """
 

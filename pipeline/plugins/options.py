@@ -18,7 +18,8 @@ def options_of(
     """The keyword-only arguments of a class or function as a group of parameters.
 
     Types and limits come from the annotations (``Annotated[float, Field(ge=0)]``), defaults from
-    the signature, and descriptions from the ``Args`` of the docstring.
+    the signature, and descriptions from the ``Args`` of the docstring; those of a class also from
+    its base classes, so that a description that many classes share is written once.
 
     Args:
         target: A class, whose ``__init__`` counts, or a function.
@@ -44,9 +45,11 @@ def options_of(
     """
     function: Callable[..., Any] = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
+    documented = reversed(target.__mro__) if inspect.isclass(target) else [target]
     described = {
         arg.arg_name: " ".join((arg.description or "").split())
-        for arg in docstring_parser.parse(target.__doc__ or "").params
+        for documented_by in documented
+        for arg in docstring_parser.parse(documented_by.__doc__ or "").params
     }
     fields: dict[str, Any] = {}
     for argument in inspect.signature(function).parameters.values():

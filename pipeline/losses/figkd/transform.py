@@ -40,7 +40,7 @@ WaveletName = Annotated[str, AfterValidator(_known_wavelet)]
 PaddingMode = Annotated[str, AfterValidator(_known_mode)]
 Level = Annotated[Positive | Literal["max"], BeforeValidator(_check_level)]
 
-DENSE_CLASSES = 2048
+DENSE_CLASSES = 1024
 
 
 class ClassAxisDWT(nn.Module):
@@ -49,8 +49,8 @@ class ClassAxisDWT(nn.Module):
     Args:
         num_classes: Length of the class axis, 2 or more.
         wavelet: A discrete wavelet of PyWavelets.
-        level: Levels of the decomposition, from 1 to ``max_level(num_classes, wavelet)``, or
-            ``max`` for that maximum.
+        level: Levels of the decomposition, 1 to the maximum of PyWavelets for this number of
+            classes; ``max`` is that maximum.
         mode: Padding mode of PyWavelets.
         bands: ``detail`` drops the approximation band, ``content`` keeps only it, ``all`` keeps
             everything.
@@ -71,10 +71,10 @@ class ClassAxisDWT(nn.Module):
         order: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.level = _checked_level(level, num_classes, wavelet)
+        filters = pywt.Wavelet(_checked("wavelet", wavelet, _known_wavelet))
         _checked("padding", mode, _known_mode)
+        self.level = _checked_level(level, num_classes, filters)
         self._order = _checked_order(order, num_classes)
-        filters = pywt.Wavelet(wavelet)
         lengths = [num_classes]
         for _ in range(self.level):
             lengths.append(pywt.dwt_coeff_len(lengths[-1], filters.dec_len, mode))
@@ -89,8 +89,10 @@ class ClassAxisDWT(nn.Module):
             coefficients = pywt.wavedec(impulses, wavelet, mode, self.level)
             self._arrays = [np.concatenate(coefficients[self._kept], axis=1)]
         else:
-            self._left = _left_padding(filters.dec_len, mode)
-            paddings = (_padding(length, filters.dec_len, mode) for length in lengths[:-1])
+            # The first coefficient of "periodization" is centered on the first value.
+            taps = filters.dec_len
+            self._left = taps // 2 - 1 if mode == "periodization" else taps - 2
+            paddings = (_padding(length, taps, mode, self._left) for length in lengths[:-1])
             self._arrays = [np.array([filters.dec_lo, filters.dec_hi])[:, ::-1].copy(), *paddings]
         self._tensors: dict[tuple[torch.device, torch.dtype], tuple[Tensor, list[Tensor]]] = {}
 
@@ -134,16 +136,6 @@ class ClassAxisDWT(nn.Module):
         return kept.reshape(*signal.shape[:-1], sum(self.band_sizes))
 
 
-def max_level(num_classes: int, wavelet: str) -> int:
-    """The maximum level of PyWavelets for this number of classes; 0 if none is possible.
-
-    Raises:
-        ParameterError: PyWavelets has no discrete wavelet of that name.
-    """
-    name = _checked("wavelet", wavelet, _known_wavelet)
-    return int(pywt.dwt_max_level(num_classes, pywt.Wavelet(name).dec_len))
-
-
 def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
     """The fraction of the energy of centered logits in each band of a transform.
 
@@ -171,23 +163,13 @@ def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
     return {name: part / total if total else 0.0 for name, part in energy.items()}
 
 
-def _left_padding(taps: int, mode: str) -> int:
-    # The first coefficient of "periodization" is centered on the beginning of the signal.
-    return taps // 2 - 1 if mode == "periodization" else taps - 2
-
-
-def _padding(length: int, taps: int, mode: str) -> NDArray[np.float64]:
-    """The padding of one level as a matrix.
+def _padding(length: int, taps: int, mode: str, left: int) -> NDArray[np.float64]:
+    """The padding of one level as a matrix, float64 [end values, left + right].
 
     A padded value is a linear combination of the ``taps + 1`` values at either end, in every mode
-    and at every level that PyWavelets allows.
-
-    Returns:
-        float64 [end values, left + right], the weight of each end value in each padded value; the
-        end values are all values if the signal is short.
+    and at every level that PyWavelets allows. If the signal is short, these are all its values.
     """
-    left, count = _left_padding(taps, mode), pywt.dwt_coeff_len(length, taps, mode)
-    right = 2 * (count - 1) + taps - left - length
+    right = 2 * (pywt.dwt_coeff_len(length, taps, mode) - 1) + taps - left - length
     width = taps + 1
     ends = min(length, 2 * width + length % 2)  # "periodization" extends odd lengths by one
     padded = np.stack([pywt.pad(impulse, width, mode) for impulse in np.eye(ends)])
@@ -196,14 +178,7 @@ def _padding(length: int, taps: int, mode: str) -> NDArray[np.float64]:
 
 
 def _one_level(signal: Tensor, filters: Tensor, padding: Tensor, left: int) -> list[Tensor]:
-    """Content and detail of a signal [n, length].
-
-    Args:
-        signal: [n, length].
-        filters: [2, taps], low-pass and high-pass, reversed.
-        padding: See ``_padding``.
-        left: Number of padded values before the signal.
-    """
+    """Content and detail of a signal [n, length]; filters [2, taps] are low and high-pass."""
     ends, taps = signal, filters.shape[1]
     if len(padding) < signal.shape[1]:
         half = len(padding) // 2
@@ -223,13 +198,13 @@ def _checked(thing: str, name: str, check: Callable[[str], str]) -> str:
         raise ParameterError(thing, str(error)) from None
 
 
-def _checked_level(level: int | Literal["max"], num_classes: int, wavelet: str) -> int:
-    deepest = max_level(num_classes, wavelet)
+def _checked_level(level: int | Literal["max"], num_classes: int, wavelet: pywt.Wavelet) -> int:
+    deepest = int(pywt.dwt_max_level(num_classes, wavelet.dec_len))
     chosen = deepest if level == "max" else level
     if not 1 <= chosen <= deepest:
         raise ParameterError(
             f"wavelet level {level}",
-            f"{num_classes} classes allow 1 to {deepest} for {wavelet}",
+            f"{num_classes} classes allow 1 to {deepest} for {wavelet.name}",
             "lower distill.figkd.level or use a shorter wavelet (haar)",
         )
     return chosen

@@ -18,6 +18,7 @@ from pipeline.plugins import LOSSES
 from pipeline.plugins.section import NotNegative
 
 ORDER = [6, 0, 5, 1, 4, 2, 3]
+RECIPE = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0, "label_smoothing": 0.1}
 OPTIONS = {
     "figkd": {"detail_weight": 0.3, "wavelet": "db2"},
     "kd": {"temperature": 3.0},
@@ -37,12 +38,9 @@ EXPECTED = {
 
 
 def build(method, order=ORDER, **options):
-    recipe = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0}
     sections = {method: {**OPTIONS[method], **options}} if OPTIONS[method] else {}
-    distill = distill_model().model_validate({"method": method, **recipe, **sections})
-    return build_loss(
-        method, distill.loss_options, num_classes=7, class_order=order, label_smoothing=0.1
-    )
+    recipe = distill_model().model_validate({"method": method, **RECIPE, **sections})
+    return build_loss(recipe, 7, order)
 
 
 def test_every_registered_method_is_tested_here():
@@ -89,7 +87,7 @@ def test_options_that_do_not_fit_the_classes_are_refused():
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ParameterError, match=r"'fikgd'.*figkd"):
-        build_loss("fikgd", None, num_classes=7, class_order=None, label_smoothing=0.0)
+        build_loss(distill_model().model_construct(method="fikgd"), 7)
 
 
 @pytest.fixture
@@ -125,13 +123,10 @@ class MarginLoss(DistillationLoss):
 
 def test_a_registered_loss_is_a_method_with_parameters(registered, logits, labels):
     registered("margin", MarginLoss)
-    recipe = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0}
     distill = distill_model().model_validate(
-        {"method": "margin", **recipe, "margin": {"margin": 0.25}}
+        {"method": "margin", **RECIPE, "margin": {"margin": 0.25}}
     )
-    loss = build_loss(
-        "margin", distill.loss_options, num_classes=7, class_order=ORDER, label_smoothing=0.0
-    )
+    loss = build_loss(distill, 7, ORDER)
     assert (loss.num_classes, loss.margin) == (7, 0.25)
     assert list(loss.terms(logits(1), logits(2), labels)) == ["cross_entropy", "margin"]
     with pytest.raises(ValidationError, match=r"margin\.margin\n.*greater than or equal to 0"):

@@ -38,6 +38,23 @@ def test_fields_come_from_the_keyword_only_arguments() -> None:
     assert options.model_fields["rate"].description == "A rate, in hertz."
 
 
+class Derived(Example):
+    """A class with other options.
+
+    Args:
+        kind: Its own description.
+    """
+
+    def __init__(self, *, rate: float = 1.0, kind: str = "b") -> None:
+        super().__init__(1, rate=rate)
+
+
+def test_descriptions_of_base_classes_count_unless_replaced() -> None:
+    fields = options_of(Derived, "derived").model_fields
+    descriptions = {name: field.description for name, field in fields.items()}
+    assert descriptions == {"rate": "A rate, in hertz.", "kind": "Its own description."}
+
+
 @pytest.mark.parametrize("values", [{"rate": 0.0}, {"kind": "c"}, {"size": 1}, {"rate": "2"}])
 def test_limits_and_types_are_checked(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

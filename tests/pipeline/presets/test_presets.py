@@ -75,13 +75,7 @@ def test_the_paper_preset_is_the_distance_between_details_alone(path):
         classes="abcdefghijkl",
         head=None,
     )
-    loss = build_loss(
-        distill.method,
-        distill.loss_options,
-        num_classes=12,
-        class_order=order,
-        label_smoothing=distill.label_smoothing,
-    )
+    loss = build_loss(distill, 12, order)
     _, detail = pywt.dwt((student - teacher).numpy(), "haar", axis=1)
     weight = distill.figkd.detail_weight
     expected = F.cross_entropy(student, labels) + weight * np.mean(detail**2)

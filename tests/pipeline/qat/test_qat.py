@@ -15,9 +15,9 @@ import torch
 from onnx import TensorProto
 
 from pipeline.export.onnx_export import export_onnx
-from pipeline.losses import DistillationLoss, build_loss
+from pipeline.losses import build_loss
 from pipeline.models.classifier import Classifier
-from pipeline.params import QAT, Candidate, Distill, Views, load_params
+from pipeline.params import QAT, Candidate, Views, load_params
 from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.parity import check_qdq_parity
 from pipeline.qat.qdq_export import export_qdq
@@ -69,16 +69,6 @@ class Run:
         return {name: float(term) for name, term in terms.items()}
 
 
-def loss_of(recipe: Distill) -> DistillationLoss:
-    return build_loss(
-        recipe.method,
-        recipe.loss_options,
-        num_classes=CLASSES,
-        class_order=None,
-        label_smoothing=0.0,
-    )
-
-
 def run(seed: int, method: str = "figkd", epochs: int = 4) -> Run:
     """The teacher is the fp32 student itself, so the loss measures what int8 has changed."""
     model = student(seed)
@@ -86,7 +76,7 @@ def run(seed: int, method: str = "figkd", epochs: int = 4) -> Run:
     with torch.inference_mode():
         teacher_logits = model(make_views(TRAIN.images, indices, 0, STILL, CPU)).numpy().copy()
     recipe = QAT(epochs=epochs, method=method, lr=0.002).recipe(DISTILL)
-    loss = loss_of(recipe)
+    loss = build_loss(recipe, CLASSES)
     start = fake_quantize(model, np.array(TRAIN.images[:32]))
     settings = recipe.model_copy(update={"keep": "last"})
     task = TrainingTask(settings, loss, TRAIN, VAL, STILL, CachedTeacher(teacher_logits[None]))
@@ -167,7 +157,7 @@ def test_epochs_worse_than_the_initial_weights_are_not_kept() -> None:
     # Validation with labels that the initial weights predict correctly.
     val = type(VAL)(VAL.images, expected.argmax(1))
     settings = recipe.model_copy(update={"lr": 0.5, "clip_norm": 1.0})
-    task = TrainingTask(settings, loss_of(recipe), TRAIN, val, STILL)
+    task = TrainingTask(settings, build_loss(recipe, CLASSES), TRAIN, val, STILL)
 
     def spoil(quantized: Classifier) -> TrainingResult:
         return train(quantized, task, TrainingEnvironment(CPU, 0))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ParameterError
 from pipeline.losses.figkd import transform as transform_module
-from pipeline.losses.figkd.transform import ClassAxisDWT, band_energy, max_level
+from pipeline.losses.figkd.transform import ClassAxisDWT, band_energy
 
 WAVELETS = pywt.wavelist(kind="discrete")
 MODES = pywt.Modes.modes
@@ -72,7 +72,7 @@ def test_every_legal_combination_equals_pywavelets(method, num_classes, modes):
     assert wrong == {}
 
 
-@pytest.mark.parametrize("num_classes", [2048, 2049, 2051])
+@pytest.mark.parametrize("num_classes", [1024, 1025, 2051])
 @pytest.mark.parametrize("wavelet", ["haar", "bior2.2", "db8"])
 def test_every_mode_equals_pywavelets_on_thousands_of_classes(num_classes, wavelet):
     for mode in MODES:
@@ -140,7 +140,6 @@ def test_a_level_above_the_maximum_is_refused_with_the_maximum(wavelet, mode, nu
     allowed = rf"level {most + 1 + deeper}.*{num_classes} classes.* 1 to {most} "
     with pytest.raises(ParameterError, match=allowed):
         ClassAxisDWT(num_classes, wavelet, most + 1 + deeper, mode)
-    assert max_level(num_classes, wavelet) == most
 
 
 @pytest.mark.parametrize(
