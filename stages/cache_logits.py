@@ -41,12 +41,10 @@ def cache_logits(context: Context) -> None:
             track=track,
             on_resume=partial(context.log.info, "resuming after %d of %d batches"),
         )
+    _, images, classes = info["shape"]
     context.log.info(
-        "wrote data/teacher_logits: %d views of %d images, %d classes, %s; teacher's accuracy on "
-        "them %.1f %%",
-        *info["shape"],
-        info["dtype"],
-        100 * info["train_accuracy"],
+        f"wrote data/teacher_logits: {params.views} views of {images} images, {classes} classes, "
+        f"{info['dtype']}; the teacher's accuracy on them is {info['train_accuracy']:.1%}"
     )
 
 

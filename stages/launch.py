@@ -19,8 +19,8 @@ from typing import NoReturn
 
 OPTIONS = "FINCH_TORCHRUN"
 
-# Set by the launcher: folder in which every process writes its error. The launcher prints each
-# different one once, since all processes fail with the same error if, say, the loss is not finite.
+# Folder in which every process writes its error, set by the launcher. It prints each different
+# error once: all processes fail alike if, say, the loss is not finite.
 _ERRORS = "FINCH_ERRORS"
 # Seconds for interrupted processes to write a checkpoint before torchrun kills them.
 _SHUTDOWN_TIMEOUT = "600"
@@ -34,9 +34,7 @@ def should_launch() -> bool:
 
 
 def launch(stage: str, arguments: Sequence[str]) -> NoReturn:
-    """Runs a stage in several processes, then exits.
-
-    The exit code is 0 on success, 130 or 143 after an interrupt, else 1.
+    """Runs a stage in several processes, then exits: 0, 130 or 143 after an interrupt, else 1.
 
     Args:
         stage: Module of the stage.
@@ -94,7 +92,7 @@ def _start(command: list[str]) -> tuple[int, str]:
     try:
         return _torchrun(command)
     except _Interrupted as stop:  # before torchrun has set its own handlers
-        return 128 + stop.number, _INTERRUPTED
+        return 128 + stop.args[0], _INTERRUPTED
     except Exception as error:  # torchrun raises many types
         detail = " ".join(str(error).split())
         return 1, f"{OPTIONS} = {os.environ[OPTIONS]}: torchrun fails with {detail}; correct it"
@@ -129,8 +127,7 @@ def _torchrun(command: list[str]) -> tuple[int, str]:
 
 
 class _Interrupted(BaseException):
-    def __init__(self, number: int) -> None:
-        self.number = number
+    """Its argument is the number of the signal."""
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -54,8 +54,8 @@ def qat(context: Context) -> None:
     )
     task = inputs.task
     compile_kernels()
-    images = params.quantize.calibration_images
-    quantized = fake_quantize(student, sample_calibration(task.train, images, params.run.seed))
+    count, seed = params.quantize.calibration_images, params.run.seed
+    quantized = fake_quantize(student, sample_calibration(task.train, count, seed))
     training = StageTraining(context, "qat", task, inputs.device, inputs.key_inputs)
     result = train_qat(student, quantized, training.run, task.val, inputs.device)
     metrics = {name: value for name, value in vars(result).items() if name != "model"}
@@ -63,7 +63,7 @@ def qat(context: Context) -> None:
         record = {
             "epochs": recipe.epochs,
             "method": recipe.method,
-            "seed": params.run.seed,
+            "seed": seed,
             **metrics,
             "history": [asdict(epoch) for epoch in result.history],
             "parity": _export(result.model, folder, task.val, params.export),
@@ -75,13 +75,9 @@ def qat(context: Context) -> None:
         write_json(folder / "qat.json", record)
     training.clear_checkpoints()
     context.log.info(
-        "wrote models/qat: validation accuracy %.1f %% in fp32, %.1f %% in int8 before and %.1f %% "
-        "after training with %s, epoch %d",
-        100 * result.accuracy_fp32,
-        100 * result.accuracy_int8_initial,
-        100 * result.accuracy_int8,
-        recipe.method,
-        result.best_epoch,
+        f"wrote models/qat: validation accuracy {result.accuracy_fp32:.1%} in fp32, "
+        f"{result.accuracy_int8_initial:.1%} in int8 before and {result.accuracy_int8:.1%} after "
+        f"training with {recipe.method}, epoch {result.best_epoch}"
     )
 
 

@@ -71,13 +71,13 @@ class StageTraining:
         record: dict[str, Any],
         files: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes metrics, history and model, in the main process only.
+        """Writes the model and its reports, in the main process only.
 
         Args:
-            name: Name of the model's folder, and prefix of the files in ``reports``.
+            name: Model folder, and prefix of the reports.
             result: Result of ``run``.
             record: Inputs of the training, for ``model.json``.
-            files: Further JSON files of the model's folder, by name.
+            files: Further JSON files of the model folder, by name.
         """
         if not read_process_rank().is_main:
             return
@@ -89,15 +89,10 @@ class StageTraining:
         save_classifier(getattr(paths, name), result.model, record | recipe, files or {})
         self.clear_checkpoints()
         self.context.log.info(
-            "wrote models/%s: %s trained with %s, validation accuracy %.1f %% (balanced %.1f %%, "
-            "majority class %.1f %%), epoch %d",
-            name,
-            result.model.spec.architecture,
-            type(self.task.loss).__name__,
-            100 * metrics["val_accuracy"],
-            100 * metrics["val_balanced_accuracy"],
-            100 * metrics["val_majority_fraction"],
-            result.best.epoch,
+            f"wrote models/{name}: {result.model.spec.architecture} trained with "
+            f"{type(self.task.loss).__name__}, validation accuracy {metrics['val_accuracy']:.1%} "
+            f"(balanced {metrics['val_balanced_accuracy']:.1%}, majority class "
+            f"{metrics['val_majority_fraction']:.1%}), epoch {result.best.epoch}"
         )
 
     def clear_checkpoints(self) -> None:
@@ -124,12 +119,8 @@ class StageTraining:
     def _log_epoch(self, epoch: Epoch) -> None:
         terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
         self.context.log.info(
-            "epoch %d/%d: loss %.4f (%s), validation accuracy %.1f %%",
-            epoch.epoch,
-            self.task.recipe.epochs,
-            epoch.loss,
-            terms,
-            100 * epoch.val_accuracy,
+            f"epoch {epoch.epoch}/{self.task.recipe.epochs}: loss {epoch.loss:.4f} ({terms}), "
+            f"validation accuracy {epoch.val_accuracy:.1%}"
         )
         self._plot(epoch)
 

@@ -30,7 +30,8 @@ Arrays = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 class JournaledArrays:
     """``.npy`` files that grow in the order of their numbers; only one process may use a folder.
 
-    A context manager, which writes the journal when it exits for any reason.
+    A context manager, which writes the journal when it exits for any reason. If a file cannot be
+    written, every method raises a TrainingError, and finished steps are kept.
 
     Args:
         work: Folder for unfinished files, not a DVC output; files of other keys are removed.
@@ -53,30 +54,24 @@ class JournaledArrays:
         self._written = time.monotonic()
         self._sizes: dict[str, int] = {}
         self._files: dict[str, BinaryIO] = {}
-        self._open = ExitStack()
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Resumes, or starts.
-
-        Raises:
-            TrainingError: The files cannot be written.
-        """
         try:
             self._remove_others()
             if not self._read_journal():
                 self._start()
             for name, size in self._sizes.items():
                 # Unbuffered, so that no write is pending when an exception ends the work.
-                file = self._open.enter_context((self.folder / name).open("r+b", buffering=0))
+                file = self._stack.enter_context((self.folder / name).open("r+b", buffering=0))
                 file.truncate(size)
-                file.seek(size)
                 self._files[name] = file
         except OSError as error:
             raise self._write_error(error, self._journal.exists()) from None
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._open:
+        with self._stack:
             self.write_journal()
 
     def append(self, blocks: Mapping[str, NDArray[np.generic]], correct: int) -> None:
@@ -85,9 +80,6 @@ class JournaledArrays:
         Args:
             blocks: Next numbers of every file, by name.
             correct: Correct predictions of the step.
-
-        Raises:
-            TrainingError: They cannot be written; previous steps are kept.
         """
         sizes = dict(self._sizes)
         try:
@@ -106,11 +98,7 @@ class JournaledArrays:
             self.write_journal()
 
     def write_journal(self) -> None:
-        """Flushes the files to disk, then writes the journal.
-
-        Raises:
-            TrainingError: It cannot be written; the previous journal is kept.
-        """
+        """Flushes the files to disk, then writes the journal."""
         try:
             for file in self._files.values():
                 os.fsync(file.fileno())
@@ -140,9 +128,10 @@ class JournaledArrays:
             journal = read_json(self._journal)
             sizes = {name: int(journal["bytes"][name]) for name in self._arrays}
             steps, correct = int(journal["steps"]), int(journal["correct"])
-            if any((self.folder / name).stat().st_size < size for name, size in sizes.items()):
-                return False
+            lengths = {name: (self.folder / name).stat().st_size for name in sizes}
         except (ArtefactError, KeyError, TypeError, ValueError, OSError):
+            return False
+        if any(lengths[name] < size for name, size in sizes.items()):
             return False
         self._sizes, self.steps, self.correct = sizes, steps, correct
         return True

@@ -41,12 +41,11 @@ def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
     Raises:
         TrainingError: They differ in number, name or order.
     """
+    fix = "fine-tune the teacher on this data"
     if len(teacher) != len(student):
         problem = f"has {len(teacher)} classes, the student has {len(student)}"
-    else:
-        pairs = zip(teacher, student, strict=True)
-        difference = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
-        if difference is None:
-            return
-        problem = "has class {} = {!r}, the student has {!r}".format(*difference)
-    raise TrainingError("the teacher", problem, "fine-tune the teacher on this data")
+        raise TrainingError("the teacher", problem, fix)
+    for index, (theirs, ours) in enumerate(zip(teacher, student, strict=True)):
+        if theirs != ours:
+            problem = f"has class {index} = {theirs!r}, the student has {ours!r}"
+            raise TrainingError("the teacher", problem, fix)

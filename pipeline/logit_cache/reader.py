@@ -59,11 +59,7 @@ def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
             "holds no logits: it was made with cache_logits.views = 0",
             "set cache_logits.views to 1 or more, then run `finch cache-logits`",
         )
-    path = folder / LOGITS
-    logits: NDArray[np.floating] = open_array(path)
-    if list(logits.shape) != info["shape"] or str(logits.dtype) != info["dtype"]:
-        raise ArtefactError(path, f"holds {logits.dtype} {logits.shape}, unlike {INFO}")
-    return logits
+    return _open(folder / LOGITS, info["shape"], info["dtype"])
 
 
 def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
@@ -78,8 +74,12 @@ def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
     info = read_json(folder / INFO)
     if info["views_sha256"] is None:
         return None
-    path = folder / VIEWS
-    pixels: NDArray[np.uint8] = open_array(path)
-    if list(pixels.shape[:2]) != info["shape"][:2] or pixels.dtype != np.uint8:
-        raise ArtefactError(path, f"holds {pixels.dtype} {pixels.shape}, unlike {INFO}")
-    return pixels
+    return _open(folder / VIEWS, info["shape"][:2], "uint8")
+
+
+def _open(path: Path, shape: list[int], dtype: str) -> NDArray[Any]:
+    """Opens an array and checks its dtype and first dimensions."""
+    array = open_array(path)
+    if list(array.shape[: len(shape)]) != shape or str(array.dtype) != dtype:
+        raise ArtefactError(path, f"holds {array.dtype} {array.shape}, unlike {INFO}")
+    return array

@@ -61,18 +61,15 @@ def write_logit_cache(
     result is byte-identical. Memory holds one batch.
 
     Args:
-        folder: Cache to replace: ``logits.npy`` [K, n, classes], ``cache.json`` and, with
-            ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The teacher then sees the
-            rounded pixels, as the student does.
+        folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
+            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The teacher then sees
+            the rounded pixels, as the student does.
         source: Teacher, data and view recipe.
         params: Number of views (1 or more), dtype and batch size.
         work: Folder for unfinished files, on the file system of ``folder`` if possible.
         should_stop: Called after every batch; if true, writing stops.
         track: Progress bar.
         on_resume: Called with the finished and the total number of batches when writing resumes.
-
-    Returns:
-        The content of ``cache.json``.
 
     Raises:
         TrainingError: The teacher has other classes, its logits are not finite in the dtype of the
@@ -82,17 +79,9 @@ def write_logit_cache(
     check_classes(source.teacher.spec.classes, source.data.classes)
     split = source.data.split("train")
     shape = (params.views, len(split), len(source.data.classes))
-    arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
-    if params.pack_views:
-        arrays[VIEWS] = (np.dtype(np.uint8), (params.views, *split.images.shape))
-    inputs = [
-        *[FORMAT, vars(source.key), params.views, params.dtype, params.batch_size],
-        *[params.pack_views, str(source.precision)],
-        *[torch.__version__, source.device.type, torch.get_num_threads()],
-    ]
     per_view = -(-len(split) // params.batch_size)
     total = params.views * per_view
-    with JournaledArrays(work, hash_value(inputs), arrays) as written:
+    with _open_journal(work, source, params, shape) as written:
         finished = written.steps
         if finished:
             on_resume(finished, total)
@@ -106,9 +95,15 @@ def write_logit_cache(
             written.append(blocks, int(correct))
             if should_stop():
                 raise Stopped(f"{written.steps} of {total} batches of logits are kept")
-    digests = {name: hash_file(written.folder / name) for name in arrays}
-    accuracy = written.correct / (params.views * len(split))
-    info = _describe(source.key, shape, params.dtype, digests, accuracy)
+    digests = {path.name: hash_file(path) for path in written.folder.iterdir()}
+    info = _describe(
+        source.key,
+        shape,
+        dtype=params.dtype,
+        sha256=digests[LOGITS],
+        views_sha256=digests.get(VIEWS),
+        train_accuracy=written.correct / (params.views * len(split)),
+    )
     write_json(written.folder / INFO, info)
     written.move_to(folder)
     return info
@@ -123,7 +118,19 @@ def write_empty_cache(folder: Path, source: CacheSource) -> None:
     check_classes(source.teacher.spec.classes, source.data.classes)
     shape = (0, len(source.data.split("train")), len(source.data.classes))
     with whole_folder(folder) as temporary:
-        write_json(temporary / INFO, _describe(source.key, shape, None, {}, None))
+        write_json(temporary / INFO, _describe(source.key, shape))
+
+
+def _open_journal(
+    work: Path, source: CacheSource, params: CacheLogits, shape: tuple[int, ...]
+) -> JournaledArrays:
+    arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
+    if params.pack_views:
+        size = source.data.image_size
+        arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, 3))
+    environment = [torch.__version__, source.device.type, torch.get_num_threads()]
+    inputs = [FORMAT, vars(source.key), params.model_dump(), str(source.precision), environment]
+    return JournaledArrays(work, hash_value(inputs), arrays)
 
 
 def _run_teacher(
@@ -151,19 +158,6 @@ def _run_teacher(
     return blocks
 
 
-def _describe(
-    key: CacheKey,
-    shape: tuple[int, ...],
-    dtype: str | None,
-    digests: dict[str, str],
-    train_accuracy: float | None,
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "key": vars(key),
-        "shape": list(shape),
-        "dtype": dtype,
-        "sha256": digests.get(LOGITS),
-        "views_sha256": digests.get(VIEWS),
-        "train_accuracy": train_accuracy,
-    }
+def _describe(key: CacheKey, shape: tuple[int, ...], **values: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("dtype", "sha256", "views_sha256", "train_accuracy"))
+    return {"format": FORMAT, "key": vars(key), "shape": list(shape), **empty, **values}

@@ -21,7 +21,7 @@ _TOLERANCE = 1e-3
 
 
 def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
-    """Folds, in place, every batch norm whose input is the output of a convolution.
+    """Folds, in place, every batch norm that follows a convolution, and returns their number.
 
     The pairs are found in a forward pass. Other batch norms, such as those before a convolution,
     are kept.
@@ -29,9 +29,6 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
     Args:
         network: Network in evaluation mode.
         example: Input of the network, float32.
-
-    Returns:
-        Number of folded batch norms.
 
     Raises:
         QATError: The outputs change, because the network uses the value between a convolution and

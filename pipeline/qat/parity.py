@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -78,12 +79,10 @@ def check_qdq_parity(
     reference = copy.deepcopy(model).cpu().eval()
     from_file: deque[NDArray[np.float32]] = deque()
     weights = {weight.untyped_storage().data_ptr() for weight in reference.parameters()}
-    for name, module in list(reference.named_modules()):
+    for name, module in reference.named_modules():
         if isinstance(module, FakeQuantize):
-            compared = _ComparedQuantizer(
-                module, from_file, weights, tolerance, f"{path.name}, {name}"
-            )
-            reference.set_submodule(name, compared)
+            place = f"{path.name}, {name}"
+            module.register_forward_hook(_CompareHook(place, from_file, weights, tolerance))
 
     def run(chosen: slice) -> BatchOutputs:
         logits, probabilities, *values = session.run([*OUTPUTS, *names], {INPUT: images[chosen]})
@@ -101,34 +100,38 @@ def check_qdq_parity(
     return compare_outputs(path, run, len(images), batch_sizes(session), tolerance=tolerance)
 
 
-class _ComparedQuantizer(nn.Module):
-    """Replaces a FakeQuantize of an activation: compares its input, returns the file's output."""
+@dataclass(frozen=True)
+class _CompareHook:
+    """Forward hook of an activation's FakeQuantize: replaces its output by the file's.
 
-    def __init__(
-        self,
-        quantizer: FakeQuantize,
-        from_file: deque[NDArray[np.float32]],
-        weights: set[int],
-        tolerance: float,
-        name: str,
-    ) -> None:
-        super().__init__()
-        self.quantizer = quantizer
-        self.from_file = from_file
-        self.weights = weights
-        self.tolerance = tolerance
-        self.name = name
+    Attributes:
+        place: File and name of the quantizer, for messages.
+        from_file: The file's outputs that are still to be compared.
+        weights: Addresses of the weights, whose quantizers are left alone.
+        tolerance: Largest accepted difference beyond rounding.
+    """
 
-    def forward(self, values: Tensor) -> Tensor:
+    place: str
+    from_file: deque[NDArray[np.float32]]
+    weights: set[int]
+    tolerance: float
+
+    def __call__(
+        self, quantizer: FakeQuantize, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
+        (values,) = inputs
         if values.untyped_storage().data_ptr() in self.weights:
-            rounded: Tensor = self.quantizer(values)
-            return rounded
+            return output
         if not self.from_file:
             raise self._error("the file does not quantize there")
         rounded = torch.from_numpy(self.from_file.popleft())
         if rounded.shape != values.shape:
             raise self._error(f"shape {list(rounded.shape)}, not {list(values.shape)}")
-        low, high, step = self._range(values.dim())
+        shape = [1] * values.dim()
+        if quantizer.scale.numel() > 1:
+            shape[quantizer.ch_axis] = -1
+        step, zero = quantizer.scale.view(shape), quantizer.zero_point.view(shape)
+        low, high = (quantizer.quant_min - zero) * step, (quantizer.quant_max - zero) * step
         clipped = torch.clamp(values, low, high)
         excess = ((rounded - clipped).abs() - step / 2).max() / clipped.abs().max()
         # NaN fails the comparison. An activation of zeros has no relative excess.
@@ -137,20 +140,9 @@ class _ComparedQuantizer(nn.Module):
             raise self._error(f"a value is {steps:.3g} steps from PyTorch's before rounding")
         return rounded
 
-    def _range(self, dimensions: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Lowest value, highest value and step, per tensor or per channel."""
-        quantizer, shape = self.quantizer, [1] * dimensions
-        if quantizer.scale.numel() > 1:
-            shape[quantizer.ch_axis] = -1
-        step, zero = quantizer.scale.view(shape), quantizer.zero_point.view(shape)
-        return (quantizer.quant_min - zero) * step, (quantizer.quant_max - zero) * step, step
-
     def _error(self, problem: str) -> ExportError:
-        return ExportError(
-            self.name,
-            f"is not quantized as in PyTorch: {problem}",
-            "export these weights again, or raise export.tolerance",
-        )
+        fix = "export these weights again, or raise export.tolerance"
+        return ExportError(self.place, f"is not quantized as in PyTorch: {problem}", fix)
 
 
 def _quantized_activations(model: onnx.ModelProto) -> list[str]:

@@ -44,13 +44,12 @@ def train_qat(
     val: Split,
     device: torch.device,
 ) -> QATResult:
-    """Trains a fake-quantized student, and keeps the best epoch or the initial weights.
+    """Trains a fake-quantized student in place; keeps the best epoch, or the initial weights.
 
     Args:
         student: The fp32 student.
-        quantized: Result of ``fake_quantize``; trained in place.
-        train: Trains a model in place: ``pipeline.training.loop.train`` without its other
-            arguments.
+        quantized: Result of ``fake_quantize``.
+        train: ``pipeline.training.loop.train`` with all arguments but the model.
         val: Validation split.
         device: Training device.
     """

@@ -24,23 +24,20 @@ from pipeline.files import hash_value, whole_file
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import TrainingState
 
-FORMAT = 2
+FORMAT = 2  # part of the key, so a checkpoint of another format is never read
 _DELETE = "delete it to train from the start"
 
 
 def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str:
-    """A hash of everything that the trained weights depend on; other inputs, another training.
+    """A hash of everything that the trained weights depend on, as 64 hex digits.
 
-    On the CPU, where training is deterministic, threads and world size count too. On a GPU they
-    only change the rounding, so a training may resume with another world size.
+    On the CPU, where training is deterministic, that includes threads and world size. On a GPU
+    they only change the rounding, so a training may resume with another world size.
 
     Args:
         model: Model with its initial weights.
         device: Training device.
         inputs: JSON values such as recipe, views, fingerprint of the data and seed.
-
-    Returns:
-        64 hex digits.
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     initial = hashlib.sha256(save(weights)).hexdigest()
@@ -78,10 +75,10 @@ class Checkpoints:
             TrainingError: It cannot be written; the previous one is intact.
         """
         tensors = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-        metadata = json.dumps({"format": FORMAT, **state.metadata()})
+        content = save(tensors, {"state": json.dumps(state.metadata())})
         try:
             with whole_file(self.path) as temporary:
-                temporary.write_bytes(save(tensors, {"state": metadata}))
+                temporary.write_bytes(content)
         except OSError as error:
             kept = "; the previous checkpoint is intact" if self.path.exists() else ""
             raise TrainingError(
@@ -92,10 +89,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def restore(self, state: TrainingState) -> bool:
-        """Loads the checkpoint into ``state``.
-
-        Returns:
-            False when there is no checkpoint.
+        """Loads the checkpoint into ``state``; returns False when there is none.
 
         Raises:
             ArtefactError: The file is damaged, or does not fit this training.
@@ -108,18 +102,13 @@ class Checkpoints:
             with safe_open(self.path, "pt") as file:
                 metadata = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = metadata.pop("format")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise ArtefactError(self.path, f"is damaged ({error})", _DELETE) from None
-        if found != FORMAT:
-            raise ArtefactError(self.path, f"has format {found!r}, expected {FORMAT}", _DELETE)
         try:
             state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            detail = textwrap.shorten(str(error), 300)
-            raise ArtefactError(
-                self.path, f"does not fit this training ({detail})", _DELETE
-            ) from None
+            problem = f"does not fit this training ({textwrap.shorten(str(error), 300)})"
+            raise ArtefactError(self.path, problem, _DELETE) from None
         return True
 
     def clear(self) -> None:

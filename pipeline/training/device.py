@@ -35,17 +35,13 @@ def resolve_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     Raises:
         ParameterError: The device does not exist.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    kind = next(d for d, exists in available.items() if exists) if name == "auto" else name
-    if not available[kind]:
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if (name == "cuda" and not cuda) or (name == "mps" and not mps):
         raise ParameterError(
-            f"run.device = {kind}", "torch finds no such device", "set run.device to auto or cpu"
+            f"run.device = {name}", "torch finds no such device", "set run.device to auto or cpu"
         )
-    return torch.device(kind)
+    best = "cuda" if cuda else "mps" if mps else "cpu"
+    return torch.device(best if name == "auto" else name)
 
 
 def resolve_precision(

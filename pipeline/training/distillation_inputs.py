@@ -52,16 +52,16 @@ class DistillationInputs:
 def open_distillation_inputs(
     params: Params, recipe: Distill, *, prepared: Path, teacher: Path, teacher_logits: Path
 ) -> DistillationInputs:
-    """Opens all inputs, and seeds torch.
+    """Opens the folders of prepared data, teacher and logit cache, and seeds torch.
 
-    The teacher is the logit cache or, where that is empty and the loss needs one, the live teacher.
+    The student learns from the logit cache or, if that is empty, from the live teacher.
 
     Args:
         params: All parameters.
         recipe: Recipe and loss of the student.
-        prepared: Folder of the prepared data.
-        teacher: Folder of the teacher.
-        teacher_logits: Folder of the logit cache.
+        prepared: Prepared data.
+        teacher: Teacher.
+        teacher_logits: Logit cache.
 
     Raises:
         FinchError: An input is missing, or was made from other inputs.
@@ -81,13 +81,7 @@ def open_distillation_inputs(
         head=partial(read_head_weights, teacher),
     )
     device = prepare_torch(params.run)
-    loss = build_loss(
-        recipe.method,
-        recipe.loss_options,
-        num_classes=len(data.classes),
-        class_order=class_order,
-        label_smoothing=recipe.label_smoothing,
-    )
+    loss = build_loss(recipe, len(data.classes), class_order)
     source: CachedTeacher | LiveTeacher | None = None
     if logits is not None:
         source = CachedTeacher(logits, open_packed_views(teacher_logits))

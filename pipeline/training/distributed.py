@@ -7,7 +7,6 @@ A batch, and the learning rate that belongs to it, therefore mean the same at an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -82,8 +80,7 @@ class ProcessGroup:
     def sync_batch_norm(self, model: nn.Module) -> None:
         """Replaces batch norms, on CUDA, by ones that normalize over the whole batch."""
         if not self._is_single and self._device.type == "cuda":
-            # timm's converter: torch's drops the activation inside timm's batch norms.
-            convert_sync_batchnorm(model)
+            convert_sync_batchnorm(model)  # torch's drops the activation inside timm's batch norms
 
     def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
         """Context of a micro-batch; gradients are summed over the processes if enabled."""
@@ -128,22 +125,14 @@ class ProcessGroup:
         """Copies the state of the main process to all if that has restored a checkpoint."""
         if self._is_single or not self.any(self.is_main and restored)[0]:
             return restored
-        tensors, metadata = b"", b""
+        content: list[Any] = [None, None]
         if self.is_main:
-            on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-            tensors, metadata = save(on_cpu), json.dumps(state.metadata()).encode()
-        tensors, metadata = self._broadcast_bytes(tensors), self._broadcast_bytes(metadata)
+            on_cpu = {n: t.detach().cpu() for n, t in state.tensors().items()}
+            content = [on_cpu, state.metadata()]
+        dist.broadcast_object_list(content, src=0)
         if not self.is_main:
-            state.load(load(tensors), json.loads(metadata))
+            state.load(*content)
         return True
-
-    def _broadcast_bytes(self, content: bytes) -> bytes:
-        size = self.all_reduce_sum(len(content) if self.is_main else 0)[0]
-        buffer = torch.empty(size, dtype=torch.uint8)
-        if self.is_main:
-            buffer.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        dist.broadcast(buffer, src=0)
-        return buffer.numpy().tobytes()
 
 
 @contextmanager
@@ -178,10 +167,10 @@ def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
 
 
 class _AllGather(torch.autograd.Function):
-    """All-gather whose backward pass keeps the gradient of this process's rows only.
+    """All-gather whose backward pass keeps the gradient of this process's rows.
 
-    Every process computes the same loss, so the sum of the weights' gradients over the processes
-    is that of the whole batch.
+    Since every process computes the same loss, the sum of the weights' gradients is that of the
+    whole batch.
     """
 
     @staticmethod

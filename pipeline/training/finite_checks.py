@@ -27,30 +27,18 @@ def non_finite_error(
 ) -> TrainingError:
     """The error of a loss that is not finite, with its first cause.
 
-    Args:
-        step: Name of the step.
-        loss: Value of the loss.
-        model: The model in training.
-        logits: Logits [n, classes] of the ``teacher``, if there is one, and of the model.
-        batch: Indices of the images, int64 [n].
-        view: Index of the view.
-        teacher_fix: Remedy for teacher logits that are not finite.
+    ``logits`` has those of the ``teacher``, if there is one, and those of the model.
     """
-    problem = f"the loss is {loss}"
-    bad = {
-        who: batch[~torch.isfinite(values).all(dim=1).cpu().numpy()]
-        for who, values in logits.items()
-    }
-    weight = _non_finite_weight(model)
+    problem, weight = f"the loss is {loss}", _non_finite_weight(model)
     # The teacher's logits come first: nothing in the student can affect them.
-    for who, indices in bad.items():
+    for who, values in logits.items():
+        fix = teacher_fix if who == "teacher" else LOWER_LR
         if who != "teacher" and weight:
-            return TrainingError(step, f"{problem}: {weight} is not finite", LOWER_LR)
-        if len(indices):
-            problem += f": the {who}'s logits on view {view} of images {_join(indices)} are not "
-            return TrainingError(
-                step, problem + "finite", teacher_fix if who == "teacher" else LOWER_LR
-            )
+            return TrainingError(step, f"{problem}: {weight} is not finite", fix)
+        if len(bad := batch[~torch.isfinite(values).all(dim=1).cpu().numpy()]):
+            images = f"view {view} of images {_join(bad)}"
+            problem += f": the {who}'s logits on {images} are not finite"
+            return TrainingError(step, problem, fix)
     problem += f", although all logits are finite; images {_join(batch)}"
     return TrainingError(step, problem, LOWER_LR)
 
@@ -67,14 +55,9 @@ def check_weights(model: nn.Module, step: str) -> None:
 
 def _non_finite_weight(model: nn.Module) -> str | None:
     """The first non-finite parameter, else the first non-finite buffer, else None."""
-    for kind, named in (
-        ("parameter", model.named_parameters()),
-        ("buffer", model.named_buffers()),
-    ):
-        for name, tensor in named:
-            if not torch.isfinite(tensor).all():
-                return f"the {kind} {name}"
-    return None
+    named = {f"the parameter {name}": tensor.data for name, tensor in model.named_parameters()}
+    named |= {f"the buffer {name}": tensor for name, tensor in model.named_buffers()}
+    return next((name for name, tensor in named.items() if not tensor.isfinite().all()), None)
 
 
 def out_of_memory_error(

@@ -61,11 +61,9 @@ def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> Tr
     Raises:
         TrainingError: The loss or a weight is not finite, the task is inconsistent, a GPU runs out
             of memory, or a checkpoint cannot be written.
-        Stopped: ``env.should_stop`` returned true.
+        ParameterError: Device, model, world size or teacher do not support the recipe.
         ArtefactError: The checkpoint is damaged or does not fit.
-        ParameterError: The device does not support the precision, the model has no classifier
-            layer to train alone, a batch is smaller than the world size, or the recipe mixes images
-            with a cached teacher.
+        Stopped: ``env.should_stop`` returned true.
     """
     task.check(len(model.spec.classes))
     return _Trainer(model, task, env).run()
@@ -85,21 +83,15 @@ class _Trainer:
         task.loss.to(device)
         precision = resolve_precision(recipe.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-        state = TrainingState(
-            model,
-            task.loss,
-            build_optimizer(model, recipe),
-            build_ema(model, recipe.ema_decay),
-            scaler,
-            device,
-        )
+        optimizer, ema = build_optimizer(model, recipe), build_ema(model, recipe.ema_decay)
+        state = TrainingState(model, task.loss, optimizer, ema, scaler, device)
         network = env.group.wrap(model, find_unused_parameters=task.freeze_epochs > 0)
         if recipe.compile:
             network = cast("nn.Module", torch.compile(network))
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
         total_steps = recipe.epochs * steps_per_epoch
-        self.model, self.task, self.env, self.state = model, task, env, state
-        self.indices = indices
+        self.model, self.task, self.env = model, task, env
+        self.state, self.indices = state, indices
         self.step = TrainingStep(state, network, task, env, precision, steps_per_epoch)
         self.lr_factor = lr_factor(recipe, total_steps)
         self.step_numbers = iter(env.track(range(total_steps), "training", total_steps))
@@ -177,20 +169,21 @@ class _Trainer:
             self.env.checkpoints.save(self.state)
 
 
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The epoch with the best validation accuracy; the first one on a tie."""
+    return max(history, key=lambda epoch: epoch.val_accuracy)
+
+
 def kept_epoch(history: list[Epoch], recipe: Recipe) -> Epoch:
-    """The epoch whose weights a recipe keeps; the first one on a tie."""
-    return history[-1] if recipe.keep == "last" else _best(history)
+    """The epoch whose weights a recipe keeps."""
+    return history[-1] if recipe.keep == "last" else best_epoch(history)
 
 
 def stops_early(history: list[Epoch], recipe: Recipe) -> bool:
     """Whether validation accuracy has not improved for ``recipe.patience`` epochs."""
     if not (recipe.patience and history):
         return False
-    return history[-1].epoch - _best(history).epoch >= recipe.patience
-
-
-def _best(history: list[Epoch]) -> Epoch:
-    return max(history, key=lambda epoch: epoch.val_accuracy)
+    return history[-1].epoch - best_epoch(history).epoch >= recipe.patience
 
 
 def _ignore(*arguments: object) -> None:

@@ -46,16 +46,13 @@ class Mix:
 def sample_mix(
     recipe: Recipe, batch: NDArray[np.int64], size: int, key: Sequence[int]
 ) -> Mix | None:
-    """Samples the mix of a step; the same key gives the same mix.
+    """Samples the mix of a step from a key (seed, epoch, step); None if the recipe does not mix.
 
     Args:
         recipe: ``mixup`` and ``cutmix``; with both on, each has probability 1/2.
         batch: Indices of all images of the step, int64 [n], sorted.
-        size: Side of the images in pixels.
-        key: Seed, epoch and step.
-
-    Returns:
-        None when the recipe does not mix.
+        size: Height and width of the images in pixels.
+        key: Seed of the random generator.
     """
     methods = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
     if not methods:

@@ -31,13 +31,9 @@ def set_rng_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def fork_rng(device: torch.device, *key: int) -> Iterator[None]:
-    """Seeds the generators from a key for the duration of the block, then restores them.
+    """Seeds the generators from non-negative integers within the block, then restores them.
 
     ``torch.random.fork_rng`` neither seeds nor supports MPS.
-
-    Args:
-        device: The training device.
-        key: Non-negative integers; different keys of the same length give different streams.
     """
     before = get_rng_states(device)
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1

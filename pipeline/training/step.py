@@ -25,12 +25,12 @@ class TrainingStep:
     """One training step, for any batch.
 
     Attributes:
-        state: What a step changes.
-        network: The model as it is called: wrapped for distributed training, or compiled.
-        task: Data, loss and recipe.
-        env: Device, seed and process group.
+        state: Training state.
+        network: The model, wrapped for distributed training or compiled.
+        task: Training task.
+        env: Training environment.
         precision: Dtype of the forward pass.
-        steps_per_epoch: Steps of one pass over the training images.
+        steps_per_epoch: Number of steps per epoch.
     """
 
     state: TrainingState
@@ -48,10 +48,7 @@ class TrainingStep:
         return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({batch})"
 
     def run(self, batch: NDArray[np.int64]) -> None:
-        """Trains on a batch.
-
-        Args:
-            batch: Indices of the images in the training split, int64 [n], sorted.
+        """Trains on the images at the indices ``batch``, int64 [n], sorted.
 
         Raises:
             TrainingError: The loss is not finite, or a GPU runs out of memory.

@@ -84,8 +84,7 @@ class TrainingEnvironment:
         should_stop: Called after every step; if true, training saves a checkpoint and stops.
         track: Progress bar.
         on_epoch: Called after each epoch.
-        on_resume: Called with the finished epochs, and the finished steps of the next one, when
-            training resumes.
+        on_resume: Called on resuming, with the finished epochs and steps of the next one.
     """
 
     device: torch.device

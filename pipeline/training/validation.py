@@ -30,14 +30,7 @@ def compute_logits(
 def validation_accuracy(
     model: nn.Module, split: Split, device: torch.device, step: str, group: ProcessGroup
 ) -> float:
-    """Accuracy on a split, 0…1; each process evaluates its shard.
-
-    Args:
-        model: Set to evaluation mode; its buffers are broadcast from the main process.
-        split: Images and labels.
-        device: Device of the model.
-        step: Name of the step, for error messages.
-        group: The processes of the training.
+    """Accuracy on a split, 0…1, in evaluation mode; each process evaluates its shard.
 
     Raises:
         TrainingError: A logit is not finite.

@@ -22,7 +22,7 @@ def files(folder):
 
 
 def stopped_after(batches, folder, data, **options):
-    """Writes some batches and stops, as after a signal; returns what it says."""
+    """Writes some batches and stops, as after a signal; returns the message."""
     left = iter(range(batches - 1))
     with pytest.raises(Stopped) as caught:
         write(folder, data, should_stop=lambda: next(left, None) is None, **options)
@@ -30,7 +30,7 @@ def stopped_after(batches, folder, data, **options):
 
 
 def resumed_at(folder, data, **options):
-    """Writes to the end; returns where it went on, or None."""
+    """Writes to the end; returns where it resumed, or None."""
     seen = []
     write(folder, data, on_resume=lambda *counts: seen.append(counts), **options)
     return seen[0] if seen else None
@@ -44,16 +44,16 @@ def test_a_cache_stopped_after_every_single_batch_has_the_same_bytes(data, tmp_p
         message = stopped_after(1, folder, data, pack_views=pack_views)
         assert f"{batch + 1} of {BATCHES} batches" in message
         assert not folder.exists()
-    asked = []
+    calls = []
     model = teacher()
-    model.register_forward_hook(lambda *_: asked.append(1))
+    model.register_forward_hook(lambda *_: calls.append(1))
     assert resumed_at(folder, data, model=model, pack_views=pack_views) == (BATCHES, BATCHES)
-    assert asked == []
+    assert calls == []
     assert files(folder) == files(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logits", "whole"]
 
 
-def test_progress_goes_on_where_it_was(data, tmp_path):
+def test_progress_resumes(data, tmp_path):
     seen = []
 
     def track(items, description, total=None):
@@ -80,7 +80,7 @@ def test_progress_goes_on_where_it_was(data, tmp_path):
     ],
     ids=str,
 )
-def test_a_half_of_something_else_is_not_gone_on_from(data, tmp_path, changes):
+def test_unfinished_files_of_other_inputs_are_discarded(data, tmp_path, changes):
     changes = dict(changes)
     key = replace(key_of(data), **changes.pop("of", {}))
     stopped_after(5, tmp_path / "logits", data)
@@ -90,7 +90,7 @@ def test_a_half_of_something_else_is_not_gone_on_from(data, tmp_path, changes):
     assert not (tmp_path / "work").exists()
 
 
-def test_with_other_threads_the_teacher_begins_again(data, tmp_path):
+def test_another_number_of_threads_starts_again(data, tmp_path):
     stopped_after(5, tmp_path / "logits", data)
     torch.set_num_threads(2)
     assert resumed_at(tmp_path / "logits", data) is None
@@ -127,7 +127,7 @@ def no_file(work):
 @pytest.mark.parametrize(
     "harm", [cut_journal, journal_of_a_list, journal_without_sizes, no_journal, short_file, no_file]
 )
-def test_a_half_that_is_damaged_is_made_anew(data, tmp_path, harm):
+def test_damaged_unfinished_files_are_written_again(data, tmp_path, harm):
     write(tmp_path / "whole", data)
     stopped_after(5, tmp_path / "logits", data)
     harm(tmp_path / "work")

@@ -18,7 +18,7 @@ from tests.pipeline.logit_cache.small_cache import (
 
 
 @pytest.mark.parametrize(("dtype", "precision"), [("float16", 2**-11), ("float32", 1e-5)])
-def test_cached_logits_are_what_the_live_teacher_says_of_the_same_views(
+def test_cached_logits_are_those_of_the_live_teacher_on_the_same_views(
     data, tmp_path, dtype, precision
 ):
     key, info = write(tmp_path / "logits", data, dtype=dtype)
@@ -48,8 +48,8 @@ def test_packed_views_are_the_views_and_the_logits_are_of_just_those_pixels(data
         seen = torch.from_numpy(pixels[view].astype(np.float32) / 255).permute(0, 3, 1, 2)
         assert (seen - exact).abs().max() <= 0.5 / 255 + 1e-6
         with torch.inference_mode():
-            said = teacher()(seen)
-        np.testing.assert_allclose(cached[view], said.numpy(), rtol=1e-5, atol=1e-5)
+            logits = teacher()(seen)
+        np.testing.assert_allclose(cached[view], logits.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_batch_size_does_not_matter(data, tmp_path):
@@ -74,7 +74,7 @@ def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, 
     assert np.abs(open_logit_cache(folder, key)).max() > 65504
 
 
-def test_a_teacher_that_says_nan_is_refused(data, tmp_path):
+def test_logits_that_are_not_finite_are_refused(data, tmp_path):
     with pytest.raises(TrainingError, match="not finite as float32"):
         write(tmp_path / "logits", data, teacher(scale=float("nan")), dtype="float32")
     assert not (tmp_path / "logits").exists()

@@ -96,7 +96,7 @@ def test_a_checkpoint_holds_nothing_that_runs_when_it_is_read(tmp_path):
     assert parts == {"model", "ema", "best", "optimizer", "rng"}
 
 
-def test_progress_goes_on_where_it_was(tmp_path):
+def test_progress_resumes(tmp_path):
     seen = []
 
     def track(items, description, total=None):
@@ -109,7 +109,7 @@ def test_progress_goes_on_where_it_was(tmp_path):
     assert seen == [(step, 16) for step in range(16)]
 
 
-def test_checkpoints_within_an_epoch_come_as_often_as_they_are_asked_for(tmp_path, monkeypatch):
+def test_checkpoints_within_an_epoch_follow_the_interval(tmp_path, monkeypatch):
     now, saved = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
     checkpoints = Checkpoints(tmp_path, "key", minutes=2)
@@ -136,16 +136,16 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "says"),
+    ("other", "expected"),
     [
         ({"classes": 5}, r"backbone\.7\.weight.*\[4, 8\].*\[5, 8\]"),
         ({"width": 6}, r"backbone\.0\.weight.*\[8, 3, 3, 3\].*\[6, 3, 3, 3\]"),
     ],
 )
-def test_the_checkpoint_of_another_network_is_refused(tmp_path, other, says):
+def test_the_checkpoint_of_another_network_is_refused(tmp_path, other, expected):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(3, checkpoints)
-    with pytest.raises(ArtefactError, match=says):
+    with pytest.raises(ArtefactError, match=expected):
         train(
             network(**other),
             small_task(SQUARE),
@@ -274,9 +274,9 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
         process.kill()
         process.join()
         steps = noted().count("step")
-        goes_on = [int(line.split()[1]) for line in noted() if "resumed" in line]
-        if steps or goes_on:  # else it was killed before it read the checkpoint
-            began = goes_on[0] if goes_on else 0
+        resumed_at = [int(line.split()[1]) for line in noted() if "resumed" in line]
+        if steps or resumed_at:  # else it was killed before it read the checkpoint
+            began = resumed_at[0] if resumed_at else 0
             # No step is lost but the one whose checkpoint was not whole yet.
             assert began in kept
             kept = range(began + max(steps - 1, 0), began + steps + 1)
@@ -288,7 +288,7 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
         assert process.exitcode == -signal.SIGKILL
         assert steps >= left.pop()
         in_training += steps > 0
-        resumed += bool(goes_on)
+        resumed += bool(resumed_at)
     assert in_training >= 16
     assert resumed > in_training / 2
     killable.finish(tmp_path / "killed")

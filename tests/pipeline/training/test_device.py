@@ -50,10 +50,10 @@ def test_the_seed_fixes_the_weights_to_come():
     assert not torch.equal(first_weights(4), first_weights(5))
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(2, 2), (0, 1)])
-def test_threads_are_set_only_when_asked_for(asked, expected):
+@pytest.mark.parametrize(("threads", "expected"), [(2, 2), (0, 1)])
+def test_threads_are_set_unless_0(threads, expected):
     assert torch.get_num_threads() == 1
-    prepare_torch(Run(device="cpu", threads=asked))
+    prepare_torch(Run(device="cpu", threads=threads))
     assert torch.get_num_threads() == expected
 
 
@@ -96,9 +96,7 @@ def test_a_process_without_a_gpu_is_refused(there, second_of_two, monkeypatch):
         ("bf16", "cpu", False, torch.bfloat16),
     ],
 )
-def test_half_precision_is_for_cuda_unless_asked_for(
-    monkeypatch, wanted, device, has_bf16, expected
-):
+def test_auto_is_bf16_only_on_cuda(monkeypatch, wanted, device, has_bf16, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: has_bf16)
     assert resolve_precision(wanted, torch.device(device)) == expected
 

@@ -63,10 +63,10 @@ def test_two_processes_give_the_weights_of_one(two, case):
     expected = alone.model.state_dict()
     for rank in ("0", "1"):
         assert_near(expected, weights(two / rank / case), within=1e-5)
-        told = history(two / rank / case)
-        assert [done["val_accuracy"] for done in told] == [e.val_accuracy for e in alone.history]
+        found = history(two / rank / case)
+        assert [done["val_accuracy"] for done in found] == [e.val_accuracy for e in alone.history]
         losses = pytest.approx([epoch.loss for epoch in alone.history], abs=1e-5)
-        assert [done["loss"] for done in told] == losses
+        assert [done["loss"] for done in found] == losses
     # Else there would be nothing to compare.
     first = train_together.network(CASES[case][0]).state_dict()
     moved = [(expected[n] - t).abs().max() for n, t in first.items() if n.startswith("backbone")]
@@ -74,7 +74,7 @@ def test_two_processes_give_the_weights_of_one(two, case):
 
 
 @pytest.mark.slow
-def test_all_stop_where_one_is_asked_to_and_go_on_to_the_same_weights(two):
+def test_all_processes_stop_and_resume_to_the_same_weights(two):
     messages = [(two / rank / "stopped.txt").read_text() for rank in ("0", "1")]
     assert messages[0] == messages[1]
     assert messages[0].endswith("epoch 2, step 6 (batch 2 of 4)")
@@ -86,7 +86,7 @@ def test_all_stop_where_one_is_asked_to_and_go_on_to_the_same_weights(two):
 
 
 @pytest.mark.slow
-def test_the_first_process_alone_keeps_checkpoints(two):
+def test_only_the_main_process_writes_checkpoints(two):
     assert (two / "0/stopped/checkpoints/key.safetensors").is_file()
     assert not (two / "1/stopped/checkpoints").exists()
 
@@ -115,7 +115,7 @@ def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
         (Distill, {"batch_size": 16, "accumulate": 4}, 64, r" 4 images .*accumulate = 4"),
     ],
 )
-def test_more_processes_than_images_are_refused(section, changes, images, expected):
+def test_a_batch_smaller_than_the_world_size_is_refused(section, changes, images, expected):
     recipe = section(**{"epochs": 1, "lr": 0.1, "weight_decay": 0.0, **changes})
     five = ProcessGroup(ProcessRank(0, 5, 0), CPU)
     with pytest.raises(ParameterError, match=expected + r".*world size 5"):
@@ -125,7 +125,7 @@ def test_more_processes_than_images_are_refused(section, changes, images, expect
 
 
 @pytest.mark.parametrize("count", [8, 9, 10, 11, 3])
-def test_shares_are_all_of_a_batch_and_about_equal(count):
+def test_shards_cover_a_batch_and_have_about_equal_sizes(count):
     shares = [ProcessGroup(ProcessRank(rank, 4, 0), CPU).shard_slice(count) for rank in range(4)]
     indices = [list(range(count))[share] for share in shares]
     assert list(chain.from_iterable(indices)) == list(range(count))
@@ -142,7 +142,7 @@ def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
         torch.testing.assert_close(network(pixels), before)
 
 
-def test_a_process_that_cannot_meet_the_others_says_so(monkeypatch):
+def test_a_process_that_cannot_connect_is_named(monkeypatch):
     for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     for name in ("MASTER_ADDR", "MASTER_PORT"):

@@ -29,7 +29,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_step():
 
 
 class Brittle(nn.Module):
-    """Answers 0, but not a number to the white images once it was asked often enough."""
+    """Logits of 0, and NaN for white images after a number of calls."""
 
     def __init__(self, outputs, answers=0):
         super().__init__()

@@ -135,7 +135,7 @@ def test_the_best_epoch_by_validation_is_what_is_returned():
     assert compute_logits(result.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
 
 
-def test_the_last_weights_are_kept_where_that_is_asked_for():
+def test_keep_last_keeps_the_last_weights():
     result = pushed(gray([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
     assert result.best == result.history[-1]
     assert result.best.val_accuracy == 0.5
@@ -193,7 +193,7 @@ def test_training_ends_early_where_patience_has_run_out():
     assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
 
 
-def test_the_backbone_rests_while_only_the_classifier_layer_learns():
+def test_the_backbone_is_frozen_in_the_first_epochs():
     split = colored(16, seed=1)
 
     def weights_after(epochs, frozen):
@@ -209,11 +209,11 @@ def test_the_backbone_rests_while_only_the_classifier_layer_learns():
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same():
+def test_a_compiled_model_trains_to_the_same_weights():
     split, val = colored(20, seed=1), colored(9, seed=2)
     plain, compiled = (
-        run(small_net(3), CrossEntropy(), recipe(compile=asked), split, val)
-        for asked in (False, True)
+        run(small_net(3), CrossEntropy(), recipe(compile=enabled), split, val)
+        for enabled in (False, True)
     )
     assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
     for name, tensor in plain.model.state_dict().items():

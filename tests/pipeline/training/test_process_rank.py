@@ -12,9 +12,9 @@ from pipeline.training.process_rank import ProcessRank, read_process_rank
         ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, ProcessRank(0, 1, 0)),
     ],
 )
-def test_the_environment_says_which_process_this_is(environment, process):
+def test_rank_and_world_size_come_from_the_environment(environment, process):
     assert read_process_rank(environment) == process
 
 
-def test_the_first_leads():
+def test_rank_0_is_the_main_process():
     assert [ProcessRank(rank, 3, rank).is_main for rank in range(3)] == [True, False, False]

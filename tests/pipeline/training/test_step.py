@@ -39,7 +39,7 @@ def test_teacher_and_student_answer_the_same_pixels():
         torch.testing.assert_close(answers, student, rtol=0, atol=1e-4)
         view = int(epoch) % 3
         np.testing.assert_array_equal(answers.numpy(), teacher.logits[view, labels.numpy()])
-    # Only the right view agrees: another one says something else.
+    # Another view has other logits.
     assert np.abs(teacher.logits[0] - teacher.logits[1]).max(axis=1).min() > 0.01
 
 
@@ -154,7 +154,7 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts):
 
 
 class Types(nn.Module):
-    """Keeps the type that its layer answers in."""
+    """Records the dtype of its logits."""
 
     def __init__(self):
         super().__init__()
@@ -162,9 +162,9 @@ class Types(nn.Module):
         self.seen = set()
 
     def forward(self, pixels):
-        said = self.layer(pixels.flatten(1))
-        self.seen.add((self.training, said.dtype))
-        return said
+        logits = self.layer(pixels.flatten(1))
+        self.seen.add((self.training, logits.dtype))
+        return logits
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ class Types(nn.Module):
         ("fp16", torch.float16),
     ],
 )
-def test_the_network_learns_in_the_precision_asked_for_and_is_judged_in_single(precision, dtype):
+def test_training_uses_the_precision_and_validation_fp32(precision, dtype):
     torch.manual_seed(0)
     model, spy = classifier(Types(), 3), Spy()
     split, val = colored(60, seed=1), colored(30, seed=2)

@@ -33,6 +33,7 @@ class Prepared:
     """As much of prepared data as a cache is written from."""
 
     classes = network().spec.classes
+    image_size = network().spec.image_size
 
     def split(self, name):
         return random_split(IMAGES, seed=1)
@@ -60,7 +61,7 @@ def cached(model, folder, views=EPOCHS, **options):
 
 
 def train_with(teacher, loss=None, **changes):
-    """The network draws random numbers (dropout): no teacher may draw from the same."""
+    """The network samples random numbers (dropout); no teacher may advance its generator."""
     settings = recipe(**{"epochs": EPOCHS, "keep": "last", **changes})
     task = small_task(loss or KDLoss(), settings, IMAGES, VIEWS, teacher=teacher)
     return train(network(), task, TrainingEnvironment(CPU, 5))
@@ -79,7 +80,7 @@ def assert_alike(first, second, tolerance):
 def test_live_and_cached_teachers_give_the_same_losses_and_weights(model, tmp_path, changes):
     live = train_with(LiveTeacher(model), **changes)
     assert_alike(live, train_with(cached(model, tmp_path), **changes), 1e-4)
-    # It matters what the teacher says.
+    # The teacher's logits matter.
     silent = CachedTeacher(np.zeros((EPOCHS, IMAGES, CLASSES), np.float32))
     assert train_with(silent, **changes).history[0].loss != pytest.approx(
         live.history[0].loss, 1e-3

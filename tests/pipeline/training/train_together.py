@@ -134,7 +134,7 @@ def train_batch_norm(group: ProcessGroup, device: torch.device) -> TrainingResul
 
 
 def train_stopped(folder: Path, group: ProcessGroup, device: torch.device) -> None:
-    """A training that only the last process is asked to stop, and then one that goes on.
+    """A training that only the last process is requested to stop, and then one that resumes.
 
     Its dropout and its batch norm's statistics must go on where they were, in every process.
     """
