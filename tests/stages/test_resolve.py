@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pipeline.params import load_params
-from tests.small_project import set_param
+from stages.app import STAGES
+from tests.small_project import PROJECT, set_param
 
 BIN = Path(sys.executable).parent
 
@@ -66,6 +67,20 @@ def fake_project(project: Path) -> Path:
         stage["deps"] = []
     (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     return project
+
+
+def test_dvc_yaml_names_code_and_parameters_that_exist() -> None:
+    stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+    assert tuple(stages) == STAGES
+    values = load_params(PROJECT / "params.yaml").model_dump()
+    for stage in stages.values():
+        for path in stage["deps"]:
+            if path.startswith(("pipeline/", "stages/", "deploy/")):
+                assert (PROJECT / path).exists(), path
+        for key in stage.get("params", [{}])[0].get("reports/params.yaml", []):
+            section = values
+            for name in key.split("."):
+                section = section[name]
 
 
 @pytest.mark.slow
