@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses auto --dist loadfi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup repro test slow lint types check lock schema clean
+.PHONY: help setup repro test slow lint types check lock docs clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -58,8 +58,9 @@ lock: ## Pin again all that pyproject.toml asks for
 	  --output-file requirements.lock pyproject.toml
 	sed -i -E '/^(nvidia-|cuda-|triton==|pip==|#|$$)/d' requirements.lock
 
-schema: $(STAMP) ## Write docs/params.schema.json from pipeline/params/
-	python -m pipeline.params > docs/params.schema.json
+docs: $(STAMP) ## Write docs/parameters.md and docs/params.schema.json from pipeline/params/
+	python -m pipeline.params markdown > docs/parameters.md
+	python -m pipeline.params schema > docs/params.schema.json
 
 clean: ## Remove what was built, but not what DVC caches
 	rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache
