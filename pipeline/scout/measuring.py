@@ -17,7 +17,7 @@ from pipeline.export.onnx_export import export_onnx
 from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.cost import count_multiply_adds
+from pipeline.models.inference import count_multiply_adds
 from pipeline.params import Candidate, Scout
 from pipeline.quantize.candidates import CandidateSet, make_candidates
 from pipeline.scout.images import ScoutImages
@@ -144,18 +144,10 @@ def _build(model: str, image_size: int, classes: int) -> Classifier:
 def _convert(
     network: Classifier, images: np.ndarray, setup: ScoutSetup, folder: Path
 ) -> CandidateSet:
-    spec, exported = network.spec, {}
+    exported = {}
     for batch in {candidate.batch for candidate in setup.candidates}:
         path = exported[batch] = folder / f"student-{batch}.onnx"
-        export_onnx(
-            network.backbone,
-            spec.mean,
-            spec.std,
-            spec.image_size,
-            path,
-            batch=batch,
-            opset=setup.opset,
-        )
+        export_onnx(network.backbone, network.spec, path, batch=batch, opset=setup.opset)
     return make_candidates(exported, setup.candidates, images, folder / "candidates")
 
 
