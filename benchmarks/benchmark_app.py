@@ -99,8 +99,7 @@ def make_files(network: str, folder: Path) -> list[MeasuredModel]:
     folder.mkdir()
     model = build_classifier(network, tuple(map(str, range(CLASSES))), SIZE).eval()
     source = folder / "source.onnx"
-    half = (0.5, 0.5, 0.5)
-    export_onnx(model, half, half, SIZE, source, batch=1, opset=18)
+    export_onnx(model.backbone, model.spec, source, batch=1, opset=18)
     candidate = Candidate(name="openvino", runtime="openvino", precision="fp32", batch=1)
     (folder / "openvino").mkdir()
     no_images = np.zeros((0, SIZE, SIZE, 3), np.uint8)

@@ -56,7 +56,7 @@ def main() -> None:
 
     def logits_of(model: nn.Module) -> Logits:
         with torch.inference_mode():
-            logits: Logits = model(normalize_images(images, spec.mean, spec.std)).numpy()
+            logits: Logits = model(normalize_images(images, spec)).numpy()
         return logits
 
     def compare(pair: str, a: Logits, b: Logits) -> None:

@@ -1,7 +1,6 @@
 """Stage ``export``: PyTorch to ONNX."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Literal
 
 from stages.command import Context, stage
@@ -23,25 +22,16 @@ def export(context: Context) -> None:
     from pipeline.models.classifier import load_classifier
 
     params, paths = context.params.export, context.paths
-    data = open_prepared(paths.prepared)
-    images = parity_images(data.split("val"))
-    jobs: tuple[tuple[str, Path, Literal["dynamic", 1]], ...] = (
-        ("teacher", paths.teacher, "dynamic"),
-        ("student", paths.student, "dynamic"),
-        ("student-b1", paths.student, 1),
-    )
+    images = parity_images(open_prepared(paths.prepared).split("val"))
+    sources = {"teacher": paths.teacher, "student": paths.student, "student-b1": paths.student}
     report = {}
     with whole_folder(paths.onnx) as folder:
-        for name, source, batch in track(jobs, "exporting", len(jobs)):
+        for name, source in track(sources.items(), "exporting", len(sources)):
             model, _ = load_classifier(source, torch.device("cpu"))
-            path = folder / f"{name}.onnx"
-            mean, std = model.spec.mean, model.spec.std
-            export_onnx(
-                model.backbone, mean, std, data.image_size, path, batch=batch, opset=params.opset
-            )
-            parity = check_parity(
-                model.backbone, mean, std, path, images, tolerance=params.tolerance
-            )
+            network, spec, path = model.backbone, model.spec, folder / f"{name}.onnx"
+            batch: Literal["dynamic", 1] = 1 if name == "student-b1" else "dynamic"
+            export_onnx(network, spec, path, batch=batch, opset=params.opset)
+            parity = check_parity(network, spec, path, images, tolerance=params.tolerance)
             report[name] = asdict(parity)
             context.log.info(
                 "%s: logits differ from PyTorch by at most %.1e of the largest logit, at batch %s",
@@ -50,7 +40,7 @@ def export(context: Context) -> None:
                 ", ".join(str(d.batch) for d in parity.differences),
             )
     write_json(paths.reports / "parity.json", report)
-    context.log.info("wrote models/onnx: %s", ", ".join(f"{name}.onnx" for name, *_ in jobs))
+    context.log.info("wrote models/onnx: %s", ", ".join(f"{name}.onnx" for name in sources))
 
 
 if __name__ == "__main__":

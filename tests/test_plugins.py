@@ -160,8 +160,10 @@ def _export_linear(path: Path) -> Path:
     import torch
 
     from pipeline.export.onnx_export import export_onnx
+    from pipeline.models.classifier import Spec
 
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
-    export_onnx(model, (0.5,) * 3, (0.5,) * 3, 32, path, batch="dynamic", opset=18)
+    spec = Spec("linear", ("a", "b"), 32, (0.5,) * 3, (0.5,) * 3)
+    export_onnx(model, spec, path, batch="dynamic", opset=18)
     return path

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from torch.onnx import ONNXProgram
 
 from pipeline.errors import ExportError
 from pipeline.files import whole_file
+from pipeline.models.classifier import Spec
 from pipeline.quiet import quiet
 
 INPUT = "images"
@@ -26,14 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def export_onnx(
-    model: torch.nn.Module,
-    mean: Sequence[float],
-    std: Sequence[float],
-    image_size: int,
-    path: Path,
-    *,
-    batch: Literal["dynamic", 1],
-    opset: int,
+    model: torch.nn.Module, spec: Spec, path: Path, *, batch: Literal["dynamic", 1], opset: int
 ) -> None:
     """Writes a classifier and its preprocessing as one ONNX file.
 
@@ -42,9 +35,7 @@ def export_onnx(
     Args:
         model: Takes normalized float32 [batch, 3, height, width] and returns logits
             [batch, classes]. It is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0 ... 1.
-        std: Standard deviation of each RGB channel, for pixels in 0 ... 1.
-        image_size: Height and width in pixels.
+        spec: Image size, and mean and standard deviation of the preprocessing.
         path: The file to write.
         batch: ``dynamic``, or 1 for a fixed batch size of 1.
         opset: ONNX operator set.
@@ -52,27 +43,17 @@ def export_onnx(
     Raises:
         ExportError: ONNX cannot express the model.
     """
-    program = to_onnx_program(
-        WithPreprocessing(model, mean, std), image_size, path.name, batch=batch, opset=opset
-    )
-    save(program, path)
+    whole = WithPreprocessing(model, spec)
+    save(to_onnx_program(whole, path.name, batch=batch, opset=opset), path)
 
 
 def to_onnx_program(
-    model: WithPreprocessing,
-    image_size: int,
-    name: str,
-    *,
-    batch: Literal["dynamic", 1],
-    opset: int,
+    model: WithPreprocessing, name: str, *, batch: Literal["dynamic", 1], opset: int
 ) -> ONNXProgram:
-    """Exports a classifier to an ONNX program in memory.
-
-    ``name`` is for error messages; the other arguments, and what is raised, are as for
-    ``export_onnx``.
-    """
+    """As ``export_onnx``, but in memory; ``name`` is for error messages."""
     # With an example of one image, the exporter would specialize the batch to 1.
-    example = torch.zeros(1 if batch == 1 else 2, image_size, image_size, 3, dtype=torch.uint8)
+    size = model.spec.image_size
+    example = torch.zeros(1 if batch == 1 else 2, size, size, 3, dtype=torch.uint8)
     try:
         with quiet(log):
             program = torch.onnx.export(
@@ -112,20 +93,18 @@ def save(program: ONNXProgram, path: Path) -> None:
 
 
 class WithPreprocessing(torch.nn.Module):
-    """A copy of a classifier that takes uint8 [batch, height, width, 3] RGB.
-
-    It returns logits and probabilities, both float32 [batch, classes]. Arguments as for
-    ``export_onnx``.
-    """
+    """A copy of a classifier with the inputs and outputs of an exported file."""
 
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, model: torch.nn.Module, spec: Spec) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
+        self.spec = spec
         # (pixel / 255 - mean) / std as one product and one sum: fewer operators on the device.
-        means, stds = torch.tensor([mean, std], dtype=torch.float64).view(2, 3, 1, 1)
+        values = torch.tensor([spec.mean, spec.std], dtype=torch.float64)
+        means, stds = values.view(2, 3, 1, 1)
         self.register_buffer("scale", (1 / (255 * stds)).float())
         self.register_buffer("shift", (-means / stds).float())
         self.cpu().eval().requires_grad_(False)

@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline.data.prepared import Split
 from pipeline.errors import ExportError
 from pipeline.export.onnx_export import INPUT, OUTPUTS
+from pipeline.models.classifier import Spec
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -25,6 +26,9 @@ _PYTORCH_BATCH = 32
 _THREADS = 2
 
 BATCHES = (1, 2, 7)
+
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Logits and probabilities of the file, and logits of PyTorch; all float32 [batch, classes]."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,6 @@ class Parity:
         return max(self.differences, key=lambda difference: difference.relative)
 
 
-@dataclass(frozen=True)
-class BatchOutputs:
-    """Outputs of the file, and ``expected`` logits of PyTorch; all float32 [batch, classes]."""
-
-    logits: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    expected: NDArray[np.float32]
-
-
 def parity_images(split: Split) -> NDArray[np.uint8]:
     """Up to 64 images, uint8 [n, size, size, 3], evenly spaced so that all classes are included."""
     chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
@@ -75,13 +70,7 @@ def parity_images(split: Split) -> NDArray[np.uint8]:
 
 
 def check_parity(
-    model: torch.nn.Module,
-    mean: Sequence[float],
-    std: Sequence[float],
-    path: Path,
-    images: NDArray[np.uint8],
-    *,
-    tolerance: float,
+    model: torch.nn.Module, spec: Spec, path: Path, images: NDArray[np.uint8], *, tolerance: float
 ) -> Parity:
     """Compares an exported file, run by ONNX Runtime on the CPU, with the PyTorch model.
 
@@ -89,8 +78,7 @@ def check_parity(
 
     Args:
         model: The exported model; it is copied, not changed.
-        mean: Mean of each RGB channel, for pixels in 0 ... 1.
-        std: Standard deviation of each RGB channel, for pixels in 0 ... 1.
+        spec: Mean and standard deviation of the preprocessing.
         path: The exported file.
         images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
         tolerance: Largest accepted difference of a logit, relative to the largest |logit| of its
@@ -106,28 +94,23 @@ def check_parity(
     options.intra_op_num_threads = _THREADS
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     model = copy.deepcopy(model).cpu().eval()
-    starts = range(0, len(images), _PYTORCH_BATCH)
     with torch.inference_mode():
-        logits = [
-            model(normalize_images(images[start : start + _PYTORCH_BATCH], mean, std))
-            for start in starts
-        ]
-    expected: NDArray[np.float32] = torch.cat(logits).numpy()
+        batches = torch.split(normalize_images(images, spec), _PYTORCH_BATCH)
+        expected = torch.cat([model(batch) for batch in batches]).numpy()
     check_io_contract(session, path, images.shape[1:], classes=expected.shape[1])
 
-    def run(chosen: slice) -> BatchOutputs:
+    def run(chosen: slice) -> Outputs:
         logits, probabilities = session.run(list(OUTPUTS), {INPUT: images[chosen]})
-        return BatchOutputs(logits, probabilities, expected[chosen])
+        return logits, probabilities, expected[chosen]
 
-    sizes = batch_sizes(session)
-    return compare_outputs(path, run, len(images), sizes, tolerance=tolerance)
+    return compare_outputs(session, path, run, len(images), tolerance=tolerance)
 
 
 def compare_outputs(
+    session: InferenceSession,
     path: Path,
-    run: Callable[[slice], BatchOutputs],
+    run: Callable[[slice], Outputs],
     images: int,
-    batches: Sequence[int],
     *,
     tolerance: float,
 ) -> Parity:
@@ -138,6 +121,7 @@ def compare_outputs(
     Raises:
         ExportError: There are too few images, or the outputs differ.
     """
+    batches = [1] if session.get_inputs()[0].shape[0] == 1 else BATCHES
     if images < max(batches):
         raise ExportError(
             path.name,
@@ -163,16 +147,9 @@ def compare_outputs(
     return Parity(images, tuple(differences))
 
 
-def batch_sizes(session: InferenceSession) -> Sequence[int]:
-    """The batch sizes of ``BATCHES`` that a file supports: 1 only if its batch is fixed at 1."""
-    return [1] if session.get_inputs()[0].shape[0] == 1 else BATCHES
-
-
-def normalize_images(
-    images: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
-) -> Tensor:
+def normalize_images(images: NDArray[np.uint8], spec: Spec) -> Tensor:
     """Converts uint8 [n, height, width, 3] to the model's input, float32 [n, 3, height, width]."""
-    means, stds = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    means, stds = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
     return (pixels - means) / stds
 
@@ -210,11 +187,8 @@ def check_io_contract(
             )
 
 
-def _difference(batch: int, outputs: Sequence[BatchOutputs]) -> Difference:
-    logits, probabilities, expected = (
-        np.concatenate([getattr(output, name) for output in outputs])
-        for name in ("logits", "probabilities", "expected")
-    )
+def _difference(batch: int, outputs: Sequence[Outputs]) -> Difference:
+    logits, probabilities, expected = map(np.concatenate, zip(*outputs, strict=True))
     error = np.abs(logits - expected)
     softmax = torch.from_numpy(logits).softmax(dim=1).numpy()
     return Difference(

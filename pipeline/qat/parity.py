@@ -29,9 +29,8 @@ from torch.ao.quantization import FakeQuantize
 from pipeline.errors import ExportError
 from pipeline.export.onnx_export import INPUT, OUTPUTS
 from pipeline.export.parity import (
-    BatchOutputs,
+    Outputs,
     Parity,
-    batch_sizes,
     check_io_contract,
     compare_outputs,
     normalize_images,
@@ -67,7 +66,7 @@ def check_qdq_parity(
     open_session = partial(
         onnxruntime.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"]
     )
-    preprocess = partial(normalize_images, mean=spec.mean, std=spec.std)
+    preprocess = partial(normalize_images, spec=spec)
     with torch.inference_mode():
         classes = model(preprocess(images[:1])).shape[1]
     check_io_contract(open_session(path), path, images.shape[1:], classes)
@@ -84,7 +83,7 @@ def check_qdq_parity(
             place = f"{path.name}, {name}"
             module.register_forward_hook(_CompareHook(place, from_file, weights, tolerance))
 
-    def run(chosen: slice) -> BatchOutputs:
+    def run(chosen: slice) -> Outputs:
         logits, probabilities, *values = session.run([*OUTPUTS, *names], {INPUT: images[chosen]})
         from_file.extend(values)
         with torch.inference_mode():
@@ -95,9 +94,9 @@ def check_qdq_parity(
                 f"has {len(names)} activation quantizers, PyTorch {len(names) - len(from_file)}",
                 "set qat.epochs to 0, or choose another distill.model",
             )
-        return BatchOutputs(logits, probabilities, expected)
+        return logits, probabilities, expected
 
-    return compare_outputs(path, run, len(images), batch_sizes(session), tolerance=tolerance)
+    return compare_outputs(session, path, run, len(images), tolerance=tolerance)
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,11 @@ def export_qdq(
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript.optimizer import fold_constants
 
-    whole = WithPreprocessing(model, spec.mean, spec.std)
+    whole = WithPreprocessing(model, spec)
     for name, module in list(whole.named_modules()):
         if isinstance(module, FakeQuantize):
             whole.set_submodule(name, _QDQ(module))
-    program = to_onnx_program(whole, spec.image_size, path.name, batch=batch, opset=opset)
+    program = to_onnx_program(whole, path.name, batch=batch, opset=opset)
     # Weights are exported as float32 followed by QuantizeLinear: four times the size.
     fold_constants(
         program.model,

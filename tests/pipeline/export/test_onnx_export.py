@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pipeline.errors import ExportError
 from pipeline.export.onnx_export import export_onnx
 from pipeline.export.parity import check_parity
+from pipeline.models.classifier import Spec
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 SIZE = 24
+SPEC = Spec("tiny", tuple("abcde"), SIZE, MEAN, STD)
 
 Images = NDArray[np.uint8]
 
@@ -68,14 +70,14 @@ def model() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def dynamic(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "dynamic.onnx"
-    export_onnx(model, MEAN, STD, SIZE, path, batch="dynamic", opset=18)
+    export_onnx(model, SPEC, path, batch="dynamic", opset=18)
     return path
 
 
 @pytest.fixture(scope="module")
 def fixed(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "fixed.onnx"
-    export_onnx(model, MEAN, STD, SIZE, path, batch=1, opset=18)
+    export_onnx(model, SPEC, path, batch=1, opset=18)
     return path
 
 
@@ -101,7 +103,7 @@ def test_the_graph_has_no_superfluous_operators(dynamic: Path) -> None:
 
 def test_newest_opset(model: torch.nn.Module, images: Images, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(model, MEAN, STD, SIZE, path, batch="dynamic", opset=23)
+    export_onnx(model, SPEC, path, batch="dynamic", opset=23)
     assert {o.version for o in onnx.load(path).opset_import if not o.domain} == {23}
     np.testing.assert_allclose(run(path, images)[0], torch_logits(model, images), atol=1e-5)
 
@@ -117,7 +119,7 @@ def test_a_fixed_batch_has_one_image(model: torch.nn.Module, fixed: Path, images
 def test_the_file_is_reproducible_and_nothing_else_is_written(
     model: torch.nn.Module, dynamic: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    export_onnx(model, MEAN, STD, SIZE, tmp_path / "again.onnx", batch="dynamic", opset=18)
+    export_onnx(model, SPEC, tmp_path / "again.onnx", batch="dynamic", opset=18)
     assert (tmp_path / "again.onnx").read_bytes() == dynamic.read_bytes()
     assert b".py" not in dynamic.read_bytes()  # no path of this machine
     assert list(tmp_path.iterdir()) == [tmp_path / "again.onnx"]
@@ -128,8 +130,8 @@ def test_the_model_is_not_changed(tmp_path: Path, images: Images) -> None:
     model = tiny_model(1).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     path = tmp_path / "model.onnx"
-    export_onnx(model, MEAN, STD, SIZE, path, batch=1, opset=18)
-    check_parity(model, MEAN, STD, path, images, tolerance=1e-4)
+    export_onnx(model, SPEC, path, batch=1, opset=18)
+    check_parity(model, SPEC, path, images, tolerance=1e-4)
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -138,12 +140,12 @@ def test_the_model_is_not_changed(tmp_path: Path, images: Images) -> None:
 def test_parity_is_reported_for_every_batch_size(
     model: torch.nn.Module, dynamic: Path, fixed: Path, images: Images
 ) -> None:
-    parity = check_parity(model, MEAN, STD, dynamic, images, tolerance=1e-4)
+    parity = check_parity(model, SPEC, dynamic, images, tolerance=1e-4)
     assert parity.images == len(images)
     assert [d.batch for d in parity.differences] == [1, 2, 7]
     assert all(d.agreement == 1 for d in parity.differences)
     assert 0 < parity.worst.relative < 1e-4
-    at_one = check_parity(model, MEAN, STD, fixed, images, tolerance=1e-4)
+    at_one = check_parity(model, SPEC, fixed, images, tolerance=1e-4)
     assert [d.batch for d in at_one.differences] == [1]
 
 
@@ -154,7 +156,7 @@ def test_other_weights_are_detected_and_the_message_has_the_difference(
     with torch.no_grad():
         other[-1].bias += torch.tensor([0.01, 0, 0, 0, 0])  # type: ignore[index]
     with pytest.raises(ExportError) as caught:
-        check_parity(other, MEAN, STD, dynamic, images, tolerance=1e-4)
+        check_parity(other, SPEC, dynamic, images, tolerance=1e-4)
     message = str(caught.value)
     found = re.search(r"batch (\d+) .*?(\S+) of the largest logit \((\S+) absolute", message)
     assert found is not None, message
@@ -174,7 +176,7 @@ def test_nan_outputs_are_an_error(
     bias.CopyFrom(onnx.numpy_helper.from_array(np.full(5, np.nan, np.float32), bias.name))
     onnx.save(file, tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="nan"):
-        check_parity(model, MEAN, STD, tmp_path / "model.onnx", images, tolerance=1e-4)
+        check_parity(model, SPEC, tmp_path / "model.onnx", images, tolerance=1e-4)
 
 
 def _rename_output(file: onnx.ModelProto) -> None:
@@ -218,20 +220,20 @@ def test_a_wrong_input_or_output_is_named(
     change(file)
     onnx.save(file, tmp_path / "model.onnx")
     with pytest.raises(ExportError, match=expected):
-        check_parity(model, MEAN, STD, tmp_path / "model.onnx", images, tolerance=1e-4)
+        check_parity(model, SPEC, tmp_path / "model.onnx", images, tolerance=1e-4)
 
 
 def test_images_of_another_size_are_named(model: torch.nn.Module, dynamic: Path) -> None:
     larger = np.zeros((7, 32, 32, 3), np.uint8)
     with pytest.raises(ExportError, match=r"24, 24, 3\].*32, 32, 3\]"):
-        check_parity(model, MEAN, STD, dynamic, larger, tolerance=1e-4)
+        check_parity(model, SPEC, dynamic, larger, tolerance=1e-4)
 
 
 def test_too_few_images_for_the_largest_batch(
     model: torch.nn.Module, dynamic: Path, images: Images
 ) -> None:
     with pytest.raises(ExportError, match=r"batch 7 .*6 images"):
-        check_parity(model, MEAN, STD, dynamic, images[:6], tolerance=1e-4)
+        check_parity(model, SPEC, dynamic, images[:6], tolerance=1e-4)
 
 
 class DataDependent(torch.nn.Module):
@@ -245,7 +247,7 @@ def test_a_model_that_onnx_cannot_express_is_a_one_line_error(
     path = tmp_path / "model.onnx"
     path.write_bytes(b"old")
     with pytest.raises(ExportError, match="data-dependent") as caught:
-        export_onnx(DataDependent(), MEAN, STD, SIZE, path, batch="dynamic", opset=18)
+        export_onnx(DataDependent(), SPEC, path, batch="dynamic", opset=18)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
     assert [(p, p.read_bytes()) for p in tmp_path.iterdir()] == [(path, b"old")]

@@ -183,7 +183,7 @@ def test_candidates_of_both_runtimes_use_the_file(
     done, folder = exported
     plain, spec = student(0), done.result.model.spec
     fp32 = tmp_path / "student.onnx"
-    export_onnx(plain.backbone, spec.mean, spec.std, SIZE, fp32, batch="dynamic", opset=18)
+    export_onnx(plain.backbone, spec, fp32, batch="dynamic", opset=18)
     described = [("fp32", "onnxruntime"), ("int8", "onnxruntime"), ("int8", "openvino")]
     candidates = [
         Candidate(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.export.onnx_export import export_onnx
+from pipeline.models.classifier import Spec
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -82,6 +83,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         student.classifier.bias.copy_((student.classifier.bias - logits.mean(dim=0)) * scale)
     folder = tmp_path_factory.mktemp("onnx")
     files: Exported = {"dynamic": folder / "student.onnx", 1: folder / "student-b1.onnx"}
+    spec = Spec("student", tuple("abcde"), SIZE, MEAN, STD)
     for batch, path in files.items():
-        export_onnx(student, MEAN, STD, SIZE, path, batch=batch, opset=18)
+        export_onnx(student, spec, path, batch=batch, opset=18)
     return files

@@ -293,8 +293,7 @@ def test_a_copy_has_a_head_of_its_own():
 def test_the_exported_network_computes_the_same(tmp_path, name):
     torch.manual_seed(0)
     model = build_classifier(name, CLASSES, 32).eval()
-    mean, std = model.spec.mean, model.spec.std
     path = tmp_path / "m.onnx"
-    export_onnx(model.backbone, mean, std, 32, path, batch="dynamic", opset=18)
+    export_onnx(model.backbone, model.spec, path, batch="dynamic", opset=18)
     images = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
-    check_parity(model.backbone, mean, std, path, images, tolerance=1e-4)
+    check_parity(model.backbone, model.spec, path, images, tolerance=1e-4)
