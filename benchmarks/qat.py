@@ -20,8 +20,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from finch_runtime.prediction import predict
-from finch_runtime.session import open_session
+from finch_runtime.session import open_session, predict
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Split, open_prepared

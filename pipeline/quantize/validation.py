@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.prediction import predict
-from finch_runtime.session import open_session
+from finch_runtime.session import open_session, predict
 from numpy.typing import NDArray
 
 from pipeline.errors import QuantizationError

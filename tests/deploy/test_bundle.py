@@ -104,7 +104,7 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
     [
         ("format", 2, "reads format 1"),
         ("format", True, "format"),
-        ("name", None, r"manifest\.name"),
+        ("labels", None, "`labels` is missing"),
         ("labels", [], "labels"),
         ("labels", ["a", 3], "labels"),
         ("model.runtime", "tflite", "tflite.*onnxruntime or openvino"),
@@ -113,7 +113,7 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
         ("input.dtype", "float32", "uint8"),
         ("input.width", 9, "8 x 9"),
         ("input.height", 0, "0 x 8"),
-        ("input", [], r"manifest\.input: \[\]"),
+        ("input", [], r"`input\.dtype` is missing"),
         ("threads", "1", "threads"),
         ("threads", 0, "threads"),
         ("files", ["model.onnx"], "files"),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from finch_runtime.cli import top_labels
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.prediction import predict, top_labels
-from finch_runtime.session import open_session
+from finch_runtime.session import open_session, predict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,15 +44,15 @@ def test_no_images_are_rejected(tiny: TinyModel) -> None:
 def test_the_top_labels_are_the_most_probable_ones(probabilities: Array, top: int) -> None:
     labels = [f"class {index}" for index in range(len(probabilities))]
     predictions = top_labels(probabilities, labels, top)
-    shown = [each.probability for each in predictions]
+    shown = [each["probability"] for each in predictions]
     assert shown == sorted(shown, reverse=True)
-    assert len({each.label for each in predictions}) == min(top, len(labels))
+    assert len({each["label"] for each in predictions}) == min(top, len(labels))
     for each in predictions:
-        assert each.probability == probabilities[labels.index(each.label)]
+        assert each["probability"] == probabilities[labels.index(each["label"])]
     left_out = [
         p
         for p, label in zip(probabilities, labels, strict=True)
-        if label not in {each.label for each in predictions}
+        if label not in {each["label"] for each in predictions}
     ]
     assert max(left_out, default=0) <= min(shown)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.protocol import ModelSource, decode
@@ -24,8 +26,6 @@ class Bundle:
     """Contents of a bundle.
 
     Attributes:
-        folder: Where it is unpacked.
-        name: Name of the bundle.
         model: Model file.
         runtime: Inference runtime of the model.
         threads: Number of threads that the model was measured with.
@@ -34,8 +34,6 @@ class Bundle:
         labels: One label per class, in the order of the model's outputs.
     """
 
-    folder: Path
-    name: str
     model: Path
     runtime: str
     threads: int
@@ -61,96 +59,70 @@ def open_bundle(folder: Path) -> Bundle:
         RuntimeProblem: The manifest is missing, damaged or of another format, or names a file
             outside of the bundle; or a file is missing or has changed.
     """
-    path = folder / "manifest.json"
-    manifest = _read_manifest(path)
-    for name, digest in manifest.files.items():
-        _verify(_resolve(path, folder, name), digest)
-    model, shape = manifest.model, manifest.input
-    weights = [Path(model.path).with_suffix(".bin").as_posix()]
-    for name in [model.path, *(weights if model.path.endswith(".xml") else [])]:
-        if name not in manifest.files:
-            raise RuntimeProblem(path, f"`files` has no hash of {name!r}", _UNPACK_AGAIN)
-    for key, value, allowed in (
-        ("model.runtime", model.runtime, RUNTIMES),
-        ("input.dtype", shape.dtype, ("uint8",)),
-        ("input.layout", shape.layout, ("NHWC",)),
-        ("input.color", shape.color, ("RGB",)),
-        ("input.fit", shape.fit, FITS),
-    ):
-        if value not in allowed:
-            problem = f"`{key}` is {value!r}, not {' or '.join(allowed)}"
-            raise RuntimeProblem(path, problem, _UNPACK_AGAIN)
-    if shape.height != shape.width or min(shape.height, manifest.threads, len(manifest.labels)) < 1:
-        raise RuntimeProblem(
-            path,
-            f"has input {shape.height} x {shape.width}, {manifest.threads} threads and "
-            f"{len(manifest.labels)} labels",
-            _UNPACK_AGAIN,
-        )
+    manifest = _Manifest(folder / "manifest.json")
+    files = manifest.value("files", dict[str, str])
+    for name, digest in files.items():
+        _verify(_resolve(manifest, folder, name), digest)
+    model = Path(manifest.value("model.path", str))
+    for path in [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]:
+        if path.as_posix() not in files:
+            raise manifest.problem(f"`files` has no hash of {path.as_posix()!r}")
+    for key, expected in (("dtype", "uint8"), ("layout", "NHWC"), ("color", "RGB")):
+        manifest.choice(f"input.{key}", (expected,))
+    height, width = (manifest.value(f"input.{side}", int) for side in ("height", "width"))
+    threads, labels = manifest.value("threads", int), manifest.value("labels", list[str])
+    if height != width or min(height, threads, len(labels)) < 1:
+        sizes = f"{height} x {width}, {threads} threads and {len(labels)} labels"
+        raise manifest.problem(f"has input {sizes}")
     return Bundle(
-        folder=folder,
-        name=manifest.name,
-        model=folder / model.path,
-        runtime=model.runtime,
-        threads=manifest.threads,
-        size=shape.height,
-        fit=shape.fit,
-        labels=tuple(manifest.labels),
+        model=folder / model,
+        runtime=manifest.choice("model.runtime", RUNTIMES),
+        threads=threads,
+        size=height,
+        fit=manifest.choice("input.fit", FITS),
+        labels=tuple(labels),
     )
 
 
-@dataclass(frozen=True)
-class _ModelEntry:
-    path: str
-    runtime: str
-
-
-@dataclass(frozen=True)
-class _InputEntry:
-    dtype: str
-    layout: str
-    color: str
-    height: int
-    width: int
-    fit: str
-
-
-@dataclass(frozen=True)
 class _Manifest:
-    """The keys of a manifest that matter on the device."""
+    """The values in a manifest, by keys such as ``input.height``."""
 
-    name: str
-    model: _ModelEntry
-    input: _InputEntry
-    labels: list[str]
-    threads: int
-    files: dict[str, str]
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._values = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = "pass the folder of an unpacked bundle as --bundle"
+            raise RuntimeProblem(path, "no such file", remedy) from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise self.problem(f"cannot be read: {last_line(error)}") from error
+        found = self._values.get("format") if isinstance(self._values, dict) else None
+        if type(found) is not int or found != FORMAT:
+            problem = f"has format {found}, this runtime reads format {FORMAT}"
+            raise RuntimeProblem(path, problem, "use the finch_runtime in the bundle")
+
+    def value(self, key: str, kind: Any) -> Any:
+        found = self._values
+        for part in key.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise self.problem(f"`{key}` is missing")
+            found = found[part]
+        try:
+            return decode(kind, found, f"`{key}`")
+        except RuntimeProblem as error:
+            raise self.problem(f"{error.thing}: {error.problem}") from None
+
+    def choice(self, key: str, allowed: Sequence[str]) -> str:
+        found: str = self.value(key, str)
+        if found not in allowed:
+            raise self.problem(f"`{key}` is {found!r}, not {' or '.join(allowed)}")
+        return found
+
+    def problem(self, problem: str) -> RuntimeProblem:
+        return RuntimeProblem(self._path, problem, _UNPACK_AGAIN)
 
 
-def _read_manifest(path: Path) -> _Manifest:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RuntimeProblem(
-            path, "no such file", "pass the folder of an unpacked bundle as --bundle"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RuntimeProblem(path, f"cannot be read: {last_line(error)}", _UNPACK_AGAIN) from error
-    found = values.get("format") if isinstance(values, dict) else None
-    if type(found) is not int or found != FORMAT:
-        raise RuntimeProblem(
-            path,
-            f"has format {found}, this runtime reads format {FORMAT}",
-            "use the finch_runtime in the bundle",
-        )
-    try:
-        manifest: _Manifest = decode(_Manifest, values, "manifest", allow_unknown=True)
-    except RuntimeProblem as error:
-        raise RuntimeProblem(path, f"{error.thing}: {error.problem}", _UNPACK_AGAIN) from None
-    return manifest
-
-
-def _resolve(manifest: Path, folder: Path, name: str) -> Path:
+def _resolve(manifest: _Manifest, folder: Path, name: str) -> Path:
     """Path of a listed file, if it is inside the bundle."""
     # Windows' rules are the stricter ones: backslashes separate as well, and there are drives.
     pure = PureWindowsPath(name)
@@ -163,9 +135,7 @@ def _resolve(manifest: Path, folder: Path, name: str) -> Path:
         or not file.resolve().is_relative_to(folder.resolve())
     )
     if is_outside:
-        raise RuntimeProblem(
-            manifest, f"`files` names {name!r}, outside of the bundle", _UNPACK_AGAIN
-        )
+        raise manifest.problem(f"`files` names {name!r}, outside of the bundle")
     return file
 
 

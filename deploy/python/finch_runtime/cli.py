@@ -9,10 +9,10 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -22,13 +22,14 @@ from finch_runtime import protocol
 from finch_runtime.arrays import read_images, write_logits
 from finch_runtime.bundle import Bundle, open_bundle, open_source
 from finch_runtime.errors import RuntimeProblem, last_line
-from finch_runtime.prediction import predict, top_labels
 from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
 from finch_runtime.runtimes import RUNTIMES
-from finch_runtime.session import open_session
+from finch_runtime.session import open_session, predict
 from finch_runtime.usage import peak_bytes
 
 HERE = Path(__file__).resolve().parent.parent
+
+Plan = TypeVar("Plan", BenchmarkPlan, ComparePlan)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,26 +76,35 @@ def _classify(options: argparse.Namespace) -> int:
             continue
         _, probabilities = session.run(image[np.newaxis])
         top = top_labels(probabilities[0], bundle.labels, options.top)
-        if options.json:
-            results.append({"image": name, "top": [asdict(each) for each in top]})
-            continue
-        for row, each in enumerate(top):
+        results.append({"image": name, "top": top})
+        for row, each in enumerate([] if options.json else top):
             first = name if row == 0 else ""
-            print(f"{first:{name_width}}  {each.label:{label_width}}  {each.probability:6.1%}")
+            print(
+                f"{first:{name_width}}  {each['label']:{label_width}}  {each['probability']:6.1%}"
+            )
     if options.json:
         print(json.dumps(results, indent=2))
     return code
 
 
+def top_labels(
+    probabilities: np.ndarray[Any, Any], labels: Sequence[str], k: int
+) -> list[dict[str, Any]]:
+    """The ``k`` most probable labels of one image with their probabilities, in descending order.
+
+    ``probabilities`` are float32 [classes], in the order of ``labels``.
+    """
+    if len(labels) != len(probabilities):
+        problem = f"there are {len(labels)}, but the model has {len(probabilities)} classes"
+        raise RuntimeProblem("labels", problem, "unpack the bundle again")
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [{"label": labels[i], "probability": float(probabilities[i])} for i in order]
+
+
 def _bench(options: argparse.Namespace) -> int:
-    plan = BenchmarkPlan(
-        runs=options.runs,
-        warmup=options.warmup,
-        warmup_s=options.warmup_seconds,
-        batches=list(options.batches) if options.throughput_seconds else [],
-        batch_s=options.throughput_seconds,
-        sustained_s=options.sustained,
-    )
+    if not options.batch_s:
+        options.batches = []
+    plan = _plan(BenchmarkPlan, options)
     if (options.model is None) != (options.runtime is None):
         raise RuntimeProblem("bench", "--model and --runtime belong together", "pass both or none")
     source = ModelSource(str(options.model or options.bundle), options.runtime)
@@ -102,52 +112,41 @@ def _bench(options: argparse.Namespace) -> int:
     session, bundle = open_source(source, options.threads)
     images = _bench_images(options, bundle)
     result = benchmarking.benchmark(session, images, plan, baseline_bytes)
-    if options.json:
-        print(to_json(result))
-    else:
-        print("\n".join(benchmarking.format_lines(session.model.name, result, len(images))))
+    lines = benchmarking.format_lines(session.model.name, result, len(images))
+    print(to_json(result) if options.json else "\n".join(lines))
     return 0
 
 
 def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> np.ndarray[Any, Any]:
     if bool(options.photos) == (options.images is not None):
-        raise RuntimeProblem(
-            "bench", "needs either image files or --images", "pass real images, in one form"
-        )
+        problem = "needs either image files or --images"
+        raise RuntimeProblem("bench", problem, "pass real images, in one form")
     if options.images is not None:
         return read_images(options.images)
     if bundle is None:
-        raise RuntimeProblem(
-            "bench", "image files need a bundle, which has their size", "pass --images"
-        )
+        problem = "image files need a bundle, which has their size"
+        raise RuntimeProblem("bench", problem, "pass --images")
     from finch_runtime.images import load_image
 
     return np.stack([load_image(name, bundle.size, bundle.fit) for name in options.photos])
 
 
 def _compare(options: argparse.Namespace) -> int:
-    plan = ComparePlan(
-        options.turns, options.runs, options.warmup, options.warmup_seconds, options.seed
-    )
-    request = protocol.CompareRequest(
-        options.models, str(options.images), options.threads or 1, plan
-    )
-    result = comparing.compare(request)
-    if options.json:
-        print(to_json(result))
-    else:
-        print("\n".join(comparing.format_lines(request.models, result)))
+    plan = _plan(ComparePlan, options)
+    images, threads = str(options.images), options.threads or 1
+    result = comparing.compare(protocol.CompareRequest(options.models, images, threads, plan))
+    lines = comparing.format_lines(options.models, result)
+    print(to_json(result) if options.json else "\n".join(lines))
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
+    file = options.request
     try:
-        with options.request.open(encoding="utf-8") if options.request else sys.stdin as file:
-            text = file.read()
+        text = file.read_text(encoding="utf-8") if file else sys.stdin.read()
     except (OSError, ValueError) as error:
-        raise RuntimeProblem(
-            options.request or "request", f"cannot be read: {last_line(error)}", "check the path"
-        ) from None
+        problem = f"cannot be read: {last_line(error)}"
+        raise RuntimeProblem(file or "request", problem, "check the path") from None
     request: protocol.Request = from_json(text, *protocol.REQUESTS)
     print(to_json(_execute(request)))
     return 0
@@ -198,12 +197,26 @@ def _model(text: str) -> ModelSource:
     return ModelSource(path, runtime)
 
 
+# Option, attribute of a plan, type, description.
+_PLAN_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
+    ("--turns", "turns", _count, "turns of every model"),
+    ("--runs", "runs", _count, "timed inferences, per turn if models alternate"),
+    ("--warmup", "warmup", int, "minimum number of warm-up inferences"),
+    ("--warmup-seconds", "warmup_s", _seconds, "minimum duration of the warm-up"),
+    ("--seed", "seed", int, "seed of the order of the models"),
+    ("--batches", "batches", _count, "batch sizes for throughput"),
+    ("--throughput-seconds", "batch_s", _seconds, "duration per batch size, 0: none"),
+    ("--sustained", "sustained_s", _seconds, "duration of a run without pauses"),
+)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="finch_runtime",
         description="Run an image classifier exported by Finch on this device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    pixels: dict[str, Any] = {"type": Path, "metavar": "NPY", "help": "uint8 [n, size, size, 3]"}
 
     command = commands.add_parser("classify", help="print the top-k labels of images")
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image file")
@@ -212,70 +225,50 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
     command.add_argument("photos", nargs="*", metavar="IMAGE", help="image file")
-    command.add_argument("--images", type=Path, metavar="NPY", help="uint8 [n, size, size, 3]")
+    command.add_argument("--images", **pixels)
     command.add_argument("--model", type=Path, help="model file, instead of a bundle")
     command.add_argument("--runtime", choices=RUNTIMES, help="runtime of --model")
     _add_plan(command, BenchmarkPlan())
     _add_common(command, _bench, bundle=True)
 
     command = commands.add_parser("compare", help="time several models in alternation")
-    command.add_argument(
-        "models",
-        nargs="+",
-        type=_model,
-        metavar="RUNTIME=FILE",
-        help=f"{' or '.join(RUNTIMES)}, and the model file; the first is the reference",
-    )
-    command.add_argument(
-        "--images", type=Path, required=True, metavar="NPY", help="uint8 [n, size, size, 3]"
-    )
+    text = f"{' or '.join(RUNTIMES)}, and the model file; the first is the reference"
+    command.add_argument("models", nargs="+", type=_model, metavar="RUNTIME=FILE", help=text)
+    command.add_argument("--images", required=True, **pixels)
     _add_plan(command, ComparePlan())
     _add_common(command, _compare, bundle=False)
 
     command = commands.add_parser("measure", help="execute a JSON request and print its result")
-    command.add_argument(
-        "request", nargs="?", type=Path, metavar="REQUEST", help="request file (standard input)"
-    )
+    text = "request file (standard input)"
+    command.add_argument("request", nargs="?", type=Path, metavar="REQUEST", help=text)
     command.set_defaults(command=_measure)
     return parser
 
 
 def _add_plan(command: argparse.ArgumentParser, plan: BenchmarkPlan | ComparePlan) -> None:
     """Adds the options of a plan, with its defaults."""
+    for option, name, kind, text in _PLAN_OPTIONS:
+        if hasattr(plan, name):
+            command.add_argument(
+                option,
+                dest=name,
+                type=kind,
+                default=getattr(plan, name),
+                nargs="+" if name == "batches" else None,
+                metavar="N",
+                help=f"{text} (%(default)s)",
+            )
 
-    def add(option: str, kind: Any, default: Any, text: str) -> None:
-        shown = " ".join(map(str, default)) if isinstance(default, list) else default
-        more: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
-        help_text = f"{text} ({shown})"
-        command.add_argument(
-            option, type=kind, default=default, metavar="N", help=help_text, **more
-        )
 
-    add("--warmup", int, plan.warmup, "minimum number of warm-up inferences")
-    add("--warmup-seconds", _seconds, plan.warmup_s, "minimum duration of the warm-up")
-    if isinstance(plan, BenchmarkPlan):
-        add("--runs", _count, plan.runs, "timed inferences")
-        add("--batches", _count, plan.batches, "batch sizes for throughput")
-        add("--throughput-seconds", _seconds, plan.batch_s, "duration per batch size, 0: none")
-        add("--sustained", _seconds, plan.sustained_s, "duration of a run without pauses")
-    else:
-        add("--turns", _count, plan.turns, "turns of every model")
-        add("--runs", _count, plan.runs, "timed inferences per turn")
-        add("--seed", int, plan.seed, "seed of the order of the models")
+def _plan(kind: type[Plan], options: argparse.Namespace) -> Plan:
+    return kind(**{each.name: getattr(options, each.name) for each in fields(kind)})
 
 
 def _add_common(command: argparse.ArgumentParser, function: Any, *, bundle: bool) -> None:
     if bundle:
-        command.add_argument(
-            "--bundle",
-            type=Path,
-            default=HERE,
-            metavar="DIR",
-            help="unpacked bundle (the folder that contains finch_runtime)",
-        )
-    default = "the bundle's, or 1" if bundle else "1"
-    command.add_argument(
-        "--threads", type=_count, metavar="N", help=f"threads of one inference ({default})"
-    )
+        text = "unpacked bundle (the folder that contains finch_runtime)"
+        command.add_argument("--bundle", type=Path, default=HERE, metavar="DIR", help=text)
+    text = f"threads of one inference ({'that of the bundle, or 1' if bundle else '1'})"
+    command.add_argument("--threads", type=_count, metavar="N", help=text)
     command.add_argument("--json", action="store_true", help="print all results as JSON")
     command.set_defaults(command=function)

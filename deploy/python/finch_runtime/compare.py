@@ -84,12 +84,10 @@ class _Worker:
             raise
 
     def take_turn(self) -> None:
-        self._send(True)
-        self._receive()
+        self._request(True)
 
     def finish(self) -> ModelTiming:
-        self._send(False)
-        timing: ModelTiming = self._receive()
+        timing: ModelTiming = self._request(False)
         return timing
 
     def stop(self) -> None:
@@ -100,13 +98,14 @@ class _Worker:
             self._process.kill()
             self._process.join()
 
-    def _send(self, is_turn: bool) -> None:
+    def _request(self, is_turn: bool) -> Any:
         with suppress(OSError):  # the process has exited; receiving reports it
             self._pipe.send(is_turn)
+        return self._receive()
 
     def _receive(self) -> Any:
         try:
-            problem, content = self._pipe.recv()
+            content = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
             raise RuntimeProblem(
@@ -114,10 +113,9 @@ class _Worker:
                 f"its process exited with code {self._process.exitcode}",
                 "check that all models fit into memory at the same time",
             ) from None
-        if problem is not None:
-            thing, what, remedy = problem
-            subject = "" if thing == self._path else f"{thing}: "
-            raise RuntimeProblem(self._path, f"{subject}{what}", remedy)
+        if isinstance(content, RuntimeProblem):
+            subject = "" if str(content.thing) == self._path else f"{content.thing}: "
+            raise RuntimeProblem(self._path, f"{subject}{content.problem}", content.remedy)
         return content
 
 
@@ -126,13 +124,13 @@ def _serve(pipe: Connection, model: ModelSource, request: CompareRequest) -> Non
     with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         try:
             timer = _prepare(model, request)
-            pipe.send((None, None))
+            pipe.send(None)
             while pipe.recv():
                 timer.time_turn(request.plan.runs, untimed=_UNTIMED)
-                pipe.send((None, None))
-            pipe.send((None, timer.result()))
+                pipe.send(None)
+            pipe.send(timer.result())
         except RuntimeProblem as error:
-            pipe.send(((str(error.thing), error.problem, error.remedy), None))
+            pipe.send(error)
 
 
 def _prepare(model: ModelSource, request: CompareRequest) -> Timer:

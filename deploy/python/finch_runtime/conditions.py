@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from finch_runtime.protocol import Conditions
@@ -17,8 +18,17 @@ _CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal")
 
 def read_conditions(sys: Path = SYS) -> Conditions:
     """Reads temperature and frequency from Linux's sysfs, mounted at ``sys``."""
-    temperatures = list(_zone_temperatures(sys)) or list(_chip_temperatures(sys))
-    frequencies = list(_frequencies(sys))
+    zones = [
+        zone / "temp"
+        for zone in sys.glob("class/thermal/thermal_zone*")
+        if any(part in read_text(zone / "type").lower() for part in _ZONES)
+    ]
+    chips = [c for c in sys.glob("class/hwmon/hwmon*") if read_text(c / "name") in _CHIPS]
+    temperatures = _numbers(zones) or _numbers(t for c in chips for t in c.glob("temp*_input"))
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = os.sched_getaffinity(0) if has_affinity else range(os.cpu_count() or 1)
+    clock = "devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
+    frequencies = _numbers(sys / clock.format(core) for core in cores)
     return Conditions(
         temperature_c=max(temperatures) / 1e3 if temperatures else None,
         frequency_mhz=max(frequencies) / 1e3 if frequencies else None,
@@ -33,31 +43,10 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def _numbers(paths: Iterator[Path]) -> Iterator[int]:
+def _numbers(paths: Iterable[Path]) -> list[int]:
+    """The integers in those files that can be read and contain one."""
+    numbers = []
     for path in paths:
-        try:
-            yield int(read_text(path))
-        except ValueError:
-            continue
-
-
-def _zone_temperatures(sys: Path) -> Iterator[int]:
-    for zone in sys.glob("class/thermal/thermal_zone*"):
-        kind = read_text(zone / "type").lower()
-        if any(part in kind for part in _ZONES):
-            yield from _numbers(iter([zone / "temp"]))
-
-
-def _chip_temperatures(sys: Path) -> Iterator[int]:
-    for chip in sys.glob("class/hwmon/hwmon*"):
-        if read_text(chip / "name") in _CHIPS:
-            yield from _numbers(chip.glob("temp*_input"))
-
-
-def _frequencies(sys: Path) -> Iterator[int]:
-    if hasattr(os, "sched_getaffinity"):
-        cores = os.sched_getaffinity(0)
-    else:
-        cores = set(range(os.cpu_count() or 1))
-    folder = sys / "devices/system/cpu"
-    return _numbers(folder / f"cpu{core}/cpufreq/scaling_cur_freq" for core in cores)
+        with suppress(ValueError):
+            numbers.append(int(read_text(path)))
+    return numbers

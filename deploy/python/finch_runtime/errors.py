@@ -13,10 +13,13 @@ class RuntimeProblem(Exception):
     """
 
     def __init__(self, thing: object, problem: str, remedy: str) -> None:
+        super().__init__(thing, problem, remedy)  # so that it can be pickled
         self.thing = thing
         self.problem = problem
         self.remedy = remedy
-        super().__init__(" ".join(f"{thing}: {problem}; {remedy}".split()))
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.thing}: {self.problem}; {self.remedy}".split())
 
 
 def last_line(error: BaseException) -> str:

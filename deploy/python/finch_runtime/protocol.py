@@ -17,11 +17,9 @@ from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, ge
 from finch_runtime.errors import RuntimeProblem, last_line
 
 PROTOCOL = 1
-DEFAULT_BATCHES = (1, 2, 4, 8, 16, 32)
 
 Message = TypeVar("Message")
 
-_CORRECT = "correct the value"
 _SEE = "see finch_runtime/protocol.py"
 
 
@@ -54,7 +52,7 @@ class BenchmarkPlan:
     runs: int = 100
     warmup: int = 10
     warmup_s: float = 0.2
-    batches: list[int] = field(default_factory=lambda: list(DEFAULT_BATCHES))
+    batches: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
     batch_s: float = 0.3
     sustained_s: float = 0.0
 
@@ -265,20 +263,19 @@ def from_json(text: str, *types: type[Message]) -> Message:
     return cast(Message, decode(accepted[name], value, name))
 
 
-def decode(kind: Any, value: Any, place: str, *, allow_unknown: bool = False) -> Any:
+def decode(kind: Any, value: Any, place: str) -> Any:
     """Converts a JSON value to an annotated type, such as a data class; errors name ``place``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:  # Optional
-        if value is None:
-            return None
-        return decode(arguments[0], value, place, allow_unknown=allow_unknown)
+        return None if value is None else decode(arguments[0], value, place)
     if kind is float and type(value) is int:
         return float(value)
     expected = dict if is_dataclass(kind) else origin or kind
     if type(value) is not expected:
-        raise RuntimeProblem(place, f"{value!r} is not of type {expected.__name__}", _CORRECT)
+        problem = f"{value!r} is not of type {expected.__name__}"
+        raise RuntimeProblem(place, problem, "correct the value")
     if is_dataclass(kind):
-        return _decode_object(kind, value, place, allow_unknown)
+        return _decode_object(kind, value, place)
     if origin is list:
         return [decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
@@ -286,19 +283,16 @@ def decode(kind: Any, value: Any, place: str, *, allow_unknown: bool = False) ->
     return value
 
 
-def _decode_object(kind: Any, value: dict[str, Any], place: str, allow_unknown: bool) -> Any:
+def _decode_object(kind: Any, value: dict[str, Any], place: str) -> Any:
     hints = get_type_hints(kind)
-    decoded = {}
-    for key, item in value.items():
-        if key in hints:
-            decoded[key] = decode(hints[key], item, f"{place}.{key}", allow_unknown=allow_unknown)
-        elif not allow_unknown:
-            raise RuntimeProblem(f"{place}.{key}", "unknown key", f"known: {', '.join(hints)}")
+    unknown = sorted(value.keys() - hints.keys())
+    if unknown:
+        raise RuntimeProblem(f"{place}.{unknown[0]}", "unknown key", f"known: {', '.join(hints)}")
     for each in fields(kind):
         required = each.default is MISSING and each.default_factory is MISSING
         if required and each.name not in value:
             raise RuntimeProblem(f"{place}.{each.name}", "is missing", "add the value")
-    return kind(**decoded)
+    return kind(**{key: decode(hints[key], value[key], f"{place}.{key}") for key in value})
 
 
 def _check_at_least(plan: Any, **minima: float) -> None:

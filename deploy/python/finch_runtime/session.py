@@ -15,6 +15,8 @@ import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, load_model
 
+_BATCH = 32
+
 
 @dataclass(frozen=True)
 class Session:
@@ -98,6 +100,18 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
     batch, size = loaded.inputs[0].shape[:2]
     assert isinstance(size, int)
     return Session(path, runtime, version, threads, size, isinstance(batch, int), loaded)
+
+
+def predict(session: Session, images: Array) -> Array:
+    """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, 3], RGB.
+
+    The batch size is 32, or 1 if that of the model is fixed. ``images`` may be memory-mapped.
+    """
+    if len(images) == 0:
+        raise RuntimeProblem("images", "none given", "pass at least one")
+    step = 1 if session.fixed_batch else _BATCH
+    batches = (images[start : start + step] for start in range(0, len(images), step))
+    return np.concatenate([session.run(batch)[0] for batch in batches])
 
 
 def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str | None:
