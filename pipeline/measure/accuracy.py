@@ -44,10 +44,9 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
     Raises:
         MeasurementError: There are no images, the shapes differ, or a logit is not finite.
     """
-    predictions = _predictions(logits)
-    _check_labels(logits, labels)
+    is_correct = correct(logits, labels)
     classes = logits.shape[1]
-    cells = np.ravel_multi_index((labels, predictions), (classes, classes))
+    cells = np.ravel_multi_index((labels, _predictions(logits)), (classes, classes))
     confusion = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
     hits, per_class = np.diagonal(confusion), confusion.sum(axis=1)
     present = per_class > 0
@@ -55,8 +54,8 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
     return Accuracy(
         accuracy=float(hits.sum() / per_class.sum()),
         balanced_accuracy=float(recalls[present].mean()),
-        top5=_top_k(5, logits, labels) if classes > 5 else None,
-        calibration_error=_calibration_error(logits, predictions == labels),
+        top5=_top5(logits, labels) if classes > 5 else None,
+        calibration_error=_calibration_error(logits, is_correct),
         recalls=[float(r) if p else None for r, p in zip(recalls, present, strict=True)],
         confusion=confusion.tolist(),
     )
@@ -65,7 +64,14 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
 def correct(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Whether the prediction of each image equals its label, bool [n]. Raises as ``score``."""
     predictions = _predictions(logits)
-    _check_labels(logits, labels)
+    if labels.shape != predictions.shape:
+        raise MeasurementError("labels", f"have shape {labels.shape}, logits {logits.shape}")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise MeasurementError(
+            "labels",
+            f"range from {labels.min()} to {labels.max()}, the model has {logits.shape[1]} classes",
+            "use a model that was trained on the same data",
+        )
     is_correct: NDArray[np.bool_] = predictions == labels
     return is_correct
 
@@ -73,24 +79,17 @@ def correct(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArra
 def agreement(logits: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
     """Fraction of images for which two models predict the same class.
 
-    Args:
-        logits: Of one model, float [n, classes].
-        reference: Of the other model, float [n, classes].
-
-    Raises:
-        MeasurementError: As ``score``.
+    Takes the logits of both, float [n, classes]. Raises as ``score``.
     """
     if logits.shape != reference.shape:
         raise MeasurementError("logits", f"have shape {logits.shape}, not {reference.shape}")
     return float(np.mean(_predictions(logits) == _predictions(reference)))
 
 
-def _top_k(k: int, logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    own = np.take_along_axis(logits, labels[:, np.newaxis].astype(np.intp), axis=1)
+def _top5(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     # Equal logits are ranked by class index, as argmax does.
-    before = np.arange(logits.shape[1]) < labels[:, np.newaxis]
-    ahead = (logits > own) | ((logits == own) & before)
-    return float(np.mean(ahead.sum(axis=1) < k))
+    top = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    return float(np.mean((top == labels[:, np.newaxis]).any(axis=1)))
 
 
 def _calibration_error(logits: NDArray[np.floating], is_correct: NDArray[np.bool_]) -> float:
@@ -111,14 +110,3 @@ def _predictions(logits: NDArray[np.floating]) -> NDArray[np.intp]:
         raise MeasurementError("logits", f"are not finite for {broken} of {len(logits)} images")
     predictions: NDArray[np.intp] = logits.argmax(axis=1)
     return predictions
-
-
-def _check_labels(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    if labels.shape != logits.shape[:1]:
-        raise MeasurementError("labels", f"have shape {labels.shape}, logits {logits.shape}")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise MeasurementError(
-            "labels",
-            f"range from {labels.min()} to {labels.max()}, the model has {logits.shape[1]} classes",
-            "use a model that was trained on the same data",
-        )

@@ -72,11 +72,8 @@ def evaluate_devices(
     """
     for listed in params.devices:
         if listed.name not in hosts:
-            raise ArtefactError(
-                Path("reports/hosts.json"),
-                f"lacks the device {listed.name}",
-                "run `python -m stages.probe`",
-            )
+            path, remedy = Path("reports/hosts.json"), "run `python -m stages.probe`"
+            raise ArtefactError(path, f"lacks the device {listed.name}", remedy)
     package = DeviceRuntime(inputs.runtime).files()
     dependencies = {
         "candidates": read_json(inputs.candidates / "candidates.json"),
@@ -250,8 +247,8 @@ def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds
         if c["name"] in rounds.latencies:
             # OpenVINO's own version has the build after a hyphen, that of its package does not.
             there = rounds.latencies[c["name"]].runtime_version.partition("-")[0]
-            if there != c["runtime_version"]:
-                runtime, here = c["runtime"], c["runtime_version"]
+            runtime, here = c["runtime"], c["runtime_version"]
+            if there != here:
                 notes.add(
                     f"{device} has {runtime} {there}, candidates are made with {runtime} {here}"
                 )

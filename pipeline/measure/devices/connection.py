@@ -87,24 +87,15 @@ class Connection:
         Raises:
             DeviceError: The connection was lost.
         """
-        process = subprocess.Popen(
-            self._command("no", command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # the stage handles Ctrl-C
-        )
+        process = self._start("no", command, subprocess.PIPE)
         # Detached from the process, since communicate() would close it.
         stdin, process.stdin = process.stdin, None
         assert stdin is not None
         with process, stdin:
             try:
                 if write_stdin is not None:
-                    with suppress(BrokenPipeError):  # stderr has the reason
+                    with suppress(BrokenPipeError), stdin:  # stderr has the reason
                         write_stdin(stdin)
-                        stdin.flush()
-                    with suppress(BrokenPipeError):
-                        stdin.close()
                 stdout, stderr = process.communicate()
             except BaseException:
                 process.kill()
@@ -127,17 +118,10 @@ class Connection:
         with tempfile.TemporaryFile() as stderr:
             try:
                 # `cat` returns its input, and ends when its standard input is closed.
-                process = subprocess.Popen(
-                    self._command("yes", "cat"),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
+                process = self._start("yes", "cat", stderr)
             except FileNotFoundError:
-                raise DeviceError(
-                    self.name, "needs the OpenSSH client", "install openssh-client here"
-                ) from None
+                problem, remedy = "needs the OpenSSH client", "install openssh-client here"
+                raise DeviceError(self.name, problem, remedy) from None
             assert process.stdin and process.stdout
             try:
                 with suppress(BrokenPipeError):
@@ -153,10 +137,16 @@ class Connection:
             stderr.seek(0)
             raise self._explain(stderr.read().decode("utf-8", "replace"))
 
-    def _command(self, master: str, command: str) -> list[str]:
+    def _start(self, master: str, command: str, stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
         options = {**_OPTIONS, "ControlMaster": master, "ControlPath": str(self._socket)}
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        return ["ssh", *words, *self._port, "--", self._host, command]
+        return subprocess.Popen(
+            ["ssh", *words, *self._port, "--", self._host, command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,  # the stage handles Ctrl-C
+        )
 
     def _explain(self, stderr: str) -> DeviceError:
         texts = {

@@ -16,11 +16,10 @@ from finch_runtime.protocol import PredictRequest, Request, to_json
 from finch_runtime.runtimes import RUNTIMES
 
 from pipeline.errors import ArtefactError, DeviceError
-from pipeline.files import whole_file
 from pipeline.measure.devices import remote_runner
 from pipeline.measure.devices.connection import Connection, connect
 from pipeline.measure.devices.device import Device, Files, ThisMachine
-from pipeline.measure.host import Host, host_from
+from pipeline.measure.host import Host
 from pipeline.params import ListedDevice
 
 _MIN_PYTHON = (3, 9)
@@ -77,14 +76,11 @@ class RemoteDevice:
             DeviceError: It has no NumPy.
         """
         facts = json.loads(self._call(["describe", "numpy", *RUNTIMES]).stdout)
-        if "numpy" not in facts["versions"]:
+        if facts["runtimes"].pop("numpy", None) is None:
             python = self._listed.python
-            raise DeviceError(
-                self.name,
-                f"its {python} has no NumPy",
-                f"install it there: {python} -m pip install numpy; or set another `python`",
-            )
-        return host_from(facts)
+            remedy = f"install it there: {python} -m pip install numpy; or set another `python`"
+            raise DeviceError(self.name, f"its {python} has no NumPy", remedy)
+        return Host(**facts)
 
     def place(self, files: Files) -> str:
         """Copies the files, unless the same content is there already.
@@ -97,9 +93,8 @@ class RemoteDevice:
         try:
             key = remote_runner.content_key(files.folder, files.names)
         except OSError as error:
-            raise ArtefactError(
-                Path(error.filename), f"cannot be read ({error.strerror})"
-            ) from None
+            path = Path(error.filename)
+            raise ArtefactError(path, f"cannot be read ({error.strerror})") from None
         if key not in self._copied:
 
             def pack(stream: IO[bytes]) -> None:
@@ -113,21 +108,17 @@ class RemoteDevice:
 
     def run(self, request: Request, package: str) -> CompletedProcess[str]:
         """Runs the device runtime in a new process, see ``Device.run``."""
-        local_out = request.out if isinstance(request, PredictRequest) else None
-        remote_out = f"{self._open_store()}/out"
-        if isinstance(request, PredictRequest):
-            request = replace(request, out=remote_out)
-        words = [package, str(request.threads), self._listed.python, to_json(request)]
+        out = f"{self._open_store()}/out"
+        sent = replace(request, out=out) if isinstance(request, PredictRequest) else request
+        words = [package, str(request.threads), self._listed.python, to_json(sent)]
         output = self._call(["run", *words])
         stderr, _, code = output.stderr.rpartition(f"\n{remote_runner.EXIT_CODE}")
         stdout = output.stdout.decode("utf-8", "replace")
         completed = CompletedProcess(words, int(code.split()[0]), stdout, stderr)
         if completed.returncode and any(sign in stderr for sign in _DISK_FULL):
             raise self._disk_full(stderr)
-        if local_out is not None and not completed.returncode:
-            content = self._call(["fetch", remote_out]).stdout
-            with whole_file(Path(local_out)) as temporary:
-                temporary.write_bytes(content)
+        if isinstance(request, PredictRequest) and not completed.returncode:
+            Path(request.out).write_bytes(self._call(["fetch", out]).stdout)
         return completed
 
     def clear(self) -> None:
@@ -167,20 +158,15 @@ class RemoteDevice:
             reason = last.removeprefix(remote_runner.FAILED).strip()
             if any(sign in reason for sign in _DISK_FULL):
                 raise self._disk_full(reason)
-            raise DeviceError(
-                self.name,
-                f"cannot {words[0]}: {reason or f'exit code {output.returncode}'}",
-                f"fix this there (ssh {self._connection.target}), and run the stage again",
-            )
+            problem = f"cannot {words[0]}: {reason or f'exit code {output.returncode}'}"
+            remedy = f"fix this there (ssh {self._connection.target}), and run the stage again"
+            raise DeviceError(self.name, problem, remedy)
         return CompletedProcess(words, output.returncode, stdout, output.stderr)
 
     def _disk_full(self, reason: str) -> DeviceError:
-        return DeviceError(
-            self.name,
-            f"its disk is full ({reason.strip().rpartition(chr(10))[2]})",
-            f"free disk space, or set another `folder` in evaluate.devices; copied files are in "
-            f"{self._store}",
-        )
+        problem = f"its disk is full ({reason.strip().splitlines()[-1]})"
+        remedy = "free disk space, or set another `folder` in evaluate.devices"
+        return DeviceError(self.name, problem, f"{remedy}; copied files are in {self._store}")
 
     def _quote(self, arguments: Sequence[str]) -> str:
         # The shell there expands `~/` only if it is not quoted.

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +34,22 @@ FAILED = "finch: failed: "
 STORE = "finch-measure"
 CPUS = Path("/sys/devices/system/cpu")
 
+_X86_FLAGS = (
+    "avx avx2 fma f16c avx512f avx512bw avx512_vnni avx512_bf16 avx512_fp16 avx_vnni avx_vnni_int8 "
+    "amx_tile amx_int8 amx_bf16"
+)
+_ARM_FLAGS = "neon asimd asimdhp asimddp i8mm bf16 sve sve2 sme"
+
+# Instruction sets that determine the speed of inference kernels, in the spelling of Linux.
+VECTOR_FLAGS = frozenset(f"{_X86_FLAGS} {_ARM_FLAGS}".split())
+
 # Variables of a shell or a stage that would change how a model runs.
 _REMOVED = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def environment(variables: Mapping[str, str], package: str, threads: int) -> dict[str, str]:
-    """Environment of a process of the device runtime.
-
-    Args:
-        variables: Environment of this process.
-        package: Folder that contains the package ``finch_runtime``.
-        threads: Threads of the inference runtime.
-    """
+    """Environment of a process of the device runtime, whose folder is ``package``."""
     kept = {key: value for key, value in variables.items() if not key.startswith(_REMOVED)}
     return {
         **kept,
@@ -70,66 +75,89 @@ def content_key(folder: Path, names: Iterable[str]) -> str:
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
-    """Stable facts about this machine, with the versions of packages; None if unknown."""
+    """The attributes of ``pipeline.measure.host.Host``; ``runtimes`` has versions of packages."""
     try:
-        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        cpu, flags = read_cpuinfo(Path("/proc/cpuinfo").read_text("utf-8", errors="replace"))
     except OSError:
-        cpuinfo = ""
+        cpu, flags = "unknown", frozenset()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # AttributeError on Windows
         memory = 0
-    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     versions = {}
     for name in packages:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    release = ".".join(platform.release().split(".")[:2])
     return {
-        "cpuinfo": cpuinfo,
+        "cpu": cpu,
         "architecture": platform.machine(),
+        "flags": sorted(VECTOR_FLAGS & flags),
         "physical_cores": len(_read_all("topology/thread_siblings_list")) or None,
         "logical_cores": os.cpu_count() or 1,
-        "affinity": affinity,
-        "memory_bytes": memory,
-        "system": platform.system(),
-        "release": platform.release(),
+        "affinity": _as_ranges(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()),
+        "memory_gib": round(memory / 2**30),
+        "system": f"{platform.system()} {release}",
         "python": platform.python_version(),
-        "versions": versions,
+        "runtimes": versions,
         "governor": " + ".join(sorted(_read_all("cpufreq/scaling_governor"))),
     }
+
+
+def read_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
+    """Model name and flags in the text of Linux's ``/proc/cpuinfo``.
+
+    Arm kernels give no model name. There it is the name of the board, if available, or the
+    implementer and part numbers of all core types.
+    """
+    fields: dict[str, list[str]] = {}
+    for key, value in re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", text, re.MULTILINE):
+        fields.setdefault(key, []).append(value.strip())
+    cores = zip(fields.get("CPU implementer", []), fields.get("CPU part", []))  # noqa: B905
+    names = [fields[key][0] for key in ("model name", "Model", "Hardware") if key in fields]
+    names.append(" + ".join(sorted({f"{maker}/{part}" for maker, part in cores})))
+    lists = fields.get("flags", []) + fields.get("Features", [])
+    # Only flags of all cores count: a thread may run on any core.
+    flags = frozenset.intersection(*(frozenset(line.split()) for line in lists or [""]))
+    return names[0] or "unknown", flags
+
+
+def _as_ranges(numbers: Iterable[int]) -> str:
+    """Formats numbers as ``0-3,8``."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(f"{a}-{b}" if b > a else f"{a}" for a, b in ranges)
 
 
 def _read_all(name: str) -> set[str]:
     """Contents of a file of all cores in sysfs."""
     contents = set()
     for path in CPUS.glob(f"cpu[0-9]*/{name}"):
-        try:
+        with suppress(OSError):
             contents.add(path.read_text().strip())
-        except OSError:
-            continue
     return contents
 
 
 def open_store(folder: str) -> dict[str, Any]:
     """Creates the folder for all copied files, and lists those of earlier runs.
 
-    Args:
-        folder: Parent folder; empty for the user's cache or, if that is not writable, the folder of
-            temporary files.
+    It is below ``folder``; if that is empty, in the user's cache or, if that is not writable, among
+    the temporary files.
     """
-    home_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    shared = Path(tempfile.gettempdir(), f"{STORE}-{os.getuid()}")
     if folder:
         store = _create_private(Path(folder).expanduser().absolute() / STORE)
     else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         try:
-            store = _create_private(home_cache / STORE)
+            store = _create_private(cache / STORE)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
-            store = _create_private(shared)
+            store = _create_private(Path(tempfile.gettempdir(), f"{STORE}-{os.getuid()}"))
     return {"store": str(store), "present": sorted(path.name for path in store.iterdir())}
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from pipeline.measure.devices import remote_runner
-from pipeline.measure.host import VECTOR_FLAGS, describe_host, read_cpuinfo
+from pipeline.measure.devices.remote_runner import VECTOR_FLAGS, read_cpuinfo
+from pipeline.measure.host import describe_host
 
 XEON = """\
 processor\t: 0
@@ -115,7 +116,8 @@ def test_other_systems_are_described_by_py_cpuinfo_and_psutil(monkeypatch):
     import psutil
 
     here = describe_host()
-    facts = {**remote_runner.describe([]), "cpuinfo": "", "physical_cores": None, "memory_bytes": 0}
+    unknown = {"cpu": "unknown", "flags": [], "physical_cores": None, "memory_gib": 0}
+    facts = {**remote_runner.describe([]), **unknown}
     monkeypatch.setattr(remote_runner, "describe", lambda _: facts)
     there = describe_host()
     assert there.flags == here.flags
