@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.small_project import CLASSES, set_param
+from tests.small_project import CLASSES, PROJECT, set_param
 
 
 def call(stage: str, *overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -88,6 +89,7 @@ def test_a_live_teacher_trains_the_same_student_as_its_cache(project: Path) -> N
     assert refused.returncode == 1
     assert "was made with cache_logits.views = 0, expected 2" in refused.stderr
     assert "run `finch cache-logits`" in refused.stderr
+    shutil.copy(PROJECT / "compare.yaml", project)
     compared = call("compare", folder=project)
     assert compared.returncode == 1
     assert "cache_logits.views = 0" in compared.stderr
