@@ -73,9 +73,7 @@ def paired_drop(
     images is not used: it ends at the estimate when all differences have one sign. Without any
     difference the interval extends about 3.7 images to either side.
 
-    Args:
-        reference_correct: Whether the reference is correct, bool [n].
-        candidate_correct: Whether the candidate is correct, bool [n], in the same order.
+    Takes whether each model is correct, bool [n], for the same images in the same order.
 
     Raises:
         MeasurementError: The shapes differ, or there are no images.
@@ -106,8 +104,6 @@ def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = No
     Raises:
         MeasurementError: The numbers of rounds differ, or there are fewer than two.
     """
-    from scipy.stats import t
-
     rounds = len(ratios)
     reference = [1.0] * rounds if reference is None else reference
     if rounds != len(reference) or rounds < 2:
@@ -116,9 +112,7 @@ def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = No
             f"got {rounds} rounds, and {len(reference)} of the reference",
             "time both models in the same rounds, at least two",
         )
-    logs = np.log(ratios) - np.log(reference)
-    mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(rounds)
-    margin = float(t.ppf(0.975, rounds - 1)) * error
+    mean, margin = _mean_and_margin(np.log(ratios) - np.log(reference))
     return LatencyRatio(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
 
 
@@ -129,24 +123,18 @@ def relative_half_width(ratio: LatencyRatio) -> float:
 
 def paired_t_test(method: Sequence[float], baseline: Sequence[float]) -> PairedTTest:
     """Compares the results of two methods, one per seed, in the same order of seeds."""
-    from scipy import stats
+    from scipy.stats import ttest_rel
 
     differences = np.subtract(method, baseline)
-    mean = float(differences.mean())
     if len(differences) < 2 or np.ptp(differences) == 0:
-        return PairedTTest(mean, None, None, None)
-    margin = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
-    p = float(stats.ttest_rel(method, baseline).pvalue)
+        return PairedTTest(float(differences.mean()), None, None, None)
+    mean, margin = _mean_and_margin(differences)
+    p = float(ttest_rel(method, baseline).pvalue)
     return PairedTTest(mean, mean - margin, mean + margin, p)
 
 
 def mcnemar(method_correct: NDArray[np.bool_], baseline_correct: NDArray[np.bool_]) -> float:
-    """Two-sided p value of McNemar's exact test.
-
-    Args:
-        method_correct: Whether the method is correct, bool [n].
-        baseline_correct: Whether the baseline is correct, bool [n], in the same order.
-    """
+    """Two-sided p value of McNemar's exact test of two models' correctness, bool [n] each."""
     from scipy.stats import binomtest
 
     gained = int(np.sum(method_correct & ~baseline_correct))
@@ -163,6 +151,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(known) - rank) * p))
         corrected[i] = largest
     return corrected
+
+
+def _mean_and_margin(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Mean of a sample, and the half-width of its 95 % Student's t interval."""
+    from scipy import stats
+
+    margin = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(margin)
 
 
 def _difference_interval(lost: int, gained: int, images: int) -> tuple[float, float]:

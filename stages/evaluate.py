@@ -42,34 +42,22 @@ def evaluate(context: Context) -> None:
 
 def _log(log: logging.Logger, evaluation: Evaluation) -> None:
     for m in evaluation.measured:
-        log.info(
-            "%-18s accuracy %.1f %%, p50 %.3f ms (%.2f x fp32), %.2f MB",
-            m.name,
-            100 * m.accuracy,
-            m.latency.p50_ms,
-            m.ratio.value,
-            m.bytes / 1e6,
-        )
+        latency = f"p50 {m.latency.p50_ms:.3f} ms ({m.ratio.value:.2f} x fp32)"
+        size = f"{m.bytes / 1e6:.2f} MB"
+        log.info("%-18s accuracy %.1f %%, %s, %s", m.name, 100 * m.accuracy, latency, size)
     for model in evaluation.not_run:
         log.warning("%-18s %s", model.name, model.problem)
     for note in evaluation.notes:
         log.warning("%s", note)
-    reasons = {
+    reason = {
         "converged": "at most evaluate.max_half_width",
         "max_rounds": "evaluate.max_rounds was reached",
         "time_limit": "evaluate.max_minutes was reached",
-    }
-    log.info(
-        "%d rounds, latency ratios with a 95 %% CI half-width of up to %.1f %%: %s",
-        evaluation.rounds,
-        100 * evaluation.half_width,
-        reasons[evaluation.ended],
-    )
-    log.info(
-        "wrote reports/evaluations/%s.json: %d candidates",
-        evaluation.device,
-        len(evaluation.candidates),
-    )
+    }[evaluation.ended]
+    precision = f"95 % CI half-width of up to {100 * evaluation.half_width:.1f} %"
+    log.info("%d rounds, latency ratios with a %s: %s", evaluation.rounds, precision, reason)
+    count = len(evaluation.candidates)
+    log.info("wrote reports/evaluations/%s.json: %d candidates", evaluation.device, count)
 
 
 if __name__ == "__main__":

@@ -56,15 +56,9 @@ def evaluate_devices(
 ) -> Iterator[Evaluation]:
     """Evaluates all candidates on every device.
 
-    The other devices are still evaluated if one fails. The next call reuses the finished ones, as
-    long as nothing has changed that the measurements depend on.
-
-    Args:
-        inputs: Files to evaluate.
-        params: Section ``evaluate``.
-        hosts: Content of ``reports/hosts.json``.
-        cache: Folder for finished evaluations; removed when all devices are finished.
-        track: Progress display.
+    The other devices are still evaluated if one fails. The next call reuses the finished ones from
+    the folder ``cache``, as long as nothing has changed that the measurements depend on, such as
+    ``hosts``, the content of ``reports/hosts.json``. The folder is removed at the end.
 
     Raises:
         ArtefactError: A file is missing, or ``hosts`` lacks a device.
@@ -235,9 +229,8 @@ class _DeviceRun:
         if isinstance(error, DeviceError):
             raise error
         if name == self.reference:
-            raise DeviceError(
-                self.runtime.device.name, f"the reference {name} {error.problem}", error.remedy
-            ) from error
+            problem = f"the reference {name} {error.problem}"
+            raise DeviceError(self.runtime.device.name, problem, error.remedy) from error
         self.problems[name] = error.problem
 
 

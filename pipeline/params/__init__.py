@@ -2,8 +2,7 @@
 
 from pipeline.params.candidate import Candidate
 from pipeline.params.compare import Compare, CompareEntry
-from pipeline.params.device import ListedDevice
-from pipeline.params.evaluate import Evaluate
+from pipeline.params.evaluate import Evaluate, ListedDevice
 from pipeline.params.loading import load_params, load_section, read_values
 from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, prepare_model

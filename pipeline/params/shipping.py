@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
-from pipeline.params.device import LOCAL
+from pipeline.params.evaluate import LOCAL
 from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
 
 
@@ -16,9 +16,7 @@ class Export(Section):
 
     opset: int = Field(18, ge=18, le=23, description="ONNX operator set.")
     tolerance: AboveZero = Field(
-        1e-4,
-        description="Largest accepted difference of a logit, relative to the image's largest "
-        "logit.",
+        1e-4, description="Largest difference of a logit, relative to the image's largest logit."
     )
 
 
@@ -54,39 +52,23 @@ class Quantize(Section):
     )
 
     @model_validator(mode="after")
-    def _one_reference(self) -> Quantize:
+    def _names_and_reference(self) -> Quantize:
         names = [c.name for c in self.candidates]
         if len(set(names)) != len(names):
             raise ValueError(f"candidates have the same name: {', '.join(sorted(names))}")
         if "teacher" in names:
             raise ValueError("the name 'teacher' is reserved for the teacher; rename the candidate")
-        if not any((c.runtime, c.precision) == ("onnxruntime", "fp32") for c in self.candidates):
+        if not any(c.is_reference for c in self.candidates):
             raise ValueError(
                 "one candidate must be onnxruntime fp32: the others are compared with it"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _mixed_names_are_free(self) -> Quantize:
-        names = {c.name for c in self.candidates}
-        taken = sorted(
-            c.mixed_name
-            for c in self.candidates
-            if c.supports_mixed_precision and c.mixed_name in names
-        )
-        if self.mixed_precision.enabled and taken:
+        mixed = {c.mixed_name for c in self.candidates if c.supports_mixed_precision}
+        if self.mixed_precision.enabled and (taken := mixed.intersection(names)):
             raise ValueError(
-                f"the name {taken[0]!r} is reserved for mixed precision; rename the candidate, or "
-                "set quantize.mixed_precision.enabled to false"
+                f"the name {min(taken)!r} is reserved for mixed precision; rename the candidate, "
+                "or set quantize.mixed_precision.enabled to false"
             )
         return self
-
-    @property
-    def reference(self) -> Candidate:
-        """The fp32 student that every other candidate is compared with."""
-        return next(
-            c for c in self.candidates if (c.runtime, c.precision) == ("onnxruntime", "fp32")
-        )
 
 
 class Bundle(Section):
@@ -110,20 +92,16 @@ class Bundle(Section):
         "p50", description="Percentile of latency by which accepted candidates are compared."
     )
     latency_tolerance: NotNegative = Field(
-        0.10,
-        description="The smallest candidate ships whose latency is above the lowest by at most "
-        "this fraction.",
+        0.10, description="Fraction above the lowest latency, within which the smallest one ships."
     )
     max_model_mb: AboveZero | None = Field(
-        None, description="Largest accepted size of the model's files, in 10^6 bytes; null: any."
+        None, description="Largest size of the model's files, in 10^6 bytes; null: any."
     )
     max_total_mb: AboveZero | None = Field(
-        None,
-        description="Largest accepted size of the model and its inference runtime, in 10^6 bytes; "
-        "null: any.",
+        None, description="Largest size of model and inference runtime, in 10^6 bytes; null: any."
     )
     max_memory_mb: AboveZero | None = Field(
-        None, description="Largest accepted peak resident memory, in 10^6 bytes; null: any."
+        None, description="Largest peak resident memory, in 10^6 bytes; null: any."
     )
 
     @model_validator(mode="after")
