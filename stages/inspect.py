@@ -1,12 +1,18 @@
 """Inspection of the prepared data."""
 
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
 from stages.command import Context, stage
+
+if TYPE_CHECKING:
+    from pipeline.data.prepared import PreparedData
+    from pipeline.data.sources import SplitName
+    from pipeline.report.inspection import Confusion
 
 _option = partial(click.Option, show_default=True)
 _splits = click.Choice(["train", "val", "test"])
@@ -23,58 +29,41 @@ _splits = click.Choice(["train", "val", "test"])
 )
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     """Show augmented views, images per class, and the confusions of the teacher."""
-    from typing import cast
-
     from pipeline.data.prepared import open_prepared
-    from pipeline.data.sources import SplitName
     from pipeline.files import whole_file
-    from pipeline.report.inspection import Confusion, most_frequent_confusions, render_inspection
+    from pipeline.report.inspection import render_inspection
+    from pipeline.report.table import images_per_class
 
-    paths = context.paths
-    data = open_prepared(paths.prepared)
-    confusions: list[Confusion] | None = None
-    if (paths.teacher / "model.json").exists():
-        from pipeline.models.classifier import load_classifier
-        from pipeline.training.device import prepare_torch
-        from pipeline.training.validation import compute_logits
-
-        device = prepare_torch(context.params.run)
-        teacher, record = load_classifier(paths.teacher, device)
-        val = data.split("val")
-        if record["data"] != data.fingerprint:
-            context.log.warning(
-                "models/teacher was trained on other data; its confusions are left out"
-            )
-        elif len(val):
-            confusions = most_frequent_confusions(
-                compute_logits(teacher, val, device), val.labels, data.classes
-            )
+    data, recipe = open_prepared(context.paths.prepared), context.params.views
+    shown, confusions = cast("SplitName", split), _confusions(context, data)
     page = render_inspection(
-        data,
-        cast(SplitName, split),
-        context.params.views,
-        views=views,
-        per_class=per_class,
-        confusions=confusions,
+        data, shown, recipe, views=views, per_class=per_class, confusions=confusions
     )
-    with whole_file(paths.reports / "inspect.html") as temporary:
+    with whole_file(context.paths.reports / "inspect.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
-    splits = data.info["splits"]
-    table = Table("class", *splits, title=f"{data.info['source']}, {data.image_size} px")
-    for label, name in enumerate(data.classes):
-        table.add_row(name, *(str(info["per_class"][label]) for info in splits.values()))
-    table.add_section()
-    table.add_row("all", *(str(info["images"]) for info in splits.values()))
-    console = Console()
-    console.print(table)
+    Console().print(Markdown(images_per_class(data.info).markdown()))
     for confusion in confusions or []:
-        console.print(
-            f"{confusion.label} classified as {confusion.predicted}: "
-            f"{confusion.count} of {confusion.total} images",
-            markup=False,
-            highlight=False,
-        )
+        click.echo(confusion)
     context.log.info("wrote reports/inspect.html: %d augmented views per image", views)
+
+
+def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | None":
+    """Those of the teacher; None without a teacher that was trained on these data."""
+    from pipeline.models.classifier import load_classifier
+    from pipeline.report.inspection import most_frequent_confusions
+    from pipeline.training.device import prepare_torch
+    from pipeline.training.validation import compute_logits
+
+    val, folder = data.split("val"), context.paths.teacher
+    if not (folder / "model.json").exists() or not len(val):
+        return None
+    device = prepare_torch(context.params.run)
+    teacher, record = load_classifier(folder, device)
+    if record["data"] != data.fingerprint:
+        context.log.warning("models/teacher was trained on other data; its confusions are left out")
+        return None
+    logits = compute_logits(teacher, val, device)
+    return most_frequent_confusions(logits, val.labels, data.classes)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class CopyCat(CandidateRuntime):
 @SECTIONS.register("outside")
 @section("From outside", order=95)
 def outside(facts):
-    return {}
+    return []
 '''
 
 USE = """

@@ -1,115 +1,180 @@
 """The audit of a data set as an HTML page that loads nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipeline.data.audit import ELONGATED, Audit, report
 from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
-from pipeline.report.table import Table, text_table
-from pipeline.report.templates import SPLIT_TITLES, TIMES, load_template
+from pipeline.report.document import Page, Part, Section, blocks
+from pipeline.report.formats import DASH, SPLIT_TITLES, TIMES, plural
+from pipeline.report.table import text_table
 
 _LARGE, _SMALL = 96, 64  # side of the thumbnails of duplicates and of classes, in pixels
 _CLASS_THUMBNAILS = 900  # in total, which keeps the page below 5 MB
 _PER_CLASS = 14
 _COPIES, _PER_GROUP, _PAIRS, _ROWS = 40, 6, 80, 100
 
+Finding = Mapping[str, Any]
+Found = tuple[Finding, Sequence[int]]  # with the indices of its first images
+
 
 def render_audit(audit: Audit) -> str:
     """Renders the page. The same audit gives the same bytes."""
     facts = report(audit)
-    near = facts["near_duplicates"]
-    copies = _worst_first(facts["exact_duplicates"], audit.copies, _COPIES)
-    pairs = _worst_first(near["pairs"], audit.near.pairs.tolist(), _PAIRS)
-    examples = _examples_per_class(audit)
-    wanted = {i for _, indices in (*copies, *pairs) for i in indices}
-    thumbnails = _thumbnails(audit, wanted.union(*examples))
-
-    def sheet(indices: Sequence[int], columns: int, side: int = _LARGE) -> str | None:
-        images = [shrink(thumbnails[index], side) for index in indices]
-        return contact_sheet(images, columns) if images else None
-
-    return load_template("audit.html.jinja").render(
-        report=facts,
-        is_split=audit.splits is not None,
-        tables=_tables(facts, audit.usable.image_size),
-        copies=[(finding, sheet(indices, 3)) for finding, indices in copies],
-        pairs=[(finding, sheet(indices, 2)) for finding, indices in pairs],
-        classes=[
-            (row, sheet(indices, _PER_CLASS, _SMALL))
-            for row, indices in zip(facts["classes"], examples, strict=True)
-        ],
-        split_titles=SPLIT_TITLES,
+    near, pixels = facts["near_duplicates"], f"{facts['image_size']} {TIMES} {facts['image_size']}"
+    exact_text = "Identical files, or files with identical pixels after preprocessing."
+    near_text = (
+        f"Pairs whose {near['bits']}-bit perceptual hashes differ in at most {near['distance']} "
+        "bits. Pairs across splits make the measured accuracy too optimistic."
     )
+    copies = _worst_first(facts["exact_duplicates"], audit.copies)
+    pairs = _worst_first(near["pairs"], audit.near.pairs.tolist())
+    return Page(
+        kicker="Audit",
+        heading=facts["source"],
+        intro=[
+            f"{facts['counts']['photographs']:,} images, {len(facts['classes'])} classes. "
+            f"Duplicates are detected after preprocessing: {pixels} pixels, fit: {facts['fit']}."
+            f"{'' if audit.splits else ' The stage stopped before splitting.'}",
+            blocks.tiles(_tiles(facts["counts"], complete=near["complete"])),
+        ],
+        sections=[
+            _duplicates(audit, "Exact duplicates", exact_text, copies, _COPIES),
+            _duplicates(audit, "Near-duplicates", near_text, pairs, _PAIRS),
+            *_tables(facts),
+            Section("classes", "Classes", _classes(audit, facts["classes"])),
+        ],
+    ).render()
 
 
-def _tables(facts: Mapping[str, Any], image_size: int) -> list[tuple[str, Table, int]]:
-    """Explanation, table of the first findings, and number of findings; none without findings."""
-
-    def images(kind: str) -> list[list[str]]:
-        return [
-            [each["name"], _class_and_split(each)]
-            + ([f"{each['width']} {TIMES} {each['height']}"] if "width" in each else [])
-            for each in facts[kind]
-        ]
-
-    bad = [[each["name"], each["class"], each["problem"]] for each in facts["bad"]]
-    groups = [
-        [each["group"], ", ".join(SPLIT_TITLES[split] for split in each["splits"])]
-        for each in facts["parted_groups"]
+def _duplicates(audit: Audit, title: str, text: str, found: list[Found], most: int) -> Section:
+    thumbnails = _thumbnails(audit, {i for _, indices in found[:most] for i in indices}, _LARGE)
+    cards = [
+        (
+            blocks.image(contact_sheet([thumbnails[i] for i in indices], 3), title),
+            _describe(finding),
+        )
+        for finding, indices in found[:most]
     ]
-    uniform, small = "Their gray levels hardly differ.", f"A side is below {image_size} pixels."
-    elongated = f"One side is more than {ELONGATED:g} times the other."
-    separated = "The published splits separate images of one group."
-    sized = ["Name", "Class", "Pixels"]
-    tables = [
-        ("", "Unusable images", ["Name", "Class", "Problem"], bad),
-        (separated, "Groups in several splits", ["Group", "Splits"], groups),
-        (uniform, "Uniform images", ["Name", "Class"], images("flat")),
-        (small, "Small images", sized, images("small")),
-        (elongated, "Elongated images", sized, images("elongated")),
-    ]
+    return _section(title, text, blocks.cards(cards), len(found), most)
+
+
+def _classes(audit: Audit, rows: Sequence[Finding]) -> list[Part]:
+    """Examples of every class."""
+    most = min(_PER_CLASS, max(1, _CLASS_THUMBNAILS // len(rows)))
+    labels = np.array([sample.label for sample in audit.usable.samples], dtype=np.int64)
+    examples = [evenly_spaced(np.flatnonzero(labels == label), most) for label in range(len(rows))]
+    thumbnails = _thumbnails(audit, set().union(*examples), _SMALL)
+    groups: list[Part] = []
+    for row, indices in zip(rows, examples, strict=True):
+        sheet = contact_sheet([thumbnails[i] for i in indices], _PER_CLASS) if indices else ""
+        images = [blocks.image(sheet, f"images of {row['name']}")] if indices else []
+        groups.append(blocks.group(row["name"], images, _count(row)))
+    return groups
+
+
+def _tiles(counts: Mapping[str, Any], *, complete: bool) -> list[tuple[str, str, str]]:
+    """Label, value and explanation of each; ``complete`` is the search for near-duplicates."""
+    bad, copies, near = counts["bad"], counts["exact_duplicates"], counts["near_duplicates"]
+    across = "{across_splits} across splits, {across_labels} with several labels"
+    pairs, imbalance = (DASH, "not searched"), (DASH, "a class is empty")
+    if near:
+        number = f"{'' if complete else '> '}{near['found']:,}"
+        pairs = (number, f"pairs; {across.format(**near)}")
+    if counts["imbalance"] is not None:
+        imbalance = (f"{counts['imbalance']:.1f}", "largest class / smallest class")
+    unusual = {"uniform": counts["flat"], **{key: counts[key] for key in ("small", "elongated")}}
+    explained = ", ".join(f"{count} {name}" for name, count in unusual.items())
     return [
-        (explanation, text_table(title, headings, rows[:_ROWS]), len(rows))
-        for explanation, title, headings, rows in tables
-        if rows
+        ("Unusable", Markup('<span class="warn">{:,}</span>').format(bad) if bad else "0", ""),
+        ("Exact duplicates", f"{copies['found']:,}", across.format(**copies)),
+        ("Near-duplicates", *pairs),
+        ("Class imbalance", *imbalance),
+        ("Unusual", f"{sum(unusual.values()):,}", explained),
     ]
 
 
-def _class_and_split(image: Mapping[str, Any]) -> str:
-    split = image["split"]
+def _tables(facts: Mapping[str, Any]) -> list[Section]:
+    """One section per kind of finding, with the first images."""
+
+    def cells(finding: Finding) -> list[str]:
+        if "group" in finding:
+            return [finding["group"], ", ".join(SPLIT_TITLES[s] for s in finding["splits"])]
+        size = f"{finding['width']} {TIMES} {finding['height']}" if "width" in finding else None
+        more = finding.get("problem", size)
+        return [finding["name"], _class_and_split(finding), *([more] if more else [])]
+
+    def kind(key: str, title: str, text: str, *headings: str) -> Section:
+        table = text_table(title, headings, map(cells, facts[key][:_ROWS]))
+        return _section(title, text, table, len(facts[key]), _ROWS)
+
+    separated = "The published splits separate images of one group."
+    small = f"A side is below {facts['image_size']} pixels."
+    elongated = f"One side is more than {ELONGATED:g} times the other."
+    return [
+        kind(
+            "bad", "Unusable images", "They are not examined further.", "Name", "Class", "Problem"
+        ),
+        kind("parted_groups", "Groups in several splits", separated, "Group", "Splits"),
+        kind("flat", "Uniform images", "Their gray levels hardly differ.", "Name", "Class"),
+        kind("small", "Small images", small, "Name", "Class", "Pixels"),
+        kind("elongated", "Elongated images", elongated, "Name", "Class", "Pixels"),
+    ]
+
+
+def _section(title: str, text: str, content: Part, found: int, most: int) -> Section:
+    parts = [text, content]
+    if found > most:
+        parts.append(f"{most:,} of {found:,} shown; audit.json lists all.")
+    return Section(title.lower().replace(" ", "-"), title, parts if found else [])
+
+
+def _describe(finding: Finding) -> Markup:
+    """Images of a finding, how similar they are, and what is wrong with them."""
+    images = finding["photographs"]
+    names = Markup(", ").join(
+        Markup('{} <span class="muted">({})</span>').format(each["name"], _class_and_split(each))
+        for each in images[:_PER_GROUP]
+    )
+    more = f" and {len(images) - _PER_GROUP} more" if len(images) > _PER_GROUP else ""
+    similar = f"same {finding['by']}" if "by" in finding else f"{finding['distance']} bits"
+    warnings = {"across_splits": "in several splits", "across_labels": "with several labels"}
+    warning = " ".join(text for key, text in warnings.items() if finding[key])
+    return Markup('{}{}<br>{} <span class="warn">{}</span>').format(names, more, similar, warning)
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    """Usable images of a class, per split if there are splits, and unusable ones."""
+    splits = [f"{row[key]} {title.lower()}" for key, title in SPLIT_TITLES.items() if key in row]
+    bad = f"; {row['bad']} unusable" if row["bad"] else ""
+    return f"{plural(row['usable'], 'image')}{': ' if splits else ''}{', '.join(splits)}{bad}"
+
+
+def _class_and_split(image: Finding) -> str:
+    split = image.get("split")
     return f"{image['class']}, {SPLIT_TITLES[split].lower()}" if split else str(image["class"])
 
 
-def _worst_first(
-    findings: Sequence[Mapping[str, Any]], indices: Iterable[Sequence[int]], most: int
-) -> list[tuple[Mapping[str, Any], Sequence[int]]]:
+def _worst_first(findings: Sequence[Finding], indices: Iterable[Sequence[int]]) -> list[Found]:
     """Findings with their images: those across splits first, then those with several labels."""
 
-    def order(found: tuple[Mapping[str, Any], Sequence[int]]) -> tuple[bool, bool, int]:
+    def order(found: Found) -> tuple[bool, bool, int]:
         finding = found[0]
         across = (not finding["across_splits"], not finding["across_labels"])
         return *across, finding.get("distance", 0)
 
     limited = (each[:_PER_GROUP] for each in indices)
-    return sorted(zip(findings, limited, strict=True), key=order)[:most]
+    return sorted(zip(findings, limited, strict=True), key=order)
 
 
-def _examples_per_class(audit: Audit) -> list[list[int]]:
-    classes = len(audit.dataset.classes)
-    most = min(_PER_CLASS, max(1, _CLASS_THUMBNAILS // classes))
-    labels = np.array([sample.label for sample in audit.usable.samples], dtype=np.int64)
-    return [evenly_spaced(np.flatnonzero(labels == label), most) for label in range(classes)]
-
-
-def _thumbnails(audit: Audit, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+def _thumbnails(audit: Audit, wanted: set[int], side: int) -> dict[int, NDArray[np.uint8]]:
     indices = sorted(wanted)
     return {
-        indices[at]: shrink(image, _LARGE)
+        indices[at]: shrink(image, side)
         for ats, pixels in audit.usable.only(indices).pixels()
         for at, image in zip(ats, pixels, strict=True)
     }

@@ -3,8 +3,6 @@
 One drawing unit is one pixel of the page (72 dpi). The same data gives the same bytes.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import math
@@ -21,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from pipeline.report.templates import MINUS
+from pipeline.report.formats import MINUS
 
 # Placeholders that `to_svg` replaces by the page's CSS variables.
 _INK, _MUTED, _LINE, _ACCENT, _PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -86,13 +84,12 @@ class Panel:
 
 def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, title: str) -> Markup:
     """A dot plot for wide and one for narrow screens; the style sheet shows one of the two."""
-    charts = [
-        Markup('<div class="{}">{}</div>').format(
-            size, to_svg(plot_dots(rows, panels, width=width), name=f"{name}-{size}", title=title)
-        )
-        for size, width in _WIDTHS.items()
-    ]
-    return Markup("\n").join(charts)
+    charts = Markup()
+    for size, width in _WIDTHS.items():
+        figure = plot_dots(rows, panels, width=width)
+        svg = to_svg(figure, name=f"{name}-{size}", title=title)
+        charts += Markup('<div class="{}">{}</div>').format(size, svg)
+    return charts
 
 
 def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) -> Figure:
@@ -130,15 +127,9 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
         across = blended_transform_factory(figure.transFigure, all_axes[0].transData)
         for y, (row, name) in enumerate(zip(rows, names, strict=True)):
             marked = row.kind in ("shipped", "proposed")
-            all_axes[0].text(
-                2 / width,
-                y - name_offset,
-                name,
-                transform=across,
-                verticalalignment="center",
-                color=_ACCENT if marked else _INK,
-                fontweight="bold" if marked else "normal",
-            )
+            options: Any = {"color": _ACCENT, "fontweight": "bold"} if marked else {}
+            left_edge, center = 2 / width, y - name_offset
+            all_axes[0].text(left_edge, center, name, transform=across, va="center", **options)
     return figure
 
 

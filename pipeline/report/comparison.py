@@ -1,31 +1,36 @@
 """The comparison of distillation methods as Markdown, as an HTML page, and as a CSV file."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any
 
 from pipeline.files import whole_file
+from pipeline.report.document import Page, Section
+from pipeline.report.formats import DASH, percent
 from pipeline.report.table import Column, Table, make_table
-from pipeline.report.table import as_markdown as table_as_markdown
-from pipeline.report.templates import DASH, load_template, percent
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
     """The results of ``compare.json`` in Markdown."""
-    return f"{table_as_markdown(_results(facts))}\n\n{_caption(facts)}\n"
+    return f"{_results(facts).markdown()}\n\n{_caption(facts)}\n"
 
 
 def as_page(facts: dict[str, Any]) -> str:
     """Results, tuning trials and runs of ``compare.json`` as an HTML page that loads nothing."""
-    return load_template("comparison.html.jinja").render(
-        source=facts["data"]["source"],
-        caption=_caption(facts),
-        results=_results(facts),
-        trials=_trials(facts),
-        runs=_runs(facts),
+    title = f"Distillation methods on {facts['data']['source']}"
+    tuning = (
+        "Every method was tuned with the same number of trials on the same held-out part of the "
+        "training split. The hyperparameters with the best held-out accuracy were used."
     )
+    return Page(
+        kicker="Comparison",
+        heading=title,
+        intro=[_caption(facts), _results(facts)],
+        sections=[
+            Section("tuning", "Tuning", [tuning, _trials(facts)]),
+            Section("runs", "Runs", [_runs(facts)]),
+        ],
+    ).render()
 
 
 def write_runs(path: Path, facts: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """Many small images as one JPEG that a page embeds."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

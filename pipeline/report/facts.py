@@ -1,7 +1,5 @@
 """Everything that the report page shows, read from the files of the stages before it."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,19 +43,14 @@ class DeviceEvaluation:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the page shows.
+    """Everything that the page shows; ``read_json`` returned what is a mapping.
 
     Attributes:
-        dataset: ``dataset.json`` of the prepared data.
-        teacher: Training of the teacher.
-        student: Training of the student.
         class_order: ``order`` of the class indices, and ``sha256`` of the names in that order.
         parity: Number of ``images`` and ``differences`` from PyTorch, per exported file.
         selected_on: Measurements that the selection is based on.
-        other_devices: Measurements on all other devices.
         manifest: ``manifest.json`` of the bundle.
         verified: Acceptance test on the test images.
-        candidates: ``candidates.json``.
         qat: ``qat.json``; None if no candidate comes from quantization-aware training.
     """
 
@@ -76,18 +69,12 @@ class Facts:
     @property
     def params(self) -> Mapping[str, Any]:
         """Parameters of the run, by section."""
-        params: Mapping[str, Any] = self.manifest["params"]
-        return params
+        return self.manifest["params"]  # type: ignore[no-any-return]
 
     @property
     def evaluation(self) -> Evaluation:
         """Measurements that the selection is based on."""
         return self.selected_on.evaluation
-
-    @property
-    def host(self) -> Host:
-        """Device that the selection is based on."""
-        return self.selected_on.host
 
     @property
     def measured_teacher(self) -> Measured:
@@ -111,12 +98,10 @@ class Facts:
         teacher, shipped = self.measured_teacher.latency, self.shipped.latency
         return paired_ratio(teacher.round_ratios, shipped.round_ratios)
 
-    def verdict(self, name: str) -> Mapping[str, Any]:
-        """``status`` and ``reason`` of a candidate."""
-        verdict: Mapping[str, Any] = next(
-            candidate for candidate in self.manifest["candidates"] if candidate["name"] == name
-        )
-        return verdict
+    @property
+    def verdicts(self) -> dict[str, Mapping[str, Any]]:
+        """``status`` and ``reason`` of every candidate, by name."""
+        return {candidate["name"]: candidate for candidate in self.manifest["candidates"]}
 
     def _measured(self, name: str) -> Measured:
         return next(m for m in self.evaluation.candidates if m.name == name)
@@ -133,56 +118,43 @@ def read_facts(
     dataset = read_json(prepared / "dataset.json")
     student_info = read_json(student / "model.json")
     bundle = read_json(manifest)
-    evaluation_path = reports / "evaluations" / f"{bundle['params']['bundle']['device']}.json"
-    selected_on = _read_device(evaluation_path)
+    made = read_json(candidates / "candidates.json")
+    evaluations, name = reports / "evaluations", f"{bundle['params']['bundle']['device']}.json"
+    selected_on = _read_device(evaluations / name)
     if selected_on.evaluation.teacher is None:
         raise ArtefactError(
-            evaluation_path,
+            evaluations / name,
             "has no measurements of the teacher, which this device cannot run",
             "select with another bundle.device",
         )
-    made = read_json(candidates / "candidates.json")
     shipped = bundle["chosen"]["name"]
-    files = next((c["files"] for c in made["candidates"] if c["name"] == shipped), None)
-    for part, present in (
-        ("data", dataset["fingerprint"]),
-        ("student", student_info["weights_sha256"]),
-        ("evaluation", hash_file(evaluation_path)),
-        ("model", files),
-    ):
+    for part, present in {
+        "data": dataset["fingerprint"],
+        "student": student_info["weights_sha256"],
+        "evaluation": hash_file(evaluations / name),
+        "model": next((c["files"] for c in made["candidates"] if c["name"] == shipped), None),
+    }.items():
         if bundle["made_from"][part] != present:
             raise ArtefactError(manifest, f"was made from another {part} than the present one")
-    verified = _parse(Verification, read_json(reports / "verify.json"), reports / "verify.json")
+    verified_path = reports / "verify.json"
+    verified = _parse(Verification, read_json(verified_path), verified_path)
     if verified.candidate != shipped:
-        raise ArtefactError(
-            reports / "verify.json",
-            f"is for {verified.candidate}, but the bundle contains {shipped}",
-        )
+        problem = f"is for {verified.candidate}, but the bundle contains {shipped}"
+        raise ArtefactError(verified_path, problem)
     qat_info = None
     if any(candidate["options"].get("method") == "qat" for candidate in made["candidates"]):
         qat_info = read_json(qat / "qat.json")
         if qat_info.get("student") != student_info["weights_sha256"]:
             raise ArtefactError(qat / "qat.json", "was made from another student")
+    others = [path for path in sorted(evaluations.glob("*.json")) if path.name != name]
     return Facts(
         dataset=dataset,
-        teacher=Training(
-            read_json(reports / "teacher.json"),
-            _read_history(reports / "teacher_history.csv"),
-            bundle["params"]["finetune"],
-        ),
-        student=Training(
-            read_json(reports / "student.json"),
-            _read_history(reports / "student_history.csv"),
-            student_info["recipe"],
-        ),
+        teacher=_read_training(reports, "teacher", bundle["params"]["finetune"]),
+        student=_read_training(reports, "student", student_info["recipe"]),
         class_order=student_info["class_order"],
         parity=read_json(reports / "parity.json"),
         selected_on=selected_on,
-        other_devices=[
-            _read_device(path)
-            for path in sorted(evaluation_path.parent.glob("*.json"))
-            if path != evaluation_path
-        ],
+        other_devices=[_read_device(path) for path in others],
         manifest=bundle,
         verified=verified,
         candidates=made,
@@ -234,7 +206,8 @@ def _parse(kind: type[T], value: Any, path: Path) -> T:
         raise ArtefactError(path, f"has an unexpected format ({key}: {first['msg']})") from None
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
+def _read_training(reports: Path, who: str, recipe: Mapping[str, Any]) -> Training:
+    figures, path = read_json(reports / f"{who}.json"), reports / f"{who}_history.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
@@ -244,4 +217,4 @@ def _read_history(path: Path) -> list[dict[str, float]]:
         raise ArtefactError(path, f"cannot be read ({error})") from None
     if not rows:
         raise ArtefactError(path, "contains no epochs")
-    return rows
+    return Training(figures, rows, recipe)

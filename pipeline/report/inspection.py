@@ -1,7 +1,5 @@
 """The prepared data as a page: augmented views, images per class, and the teacher's confusions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources import SplitName
-from pipeline.measure.accuracy import score
 from pipeline.params import Views
 from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
+from pipeline.report.document import Page, Part, Section, blocks
+from pipeline.report.formats import SPLIT_TITLES, TIMES, plural
 from pipeline.report.table import images_per_class
-from pipeline.report.templates import SPLIT_TITLES, load_template
 from pipeline.views import make_views
 
 _THUMBNAILS = 1200  # in total, which keeps the page at a few megabytes
@@ -25,21 +23,16 @@ _PER_CONFUSION = 4  # images per class
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that are classified as another one.
-
-    Attributes:
-        label: True class.
-        predicted: Predicted class.
-        count: Number of these images.
-        total: Number of images of the true class.
-        indices: Indices of these images in the split.
-    """
+    """Indices of the images of class ``label``, which has ``total``, that are ``predicted``."""
 
     label: str
     predicted: str
-    count: int
+    indices: Sequence[int]
     total: int
-    indices: tuple[int, ...]
+
+    def __str__(self) -> str:
+        count = f"{len(self.indices)} of {self.total} images"
+        return f"{self.label} classified as {self.predicted}: {count}"
 
 
 def most_frequent_confusions(
@@ -50,21 +43,13 @@ def most_frequent_confusions(
     ``logits`` are float [n, classes], ``labels`` int64 [n], and ``classes`` the class names.
     """
     predictions = logits.argmax(axis=1)
-    confusion = np.array(score(logits, labels).confusion)
-    totals = confusion.sum(axis=1)
-    np.fill_diagonal(confusion, 0)
-    pairs = [(int(a), int(b)) for a, b in np.argwhere(confusion)]
-    pairs.sort(key=lambda pair: (-confusion[pair], totals[pair[0]], pair))
-    return [
-        Confusion(
-            classes[label],
-            classes[other],
-            int(confusion[label, other]),
-            int(totals[label]),
-            tuple(np.flatnonzero((labels == label) & (predictions == other)).tolist()),
-        )
-        for label, other in pairs[:most]
-    ]
+    wrong = np.stack([labels, predictions], axis=1)[labels != predictions]
+    confusions = []
+    for label, other in np.unique(wrong, axis=0).tolist():
+        indices = np.flatnonzero((labels == label) & (predictions == other)).tolist()
+        total = int((labels == label).sum())
+        confusions.append(Confusion(classes[label], classes[other], indices, total))
+    return sorted(confusions, key=lambda c: (-len(c.indices), c.total))[:most]
 
 
 def render_inspection(
@@ -78,33 +63,48 @@ def render_inspection(
 ) -> str:
     """Renders the page, which loads nothing.
 
-    Args:
-        data: The prepared data.
-        split: Split whose images are shown.
-        recipe: Augmentation.
-        views: Augmented views per image.
-        per_class: Images per class; fewer if there are many classes.
-        confusions: Confusions of the teacher on the validation split; None without a teacher.
+    It shows ``views`` augmented views of ``per_class`` images of every class, of fewer images if
+    there are many classes, and the teacher's ``confusions`` on the validation split, if any.
     """
-    images = data.split(split)
+    images, info = data.split(split), data.info
     most = max(1, _THUMBNAILS // (len(data.classes) * (views + 1)))
-    sheets = []
+    sheets: list[Part] = [
+        f"Images of the {SPLIT_TITLES[split].lower()} split: the packed image on the left, then "
+        f"its first {plural(views, 'augmented view')}."
+    ]
     for label, name in enumerate(data.classes):
         chosen = evenly_spaced(np.flatnonzero(images.labels == label), min(per_class, most))
         if chosen:
-            sheets.append((name, _sheet_of_views(images, np.array(chosen), recipe, views)))
+            sheet = _sheet_of_views(images, np.array(chosen), recipe, views)
+            image = blocks.image(sheet, f"images of {name} and their augmented views")
+            sheets.append(blocks.group(name, [image]))
+    shape = f"{data.image_size} {TIMES} {data.image_size} pixels, fit: {info['fit']}"
+    return Page(
+        kicker="Inspection",
+        heading=info["source"],
+        intro=[f"{len(data.classes)} classes, {shape}. License: {info['licence']}."],
+        sections=[
+            Section("views", "Augmented views", sheets),
+            Section("confusions", "Confusions of the teacher", _confusions(data, confusions)),
+            Section("classes", "Classes", [images_per_class(info)]),
+        ],
+    ).render()
+
+
+def _confusions(data: PreparedData, confusions: Sequence[Confusion] | None) -> list[Part]:
     val = data.split("val")
-    return load_template("inspection.html.jinja").render(
-        data=data,
-        split=SPLIT_TITLES[split].lower(),
-        views=views,
-        sheets=sheets,
-        counts=images_per_class(data.info),
-        val_images=len(val),
-        confusions=None
-        if confusions is None
-        else [(c, _sheet_of_confusion(c, val, data.classes)) for c in confusions],
-    )
+    if confusions is None:
+        return []
+    if not confusions:
+        return [f"None: all {len(val):,} validation images are classified correctly."]
+    sheets = [_sheet_of_confusion(confusion, val, data.classes) for confusion in confusions]
+    return [
+        f"On the {len(val):,} validation images. Top row: images of the first class that the "
+        "teacher classifies as the second class. Bottom row: images of the second class.",
+        blocks.cards(
+            [(blocks.image(s, str(c)), str(c)) for c, s in zip(confusions, sheets, strict=True)]
+        ),
+    ]
 
 
 def _sheet_of_views(split: Split, indices: NDArray[np.int64], recipe: Views, views: int) -> str:
@@ -123,7 +123,7 @@ def _sheet_of_confusion(confusion: Confusion, split: Split, classes: Sequence[st
     others = np.flatnonzero(split.labels == classes.index(confusion.predicted)).tolist()
     side = min(_SMALL, split.images.shape[1])
     blank = np.full((side, side, 3), 255, dtype=np.uint8)
-    columns = min(_PER_CONFUSION, max(confusion.count, len(others)))
+    columns = min(_PER_CONFUSION, max(len(confusion.indices), len(others)))
     cells = []
     for indices in (confusion.indices, others):
         images = [shrink(split.images[i], _SMALL) for i in indices[:columns]]

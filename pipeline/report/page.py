@@ -1,35 +1,73 @@
 """The report page: one HTML file that loads nothing. The same facts give the same bytes."""
 
-from __future__ import annotations
+from markupsafe import Markup
 
 from pipeline.plugins import SECTIONS
+from pipeline.report.document import Page, Section, blocks
 from pipeline.report.facts import Facts, summary
-from pipeline.report.sections import ReportSection
+from pipeline.report.formats import DASH, TIMES, drop, megabytes, percent
 from pipeline.report.table import Column, Table, estimate, make_table
-from pipeline.report.templates import DASH, load_template, megabytes, percent
+
+_ARCHIVE = Markup(
+    "The archive <code>{}.tar.gz</code> ({} MB) contains the model, its class names, a manifest "
+    "and the device runtime. The test accuracy was measured with the unpacked archive alone."
+)
 
 
 def render(facts: Facts) -> str:
     """Renders a header and all registered sections, in their order."""
-    sections: dict[str, ReportSection] = {name: SECTIONS[name] for name in SECTIONS.names()}
-    names = sorted(sections, key=lambda name: (sections[name].order, name))
-    bodies = {name: sections[name].render(facts) for name in names}
-    return load_template("page.html.jinja").render(
-        facts=facts,
-        metrics=summary(facts),
-        models=_models(facts),
-        sections=[
-            {"id": name, "title": sections[name].title, "body": body}
-            for name, body in bodies.items()
-            if body is not None
+    sections = sorted((SECTIONS[name].order, name, SECTIONS[name]) for name in SECTIONS.names())
+    manifest, size = facts.manifest, megabytes(facts.verified.bundle_bytes)
+    return Page(
+        kicker=f"{manifest['name']}: shipped model",
+        heading=facts.shipped.name,
+        intro=[
+            blocks.paragraph(_lead(facts), "lead"),
+            blocks.tiles(_tiles(summary(facts))),
+            _models(facts),
+            blocks.paragraph(_ARCHIVE.format(manifest["name"], size)),
         ],
+        sections=[Section(name, each.title, each.parts(facts)) for _, name, each in sections],
+        footer=f"Written by {manifest['created_by']}. All decisions are based on the validation "
+        "images; only the acceptance test read the test images.",
+    ).render()
+
+
+def _lead(facts: Facts) -> str:
+    verified = facts.verified
+    return (
+        f"Selected on the validation images: {facts.manifest['chosen']['reason']}. Accuracy on the "
+        f"{verified.images:,} test images, which no decision was based on: "
+        f"{percent(verified.shipped.accuracy)} % for this model, "
+        f"{percent(verified.student.accuracy)} % for the fp32 student, and "
+        f"{percent(verified.teacher.accuracy)} % for the teacher. Accuracy drop vs. the fp32 "
+        f"student: {drop(verified.drop_to_student)}; vs. the teacher: "
+        f"{drop(verified.drop_to_teacher)}."
     )
+
+
+def _tiles(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
+    """Label, value and explanation of each."""
+
+    def than_teacher(ratio: str, more: str, less: str) -> str:
+        times, word = (metrics[ratio], more) if metrics[ratio] >= 1 else (1 / metrics[ratio], less)
+        return f"{times:.1f}{TIMES} {word} than the teacher"
+
+    balanced = f"balanced accuracy {percent(metrics['test_balanced_accuracy'])} %"
+    smaller, fewer = ("size_ratio", "smaller", "larger"), ("multiply_add_ratio", "fewer", "more")
+    multiply_adds = f"{metrics['multiply_adds'] / 1e6:.1f} M"
+    return [
+        ("Test accuracy", f"{percent(metrics['test_accuracy'])} %", balanced),
+        ("p50 latency", f"{metrics['p50_ms']:.3f} ms", than_teacher("speedup", "faster", "slower")),
+        ("Model size", f"{megabytes(metrics['model_bytes'])} MB", than_teacher(*smaller)),
+        ("Multiply-adds per image", multiply_adds, than_teacher(*fewer)),
+    ]
 
 
 def _models(facts: Facts) -> Table:
     """Shipped model, fp32 student and teacher."""
     verified, student, teacher = facts.verified, facts.student.figures, facts.teacher.figures
-    shipped = f"shipped: {facts.shipped.name}"
+    shipped, drop_heading = f"shipped: {facts.shipped.name}", "Accuracy drop of the shipped model"
     models = [
         (shipped, verified.shipped, None, facts.shipped, student),
         ("fp32 student", verified.student, verified.drop_to_student, facts.fp32, student),
@@ -42,16 +80,13 @@ def _models(facts: Facts) -> Table:
             Column("Model", lambda m: m[0], numeric=False),
             Column("Accuracy", lambda m: percent(m[1].accuracy), "%"),
             Column("Balanced accuracy", lambda m: percent(m[1].balanced_accuracy), "%"),
-            Column(
-                "Accuracy drop of the shipped model",
-                lambda m: estimate(m[2].points, m[2].low, m[2].high) if m[2] else DASH,
-                "points, 95 % CI",
-            ),
+            Column(drop_heading, lambda m: estimate(m[2]) if m[2] else DASH, "points, 95 % CI"),
             Column("p50 latency", lambda m: f"{m[3].latency.p50_ms:.3f}", "ms"),
             Column("Size", lambda m: megabytes(m[3].bytes), "MB"),
             Column("Multiply-adds", lambda m: f"{m[4]['multiply_adds'] / 1e6:.1f}", "million"),
             Column("Parameters", lambda m: f"{m[4]['parameters'] / 1e6:.1f}", "million"),
         ],
         highlighted=lambda m: m[0] == shipped,
-        caption=f"Accuracy on {verified.images:,} test images; latency on {facts.host.cpu}",
+        caption=f"Accuracy on {verified.images:,} test images; "
+        f"latency on {facts.selected_on.host.cpu}",
     )

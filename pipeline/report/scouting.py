@@ -1,37 +1,40 @@
 """The scout's measurements as Markdown and as an HTML page with a chart."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
+from pipeline.report.document import Page, Part, blocks
+from pipeline.report.formats import DASH, plural, value
 from pipeline.report.table import Column, Table, make_table
-from pipeline.report.table import as_markdown as table_as_markdown
-from pipeline.report.templates import DASH, load_template, plural
 
 
 def as_markdown(facts: dict[str, Any]) -> str:
     """Verdict, lines for ``params.yaml`` and students of ``scout.json``, in Markdown."""
-    parts = [
-        f"{facts['verdict']}.",
-        f"```yaml\n{facts['lines']}```" if facts["lines"] else "",
-        table_as_markdown(_table(facts)),
-        _caption(facts),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    lines = [f"```yaml\n{facts['lines']}```"] if facts["lines"] else []
+    parts = [f"{facts['verdict']}.", *lines, _table(facts).markdown(), _caption(facts)]
+    return "\n\n".join(parts) + "\n"
 
 
 def as_page(facts: dict[str, Any]) -> str:
     """The same as an HTML page that loads nothing, with a chart."""
-    return load_template("scouting.html.jinja").render(
-        facts=facts, chart=_chart(facts), students=_table(facts), caption=_caption(facts)
-    )
+    title = f"Students within {value(facts['latency_ms'])} ms"
+    verdict = Markup("<strong>{}.</strong>").format(facts["verdict"])
+    lines: list[Part] = []
+    if facts["lines"]:
+        code = Markup("<pre><code>{}</code></pre>").format(facts["lines"])
+        lines = ["For params.yaml:", code]
+    return Page(
+        kicker="Scout",
+        heading=title,
+        intro=[blocks.paragraph(verdict), *lines, *_chart(facts), _table(facts), _caption(facts)],
+    ).render()
 
 
 def _table(facts: dict[str, Any]) -> Table:
+    failed = "cannot be measured: {problem}"
     columns: list[Column[dict[str, Any]]] = [
         Column("Model", lambda s: s["model"], numeric=False),
         Column("Image size", lambda s: str(s["image_size"]), "px"),
@@ -40,7 +43,7 @@ def _table(facts: dict[str, Any]) -> Table:
         Column("p50", lambda s: _p50(s["best"], s), "ms"),
         Column("95 % CI", _interval, "ms"),
         Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),
-        Column("Fastest candidate", _fastest, numeric=False),
+        Column("Fastest candidate", lambda s: s["best"] or failed.format(**s), numeric=False),
         *(Column(name, partial(_p50, name), "ms") for name in facts["candidates"]),
     ]
     students = facts["students"]
@@ -62,34 +65,24 @@ def _interval(student: dict[str, Any]) -> str:
     return f"{timing['low_ms']:.3f} to {timing['high_ms']:.3f}" if timing else DASH
 
 
-def _fastest(student: dict[str, Any]) -> str:
-    return student["best"] or f"cannot be measured: {student['problem']}"
-
-
 def _millions(key: str, student: dict[str, Any]) -> str:
     return DASH if student[key] is None else f"{student[key] / 1e6:.2f}"
 
 
-def _chart(facts: dict[str, Any]) -> Markup | None:
-    """A dot plot, largest student first; None if nothing was measured."""
+def _chart(facts: dict[str, Any]) -> list[Part]:
+    """A dot plot, largest student first; nothing if nothing was measured."""
     rows = []
-    for index, student in enumerate(facts["students"]):
-        timing = _timing(student["best"], student)
-        if timing:
-            kind = "accepted" if student["meets"] else "rejected"
-            cost = student["multiply_adds"] / 1e6
-            rows.append(
-                DotRow(
-                    f"{student['model']}, {student['image_size']} px",
-                    "proposed" if index == facts["proposal"] else kind,
-                    (
-                        Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"]),
-                        Estimate(cost, cost, cost),
-                    ),
-                )
-            )
+    for index, s in enumerate(facts["students"]):
+        if timing := _timing(s["best"], s):
+            kind = "accepted" if s["meets"] else "rejected"
+            kind = "proposed" if index == facts["proposal"] else kind
+            p50 = Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"])
+            cost = s["multiply_adds"] / 1e6
+            name, estimates = f"{s['model']}, {s['image_size']} px", (p50, Estimate(cost, cost, cost))
+            rows.append(DotRow(name, kind, estimates))
     if not rows:
-        return None
+        return []
+    rows.sort(key=lambda row: -row.estimates[1].value)
     panels = [
         Panel("p50 latency\n(ms, 95 % CI)", facts["latency_ms"]),
         Panel("Multiply-adds\n(million)"),
@@ -98,8 +91,10 @@ def _chart(facts: dict[str, Any]) -> Markup | None:
         f"Median latency and multiply-adds of {len(rows)} untrained students, with the budget of "
         f"{facts['latency_ms']:g} ms; {facts['verdict']}. The table lists all values."
     )
-    rows.sort(key=lambda row: -row.estimates[1].value)
-    return dot_plot(rows, panels, name="scout", title=title)
+    legend = {} if facts["proposal"] is None else {"proposed": "proposed"}
+    legend |= {"accepted": "within the budget", "rejected": "too slow"}
+    chart = dot_plot(rows, panels, name="scout", title=title)
+    return [blocks.figure(chart, "Dashed line: budget.", legend)]
 
 
 def _caption(facts: dict[str, Any]) -> str:

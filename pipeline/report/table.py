@@ -1,12 +1,12 @@
-"""Tables of text, rendered by the macro ``table`` of ``macros.html.jinja`` or as Markdown."""
-
-from __future__ import annotations
+"""Tables of text, as HTML or Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pipeline.report.templates import DASH, SPLIT_TITLES, decimal, interval
+from pipeline.report.document import blocks
+from pipeline.report.formats import DASH, SPLIT_TITLES, decimal, interval
+from pipeline.statistics import AccuracyDrop, LatencyRatio
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ class Cell:
     text: str
     detail: str = ""
     tooltip: str = ""
+
+    def __html__(self) -> str:
+        return str(blocks.cell(self))
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,7 @@ class Column(Generic[T]):
 
 @dataclass(frozen=True)
 class Row:
-    """Cells, one per column; the first is the heading of the row.
-
-    Attributes:
-        cells: Texts.
-        highlighted: Whether the row stands out.
-        note: Heading and text of a line below the cells.
-    """
+    """Cells, one per column; ``note`` is the heading and the text of a line below them."""
 
     cells: Sequence[str | Cell]
     highlighted: bool = False
@@ -55,6 +52,18 @@ class Table:
     footer: Sequence[Row] = ()
     caption: str = ""
 
+    def __html__(self) -> str:
+        return str(blocks.table(self))
+
+    def markdown(self) -> str:
+        """Headings and rows in Markdown."""
+        headings = [f"{c.heading} ({c.unit})" if c.unit else c.heading for c in self.columns]
+        rows = [headings, ["---"] * len(headings)]
+        for row in (*self.rows, *self.footer):
+            texts = [cell if isinstance(cell, str) else cell.text for cell in row.cells]
+            rows.append([text.replace("|", r"\|") for text in texts])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
 
 def make_table(
     label: str,
@@ -63,11 +72,13 @@ def make_table(
     *,
     highlighted: Callable[[T], bool] = lambda _: False,
     note: Callable[[T], tuple[str, str] | None] = lambda _: None,
+    more: Sequence[Row] = (),
+    footer: Sequence[Row] = (),
     caption: str = "",
 ) -> Table:
-    """A table with one row per item."""
+    """A table with one row per item, and ``more`` rows below them."""
     rows = [Row([c.cell(item) for c in columns], highlighted(item), note(item)) for item in items]
-    return Table(label, columns, rows, caption=caption)
+    return Table(label, columns, [*rows, *more], footer, caption)
 
 
 def text_table(label: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -76,24 +87,15 @@ def text_table(label: str, headings: Sequence[str], rows: Iterable[Sequence[str]
     return Table(label, columns, [Row(row) for row in rows])
 
 
-def estimate(value: float, low: float, high: float) -> Cell:
+def estimate(found: AccuracyDrop | LatencyRatio) -> Cell:
     """A value above its confidence interval."""
-    return Cell(decimal(value), interval(low, high))
+    value = found.points if isinstance(found, AccuracyDrop) else found.value
+    return Cell(decimal(value), interval(found.low, found.high))
 
 
 def missing(tooltip: str) -> Cell:
     """A dash; the tooltip explains why there is no value."""
     return Cell(DASH, tooltip=tooltip)
-
-
-def as_markdown(table: Table) -> str:
-    """The body of a table in Markdown."""
-    headings = [f"{c.heading} ({c.unit})" if c.unit else c.heading for c in table.columns]
-    rows = [headings, ["---"] * len(headings)]
-    rows += [[cell if isinstance(cell, str) else cell.text for cell in r.cells] for r in table.rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows
-    )
 
 
 def images_per_class(dataset: Mapping[str, Any]) -> Table:
@@ -103,13 +105,11 @@ def images_per_class(dataset: Mapping[str, Any]) -> Table:
         return Row([name, *(f"{count:,}" for count in (*counts, sum(counts)))])
 
     splits = dataset["splits"]
-    headings = [*(SPLIT_TITLES[split] for split in splits), "All"]
-    return Table(
-        label="Images per class and split",
-        columns=[Column("Class", str, numeric=False), *(Column(each, str) for each in headings)],
-        rows=[
-            row(name, [split["per_class"][label] for split in splits.values()])
-            for label, name in enumerate(dataset["classes"])
-        ],
-        footer=[row("All classes", [split["images"] for split in splits.values()])],
-    )
+    columns: list[Column[Any]] = [Column("Class", str, numeric=False)]
+    columns += [Column(SPLIT_TITLES.get(key, "All"), str) for key in (*splits, "all")]
+    rows = [
+        row(name, [split["per_class"][label] for split in splits.values()])
+        for label, name in enumerate(dataset["classes"])
+    ]
+    total = row("All classes", [split["images"] for split in splits.values()])
+    return Table("Images per class and split", columns, rows, [total])

@@ -1,85 +1,83 @@
 """Measurements of all candidates on all devices, and the verdicts of the selection."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pipeline.measure.evaluation import Evaluation, Measured, NotRun
+from pipeline.measure.evaluation import Measured, NotRun
 from pipeline.plugins import SECTIONS
+from pipeline.report.document import Part, blocks
 from pipeline.report.facts import DeviceEvaluation, Facts
+from pipeline.report.formats import megabytes, percent, value
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
-from pipeline.report.templates import megabytes, percent, typeset
 
-Verdict = Callable[[Measured], Mapping[str, Any] | None]
+Verdicts = Mapping[str, Mapping[str, Any]]
+
+_SIZES = {"max_model_mb": "files", "max_total_mb": "files and runtime", "max_memory_mb": "memory"}
+_MORE = "More measurements: agreement, calibration, latency percentiles, load time, energy"
 
 
 @SECTIONS.register("candidates")
 @section("Candidates", order=10)
-def candidates(facts: Facts) -> dict[str, Any]:
+def candidates(facts: Facts) -> list[Part]:
     """Rule of the selection, and one group of tables per device."""
-    bundle = facts.params["bundle"]
-    sizes = {
-        "max_model_mb": "files",
-        "max_total_mb": "files and runtime",
-        "max_memory_mb": "memory",
-    }
-
-    def verdict(m: Measured) -> Mapping[str, Any] | None:
-        return None if m is facts.measured_teacher else facts.verdict(m.name)
-
-    return {
-        "rule": bundle,
-        "size_limits": [(text, bundle[key]) for key, text in sizes.items() if bundle[key]],
-        "selected_on": _device(facts.selected_on, "Measurements of the candidates", verdict),
-        "other_devices": [
-            _device(each, f"Measurements on {each.evaluation.device}", lambda _: None)
-            for each in facts.other_devices
-        ],
-    }
+    label = "Measurements of the candidates"
+    parts = [_rule(facts.params["bundle"]), *_device(facts.selected_on, label, facts.verdicts)]
+    if facts.other_devices:
+        others: list[Part] = [f"The selection is based on {facts.evaluation.device} alone."]
+        for device in facts.other_devices:
+            others += _device(device, f"Measurements on {device.evaluation.device}", {})
+        parts.append(blocks.group("Other devices", others))
+    return parts
 
 
-def _device(device: DeviceEvaluation, label: str, verdict: Verdict) -> dict[str, Any]:
-    evaluation = device.evaluation
-    models = evaluation.measured
-    caption = f"{evaluation.device}: {device.host.cpu}, {evaluation.images:,} validation images"
-    return {
-        "measurements": replace(_measurements(models, label, evaluation, verdict), caption=caption),
-        "details": _details(models, f"More measurements: {label}"),
-        "threads": _threads(models, f"{label}, by number of threads"),
-        "notes": evaluation.notes,
-    }
+def _rule(bundle: Mapping[str, Any]) -> str:
+    points = f"{value(bundle['max_drop'])} point{'' if bundle['max_drop'] == 1 else 's'}"
+    limits = [f"{text} {value(bundle[key])} MB" for key, text in _SIZES.items() if bundle[key]]
+    return (
+        f"A candidate is accepted if its accuracy drop vs. the fp32 student is at most {points}, "
+        f"the 95 % CI of the drop ends at {value(bundle['max_drop_bound'])} or below, and its "
+        f"latency relative to fp32 is at most 1.{' Size limits: ' if limits else ''}"
+        f"{', '.join(limits)}{'.' if limits else ''} Among the accepted candidates whose "
+        f"{bundle['percentile']} latency is within {percent(bundle['latency_tolerance'])} % of the "
+        "lowest, the smallest is shipped."
+    )
 
 
-def _measurements(
-    models: Sequence[Measured], label: str, on: Evaluation, verdict: Verdict
-) -> Table:
+def _device(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> list[Part]:
+    models = device.evaluation.measured
+    more = [_details(models, f"More measurements: {label}")]
+    if len(models[0].throughput.sweep) > 1:
+        more.append(_threads(models, f"{label}, by number of threads"))
+    return [
+        _measurements(device, label, verdicts),
+        blocks.details(_MORE, more),
+        *(f"{note}." for note in device.evaluation.notes),
+    ]
+
+
+def _measurements(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> Table:
+    on = device.evaluation
+
     def note(m: Measured) -> tuple[str, str] | None:
-        found = verdict(m)
-        return (found["status"].capitalize(), typeset(found["reason"])) if found else None
+        found = verdicts.get(m.name)
+        return (found["status"].capitalize(), found["reason"]) if found else None
 
     def rate(m: Measured) -> Cell:
-        best = m.throughput.best
-        return (
-            Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}")
-            if best
-            else missing("not measured")
-        )
+        if best := m.throughput.best:
+            return Cell(f"{best.images_per_s:.0f}", f"batch {best.batch}")
+        return missing("not measured")
 
     def drop(m: Measured) -> str | Cell:
-        is_fp32 = m.name == on.reference
-        return "0" if is_fp32 else estimate(m.drop.points, m.drop.low, m.drop.high)
+        return "0" if m.name == on.reference else estimate(m.drop)
 
     def ratio(m: Measured) -> str | Cell:
-        is_fp32 = m.name == on.reference
-        return "1" if is_fp32 else estimate(m.ratio.value, m.ratio.low, m.ratio.high)
+        return "1" if m.name == on.reference else estimate(m.ratio)
 
-    table = make_table(
+    return make_table(
         label,
-        models,
+        on.measured,
         [
             Column("Candidate", _described, "runtime, precision, batch size", numeric=False),
             Column("Accuracy", lambda m: percent(m.accuracy), "%"),
@@ -91,17 +89,17 @@ def _measurements(
             Column("Peak memory", lambda m: _memory(m.footprint.peak_bytes), "MB"),
             Column("Size", lambda m: megabytes(m.bytes), "MB"),
         ],
-        highlighted=lambda m: (verdict(m) or {}).get("status") == "shipped",
+        highlighted=lambda m: verdicts.get(m.name, {}).get("status") == "shipped",
         note=note,
+        more=[
+            Row(
+                [_described(m), *[missing("not measured")] * 7, megabytes(m.bytes)],
+                note=("Cannot run", f"{on.device}: {m.problem}"),
+            )
+            for m in on.not_run
+        ],
+        caption=f"{on.device}: {device.host.cpu}, {on.images:,} validation images",
     )
-    not_run = [
-        Row(
-            [_described(m), *[missing("not measured")] * 7, megabytes(m.bytes)],
-            note=("Cannot run", typeset(f"{on.device}: {m.problem}")),
-        )
-        for m in on.not_run
-    ]
-    return replace(table, rows=[*table.rows, *not_run])
 
 
 def _details(models: Sequence[Measured], label: str) -> Table:
@@ -124,13 +122,12 @@ def _details(models: Sequence[Measured], label: str) -> Table:
     return make_table(label, models, columns)
 
 
-def _threads(models: Sequence[Measured], label: str) -> Table | None:
+def _threads(models: Sequence[Measured], label: str) -> Table:
     sweep = models[0].throughput.sweep
     columns = [Column(str(run.threads), partial(_threaded, at)) for at, run in enumerate(sweep)]
     candidate: Column[Measured] = Column("Candidate", lambda m: m.name, numeric=False)
     caption = "By number of threads: p50 latency in ms, and images/s at the best batch size"
-    table = make_table(label, models, [candidate, *columns], caption=caption)
-    return table if len(sweep) > 1 else None
+    return make_table(label, models, [candidate, *columns], caption=caption)
 
 
 def _threaded(at: int, m: Measured) -> Cell:

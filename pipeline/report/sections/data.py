@@ -1,25 +1,45 @@
-"""Origin, license, split and size of the data set."""
+"""Origin, license, split and size of the data set, and SHA-256 of everything in the bundle."""
 
-from __future__ import annotations
-
-from typing import Any
+from markupsafe import Markup
 
 from pipeline.plugins import SECTIONS
+from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
+from pipeline.report.formats import TIMES
 from pipeline.report.sections import section
 from pipeline.report.table import images_per_class
 
 
 @SECTIONS.register("data")
 @section("Data", order=90)
-def data(facts: Facts) -> dict[str, Any]:
+def data(facts: Facts) -> list[Part]:
     """Description of the data set, and images per class and split."""
-    prepare = facts.params["prepare"]
-    split = prepare["split"]
+    dataset, prepare = facts.dataset, facts.params["prepare"]
+    origin, split, size = dataset["origin"], prepare["split"], dataset["image_size"]
+    if origin.startswith(("https://", "http://")):
+        origin = Markup('<a href="{0}">{0}</a>').format(origin)
     if split == "blocks":
         split += f": blocks of {prepare['block']} consecutive images stay in one split"
-    return {
-        "is_link": facts.dataset["origin"].startswith(("https://", "http://")),
-        "split": split,
-        "counts": images_per_class(facts.dataset),
+    description = {
+        "Source": dataset["source"],
+        "Origin": origin,
+        "License": dataset["licence"],
+        "Images": f"{size} {TIMES} {size} pixels, fit: {dataset['fit']}",
+        "Split": split,
+        "Fingerprint": blocks.hash(dataset["fingerprint"]),
     }
+    return [blocks.terms(description), images_per_class(dataset)]
+
+
+@SECTIONS.register("provenance")
+@section("Provenance", order=110)
+def provenance(facts: Facts) -> list[Part]:
+    """SHA-256 of the inputs, the intermediate results and the bundle."""
+    hashes: dict[str, str] = {}
+    for part, digest in facts.manifest["made_from"].items():
+        hashes |= {part.capitalize(): digest} if isinstance(digest, str) else digest
+    hashes[f"{facts.manifest['name']}.tar.gz"] = facts.verified.bundle_sha256
+    return [
+        "SHA-256 of the bundle and of everything it was made from.",
+        blocks.terms({name: blocks.hash(digest) for name, digest in hashes.items()}),
+    ]

@@ -1,19 +1,16 @@
 """Differences between the exported ONNX files and the PyTorch models."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from pipeline.plugins import SECTIONS
+from pipeline.report.document import Part
 from pipeline.report.facts import Facts
+from pipeline.report.formats import percent, value
 from pipeline.report.sections import section
 from pipeline.report.table import Column, make_table
-from pipeline.report.templates import percent
 
 
 @SECTIONS.register("parity")
 @section("Parity", order=80)
-def parity(facts: Facts) -> dict[str, Any]:
+def parity(facts: Facts) -> list[Part]:
     """One row per file and batch size, including files from quantization-aware training."""
     files = {f"{name}.onnx": found for name, found in facts.parity.items()}
     if facts.qat:
@@ -36,4 +33,9 @@ def parity(facts: Facts) -> dict[str, Any]:
             Column("Same top-1 class", lambda row: percent(row["agreement"]), "%"),
         ],
     )
-    return {"tolerance": facts.params["export"]["tolerance"], "differences": table}
+    return [
+        "The exported files, run by ONNX Runtime, compared with the PyTorch models on validation "
+        f"images. Tolerance: {value(facts.params['export']['tolerance'])} of the image's largest "
+        "absolute logit, and the same absolute difference for probabilities.",
+        table,
+    ]

@@ -1,38 +1,37 @@
 """How the int8 candidates were made: options, layers kept in float, quantization-aware training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from markupsafe import Markup
+
 from pipeline.plugins import SECTIONS
+from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
+from pipeline.report.formats import drop, megabytes, percent, plural, value
 from pipeline.report.sections import section
-from pipeline.report.table import Cell, Column, Table, estimate, make_table
-from pipeline.report.templates import megabytes, percent, value
+from pipeline.report.table import Column, Table, estimate, make_table
+from pipeline.statistics import AccuracyDrop
 
 _SHOWN = 5  # most sensitive layers
 
 
 @SECTIONS.register("quantization")
 @section("Quantization", order=30)
-def quantization(facts: Facts) -> dict[str, Any] | None:
+def quantization(facts: Facts) -> list[Part]:
     """Options of the candidates, searches for layers to keep in float, and ``qat.json``."""
-    candidates = [c for c in facts.candidates["candidates"] if c["options"]]
-    searches = [
-        {
-            **search,
-            "drop": _estimate(search["drop"]),
-            "sensitivities": search["sensitivities"][:_SHOWN],
-            "table": _steps(search) if search["steps"] else None,
-        }
-        for search in facts.candidates["mixed_precision"]
+    options = {c["name"]: _options(c) for c in facts.candidates["candidates"] if c["options"]}
+    searches = facts.candidates["mixed_precision"]
+    if not options and not searches:
+        return []
+    qat = [_qat(facts.qat)] if facts.qat else []
+    return [
+        "Options of the int8 candidates:",
+        blocks.terms(options),
+        *map(_search, searches),
+        *qat,
     ]
-    if not candidates and not searches:
-        return None
-    options = [(candidate["name"], _options(candidate)) for candidate in candidates]
-    return {"options": options, "searches": searches, "qat": facts.qat}
 
 
 def _options(candidate: Mapping[str, Any]) -> str:
@@ -41,24 +40,57 @@ def _options(candidate: Mapping[str, Any]) -> str:
     return f"{options}; layers kept in float: {', '.join(layers)}" if layers else options
 
 
-def _estimate(drop: Mapping[str, float]) -> Cell:
-    return estimate(drop["points"], drop["low"], drop["high"])
+def _search(search: Mapping[str, Any]) -> Markup:
+    title = f"Mixed precision of {search['candidate']}: layers kept in float"
+    text = (
+        f"Accuracy drop with all layers in int8: {drop(AccuracyDrop(**search['drop']))}. Result: "
+        f"{search['outcome']}."
+    )
+    if sensitivities := search["sensitivities"][:_SHOWN]:
+        layers = ", ".join(f"{each['layer']} ({each['error']:.3f})" for each in sensitivities)
+        text += (
+            " Most sensitive layers, by the relative error of the logits when only this layer is "
+            f"in int8 ({search['images']:,} images): {layers}. The number of float layers was "
+            "selected on the same images as the accuracy drop, which is therefore slightly "
+            "optimistic."
+        )
+    table = [_steps(title, search["steps"])] if search["steps"] else []
+    return blocks.group(title, [text, *table])
 
 
-def _steps(search: Mapping[str, Any]) -> Table:
-    layers = [[], *(step["float_layers"] for step in search["steps"])]
+def _steps(title: str, steps: list[dict[str, Any]]) -> Table:
+    layers = [[], *(step["float_layers"] for step in steps)]
     added = [after[len(before) :] for before, after in pairwise(layers)]
+    rows = [
+        {**step, "added": ", ".join(names), "drop": estimate(AccuracyDrop(**step["drop"]))}
+        for step, names in zip(steps, added, strict=True)
+    ]
     return make_table(
-        f"Mixed precision of {search['candidate']}: layers kept in float",
-        zip(search["steps"], added, strict=True),
+        title,
+        rows,
         [
-            Column("Float layers", lambda step: str(len(step[0]["float_layers"]))),
-            Column("Added in this step", lambda step: ", ".join(step[1]), numeric=False),
-            Column("Multiply-adds in float", lambda step: percent(step[0]["multiply_adds"]), "%"),
-            Column("Weights in float", lambda step: percent(step[0]["weights"]), "%"),
-            Column("Size", lambda step: megabytes(step[0]["bytes"]), "MB"),
-            Column(
-                "Accuracy drop vs. fp32", lambda step: _estimate(step[0]["drop"]), "points, 95 % CI"
-            ),
+            Column("Float layers", lambda row: str(len(row["float_layers"]))),
+            Column("Added in this step", lambda row: row["added"], numeric=False),
+            Column("Multiply-adds in float", lambda row: percent(row["multiply_adds"]), "%"),
+            Column("Weights in float", lambda row: percent(row["weights"]), "%"),
+            Column("Size", lambda row: megabytes(row["bytes"]), "MB"),
+            Column("Accuracy drop vs. fp32", lambda row: row["drop"], "points, 95 % CI"),
         ],
     )
+
+
+def _qat(qat: Mapping[str, Any]) -> Markup:
+    kept = "No epoch improved the accuracy, so the initial weights were kept."
+    if qat["best_epoch"]:
+        kept = (
+            f"The weights of epoch {qat['best_epoch']} were kept. They were selected on the same "
+            "images, so this accuracy is slightly optimistic."
+        )
+    text = (
+        f"Validation accuracy: {percent(qat['accuracy_fp32'])} % in fp32, "
+        f"{percent(qat['accuracy_int8_initial'])} % with int8 fake quantization, and "
+        f"{percent(qat['accuracy_int8'])} % after {plural(qat['epochs'], 'epoch')} of training "
+        f"with the method {qat['method']}. {kept}"
+    )
+    files = Markup('The table under <a href="#parity">Parity</a> includes the exported files.')
+    return blocks.group("Quantization-aware training", [text, blocks.paragraph(files)])

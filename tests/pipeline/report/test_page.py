@@ -391,7 +391,7 @@ def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
         teacher=None,
         notes=["pi ran the candidates with onnxruntime 1.0, they were made with onnxruntime 1.2"],
     )
-    others = [DeviceEvaluation(pi, replace(facts.host, cpu="Board 5"))]
+    others = [DeviceEvaluation(pi, replace(facts.selected_on.host, cpu="Board 5"))]
     there = Tree(render(replace(facts, other_devices=others))).root
     found = rows(table(there, "Measurements on pi"))
     assert [row[0].split()[0] for row in found if len(row) == 9][1:] == [
@@ -470,14 +470,12 @@ def test_without_searches_there_is_no_section_on_mixed_precision(facts):
 def test_a_section_of_another_package_appears_in_page_and_navigation(facts, tmp_path, monkeypatch):
     (tmp_path / "owl_report.py").write_text(
         "from pipeline.plugins import SECTIONS\n"
+        "from pipeline.report.document import blocks\n"
         "from pipeline.report.sections import section\n"
         '@SECTIONS.register("owls")\n'
         '@section("Owls & others", order=25)\n'
         "def owls(facts):\n"
-        '    return {"animal": "<owl>", "count": facts.verified.images}\n'
-    )
-    (tmp_path / "owl_report.html.jinja").write_text(
-        '{% from "macros.html.jinja" import hash %}<p>{{ count }} {{ animal }} {{ hash("ab") }}</p>'
+        '    return [f"{facts.verified.images} <owl>", blocks.hash("ab")]\n'
     )
     SECTIONS.names()
     monkeypatch.setattr(SECTIONS, "_entries", dict(SECTIONS._entries))

@@ -1,0 +1,53 @@
+"""Formats of numbers and texts."""
+
+import re
+from typing import Any
+
+from pipeline.statistics import AccuracyDrop
+
+DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+SPLIT_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent, such as ``58.5``; a dash for None."""
+    return DASH if fraction is None else f"{100 * fraction:.1f}"
+
+
+def decimal(number: float) -> str:
+    """Two decimals and a true minus sign."""
+    # Adding zero turns a negative zero into zero.
+    return f"{round(number, 2) + 0.0:.2f}".replace("-", MINUS)
+
+
+def interval(low: float, high: float) -> str:
+    """Both ends of an interval, such as ``0.95 to 1.05``."""
+    return f"{decimal(low)} to {decimal(high)}"
+
+
+def drop(found: AccuracyDrop) -> str:
+    """An accuracy drop with its interval."""
+    return f"{decimal(found.points)} points (95 % CI {interval(found.low, found.high)})"
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes as megabytes with two decimals."""
+    return f"{size / 1e6:.2f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun, such as ``2 epochs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def value(option: Any) -> str:
+    """The value of a parameter."""
+    if isinstance(option, bool):
+        return "yes" if option else "no"
+    return f"{option:g}" if isinstance(option, float) else str(option)
+
+
+def typeset(text: str) -> str:
+    """A text, which may be ``Markup``, with true minus signs and no line break before a unit."""
+    signed = re.sub(r"(?<![\w.-])-(?=\d)", MINUS, text)
+    return type(text)(re.sub(r"(?<=\d) (?=(%|ms|kB|MB)(\W|$))", "\N{NO-BREAK SPACE}", signed))
