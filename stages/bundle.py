@@ -1,7 +1,6 @@
 """Stage ``bundle``: selects the candidate to ship and packs it."""
 
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     writes="dist/<name>.tar.gz, dist/manifest.json",
 )
 def bundle(context: Context) -> None:
-    """Select the candidate to ship and pack it with everything that a device needs."""
+    """Select a candidate and package it with everything that a device needs."""
     from pipeline.files import whole_folder, write_json
     from pipeline.measure.evaluation import read_evaluation
     from pipeline.shipping.bundle import build_bundle
@@ -39,7 +38,7 @@ def bundle(context: Context) -> None:
         "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s",
         archive.name,
         archive.stat().st_size / 1e6,
-        sum(path.stat().st_size for path in spec.model.files) / 1e6,
+        sum(path.stat().st_size for path in spec.files) / 1e6,
         selection.chosen,
         selection.reason,
     )
@@ -48,7 +47,7 @@ def bundle(context: Context) -> None:
 def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") -> "BundleSpec":
     from pipeline.data.prepared import open_prepared
     from pipeline.files import hash_file, read_json
-    from pipeline.shipping.bundle import BundleSpec, ShippedModel
+    from pipeline.shipping.bundle import BundleSpec
 
     paths, rule = context.paths, context.params.bundle
     data, student = open_prepared(paths.prepared), read_json(paths.student / "model.json")
@@ -56,16 +55,11 @@ def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") ->
     listed = read_json(paths.candidates / "candidates.json")["candidates"]
     chosen = next(c for c in listed if c["name"] == selection.chosen)
     files = sorted(chosen["files"], key=lambda path: path != chosen["model"])
-    measured = {m.name: asdict(m) for m in evaluation.candidates}
-    measured |= {m.name: asdict(m) for m in evaluation.not_run}
+    measured = {m.name: asdict(m) for m in (*evaluation.candidates, *evaluation.not_run)}
     record = {
         "params": _public(context.params),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
-        "chosen": {
-            "name": selection.chosen,
-            "reason": selection.reason,
-            "device": evaluation.device,
-        },
+        "chosen": {"name": chosen["name"], "reason": selection.reason, "device": evaluation.device},
         "made_from": {
             "data": data.fingerprint,
             "teacher": student["teacher_logits"]["teacher"],
@@ -79,21 +73,18 @@ def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") ->
     }
     return BundleSpec(
         name=rule.name,
-        created_by=f"finch {metadata.version('finch-edge')}",
-        model=ShippedModel(
-            tuple(paths.candidates / path for path in files),
-            *(chosen[key] for key in ("runtime", "precision", "batch")),
-        ),
+        files=[paths.candidates / path for path in files],
+        runtime=chosen["runtime"],
+        precision=chosen["precision"],
+        batch=chosen["batch"],
         portable=None if chosen["runtime"] == "onnxruntime" else exported,
         labels=data.classes,
         image_size=data.image_size,
         fit=data.info["fit"],
         threads=evaluation.threads,
         record=record,
-        data_license=(
-            f"The model was trained on images of {data.info['source']} "
-            f"({data.info['origin']}).\nTheir license: {data.info['licence']}\n"
-        ),
+        data_license="The model was trained on images of {source} ({origin}).\n"
+        "Their license: {licence}\n".format_map(data.info),
     )
 
 

@@ -33,12 +33,9 @@ def export(context: Context) -> None:
             export_onnx(network, spec, path, batch=batch, opset=params.opset)
             parity = check_parity(network, spec, path, images, tolerance=params.tolerance)
             report[name] = asdict(parity)
-            context.log.info(
-                "%s: logits differ from PyTorch by at most %.1e of the largest logit, at batch %s",
-                path.name,
-                parity.worst.relative,
-                ", ".join(str(d.batch) for d in parity.differences),
-            )
+            batches = ", ".join(str(difference.batch) for difference in parity.differences)
+            message = "%s: logits differ from PyTorch by up to %.1e of the largest, at batch %s"
+            context.log.info(message, path.name, parity.worst.relative, batches)
     write_json(paths.reports / "parity.json", report)
     context.log.info("wrote models/onnx: %s", ", ".join(f"{name}.onnx" for name in sources))
 

@@ -123,11 +123,9 @@ def compare_outputs(
     """
     batches = [1] if session.get_inputs()[0].shape[0] == 1 else BATCHES
     if images < max(batches):
-        raise ExportError(
-            path.name,
-            f"cannot be checked at batch {max(batches)} with only {images} images",
-            "give at least as many images as the largest batch",
-        )
+        problem = f"cannot be checked at batch {max(batches)} with only {images} images"
+        remedy = "give at least as many images as the largest batch"
+        raise ExportError(path.name, problem, remedy)
     differences = []
     for size in batches:
         outputs = [run(slice(start, start + size)) for start in range(0, images, size)]
@@ -165,26 +163,21 @@ def check_io_contract(
         ExportError: A name, type or shape is wrong.
     """
 
-    def described(values: Sequence[Any]) -> list[str]:
+    def describe(values: Sequence[Any]) -> str:
         # A dynamic batch is a name in ONNX; which name does not matter.
-        return [
-            f"{v.name} {v.type} {['batch' if isinstance(d, str) else d for d in v.shape]}"
-            for v in values
-        ]
+        shapes = [["batch" if isinstance(d, str) else d for d in v.shape] for v in values]
+        return ", ".join(f"{v.name} {v.type} {s}" for v, s in zip(values, shapes, strict=True))
 
     batch = 1 if session.get_inputs()[0].shape[0] == 1 else "batch"
-    expected = (
-        [f"{INPUT} tensor(uint8) {[batch, *image_shape]}"],
-        [f"{name} tensor(float) {[batch, classes]}" for name in OUTPUTS],
-    )
-    found = described(session.get_inputs()), described(session.get_outputs())
-    for end, actual, wanted in zip(("input", "output"), found, expected, strict=True):
-        if actual != wanted:
-            raise ExportError(
-                path.name,
-                f"its {end} is {', '.join(actual)}, not {', '.join(wanted)}",
-                "export it with export_onnx, at the size of the images",
-            )
+    outputs = ", ".join(f"{name} tensor(float) {[batch, classes]}" for name in OUTPUTS)
+    for end, found, expected in (
+        ("input", describe(session.get_inputs()), f"{INPUT} tensor(uint8) {[batch, *image_shape]}"),
+        ("output", describe(session.get_outputs()), outputs),
+    ):
+        if found != expected:
+            problem = f"its {end} is {found}, not {expected}"
+            remedy = "export it with export_onnx, at the size of the images"
+            raise ExportError(path.name, problem, remedy)
 
 
 def _difference(batch: int, outputs: Sequence[Outputs]) -> Difference:

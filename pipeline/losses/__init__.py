@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.losses.base import DistillationLoss
 from pipeline.losses.cross_entropy import CrossEntropy
@@ -42,7 +41,7 @@ def build_loss(
         ParameterError: The method is unknown, or does not work with this number of classes.
     """
     loss = LOSSES[recipe.method]
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "num_classes": num_classes,
         "class_order": class_order,
         "label_smoothing": recipe.label_smoothing,

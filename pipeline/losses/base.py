@@ -79,19 +79,12 @@ class DistillationLoss(nn.Module):
     def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The weighted terms that compare student and teacher, by name, before the warm-up.
 
-        Args:
-            student: Logits, float32 or float64 [n, classes].
-            teacher: Logits [n, classes] of the same dtype.
-            labels: int64 [n].
+        Both are logits [n, classes] of the same dtype, float32 or float64; labels are int64 [n].
         """
         raise NotImplementedError
 
     def teacher_scale(self, epoch: float) -> float:
-        """The warm-up's factor of the teacher's terms, 0 to 1.
-
-        Args:
-            epoch: Completed epochs, including the fraction of the current one.
-        """
+        """The warm-up's factor of the teacher's terms, 0 to 1, after a number of epochs."""
         return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
 
 
@@ -99,10 +92,6 @@ def normalize(logits: Tensor, kind: Normalization) -> Tensor:
     """Subtracts each row's mean (``centered``), and divides by its deviation (``standardized``).
 
     Standardization follows "Logit Standardization in Knowledge Distillation" (CVPR 2024).
-
-    Args:
-        logits: float32 or float64 [n, classes].
-        kind: Normalization to apply.
     """
     if kind == "none":
         return logits

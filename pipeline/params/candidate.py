@@ -16,7 +16,7 @@ from pydantic import (
 
 from pipeline.errors import one_of
 from pipeline.params.messages import explain
-from pipeline.params.renamed import new_value
+from pipeline.params.renamed import NEW_VALUES
 from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
 
@@ -50,16 +50,17 @@ class Candidate(Section):
     )
     runtime: str = Field(description="Inference runtime.")
     precision: Literal["fp32", "fp16", "int8"] = Field(
-        description="Type of the weights; the runtime chooses the type in which it computes fp16."
+        description="Type of the stored weights. For fp16, the runtime chooses the type of the "
+        "computation."
     )
     batch: Literal["dynamic", 1] = Field(
         "dynamic", description="Batch size: dynamic, or fixed at 1."
     )
     method: str = Field(
         "static",
-        description="int8: static takes ranges from calibration images, dynamic (onnxruntime) "
-        "computes those of activations at run time, weights (openvino) keeps activations in float, "
-        "qat takes the student of stage `qat`.",
+        description="Method of int8. `static`: ranges from calibration images; `dynamic` "
+        "(onnxruntime): ranges of activations computed at run time; `weights` (openvino): "
+        "activations in float; `qat`: the student of stage `qat`.",
     )
     _options: Section = PrivateAttr(default_factory=Section)
 
@@ -69,10 +70,19 @@ class Candidate(Section):
         return self._options
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is the fp32 student that the others are compared with."""
+        return (self.runtime, self.precision) == ("onnxruntime", "fp32")
+
+    @property
+    def is_static_int8(self) -> bool:
+        """Whether it needs calibration images."""
+        return (self.precision, self.method) == ("int8", "static")
+
+    @property
     def supports_mixed_precision(self) -> bool:
         """Whether any of its layers can be kept in float."""
-        static = self.precision == "int8" and self.method == "static"
-        return static and bool(RUNTIMES[self.runtime].mixed_precision)
+        return self.is_static_int8 and bool(RUNTIMES[self.runtime].mixed_precision)
 
     @property
     def mixed_name(self) -> str:
@@ -105,12 +115,10 @@ class Candidate(Section):
         runtime = RUNTIMES[self.runtime]
         options = runtime.int8_methods.get(self.method)
         if options is None:
-            renamed = new_value(self.method)
-            reason = runtime.unsupported.get(self.method) or (
-                f"it is now {renamed}"
-                if renamed
-                else f"known: {', '.join(runtime.int8_methods) or 'none'}"
-            )
+            reason = runtime.unsupported.get(self.method)
+            if renamed := NEW_VALUES.get(self.method):
+                reason = f"it is now {renamed}"
+            reason = reason or f"known: {', '.join(runtime.int8_methods) or 'none'}"
             raise ValueError(f"{self.runtime} has no int8 method {self.method!r}: {reason}")
         if unknown := given.keys() - options.model_fields.keys():
             known = ", ".join(sorted(options.model_fields)) or "no options"

@@ -38,10 +38,10 @@ class MixedPrecision(Section):
 
 
 class Quantize(Section):
-    """Candidates for deployment, and how their int8 ranges are found."""
+    """Candidates for deployment, calibration and mixed precision."""
 
     calibration_images: Positive = Field(
-        256, description="Training images that the calibration runs on."
+        256, description="Number of training images for calibration."
     )
     mixed_precision: MixedPrecision = Field(
         default_factory=MixedPrecision,
@@ -78,30 +78,36 @@ class Bundle(Section):
         "finch-student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the archive."
     )
     device: str = Field(
-        LOCAL, description="Device, of `evaluate.devices`, whose measurements decide."
+        LOCAL, description="Device in `evaluate.devices` whose measurements select the candidate."
     )
     max_drop: NotNegative = Field(
-        1.0, description="Largest accepted accuracy drop to fp32 on validation images, in points."
+        1.0,
+        description="Largest accepted accuracy drop relative to fp32 on validation images, in "
+        "percentage points.",
     )
     max_drop_bound: NotNegative = Field(
         2.0,
-        description="Largest accepted upper end of the drop's 95 % CI, in points: few validation "
-        "images cannot rule out a large drop.",
+        description="Largest accepted upper end of the 95 % CI of the drop, in percentage points. "
+        "The CI is wide if there are few validation images.",
     )
     percentile: Literal["p50", "p90", "p99"] = Field(
         "p50", description="Percentile of latency by which accepted candidates are compared."
     )
     latency_tolerance: NotNegative = Field(
-        0.10, description="Fraction above the lowest latency, within which the smallest one ships."
+        0.10,
+        description="The smallest candidate within this fraction above the lowest latency is "
+        "selected.",
     )
     max_model_mb: AboveZero | None = Field(
-        None, description="Largest size of the model's files, in 10^6 bytes; null: any."
+        None,
+        description="Largest accepted size of the model's files, in 10^6 bytes; null: no limit.",
     )
     max_total_mb: AboveZero | None = Field(
-        None, description="Largest size of model and inference runtime, in 10^6 bytes; null: any."
+        None,
+        description="Largest accepted size of model and inference runtime, in 10^6 bytes; null: no limit.",
     )
     max_memory_mb: AboveZero | None = Field(
-        None, description="Largest peak resident memory, in 10^6 bytes; null: any."
+        None, description="Largest accepted peak resident memory, in 10^6 bytes; null: no limit."
     )
 
     @model_validator(mode="after")

@@ -34,9 +34,7 @@ class MadeCandidate:
 
     Attributes:
         name: Name of the candidate and of its folder.
-        runtime: Inference runtime.
-        precision: Type of the weights.
-        batch: ``dynamic``, or 1.
+        runtime, precision, batch: As in ``Candidate``.
         runtime_version: Version of the runtime's package when it was made.
         model: The file that the runtime loads.
         files: SHA-256 of each file.
@@ -97,7 +95,7 @@ def make_candidates(
         calibration: Training images for static int8, uint8 [n, height, width, 3] RGB, of the
             model's size.
         folder: Replaced by ``candidates.json`` and one folder per candidate.
-        track: Shows progress.
+        track: Progress display.
         search: Settings of mixed precision; without them none is searched.
         qat: The QDQ files of ``export_qdq``, by batch, for method ``qat``.
 
@@ -106,15 +104,11 @@ def make_candidates(
         QuantizationError: The calibration images do not fit, there is no reference, or a runtime
             cannot run the student.
     """
-    references = [c.name for c in candidates if (c.runtime, c.precision) == ("onnxruntime", "fp32")]
-    if not references:
-        raise QuantizationError(
-            "quantize.candidates", "has no onnxruntime fp32 reference", "add one"
-        )
-    sources = [
-        _source(candidate, qat if candidate.method == "qat" else exported, calibration)
-        for candidate in candidates
-    ]
+    reference = next((c.name for c in candidates if c.is_reference), None)
+    if reference is None:
+        problem = "has no onnxruntime fp32 reference"
+        raise QuantizationError("quantize.candidates", problem, "add one")
+    sources = [_source(c, qat if c.method == "qat" else exported, calibration) for c in candidates]
     made: list[MadeCandidate] = []
     searches: list[MixedPrecisionSearch] = []
     with whole_folder(folder) as temporary:
@@ -123,7 +117,7 @@ def make_candidates(
             new, found = _make(candidate, source, calibration, temporary, search, track)
             made += new
             searches += [found] if found else []
-        result = CandidateSet(tuple(made), references[0], tuple(searches))
+        result = CandidateSet(tuple(made), reference, tuple(searches))
         write_json(temporary / "candidates.json", asdict(result))
     return result
 
@@ -154,16 +148,10 @@ def _make(
 
 
 def _describe(
-    candidate: Candidate,
-    runtime: CandidateRuntime,
-    model: Path,
-    float_layers: tuple[str, ...] = (),
+    candidate: Candidate, runtime: CandidateRuntime, model: Path, float_layers: tuple[str, ...] = ()
 ) -> MadeCandidate:
-    folder = model.parent
-    files = sorted(folder.iterdir())
-    options: dict[str, object] = {}
-    if candidate.precision == "int8":
-        options = {"method": candidate.method, **dict(sorted(candidate.options))}
+    folder, files = model.parent, sorted(model.parent.iterdir())
+    options = {"method": candidate.method, **dict(sorted(candidate.options))}
     return MadeCandidate(
         name=folder.name,
         runtime=candidate.runtime,
@@ -173,7 +161,7 @@ def _describe(
         model=f"{folder.name}/{model.name}",
         files={f"{folder.name}/{file.name}": hash_file(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),
-        options=options,
+        options=options if candidate.precision == "int8" else {},
         float_layers=float_layers,
     )
 
@@ -187,26 +175,22 @@ def _source(candidate: Candidate, files: FilesByBatch, calibration: NDArray[np.u
             f"exported are: {', '.join(str(batch) for batch in files)}",
         )
     source = files[candidate.batch]
-    image = _input_shape(source)[1:]
-    if candidate.precision != "int8" or candidate.method != "static":
+    expected, given = _image_shape(source), list(calibration.shape[1:])
+    if not candidate.is_static_int8:
         return source
     if len(calibration) == 0:
+        problem = "there are no calibration images for static int8"
+        raise QuantizationError(candidate.name, problem, "set quantize.calibration_images")
+    if calibration.dtype != np.uint8 or given != expected:
         raise QuantizationError(
             candidate.name,
-            "there are no calibration images for static int8",
-            "set quantize.calibration_images",
-        )
-    if calibration.dtype != np.uint8 or list(calibration.shape[1:]) != image:
-        raise QuantizationError(
-            candidate.name,
-            f"calibration images are {calibration.dtype} {list(calibration.shape[1:])}, but the "
-            f"model takes uint8 {image}",
+            f"calibration images are {calibration.dtype} {given}, the model takes uint8 {expected}",
             "prepare the images at the size that the student was exported for",
         )
     return source
 
 
-def _input_shape(path: Path) -> list[int]:
+def _image_shape(path: Path) -> list[int]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -216,4 +200,4 @@ def _input_shape(path: Path) -> list[int]:
         raise ArtefactError(path, "is missing") from None
     except (DecodeError, IndexError):
         raise ArtefactError(path, "is truncated or not ONNX") from None
-    return [dimension.dim_value for dimension in images.type.tensor_type.shape.dim]
+    return [dimension.dim_value for dimension in images.type.tensor_type.shape.dim[1:]]

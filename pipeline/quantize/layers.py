@@ -41,40 +41,31 @@ def find_layers(model: ModelProto) -> tuple[Layer, ...]:
         v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
         for v in (*graph.value_info, *graph.output)
     }
-    first: list[NodeProto] = []
-    nodes: list[list[str]] = []
+    found: list[list[NodeProto]] = []
     owners: dict[str, int] = {}  # of each tensor, the last layer that it depends on
     for node in graph.node:
         if node.op_type in _WEIGHTED and len(weights.get(node.input[1], ())) > 1:
-            layer = len(first)
-            first.append(node)
-            nodes.append([node.name])
+            layer = len(found)
+            found.append([node])
         else:
             inputs = [owners[name] for name in node.input if name in owners]
             if not inputs:
                 continue
             layer = max(inputs)
             if node.op_type != "Softmax":
-                nodes[layer].append(node.name)
+                found[layer].append(node)
         owners.update(dict.fromkeys(node.output, layer))
-    counts = [math.prod(weights[node.input[1]]) for node in first]
-    return tuple(
-        Layer(
-            name=_module(node),
-            nodes=tuple(names),
-            weights=count,
-            multiply_adds=count * _positions(node, shapes.get(node.output[0], ())),
-        )
-        for node, names, count in zip(first, nodes, counts, strict=True)
-    )
+    layers = []
+    for first, *others in found:
+        count, shape = math.prod(weights[first.input[1]]), shapes.get(first.output[0], ())
+        # Each weight is used once per position of the output.
+        positions = math.prod(shape[2:] if first.op_type.startswith("Conv") else shape[1:-1])
+        nodes = tuple(node.name for node in (first, *others))
+        layers.append(Layer(_module(first), nodes, count, count * positions))
+    return tuple(layers)
 
 
 def _module(node: NodeProto) -> str:
     """The module in a weight's name: the exporter's wrapper, the module, the parameter."""
     path, _, parameter = str(node.input[1]).rpartition(".")
     return path.removeprefix("model.") if path and parameter == "weight" else str(node.name)
-
-
-def _positions(node: NodeProto, shape: tuple[int, ...]) -> int:
-    """How often each weight is used per image: once per position of the output."""
-    return math.prod(shape[2:] if node.op_type.startswith("Conv") else shape[1:-1])

@@ -10,6 +10,7 @@ import itertools
 import math
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
 from pipeline.params import Candidate, MixedPrecision
 from pipeline.progress import Track, silent
+from pipeline.quantize.layers import Layer
 from pipeline.quantize.runtimes.base import Variants
 from pipeline.quantize.validation import CandidateValidator
 from pipeline.statistics import AccuracyDrop
@@ -106,7 +108,7 @@ def search_mixed_precision(
         int8: Its file with all layers in int8.
         setup: Validation images, accepted drop and limits of the search.
         folder: Folder of all candidates; ``<name>-mixed`` is written to it if a step is accepted.
-        track: Shows progress.
+        track: Progress display.
 
     Returns:
         What was tried; None if the candidate's own drop is accepted.
@@ -126,23 +128,22 @@ def search_mixed_precision(
         return MixedPrecisionSearch(name, drop, None, outcome, 0, [], [])
     total = len(variants.layers)
     if not total:
-        raise QuantizationError(
-            name,
-            f"has an accuracy drop of {drop.points:.2f} points, and no layer to keep in float",
-            "set quantize.mixed_precision.enabled to false",
-        )
+        problem = f"has an accuracy drop of {drop.points:.2f} points, and no layer to keep in float"
+        raise QuantizationError(name, problem, "set quantize.mixed_precision.enabled to false")
     ranked = _rank_layers(variants, candidate.runtime, validator, params.images, track)
     target, steps, mixed = folder / candidate.mixed_name, list[SearchStep](), None
     for count in step_sizes(total, params.max_float_fraction):
         float_layers = tuple(s.layer for s in ranked[:count])
-        steps.append(_try(variants, float_layers, candidate.runtime, validator, target))
-        if validator.accepts(steps[-1].drop):
-            mixed = target.name
-            outcome = f"accepted with {count} of {total} layers in float"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        model = variants.write(target, float_layers)
+        last = validator.drop(validator.compute_logits(model, candidate.runtime))
+        steps.append(_describe_step(variants.layers, float_layers, target, last))
+        if validator.accepts(last):
+            mixed, outcome = target.name, f"accepted with {count} of {total} layers in float"
             break
     else:
         shutil.rmtree(target)
-        last = steps[-1].drop
         outcome = (
             f"no candidate added: with {count} of {total} layers in float the drop is still "
             f"{last.points:.2f} points (95 % CI up to {last.high:.2f})"
@@ -152,11 +153,7 @@ def search_mixed_precision(
 
 
 def _rank_layers(
-    variants: Variants,
-    runtime: str,
-    validator: CandidateValidator,
-    images: int,
-    track: Track,
+    variants: Variants, runtime: str, validator: CandidateValidator, images: int, track: Track
 ) -> list[Sensitivity]:
     """Sensitivities of all layers on some validation images, highest error first.
 
@@ -168,6 +165,7 @@ def _rank_layers(
     chosen = validator.sample(images)
     pixels, labels = np.array(validator.images[chosen]), validator.labels[chosen]
     expected = validator.student_logits[chosen]
+    hits = int(correct(expected, labels).sum())
     spread = max(expected.std(dtype=np.float64), np.finfo(np.float32).tiny)
     names = [layer.name for layer in variants.layers]
     found = []
@@ -175,30 +173,22 @@ def _rank_layers(
         with tempfile.TemporaryDirectory() as folder:
             model = variants.write(Path(folder), [other for other in names if other != name])
             logits = validator.compute_logits(model, runtime, pixels)
-        lost = int(correct(expected, labels).sum()) - int(correct(logits, labels).sum())
         rmse = np.sqrt(np.mean(np.square(logits - expected, dtype=np.float64)))
+        lost = hits - int(correct(logits, labels).sum())
         found.append(Sensitivity(name, float(rmse / spread), lost))
     return sorted(found, key=lambda s: (-s.error, -s.lost))
 
 
-def _try(
-    variants: Variants,
-    float_layers: tuple[str, ...],
-    runtime: str,
-    validator: CandidateValidator,
-    target: Path,
+def _describe_step(
+    layers: Sequence[Layer], float_layers: tuple[str, ...], folder: Path, drop: AccuracyDrop
 ) -> SearchStep:
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    model = variants.write(target, float_layers)
-    layers = variants.layers
     in_float = [layer for layer in layers if layer.name in float_layers]
     return SearchStep(
         float_layers=float_layers,
         multiply_adds=sum(x.multiply_adds for x in in_float) / sum(x.multiply_adds for x in layers),
         weights=sum(x.weights for x in in_float) / sum(x.weights for x in layers),
-        bytes=sum(file.stat().st_size for file in target.iterdir()),
-        drop=validator.drop(validator.compute_logits(model, runtime)),
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
+        drop=drop,
     )
 
 

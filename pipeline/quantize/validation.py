@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,35 +17,28 @@ from pipeline.params import Bundle
 from pipeline.statistics import AccuracyDrop, paired_drop
 
 
+@dataclass(eq=False)
 class CandidateValidator:
     """Compares candidates with the exported fp32 student, in the sessions that devices use.
 
-    Args:
+    Attributes:
         student: The exported student.
         images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
         labels: int [n].
-        rule: Section ``bundle`` of the parameters; its ``max_drop`` and ``max_drop_bound`` apply.
+        rule: Its ``max_drop`` and ``max_drop_bound`` apply.
         threads: Threads of the inference runtime.
     """
 
-    def __init__(
-        self,
-        student: Path,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.integer],
-        rule: Bundle,
-        threads: int = 1,
-    ) -> None:
-        self.images = images
-        self.labels = labels
-        self.rule = rule
-        self._student = student
-        self._threads = threads
+    student: Path
+    images: NDArray[np.uint8]
+    labels: NDArray[np.integer]
+    rule: Bundle
+    threads: int = 1
 
     @cached_property
     def student_logits(self) -> NDArray[np.float32]:
         """Logits of the fp32 student, float32 [n, classes]."""
-        return self.compute_logits(self._student, "onnxruntime")
+        return self.compute_logits(self.student, "onnxruntime")
 
     def compute_logits(
         self, model: Path, runtime: str, images: NDArray[np.uint8] | None = None
@@ -55,7 +49,7 @@ class CandidateValidator:
             QuantizationError: The runtime cannot run the model.
         """
         try:
-            session = open_session(model, runtime, self._threads)
+            session = open_session(model, runtime, self.threads)
             return predict(session, self.images if images is None else images)
         except RuntimeProblem as problem:
             raise QuantizationError(

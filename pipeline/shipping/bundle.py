@@ -20,25 +20,7 @@ from pipeline.files import whole_file
 from pipeline.plugins import RUNTIMES
 
 FORMAT = 1
-PACKAGE = "finch_runtime"
 _REMEDY = "run `python -m stages.bundle`"
-
-
-@dataclass(frozen=True)
-class ShippedModel:
-    """The candidate to ship.
-
-    Attributes:
-        files: Its files; the first one is what the runtime loads.
-        runtime: Inference runtime.
-        precision: ``fp32``, ``fp16`` or ``int8``.
-        batch: ``dynamic``, or 1.
-    """
-
-    files: tuple[Path, ...]
-    runtime: str
-    precision: str
-    batch: Literal["dynamic", 1]
 
 
 @dataclass(frozen=True)
@@ -47,8 +29,10 @@ class BundleSpec:
 
     Attributes:
         name: Name of the bundle, and of the folder in the archive.
-        created_by: ``finch <version>``.
-        model: The model to ship.
+        files: Files of the model; the first one is what the runtime loads.
+        runtime: Inference runtime of the model.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        batch: ``dynamic``, or 1.
         portable: ONNX file for devices without the model's runtime; None if the model is ONNX.
         labels: Class names, in the order of the logits.
         image_size: Height and width of the input, in pixels.
@@ -60,8 +44,10 @@ class BundleSpec:
     """
 
     name: str
-    created_by: str
-    model: ShippedModel
+    files: Sequence[Path]
+    runtime: str
+    precision: str
+    batch: Literal["dynamic", 1]
     portable: Path | None
     labels: Sequence[str]
     image_size: int
@@ -90,15 +76,15 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     for label in spec.labels:
         if not label.strip() or label.splitlines() != [label]:
             raise DataError(f"class {label!r}", "is empty or has a line break in its name")
-    files = {path.name: _read(path) for path in spec.model.files}
+    files = {path.name: _read(path) for path in spec.files}
     if spec.portable is not None:
         files["portable.onnx"] = _read(spec.portable)
     if spec.data_license is not None:
         files["LICENSE-DATA.txt"] = spec.data_license.encode()
     files["labels.txt"] = "".join(f"{label}\n" for label in spec.labels).encode()
-    files["requirements.txt"] = _requirements(spec.model.runtime).encode()
+    files["requirements.txt"] = _requirements(spec.runtime).encode()
     files |= _runtime_files(runtime_folder)
-    manifest = _manifest(spec, {path: _sha256(files[path]) for path in sorted(files)})
+    manifest = _manifest(spec, _hashes(files))
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files["manifest.json"] = text.encode()
     with whole_file(out) as temporary:
@@ -106,18 +92,17 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     return manifest
 
 
-def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:
-    model = spec.model
-    batch = "batch" if model.batch == "dynamic" else model.batch
+def _manifest(spec: BundleSpec, hashes: dict[str, str]) -> dict[str, Any]:
+    batch = "batch" if spec.batch == "dynamic" else spec.batch
     return {
         "format": FORMAT,
         "name": spec.name,
-        "created_by": spec.created_by,
+        "created_by": f"finch {metadata.version('finch-edge')}",
         "model": {
-            "path": model.files[0].name,
-            "runtime": model.runtime,
-            "precision": model.precision,
-            "batch": model.batch,
+            "path": spec.files[0].name,
+            "runtime": spec.runtime,
+            "precision": spec.precision,
+            "batch": spec.batch,
         },
         "portable": None if spec.portable is None else "portable.onnx",
         "input": {
@@ -134,21 +119,17 @@ def _manifest(spec: BundleSpec, hashes: Mapping[str, str]) -> dict[str, Any]:
             for output in ("logits", "probabilities")
         },
         "labels": list(spec.labels),
-        "files": dict(hashes),
+        "files": hashes,
         "threads": spec.threads,
         **spec.record,
     }
 
 
 def unpack_bundle(archive: Path, folder: Path) -> Path:
-    """Unpacks a bundle and checks every file against its manifest.
-
-    Args:
-        archive: What ``build_bundle`` wrote.
-        folder: Where to create the bundle's folder.
+    """Unpacks a bundle into a folder, and checks every file against the manifest.
 
     Returns:
-        The bundle's folder, named as the bundle.
+        The bundle's own folder, named as the bundle, in ``folder``.
 
     Raises:
         ArtefactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
@@ -182,23 +163,22 @@ def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
         readable, expected = False, {}
     if not readable:
         raise ArtefactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
-    present = {path: _sha256(files[path]) for path in files if path != "manifest.json"}
+    present = _hashes({path: files[path] for path in files if path != "manifest.json"})
     for path in sorted(expected.keys() | present.keys()):
         if expected.get(path) != present.get(path):
             raise ArtefactError(archive, f"{path} in it does not match its manifest", _REMEDY)
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)}
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ArtefactError(
-            path, f"cannot be read ({error.strerror})", "run `python -m stages.quantize`"
-        ) from None
+        problem = f"cannot be read ({error.strerror})"
+        raise ArtefactError(path, problem, "run `python -m stages.quantize`") from None
 
 
 def _requirements(runtime: str) -> str:
@@ -206,13 +186,12 @@ def _requirements(runtime: str) -> str:
         names = ("numpy", "pillow", RUNTIMES[runtime].package)
         return "".join(f"{name}=={metadata.version(name)}\n" for name in names)
     except metadata.PackageNotFoundError as error:
-        raise ArtefactError(
-            Path("requirements.txt"), f"cannot pin a version: {error.name} is not installed"
-        ) from None
+        problem = f"cannot pin a version: {error.name} is not installed"
+        raise ArtefactError(Path("requirements.txt"), problem) from None
 
 
 def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:
-    package = runtime_folder / PACKAGE
+    package = runtime_folder / "finch_runtime"
     if not (package / "__main__.py").is_file():
         raise ArtefactError(package, "is not the device runtime: __main__.py is missing")
     return {
@@ -231,8 +210,7 @@ def _write_archive(path: Path, files: Mapping[str, bytes]) -> None:
     ):
         for name, content in files.items():
             member = tarfile.TarInfo(name)
-            member.size = len(content)
-            member.mode = 0o644
+            member.size, member.mode = len(content), 0o644
             tar.addfile(member, io.BytesIO(content))
 
 

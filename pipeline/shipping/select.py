@@ -55,11 +55,8 @@ def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
     accepted = [m for m in evaluation.candidates if not violations[m.name]]
     if not accepted:
         reasons = "; ".join(f"{name}: {', '.join(found)}" for name, found in violations.items())
-        raise SelectionError(
-            "bundle",
-            f"no candidate is within the limits ({reasons})",
-            "raise the limits, or distill a smaller student",
-        )
+        problem = f"no candidate is within the limits ({reasons})"
+        raise SelectionError("bundle", problem, "raise the limits, or distill a smaller student")
     fastest = min(accepted, key=lambda m: (latency[m.name], m.name))
     limit = latency[fastest.name] * (1 + rule.latency_tolerance)
     fast = [m for m in accepted if latency[m.name] <= limit]
@@ -89,44 +86,33 @@ def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
 
 def _check(evaluation: Evaluation, rule: Bundle) -> None:
     names = [m.name for m in evaluation.candidates]
+    remedy = "run `python -m stages.evaluate`"
     if evaluation.reference not in names:
-        raise SelectionError(
-            evaluation.reference,
-            "the reference was not measured",
-            "run `python -m stages.evaluate`",
-        )
+        raise SelectionError(evaluation.reference, "the reference was not measured", remedy)
     for m in evaluation.candidates:
         if names.count(m.name) > 1:
             raise SelectionError(m.name, f"{names.count(m.name)} candidates have this name")
         positive = (m.latency.of(rule.percentile), m.ratio.value, m.ratio.low, m.ratio.high)
-        if not (
-            all(math.isfinite(value) and value > 0 for value in positive)
-            and math.isfinite(m.drop.points)
-            and math.isfinite(m.drop.high)
-        ):
-            raise SelectionError(
-                m.name, "its latency or drop is not a number", "run `python -m stages.evaluate`"
-            )
+        is_finite = all(map(math.isfinite, (*positive, m.drop.points, m.drop.high)))
+        if not is_finite or min(positive) <= 0:
+            raise SelectionError(m.name, "its latency or drop is not a number", remedy)
 
 
 def _violations(m: Measured, evaluation: Evaluation, rule: Bundle) -> list[str]:
-    found = []
+    found, drop, ratio = [], m.drop, m.ratio
     if m.name != evaluation.reference:
-        drop = (
-            f"accuracy drop of {m.drop.points:.2f} points "
-            f"(95 % CI {m.drop.low:.2f} to {m.drop.high:.2f})"
+        text = (
+            f"accuracy drop of {drop.points:.2f} points (95 % CI {drop.low:.2f} to {drop.high:.2f})"
         )
-        if m.drop.points > rule.max_drop:
-            found.append(f"{drop} exceeds max_drop {rule.max_drop:g}")
-        elif m.drop.high > rule.max_drop_bound:
+        if drop.points > rule.max_drop:
+            found.append(f"{text} exceeds max_drop {rule.max_drop:g}")
+        elif drop.high > rule.max_drop_bound:
+            limit = f"max_drop_bound {rule.max_drop_bound:g}"
+            found.append(f"{text} on {drop.images} images: the CI exceeds {limit}")
+        if ratio.value > 1:
             found.append(
-                f"{drop} on {m.drop.images} images: the CI exceeds max_drop_bound "
-                f"{rule.max_drop_bound:g}"
-            )
-        if m.ratio.value > 1:
-            found.append(
-                f"slower than {evaluation.reference}: latency ratio {m.ratio.value:.3f} "
-                f"(95 % CI {m.ratio.low:.3f} to {m.ratio.high:.3f})"
+                f"slower than {evaluation.reference}: latency ratio {ratio.value:.3f} "
+                f"(95 % CI {ratio.low:.3f} to {ratio.high:.3f})"
             )
     runtime, memory = m.footprint.runtime_bytes, m.footprint.peak_bytes
     for what, size, key in (
@@ -134,11 +120,11 @@ def _violations(m: Measured, evaluation: Evaluation, rule: Bundle) -> list[str]:
         ("size with runtime", None if runtime is None else m.bytes + runtime, "max_total_mb"),
         ("peak memory", memory, "max_memory_mb"),
     ):
-        limit: float | None = getattr(rule, key)
-        if limit is not None and size is None:
-            found.append(f"{what} was not measured, {key} is {limit:g}")
-        elif limit is not None and size is not None and size > 1e6 * limit:
-            found.append(f"{what} of {size / 1e6:.2f} MB exceeds {key} {limit:g}")
+        largest: float | None = getattr(rule, key)
+        if largest is not None and size is None:
+            found.append(f"{what} was not measured, {key} is {largest:g}")
+        elif largest is not None and size is not None and size > 1e6 * largest:
+            found.append(f"{what} of {size / 1e6:.2f} MB exceeds {key} {largest:g}")
     return found
 
 

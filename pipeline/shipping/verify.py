@@ -42,10 +42,8 @@ class Verification:
         candidate: Name of the shipped candidate.
         images: Number of test images.
         shipped: The model in the bundle, run by the device runtime in the bundle.
-        student: The fp32 student.
-        teacher: The teacher.
-        drop_to_student: Accuracy drop of the shipped model to the fp32 student.
-        drop_to_teacher: Accuracy drop of the shipped model to the teacher.
+        student, teacher: The fp32 models, run by the installed device runtime.
+        drop_to_student, drop_to_teacher: Accuracy drops of the shipped model.
     """
 
     bundle_sha256: str
@@ -76,7 +74,7 @@ def verify_bundle(
         student: The exported fp32 student.
         data: Prepared data, of which the test split is read.
         runtime_folder: Folder of the device runtime, for teacher and student.
-        track: Shows progress.
+        track: Progress display.
 
     Raises:
         ArtefactError: The bundle or a model is missing or damaged.

@@ -57,10 +57,9 @@ def order_classes(
         features = _head_weights(head(), len(classes))
         features = features - features.mean(axis=0)  # softmax ignores what all classes share
     elif teacher_logits is None:
+        problem = "needs cached logits, but cache_logits.views is 0"
         raise ParameterError(
-            "distill.class_order.similarity = logits",
-            "needs cached logits, but cache_logits.views is 0",
-            "set it to weights",
+            "distill.class_order.similarity = logits", problem, "set it to weights"
         )
     else:
         features = _mean_logits(labels, teacher_logits, classes)
@@ -84,13 +83,11 @@ def _mean_logits(
     labels: NDArray[np.int64], teacher_logits: NDArray[np.floating], classes: Sequence[str]
 ) -> NDArray[np.float64]:
     """Mean logits [classes, classes] over the views and images of each class."""
-    expected = (len(labels), len(classes))
-    if teacher_logits.shape[1:] != expected:
-        raise TrainingError(
-            "the teacher's logits",
-            f"have (images, classes) {teacher_logits.shape[1:]}, training has {expected}",
-            "run cache_logits again",
-        )
+    thing, remedy = "the teacher's logits", "run cache_logits again"
+    expected, found = (len(labels), len(classes)), teacher_logits.shape[1:]
+    if found != expected:
+        problem = f"have (images, classes) {found}, training has {expected}"
+        raise TrainingError(thing, problem, remedy)
     counts = np.bincount(labels, minlength=len(classes))
     if not counts.all():
         raise TrainingError(
@@ -106,9 +103,7 @@ def _mean_logits(
     is_finite = np.isfinite(sums).all(axis=1)
     if not is_finite.all():
         name = classes[int(np.argmin(is_finite))]
-        raise TrainingError(
-            "the teacher's logits", f"of class {name!r} are not finite", "run cache_logits again"
-        )
+        raise TrainingError(thing, f"of class {name!r} are not finite", remedy)
     means: NDArray[np.float64] = sums / (len(teacher_logits) * counts[:, None])
     return means
 

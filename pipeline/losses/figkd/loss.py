@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.losses.base import DistillationLoss, Normalization, kd_divergence, normalize
@@ -42,8 +41,8 @@ class FiGKDLoss(DistillationLoss):
         level: Decomposition levels, 1 to the maximum of PyWavelets for this number of classes;
             `max` is that maximum.
         mode: Padding mode of PyWavelets.
-        bands: Bands that are compared, the detail bands, the approximation band (`content`), or
-            all.
+        bands: Bands that are compared: the detail bands, the approximation band (`content`), or
+            all bands.
         normalization: Normalization of each image's logits before the transform.
         temperature: Temperature that divides the logits before the transform.
         distance: Distance between the bands of student and teacher.
@@ -111,12 +110,9 @@ class FiGKDLoss(DistillationLoss):
             order = torch.randperm(student.shape[-1], device=student.device)
             student, teacher = student[:, order], teacher[:, order]
         if self.distance == "kl":
-            return F.kl_div(
-                F.log_softmax(self.transform(student) / self.temperature, dim=-1),
-                F.log_softmax(self.transform(teacher) / self.temperature, dim=-1),
-                log_target=True,
-                reduction="batchmean",
-            )
+            t = self.temperature
+            student, teacher = self.transform(student) / t, self.transform(teacher) / t
+            return kd_divergence(student, teacher, temperature=1.0)
         # The transform is linear, so one transform of the difference is enough.
         difference: Tensor = self.transform(student - teacher)
         if self.distance == "mse":

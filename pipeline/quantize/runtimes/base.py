@@ -19,25 +19,23 @@ from pipeline.quantize.layers import Layer
 ReduceRange = Annotated[
     bool,
     Field(
-        description="int8: weights use 7 bits, which cannot saturate on x86 without VNNI; in qdq "
-        "and openvino files depthwise weights keep 8."
+        description="Weights have 7 bits, which avoids saturation on x86 without VNNI. Depthwise "
+        "weights keep 8 bits in QDQ and OpenVINO files."
     ),
 ]
 
 
 class Variants(Protocol):
-    """A static int8 candidate, calibrated once, of which any layers can be kept in float."""
+    """A static int8 candidate, calibrated once, of which any layers can be kept in float.
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers that int8 quantizes, in order of execution."""
-        ...
+    Attributes:
+        layers: The layers that int8 quantizes, in order of execution.
+    """
+
+    layers: tuple[Layer, ...]
 
     def write(self, folder: Path, float_layers: Collection[str] = ()) -> Path:
-        """Writes one variant to an empty folder, and returns the file that the runtime loads.
-
-        ``float_layers`` are the names of the layers to keep in float (the ignored scope).
-        """
+        """Writes a variant, with the named layers in float, to a folder; returns as ``make``."""
         ...
 
 

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -40,7 +41,6 @@ from pipeline.quantize.runtimes.base import CandidateRuntime, ReduceRange, Varia
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-    from onnxruntime.quantization import CalibrationDataReader
 
 _CALIBRATION_BATCH = 16
 
@@ -55,16 +55,16 @@ class StaticOptions(DynamicOptions):
     """Options of static int8."""
 
     calibration: Literal["minmax", "entropy", "percentile"] = Field(
-        "minmax", description="static, onnxruntime: calibration method."
+        "minmax", description="Calibration method."
     )
     format: Literal["qdq", "qoperator"] = Field(
-        "qdq", description="static, onnxruntime: QDQ pairs, or quantized operators."
+        "qdq", description="QDQ nodes (`qdq`) or quantized operators (`qoperator`)."
     )
-    per_channel: bool = Field(
-        True, description="static, onnxruntime: a weight scale per output channel."
-    )
+    per_channel: bool = Field(True, description="One weight scale per output channel.")
     types: Literal["u8s8", "u8u8", "s8s8"] = Field(
-        "u8s8", description="static, onnxruntime: types of activations and of weights."
+        "u8s8",
+        description="Types of activations and weights: `u8s8` has uint8 activations and int8 "
+        "weights.",
     )
 
     @model_validator(mode="after")
@@ -159,9 +159,8 @@ class _StaticVariants:
         self.layers = find_layers(self._model)
 
     def write(self, folder: Path, float_layers: Collection[str] = ()) -> Path:
-        nodes = [
-            node for layer in self.layers if layer.name in float_layers for node in layer.nodes
-        ]
+        kept = [layer for layer in self.layers if layer.name in float_layers]
+        nodes = [node for layer in kept for node in layer.nodes]
         target = folder / "model.onnx"
         self._quantize(target, nodes)
         if nodes:
@@ -169,27 +168,25 @@ class _StaticVariants:
         return target
 
     def _quantize(self, target: Path, float_nodes: Sequence[str]) -> None:
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        from onnxruntime import quantization
 
         options = self._options
-        methods = {method.name.lower(): method for method in CalibrationMethod}
-        types = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
+        methods = {method.name.lower(): method for method in quantization.CalibrationMethod}
+        types = {"u8": quantization.QuantType.QUInt8, "s8": quantization.QuantType.QInt8}
         activations, weights = types[options.types[:2]], types[options.types[2:]]
+        formats = {form.name.lower(): form for form in quantization.QuantFormat}
         eight_bits = {"quant_type": weights, "reduce_range": False}
         if options.per_channel:
             eight_bits["axis"] = 0
+        starts = range(0, len(self._calibration), self._batch)
+        batches = ({"images": self._calibration[i : i + self._batch]} for i in starts)
         # QOperator does not support types of single tensors.
         depthwise = _depthwise_weights(self._model, float_nodes) if options.format == "qdq" else []
-        quantize_static(
+        quantization.quantize_static(
             self._prepared,
             target,
-            _reader(self._calibration, self._batch),
-            quant_format=QuantFormat.QDQ if options.format == "qdq" else QuantFormat.QOperator,
+            SimpleNamespace(get_next=lambda: next(batches, None)),  # a CalibrationDataReader
+            quant_format=formats[options.format],
             calibrate_method=methods[options.calibration],
             calibration_cache_path=self._ranges,
             activation_type=activations,
@@ -207,19 +204,6 @@ class _StaticVariants:
         )
 
 
-def _reader(calibration: NDArray[np.uint8], batch: int) -> CalibrationDataReader:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    starts = range(0, len(calibration), batch)
-    batches = ({"images": calibration[start : start + batch]} for start in starts)
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            return next(batches, None)
-
-    return Reader()
-
-
 def _prevent_requantization(path: Path, float_nodes: Collection[str]) -> None:
     """Makes ONNX Runtime compute in float what the file has in float.
 
@@ -235,18 +219,14 @@ def _prevent_requantization(path: Path, float_nodes: Collection[str]) -> None:
     outputs = {output.name for output in graph.output}
     lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min), "lowest_float")
     graph.initializer.append(lowest)
-    nodes = []
-    for node in graph.node:
-        nodes.append(node)
+    for index, node in reversed(list(enumerate(graph.node))):
         weighted = node.name in float_nodes and node.op_type in ("Conv", "ConvTranspose", "Gemm")
         if weighted and node.input[0] in quantized and node.output[0] not in outputs:
             output = node.output[0]
             node.output[0] = f"{output}.in_float"
             inputs = [node.output[0], lowest.name]
-            nodes.append(helper.make_node("Max", inputs, [output], name=f"{node.name}.in_float"))
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+            separator = helper.make_node("Max", inputs, [output], name=f"{node.name}.in_float")
+            graph.node.insert(index + 1, separator)
     onnx.save(model, path)
 
 
@@ -278,11 +258,9 @@ def _preprocess(candidate: Candidate, source: Path, target: Path) -> None:
         # `quant_pre_process` would log the error and continue.
         onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors have no class of their own
-        raise QuantizationError(
-            candidate.name,
-            f"onnxruntime cannot run the student: {last_line(error)}",
-            "choose another runtime, or another model",
-        ) from error
+        problem = f"onnxruntime cannot run the student: {last_line(error)}"
+        remedy = "choose another runtime, or another model"
+        raise QuantizationError(candidate.name, problem, remedy) from error
     # The exporter wrote the shapes; symbolic inference would need sympy and seconds.
     quant_pre_process(source, target, skip_symbolic_shape=True)
 

@@ -56,11 +56,12 @@ class StaticOptions(Section):
     """Options of static int8."""
 
     bias_correction: Literal["thorough", "fast"] = Field(
-        "thorough", description="static, openvino: NNCF's bias correction algorithm."
+        "thorough", description="Bias correction algorithm of NNCF."
     )
     preset: Literal["performance", "mixed"] = Field(
         "performance",
-        description="static, openvino: symmetric activations, or asymmetric ones as well.",
+        description="NNCF preset. `performance`: symmetric activations; `mixed`: asymmetric "
+        "activations where NNCF chooses them.",
     )
     reduce_range: ReduceRange = True
 
@@ -111,11 +112,9 @@ def _convert(candidate: Candidate, source: Path) -> Model:
     except Exception as error:  # the runtime's errors have no class of their own
         unknown = [line for line in str(error).splitlines() if "No conversion rule" in line]
         reason = unknown[0].lstrip("- ") if unknown else last_line(error)
-        raise QuantizationError(
-            candidate.name,
-            f"openvino cannot run the student: {reason}",
-            "choose another runtime, or another model",
-        ) from error
+        problem = f"openvino cannot run the student: {reason}"
+        remedy = "choose another runtime, or another model"
+        raise QuantizationError(candidate.name, problem, remedy) from error
 
 
 def _save(model: Model, folder: Path, *, compress_to_fp16: bool = False) -> Path:
@@ -152,7 +151,6 @@ def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]
         with quiet(log):
             if not isinstance(options, StaticOptions):
                 return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-            overflow_fix = OverflowFix.ENABLE if options.reduce_range else OverflowFix.DISABLE
             return nncf.quantize(
                 model,
                 nncf.Dataset(range(len(calibration)), lambda i: {"images": calibration[i : i + 1]}),
@@ -160,7 +158,9 @@ def _quantize(candidate: Candidate, model: Model, calibration: NDArray[np.uint8]
                 subset_size=len(calibration),
                 fast_bias_correction=options.bias_correction == "fast",
                 advanced_parameters=AdvancedQuantizationParameters(
-                    overflow_fix=overflow_fix,
+                    overflow_fix=OverflowFix.ENABLE
+                    if options.reduce_range
+                    else OverflowFix.DISABLE,
                     activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
                 ),
             )

@@ -2,13 +2,13 @@ from pipeline.params import load_params
 from tests.pipeline.params.own_file import FILE, refusal
 
 
-def test_the_reference_is_the_first_onnxruntime_fp32_candidate():
+def test_the_reference_is_the_onnxruntime_fp32_candidate():
     candidates = (
         "[{name: b, runtime: openvino, precision: fp32}, {name: c, runtime: onnxruntime,"
         " precision: int8}, {name: a, runtime: onnxruntime, precision: fp32}]"
     )
     params = load_params(FILE, [f"quantize.candidates={candidates}"])
-    assert params.quantize.reference.name == "a"
+    assert [c.name for c in params.quantize.candidates if c.is_reference] == ["a"]
 
 
 def test_a_bound_below_the_drop_is_refused():

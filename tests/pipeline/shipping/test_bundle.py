@@ -17,12 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline.errors import ArtefactError, DataError
-from pipeline.shipping.bundle import (
-    BundleSpec,
-    ShippedModel,
-    build_bundle,
-    unpack_bundle,
-)
+from pipeline.shipping.bundle import BundleSpec, build_bundle, unpack_bundle
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
 SIZE = 16
@@ -70,8 +65,10 @@ def inputs(tmp_path):
     write_onnx(model)
     spec = BundleSpec(
         name="birds-1.0",
-        created_by="finch 0.1.0",
-        model=ShippedModel((model,), "onnxruntime", "fp32", "dynamic"),
+        files=[model],
+        runtime="onnxruntime",
+        precision="fp32",
+        batch="dynamic",
         portable=None,
         labels=LABELS,
         image_size=SIZE,
@@ -95,12 +92,12 @@ def with_spec(inputs, **changes):
 def openvino_inputs(inputs, tmp_path):
     import openvino
 
-    (portable,) = inputs["spec"].model.files
+    (portable,) = inputs["spec"].files
     model = tmp_path / "candidates" / "ov-fp32" / "model.xml"
     openvino.save_model(openvino.Core().read_model(portable), model, compress_to_fp16=False)
-    files = (model, model.with_suffix(".bin"))
-    shipped = ShippedModel(files, "openvino", "fp32", "dynamic")
-    return with_spec(inputs, model=shipped, portable=portable, data_license="Free for all.\n")
+    files = [model, model.with_suffix(".bin")]
+    changes = {"portable": portable, "data_license": "Free for all.\n"}
+    return with_spec(inputs, files=files, runtime="openvino", **changes)
 
 
 def build(**inputs):
@@ -159,7 +156,8 @@ def test_the_manifest_names_every_file_and_what_it_was_made_from(openvino_inputs
     assert manifest["files"] == {path: sha256(folder / path) for path in sorted(listed)}
 
     assert manifest["format"] == 1
-    assert (manifest["name"], manifest["created_by"]) == ("birds-1.0", "finch 0.1.0")
+    version = metadata.version("finch-edge")
+    assert (manifest["name"], manifest["created_by"]) == ("birds-1.0", f"finch {version}")
     assert manifest["model"] == {
         "path": "model.xml",
         "runtime": "openvino",
@@ -205,7 +203,7 @@ def test_the_same_content_gives_the_same_bytes(inputs, tmp_path):
     runtime, model = tmp_path / "elsewhere", tmp_path / "other" / "model.onnx"
     shutil.copytree(RUNTIME_FOLDER / "finch_runtime", runtime / "finch_runtime")
     model.parent.mkdir()
-    shutil.copy(inputs["spec"].model.files[0], model)
+    shutil.copy(inputs["spec"].files[0], model)
     cache = runtime / "finch_runtime" / "__pycache__"
     cache.mkdir(exist_ok=True)
     (cache / "left.cpython-311.pyc").write_bytes(b"over")
@@ -215,7 +213,7 @@ def test_the_same_content_gives_the_same_bytes(inputs, tmp_path):
     mask = os.umask(0o077)
     try:
         second = build(
-            **with_spec(inputs, model=replace(inputs["spec"].model, files=(model,)))
+            **with_spec(inputs, files=[model])
             | {"runtime_folder": runtime, "out": tmp_path / "renamed.tar.gz"}
         )
     finally:
@@ -247,7 +245,7 @@ def test_a_class_name_that_is_not_one_line_is_refused(inputs, label):
 
 
 def test_missing_parts_are_named(inputs, openvino_inputs, tmp_path):
-    openvino_inputs["spec"].model.files[1].unlink()
+    openvino_inputs["spec"].files[1].unlink()
     with pytest.raises(ArtefactError, match=r"model\.bin: .*stages\.quantize"):
         build_bundle(**openvino_inputs)
     with pytest.raises(ArtefactError, match=r"finch_runtime: .*__main__"):
