@@ -8,10 +8,9 @@ from pipeline.params.network import Network
 from pipeline.params.prepare import Fractions, Prepare, prepare_model
 from pipeline.params.qat import QAT
 from pipeline.params.recipe import Recipe
-from pipeline.params.root import Params, params_model, parse_params
-from pipeline.params.run import Run
+from pipeline.params.root import Params, Run, params_model
 from pipeline.params.scout import Scout
-from pipeline.params.shipping import Bundle, Export, MixedPrecision, Quantize
+from pipeline.params.shipping import Bundle, Export, MixedPrecision
 from pipeline.params.student import ClassOrder, Distill
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views
@@ -34,7 +33,6 @@ __all__ = [
     "Network",
     "Params",
     "Prepare",
-    "Quantize",
     "Recipe",
     "Run",
     "Scout",
@@ -42,7 +40,6 @@ __all__ = [
     "load_params",
     "load_section",
     "params_model",
-    "parse_params",
     "prepare_model",
     "read_values",
 ]

@@ -41,7 +41,7 @@ class Compare(Section):
         default_factory=list, description="Baselines: entries that all others are tested against."
     )
     seeds: Positive = Field(3, description="Final runs per entry, with seeds 0, 1, ….")
-    trials: Positive = Field(4, description="Number of settings that every entry tries.")
+    trials: Positive = Field(4, description="Number of hyperparameter settings tried per entry.")
     folds: int = Field(
         4,
         ge=2,
@@ -50,8 +50,9 @@ class Compare(Section):
     )
     trial_folds: Positive = Field(
         1,
-        description="Number of folds held out, one after the other, for each setting; the mean "
-        "accuracy decides. More folds reduce the variance of tuning.",
+        description="Number of folds that are held out, one after the other, for each setting. The "
+        "setting with the best mean accuracy is selected. More folds reduce the variance of "
+        "tuning.",
     )
     fold_block: Positive = Field(5, description="Neighboring images that stay in one fold.")
     trial_epochs: Positive | None = Field(

@@ -46,11 +46,9 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         ParameterError: The file cannot be read, or an override is malformed.
     """
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
-        raise ParameterError(
-            path, f"cannot be read ({error.strerror})", "check the path of the parameter file"
-        ) from None
+        raise ParameterError(path, f"cannot be read ({error.strerror})", "check the path") from None
     except _NOT_YAML as error:
         raise ParameterError(path, f"is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
@@ -73,16 +71,12 @@ _Loader.add_implicit_resolver(
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
-def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
-
-
 def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not (equals and key):
         raise ParameterError(f"--set {override}", "is not KEY=VALUE", "for example run.seed=1")
     try:
-        value = _parse(text)
+        value = yaml.load(text, Loader=_Loader)
     except _NOT_YAML:
         raise ParameterError(f"--set {key}", f"value {text!r} is not valid YAML") from None
     *sections, last = key.split(".")

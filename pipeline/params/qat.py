@@ -11,16 +11,16 @@ from pipeline.plugins.section import AboveZero, Section
 
 
 class QAT(Section):
-    """Distillation continues with fake-quantized weights and activations."""
+    """Quantization-aware training: distillation with fake-quantized weights and activations."""
 
     epochs: int = Field(
         0,
         ge=0,
-        description="Epochs; 0 skips QAT, and no candidate can have `method: qat`. More needs the "
-        "extra `qat` and a C++ compiler.",
+        description="Number of epochs. 0 disables QAT; no candidate can then have `method: qat`. "
+        "QAT needs the extra `qat` and a C++ compiler.",
     )
     method: str | None = Field(
-        None, description="Loss, with its options in `distill`; `distill.method` when null."
+        None, description="Loss, with its options in `distill`; null: `distill.method`."
     )
     # A tenth of a usual rate for training from scratch: QAT only adapts trained weights.
     lr: AboveZero = Field(0.001, description="Peak learning rate of a cosine schedule.")

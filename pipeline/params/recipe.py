@@ -12,7 +12,7 @@ from pipeline.plugins.section import AboveZero, Fraction, NotNegative, Positive,
 class Recipe(Section):
     """Training recipe."""
 
-    epochs: Positive = Field(description="Epochs.")
+    epochs: Positive = Field(description="Number of epochs.")
     batch_size: Positive = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="SGD with Nesterov momentum, or AdamW."
@@ -38,19 +38,23 @@ class Recipe(Section):
     mixup: NotNegative = Field(
         0.0,
         description="Mixup: λ is sampled from the Beta distribution with both parameters equal to "
-        "this; 0 disables it. With `cutmix` too, each batch uses either with probability 1/2.",
+        "this; 0 disables it. If `cutmix` is also set, each batch uses one of the two at random.",
     )
     cutmix: NotNegative = Field(
         0.0, description="CutMix, with λ sampled as for `mixup`; 0 disables it."
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="Decay per step of the averaged weights; 0 disables them."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of the exponential moving average (EMA) of the weights; 0 "
+        "disables it.",
     )
     clip_norm: NotNegative = Field(0.0, description="Maximum gradient norm; 0 disables clipping.")
     keep: Literal["best", "last"] = Field(
         "best",
-        description="Epoch whose weights are kept: best validation accuracy, or last (less noisy "
-        "with a small validation split).",
+        description="Epoch of the final weights: `best` has the best validation accuracy; `last` "
+        "is less noisy with a small validation split.",
     )
     patience: int = Field(
         0,

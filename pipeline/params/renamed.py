@@ -1,8 +1,6 @@
-"""Parameters that had another name in an earlier version."""
+"""New names of the parameters and values that had another name in an earlier version."""
 
-from __future__ import annotations
-
-_NEW_NAMES = {
+NEW_NAMES = {
     "compare": "compare.yaml, which `finch compare` reads",
     "scout": "scout.yaml, which `finch scout` reads",
     "distill.figkd.weight": "distill.figkd.detail_weight (the value stays the same)",
@@ -17,14 +15,4 @@ _NEW_NAMES = {
     "evaluate.settled": "evaluate.max_half_width",
     "evaluate.minutes": "evaluate.max_minutes",
 }
-_NEW_VALUES = {"aware": "qat", "centred": "centered", "standardised": "standardized"}
-
-
-def new_name(key: str) -> str | None:
-    """What replaces the parameter ``key``; None if it never existed."""
-    return _NEW_NAMES.get(key)
-
-
-def new_value(value: object) -> str | None:
-    """What replaces a value that a choice once allowed; None if there is nothing."""
-    return _NEW_VALUES.get(value) if isinstance(value, str) else None
+NEW_VALUES = {"aware": "qat", "centred": "centered", "standardised": "standardized"}

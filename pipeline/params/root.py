@@ -1,22 +1,35 @@
-"""The root of ``params.yaml``."""
+"""The root of ``params.yaml``, and its section ``run``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Literal
 
 from pydantic import Field, create_model, model_validator
 
 from pipeline.params.evaluate import Evaluate
 from pipeline.params.prepare import Prepare, prepare_model
 from pipeline.params.qat import QAT
-from pipeline.params.run import Run
 from pipeline.params.shipping import Bundle, Export, Quantize
 from pipeline.params.student import Distill, distill_model
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views
-from pipeline.plugins.section import Section
+from pipeline.plugins.section import AboveZero, Section
+
+
+class Run(Section):
+    """Device, seed, threads and checkpoints of every stage."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Training device; `auto` is CUDA, else MPS, else the CPU."
+    )
+    seed: int = Field(0, ge=0, description="Seed of initial weights and order of the images.")
+    threads: int = Field(0, ge=0, description="CPU threads of training; 0 is one per core.")
+    checkpoint_minutes: AboveZero = Field(
+        5.0,
+        description="Minutes between checkpoints within an epoch. A checkpoint is also saved after "
+        "every epoch.",
+    )
 
 
 class Params(Section):
@@ -38,7 +51,7 @@ class Params(Section):
     bundle: Bundle = Field(default_factory=Bundle, description="Selection and packaging.")
 
     @model_validator(mode="after")
-    def _class_order_has_logits(self) -> Params:
+    def _sections_agree(self) -> Params:
         order = self.distill.class_order
         by_logits = (order.kind, order.similarity) == ("similarity", "logits")
         if by_logits and not self.cache_logits.views:
@@ -46,24 +59,15 @@ class Params(Section):
                 "distill.class_order.similarity = 'logits' needs cached logits, but "
                 "cache_logits.views is 0; set it to weights"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _bundle_device_is_measured(self) -> Params:
-        names = [device.name for device in self.evaluate.devices]
-        if self.bundle.device not in names:
+        device, devices = self.bundle.device, [device.name for device in self.evaluate.devices]
+        if device not in devices:
             raise ValueError(
-                f"bundle.device {self.bundle.device!r} is not in evaluate.devices: "
-                f"{', '.join(names)}"
+                f"bundle.device {device!r} is not in evaluate.devices: {', '.join(devices)}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _qat_candidates_are_trained(self) -> Params:
-        names = [c.name for c in self.quantize.candidates if c.method == "qat"]
-        if names and not self.qat.epochs:
+        qat = [c.name for c in self.quantize.candidates if c.method == "qat"]
+        if qat and not self.qat.epochs:
             raise ValueError(
-                f"candidate {names[0]!r} has method qat, but qat.epochs is 0; raise qat.epochs, or "
+                f"candidate {qat[0]!r} has method qat, but qat.epochs is 0; raise qat.epochs, or "
                 "choose method static"
             )
         return self
@@ -80,12 +84,3 @@ def params_model() -> type[Params]:
         prepare=(prepare_model(), fields["prepare"]),
         distill=(distill_model(), fields["distill"]),
     )
-
-
-def parse_params(values: Mapping[str, Any]) -> Params:
-    """Validates parameters that were read already.
-
-    Raises:
-        pydantic.ValidationError: A key or value is not allowed.
-    """
-    return params_model().model_validate(values)

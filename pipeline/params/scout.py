@@ -18,7 +18,7 @@ class Scout(Section):
         1.0, description="Latency budget: the largest p50 at batch size 1, in milliseconds."
     )
     models: list[ModelName] = Field(
-        min_length=1, description="Networks to measure, by the names that `distill.model` takes."
+        min_length=1, description="Networks to measure, named as in `distill.model`."
     )
     image_sizes: list[Annotated[int, Field(ge=16, le=1024)]] = Field(
         min_length=1,
@@ -28,7 +28,9 @@ class Scout(Section):
         5, ge=3, description="Measurement rounds; each runs every candidate in a new process."
     )
     runs: int = Field(50, ge=10, description="Timed inferences per candidate and round.")
-    warmup: Positive = Field(20, description="Inferences before the timed ones.")
+    warmup: Positive = Field(
+        20, description="Number of warm-up inferences before the timed inferences."
+    )
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> Scout:

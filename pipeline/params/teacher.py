@@ -30,20 +30,20 @@ class CacheLogits(Section):
     views: int = Field(
         8,
         ge=0,
-        description="K: seeded views per training image. 0 caches nothing: the teacher runs during "
-        "distillation, on a new view of every image in every epoch.",
+        description="K, the number of views per training image. With 0 nothing is cached: the "
+        "teacher runs during distillation, on a new view of every image in every epoch.",
     )
     dtype: Literal["float16", "float32"] = Field("float16", description="Dtype of cached logits.")
     batch_size: Positive = Field(128, description="Batch size of the teacher.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="Precision of the teacher's forward pass, cached or live; `auto` is bf16 on a "
-        "CUDA device that supports it, else fp32.",
+        description="Precision of the teacher's forward pass, with cached logits and without; "
+        "`auto` is bf16 on a CUDA device that supports it, else fp32.",
     )
     pack_views: bool = Field(
         False,
         description="Cache the pixels of the views too, at K times the size of the training "
-        "images, so that training need not make them.",
+        "images. Training then does not compute them.",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.errors import ParameterError, one_of
 from pipeline.files import whole_file
-from pipeline.params import load_params, parse_params
+from pipeline.params import load_params, params_model
 from pipeline.params.editing import changed, merged
 
 # Teacher-student pairs with their recipe, and methods.
@@ -91,7 +91,7 @@ def apply_preset(name: str, path: Path) -> list[Change]:
             raise ParameterError(
                 path, f"is invalid with preset {name!r}: {error.problem}"
             ) from None
-        if after != parse_params(wanted):
+        if after != params_model().model_validate(wanted):
             raise ParameterError(
                 path,
                 f"has a layout that preset {name!r} cannot be written into",

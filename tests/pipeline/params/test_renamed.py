@@ -2,17 +2,17 @@ import pytest
 
 from pipeline.params import params_model
 from pipeline.params.messages import subsection
-from pipeline.params.renamed import _NEW_NAMES
+from pipeline.params.renamed import NEW_NAMES
 from tests.pipeline.params.own_file import FILE, PROJECT, refusal
 
 
-@pytest.mark.parametrize(("old", "new"), _NEW_NAMES.items())
+@pytest.mark.parametrize(("old", "new"), NEW_NAMES.items())
 def test_an_old_name_is_refused_with_its_new_name(old, new):
     message = refusal(FILE, f"{old}=1")
     assert f"{old} is now {new}" in message
 
 
-@pytest.mark.parametrize("new", _NEW_NAMES.values())
+@pytest.mark.parametrize("new", NEW_NAMES.values())
 def test_the_new_name_exists(new):
     name = new.replace(",", " ").split()[0]
     if name.endswith(".yaml"):

@@ -11,7 +11,7 @@ from pipeline.errors import ParameterError
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.zoo import full_name
-from pipeline.params import load_params, parse_params
+from pipeline.params import load_params, params_model
 from pipeline.params.editing import merged
 from pipeline.presets import apply_preset, load_preset, method_names, pair_names
 
@@ -36,7 +36,7 @@ def set_values(path, section, **values):
 @pytest.mark.parametrize("name", pair_names())
 def test_a_preset_is_the_recipe_of_the_literature_and_valid_with_the_projects_file(name):
     preset = load_preset(name)
-    params = parse_params(merged(load_params(FILE).model_dump(), preset))
+    params = params_model().model_validate(merged(load_params(FILE).model_dump(), preset))
     teacher, student = name.split("-")
     assert params.finetune.model == full_name(f"cifar_{teacher}")
     assert params.distill.model == full_name(f"cifar_{student}")

@@ -10,11 +10,10 @@ from pipeline.export.parity import Difference, Parity
 from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.evaluation import Evaluation, Measured
-from pipeline.measure.footprint import Footprint
 from pipeline.measure.host import Host
-from pipeline.measure.latency import Latency
+from pipeline.measure.latency import Footprint, Latency
 from pipeline.measure.throughput import Threaded, Throughput
-from pipeline.params import parse_params
+from pipeline.params import params_model
 from pipeline.report.facts import read_facts
 from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
@@ -74,7 +73,7 @@ MIXED_PRECISION = {
 }
 TEACHER = ("teacher", "onnxruntime", "fp32", "dynamic", 13_531_207, 2.754, 0, 0)
 
-PARAMS = parse_params(
+PARAMS = params_model().model_validate(
     {
         "finetune": {"epochs": 6, "batch_size": 32, "lr": 0.01, "weight_decay": 0.0001},
         "distill": {"epochs": 30, "batch_size": 32, "lr": 0.05, "weight_decay": 0.0005},
