@@ -34,7 +34,6 @@ _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "grid.linewidth": 0.5,
-    "figure.dpi": 72,
     "text.color": _INK,
     **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), _LINE),
     **dict.fromkeys(("axes.labelcolor", "axes.titlecolor"), _MUTED),
@@ -44,7 +43,6 @@ _STYLE = {
     **dict.fromkeys(("legend.frameon", "text.parse_math"), False),
 }
 
-_WIDTHS = {"wide": 1040, "narrow": 360}
 _LONGEST_NAME = 40  # characters
 _CHARACTER = 7.5  # average width in pixels at 12 px
 _LOG_FROM = 3  # ratio of largest to smallest value from which an axis is logarithmic
@@ -85,7 +83,7 @@ class Panel:
 def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, title: str) -> Markup:
     """A dot plot for wide and one for narrow screens; the style sheet shows one of the two."""
     charts = Markup()
-    for size, width in _WIDTHS.items():
+    for size, width in (("wide", 1040), ("narrow", 360)):
         figure = plot_dots(rows, panels, width=width)
         svg = to_svg(figure, name=f"{name}-{size}", title=title)
         charts += Markup('<div class="{}">{}</div>').format(size, svg)

@@ -1,6 +1,7 @@
 """The comparison of distillation methods as Markdown, as an HTML page, and as a CSV file."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,14 @@ def write_runs(path: Path, facts: dict[str, Any]) -> None:
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["entry", "setting", "seed", *figures])
-        for entry, run in _pairs(facts, "runs"):
+        for run in _rows(facts, "runs"):
             values = ["" if run[f] is None else f"{run[f]:.6g}" for f in figures]
-            writer.writerow([entry["name"], _setting(entry), run["seed"], *values])
+            writer.writerow([run["name"], _setting(run), run["seed"], *values])
 
 
-def _pairs(facts: dict[str, Any], key: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    return [(entry, item) for entry in facts["entries"] for item in entry[key]]
+def _rows(facts: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The trials or runs of all entries, each with the name and the setting of its entry."""
+    return [{**entry, **item} for entry in facts["entries"] for item in entry[key]]
 
 
 def _results(facts: dict[str, Any]) -> Table:
@@ -58,21 +60,19 @@ def _results(facts: dict[str, Any]) -> Table:
     ]
     entries = facts["entries"]
     for baseline in dict.fromkeys(name for entry in entries for name in entry.get("against", {})):
-        for at, heading in enumerate((f"vs. {baseline}", "p (Holm)", "McNemar p")):
-            columns.append(
-                Column(heading, lambda entry, b=baseline, at=at: _test(entry, b)[at])  # type: ignore[misc]
-            )
+        headings = (f"vs. {baseline}", "p (Holm)", "McNemar p")
+        columns += [Column(each, partial(_test, baseline, at)) for at, each in enumerate(headings)]
     return make_table("Results", entries, columns)
 
 
 def _trials(facts: dict[str, Any]) -> Table:
     return make_table(
         "Tuning",
-        _pairs(facts, "trials"),
+        _rows(facts, "trials"),
         [
-            Column("Method", lambda pair: pair[0]["name"], numeric=False),
-            Column("Hyperparameters", lambda pair: _setting(pair[1]), numeric=False),
-            Column("Held-out accuracy", lambda pair: percent(pair[1]["accuracy"]), "%"),
+            Column("Method", lambda row: row["name"], numeric=False),
+            Column("Hyperparameters", _setting, numeric=False),
+            Column("Held-out accuracy", lambda row: percent(row["accuracy"]), "%"),
         ],
     )
 
@@ -80,14 +80,14 @@ def _trials(facts: dict[str, Any]) -> Table:
 def _runs(facts: dict[str, Any]) -> Table:
     return make_table(
         "Runs",
-        _pairs(facts, "runs"),
+        _rows(facts, "runs"),
         [
-            Column("Method", lambda pair: pair[0]["name"], numeric=False),
-            Column("Seed", lambda pair: str(pair[1]["seed"])),
-            Column("Validation accuracy", lambda pair: percent(pair[1]["val_accuracy"]), "%"),
-            Column("Test accuracy", lambda pair: percent(pair[1]["accuracy"]), "%"),
-            Column("Balanced accuracy", lambda pair: percent(pair[1]["balanced_accuracy"]), "%"),
-            Column("Training time", lambda pair: f"{pair[1]['seconds']:.0f}", "s"),
+            Column("Method", lambda row: row["name"], numeric=False),
+            Column("Seed", lambda row: str(row["seed"])),
+            Column("Validation accuracy", lambda row: percent(row["val_accuracy"]), "%"),
+            Column("Test accuracy", lambda row: percent(row["accuracy"]), "%"),
+            Column("Balanced accuracy", lambda row: percent(row["balanced_accuracy"]), "%"),
+            Column("Training time", lambda row: f"{row['seconds']:.0f}", "s"),
         ],
     )
 
@@ -101,16 +101,16 @@ def _mean(figure: dict[str, float | None]) -> str:
     return percent(mean) if deviation is None else f"{percent(mean)} ± {percent(deviation)}"
 
 
-def _test(entry: dict[str, Any], baseline: str) -> list[str]:
-    """Difference with its interval, p over seeds, median p over images."""
+def _test(baseline: str, at: int, entry: dict[str, Any]) -> str:
+    """Difference with its interval (``at`` 0), p over seeds (1), or median p over images (2)."""
     test = entry.get("against", {}).get(baseline)
     if test is None:
-        return [DASH, DASH, DASH]
+        return DASH
     difference = f"{100 * test['difference']:+.1f}"
     if test["low"] is not None:
         difference += f" ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
     by_seed = sorted(test["mcnemar"])
-    return [difference, _p(test["p_holm"]), _p(by_seed[len(by_seed) // 2])]
+    return (difference, _p(test["p_holm"]), _p(by_seed[len(by_seed) // 2]))[at]
 
 
 def _p(value: float | None) -> str:

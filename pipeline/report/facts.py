@@ -49,7 +49,6 @@ class Facts:
         class_order: ``order`` of the class indices, and ``sha256`` of the names in that order.
         parity: Number of ``images`` and ``differences`` from PyTorch, per exported file.
         selected_on: Measurements that the selection is based on.
-        manifest: ``manifest.json`` of the bundle.
         verified: Acceptance test on the test images.
         qat: ``qat.json``; None if no candidate comes from quantization-aware training.
     """
@@ -122,11 +121,8 @@ def read_facts(
     evaluations, name = reports / "evaluations", f"{bundle['params']['bundle']['device']}.json"
     selected_on = _read_device(evaluations / name)
     if selected_on.evaluation.teacher is None:
-        raise ArtefactError(
-            evaluations / name,
-            "has no measurements of the teacher, which this device cannot run",
-            "select with another bundle.device",
-        )
+        problem = "has no measurements of the teacher, which this device cannot run"
+        raise ArtefactError(evaluations / name, problem, "select with another bundle.device")
     shipped = bundle["chosen"]["name"]
     for part, present in {
         "data": dataset["fingerprint"],

@@ -78,21 +78,22 @@ def _chart(facts: dict[str, Any]) -> list[Part]:
             kind = "proposed" if index == facts["proposal"] else kind
             p50 = Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"])
             cost = s["multiply_adds"] / 1e6
-            name, estimates = f"{s['model']}, {s['image_size']} px", (p50, Estimate(cost, cost, cost))
+            name, estimates = (
+                f"{s['model']}, {s['image_size']} px",
+                (p50, Estimate(cost, cost, cost)),
+            )
             rows.append(DotRow(name, kind, estimates))
     if not rows:
         return []
     rows.sort(key=lambda row: -row.estimates[1].value)
-    panels = [
-        Panel("p50 latency\n(ms, 95 % CI)", facts["latency_ms"]),
-        Panel("Multiply-adds\n(million)"),
-    ]
+    latency = Panel("p50 latency\n(ms, 95 % CI)", facts["latency_ms"])
     title = (
         f"Median latency and multiply-adds of {len(rows)} untrained students, with the budget of "
         f"{facts['latency_ms']:g} ms; {facts['verdict']}. The table lists all values."
     )
     legend = {} if facts["proposal"] is None else {"proposed": "proposed"}
     legend |= {"accepted": "within the budget", "rejected": "too slow"}
+    panels = [latency, Panel("Multiply-adds\n(million)")]
     chart = dot_plot(rows, panels, name="scout", title=title)
     return [blocks.figure(chart, "Dashed line: budget.", legend)]
 
@@ -106,8 +107,8 @@ def _caption(facts: dict[str, Any]) -> str:
         f"at batch size 1 with {plural(facts['threads'], 'thread')}: "
         f"{plural(facts['rounds'], 'interleaved round')} of {plural(facts['runs'], 'inference')} "
         "per candidate. p50: geometric mean of the rounds' medians, with a Student t interval over "
-        "the rounds. Fastest candidate: the one whose interval has the lowest upper end. A student "
-        f"is within the budget if this end is at most {facts['latency_ms']:g} ms; the largest "
-        "student is the one with the most multiply-adds. Accuracy is not measured. "
-        f"{host['cpu']}, {host['logical_cores']} cores, {runtimes}."
+        "the rounds. The fastest candidate has the lowest upper end of this interval. A student is "
+        f"within the budget if this end is at most {facts['latency_ms']:g} ms. The largest student "
+        f"has the most multiply-adds. Accuracy is not measured. {host['cpu']}, "
+        f"{host['logical_cores']} cores, {runtimes}."
     )

@@ -1,13 +1,11 @@
 """Sections of the report page: one module each.
 
-A module registers a function that returns the parts of its section. A string is a paragraph, and a
-``Table`` or what a function of ``pipeline.report.document.blocks`` returns is HTML of its own::
+A module registers a function that returns the parts of its section. A string is a paragraph; a
+``Table`` and the results of ``document.blocks`` are HTML. The registered name is the anchor::
 
     @SECTIONS.register("parity")
     @section("Parity", order=80)
     def parity(facts: Facts) -> list[Part]: ...
-
-The registered name is the anchor of the section.
 """
 
 from collections.abc import Callable, Sequence

@@ -25,13 +25,8 @@ def quantization(facts: Facts) -> list[Part]:
     searches = facts.candidates["mixed_precision"]
     if not options and not searches:
         return []
-    qat = [_qat(facts.qat)] if facts.qat else []
-    return [
-        "Options of the int8 candidates:",
-        blocks.terms(options),
-        *map(_search, searches),
-        *qat,
-    ]
+    parts = ["Options of the int8 candidates:", blocks.terms(options), *map(_search, searches)]
+    return [*parts, _qat(facts.qat)] if facts.qat else [*parts]
 
 
 def _options(candidate: Mapping[str, Any]) -> str:
