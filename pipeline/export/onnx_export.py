@@ -65,7 +65,6 @@ def to_onnx_program(
                 opset_version=opset,
                 dynamic_shapes=None if batch == 1 else ({0: torch.export.Dim("batch")},),
                 external_data=False,
-                optimize=True,
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:

@@ -136,20 +136,18 @@ def _make(
     target.mkdir()
     if not candidate.supports_mixed_precision or not (search and search.params.enabled):
         model = runtime.make(candidate, source, calibration, target)
-        return [_describe(candidate, runtime, model)], None
+        return [_describe(candidate, model)], None
     with runtime.open_variants(candidate, source, calibration) as variants:
         model = variants.write(target)
-        made = [_describe(candidate, runtime, model)]
+        made = [_describe(candidate, model)]
         found = search_mixed_precision(candidate, variants, model, search, folder, track)
     if found and found.mixed:
         model = folder / found.mixed / model.name
-        made.append(_describe(candidate, runtime, model, found.steps[-1].float_layers))
+        made.append(_describe(candidate, model, *found.steps[-1].float_layers))
     return made, found
 
 
-def _describe(
-    candidate: Candidate, runtime: CandidateRuntime, model: Path, float_layers: tuple[str, ...] = ()
-) -> MadeCandidate:
+def _describe(candidate: Candidate, model: Path, *float_layers: str) -> MadeCandidate:
     folder, files = model.parent, sorted(model.parent.iterdir())
     options = {"method": candidate.method, **dict(sorted(candidate.options))}
     return MadeCandidate(
@@ -157,7 +155,7 @@ def _describe(
         runtime=candidate.runtime,
         precision=candidate.precision,
         batch=candidate.batch,
-        runtime_version=metadata.version(runtime.package),
+        runtime_version=metadata.version(RUNTIMES[candidate.runtime].package),
         model=f"{folder.name}/{model.name}",
         files={f"{folder.name}/{file.name}": hash_file(file) for file in files},
         bytes=sum(file.stat().st_size for file in files),

@@ -158,10 +158,10 @@ def unpack_bundle(archive: Path, folder: Path) -> Path:
 def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
     try:
         manifest = json.loads(files["manifest.json"])
-        readable, expected = manifest["format"] == FORMAT, dict(manifest["files"])
+        found, expected = manifest["format"], dict(manifest["files"])
     except (ValueError, TypeError, KeyError):
-        readable, expected = False, {}
-    if not readable:
+        found, expected = None, {}
+    if found != FORMAT:
         raise ArtefactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
     present = _hashes({path: files[path] for path in files if path != "manifest.json"})
     for path in sorted(expected.keys() | present.keys()):

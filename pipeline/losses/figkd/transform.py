@@ -148,9 +148,7 @@ def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
 
     Returns:
         Sum of squared coefficients by band name, coarsest first, divided by the sum over all bands;
-        zeros for logits that are equal for all classes. For an orthogonal wavelet with
-        ``mode="periodization"`` and a class count divisible by 2 ** level, it is the fraction of
-        the energy of the logits themselves.
+        zeros for logits that are equal for all classes.
 
     Example:
         >>> band_energy(torch.tensor([[3.0, 3.0, -1.0, -1.0]]), ClassAxisDWT(4, bands="all"))

@@ -127,13 +127,13 @@ def _store_as_fp16(source: Path, target: Path) -> None:
     graph = model.graph
     for weights in graph.initializer:
         # Not worth it for biases and the constants of the preprocessing.
-        large = len(weights.dims) > 1 and math.prod(weights.dims) >= 256
-        if weights.data_type != TensorProto.FLOAT or not large:
+        is_large = len(weights.dims) > 1 and math.prod(weights.dims) >= 256
+        if weights.data_type != TensorProto.FLOAT or not is_large:
             continue
         name, values = weights.name, numpy_helper.to_array(weights)
-        weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        cast = helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT)
-        cast.name = f"{name}.widen"
+        half, widen = f"{name}.half", f"{name}.widen"
+        weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+        cast = helper.make_node("Cast", [half], [name], name=widen, to=TensorProto.FLOAT)
         graph.node.insert(0, cast)
     onnx.save(model, target)
 
