@@ -59,8 +59,8 @@ lock: ## Pin again all that pyproject.toml asks for
 	sed -i -E '/^(nvidia-|cuda-|triton==|pip==|#|$$)/d' requirements.lock
 
 docs: $(STAMP) ## Write docs/parameters.md and docs/params.schema.json from pipeline/params/
-	python -m pipeline.params markdown > docs/parameters.md
-	python -m pipeline.params schema > docs/params.schema.json
+	python -m pipeline.params.reference markdown > docs/parameters.md
+	python -m pipeline.params.reference schema > docs/params.schema.json
 
 clean: ## Remove what was built, but not what DVC caches
 	rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache
