@@ -27,10 +27,8 @@ class CompareEntry(Section):
 
     def settings(self) -> list[dict[str, Any]]:
         """All combinations of the tuned values, in the order of the lists."""
-        return [
-            dict(zip(self.tune, values, strict=True))
-            for values in itertools.product(*self.tune.values())
-        ]
+        combinations = itertools.product(*self.tune.values())
+        return [dict(zip(self.tune, values, strict=True)) for values in combinations]
 
 
 class Compare(Section):
@@ -70,10 +68,10 @@ class Compare(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"entries have the same name: {', '.join(sorted(names))}")
         for entry in self.entries:
-            if len(entry.settings()) != self.trials:
+            count = len(entry.settings())
+            if count != self.trials:
                 raise ValueError(
-                    f"entry {entry.name!r} tries {len(entry.settings())} settings, "
-                    f"`trials` gives every entry {self.trials}"
+                    f"entry {entry.name!r} has {count} settings, but trials is {self.trials}"
                 )
         for name in self.against:
             one_of(name, names, "entry")

@@ -1,8 +1,8 @@
-"""The four tables of plug-ins, and what turns a plug-in's signature into parameters.
+"""The four tables of plug-ins.
 
-A plug-in is one file that registers itself under a name. The built-in ones lie in the package that
-a table names; another installed package adds its own through the entry point group
-``finch.plugins``. See docs/contributing.md.
+A plug-in is one file that registers itself under a name, in the package that a table names or in
+another installed package, through the entry point group ``finch.plugins``. See
+docs/contributing.md.
 """
 
 from pipeline.plugins.registry import Registry

@@ -18,16 +18,13 @@ def options_of(
     """The keyword-only arguments of a class or function as a group of parameters.
 
     Types and limits come from the annotations (``Annotated[float, Field(ge=0)]``), defaults from
-    the signature, and descriptions from the ``Args`` of the docstring; those of a class also from
-    its base classes, so that a description that many classes share is written once.
+    the signature, and descriptions from the ``Args`` of the docstring, for a class also from those
+    of its base classes.
 
     Args:
-        target: A class, whose ``__init__`` counts, or a function.
-        name: Name of the resulting model.
-        exclude: Keyword-only arguments that are not parameters of a user.
-
-    Returns:
-        A pydantic model with one field per argument.
+        target: A class, whose ``__init__`` is read, or a function.
+        name: Name of the resulting model, which has one field per argument.
+        exclude: Keyword-only arguments that are not parameters for users.
 
     Raises:
         TypeError: An argument has no default or no description.
@@ -37,7 +34,6 @@ def options_of(
         ...     '''Resizes an image.
         ...
         ...     Args:
-        ...         image: Any image.
         ...         size: Height and width in pixels.
         ...     '''
         >>> options_of(resize, "ResizeOptions")().model_dump()
@@ -45,23 +41,22 @@ def options_of(
     """
     function: Callable[..., Any] = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(function, include_extras=True)
-    documented = reversed(target.__mro__) if inspect.isclass(target) else [target]
+    sources = reversed(target.__mro__) if inspect.isclass(target) else [target]
     described = {
         arg.arg_name: " ".join((arg.description or "").split())
-        for documented_by in documented
-        for arg in docstring_parser.parse(documented_by.__doc__ or "").params
+        for source in sources
+        for arg in docstring_parser.parse(source.__doc__ or "").params
     }
     fields: dict[str, Any] = {}
     for argument in inspect.signature(function).parameters.values():
         if argument.kind is not argument.KEYWORD_ONLY or argument.name in exclude:
             continue
-        if argument.default is argument.empty or not described.get(argument.name):
+        description = described.get(argument.name)
+        if argument.default is argument.empty or not description:
             raise TypeError(
                 f"{target.__qualname__}: {argument.name} needs a default and a description under "
                 "Args, as every option of a plug-in"
             )
-        fields[argument.name] = (
-            hints[argument.name],
-            Field(argument.default, description=described[argument.name]),
-        )
+        field = Field(argument.default, description=description)
+        fields[argument.name] = (hints[argument.name], field)
     return create_model(name, __base__=Section, __doc__=f"Options of {name}.", **fields)

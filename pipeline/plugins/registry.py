@@ -6,12 +6,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from importlib import metadata
-from types import ModuleType
 from typing import Any, TypeVar
 
 from pipeline.errors import ParameterError, one_of
-
-ENTRY_POINTS = "finch.plugins"
 
 T = TypeVar("T")
 
@@ -20,7 +17,7 @@ class Registry:
     """Plug-ins of one kind.
 
     The modules of ``package``, and those that other installed packages name under the entry point
-    group ``finch.plugins``, are imported at the first lookup, and register what they hold.
+    group ``finch.plugins``, are imported at the first lookup and register their plug-ins.
 
     Args:
         kind: What a name denotes, for messages.
@@ -66,37 +63,28 @@ class Registry:
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> Any:
-        """The plug-in registered under ``name``.
-
-        Raises:
-            ParameterError: There is none; the message lists close names.
-        """
-        self._load()
+        """The plug-in registered under ``name``; a ``ParameterError`` lists close names."""
         try:
             return self._entries[one_of(name, self.names(), self.kind)]
         except ValueError as error:
             raise ParameterError(self.kind, str(error)) from None
 
     def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._entries
+        return name in self.names()
 
     def _load(self) -> None:
         if self._loaded:
             return
         self._loaded = True  # first, because a plug-in may look another one up
         try:
-            _import_all(importlib.import_module(self._package))
-            for point in metadata.entry_points(group=ENTRY_POINTS):
+            package = importlib.import_module(self._package)
+            for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):
+                importlib.import_module(module.name)
+            for point in metadata.entry_points(group="finch.plugins"):
                 point.load()
         except BaseException:
             self._loaded = False
             raise
-
-
-def _import_all(package: ModuleType) -> None:
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(found.name)
 
 
 def _identity(plugin: object) -> str:

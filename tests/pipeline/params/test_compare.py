@@ -52,7 +52,7 @@ def test_an_entry_that_sets_a_section_replaces_it_completely(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trials": 3}, r"'labels' tries 2 settings.* 3"),
+        ({"trials": 3}, r"'labels' has 2 settings.* 3"),
         ({"trial_folds": 9}, r"trial_folds 9"),
         ({"against": ["lables"]}, r"'lables'.*labels"),
         ({"entries": [LABELS, LABELS]}, r"same name: labels"),
