@@ -7,7 +7,7 @@ import importlib
 import click
 
 COMMANDS = {
-    "The pipeline, in order (`dvc repro` runs all of it)": (
+    "Stages of the pipeline, in order (`dvc repro` runs all of them)": (
         "resolve",
         "prepare",
         "finetune",
@@ -24,7 +24,7 @@ COMMANDS = {
     ),
     "Parameters": ("params", "presets"),
     "Choosing a student and a method": ("scout", "compare"),
-    "Looking at data and measurements": ("inspect", "replay"),
+    "Inspecting data and measurements": ("inspect", "replay"),
 }
 STAGES, *_TOOLS = COMMANDS.values()
 TOOLS = tuple(name for group in _TOOLS for name in group)

@@ -9,9 +9,10 @@ from stages.console import track
     writes="data/teacher_logits/ (logits.npy, cache.json, views.npy if views are packed)",
 )
 def cache_logits(context: Context) -> None:
-    """Cache the teacher's logits on K seeded views of every training image.
+    """Cache the teacher's logits for K views of every training image.
 
-    If interrupted, the next run resumes after the last finished batch.
+    A view is an augmented image. After an interruption, the next run resumes from the last saved
+    batch.
     """
     from functools import partial
 

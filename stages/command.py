@@ -88,12 +88,12 @@ def stage(
                 ["--set", "overrides"],
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="Override a parameter, such as distill.figkd.level=2; repeatable.",
+                help="Override a parameter, such as distill.figkd.level=2. Can be repeated.",
             ),
             click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
         ]
         if config is not None:
-            help_text = f"Parameter file of {name} itself."
+            help_text = f"Parameter file of finch {name}."
             common.insert(0, _path_option("--config", "config_path", f"{name}.yaml", help_text))
         return click.Command(
             name,

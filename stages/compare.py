@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     config=Compare,
 )
 def compare(context: Context, config: Compare) -> None:
-    """Tune, train and compare distillation methods with the same budget.
+    """Tune, train and compare distillation methods with equal budgets.
 
-    Can be interrupted and restarted at any time, and run several times in parallel: a finished run
-    is never trained again.
+    The command can be interrupted and restarted at any time, and several processes can run in
+    parallel. Finished runs are not trained again.
     """
     from dataclasses import asdict
     from functools import partial

@@ -10,7 +10,7 @@ from stages.command import Context, stage
     distributed=True,
 )
 def distill(context: Context) -> None:
-    """Train the student on the labels and on the teacher's logits, cached or live."""
+    """Train the student with the labels and the teacher's logits."""
     from pipeline.losses.figkd.class_order import describe_order
     from pipeline.models.pretrained import start_classifier
     from pipeline.training.distillation_inputs import open_distillation_inputs

@@ -22,13 +22,15 @@ _splits = click.Choice(["train", "val", "test"])
     reads="data/prepared/; models/teacher/ if it exists",
     writes="reports/inspect.html",
     options=(
-        _option(["--split"], type=_splits, default="train", help="Split whose images are shown."),
-        _option(["--views"], type=click.IntRange(1, 64), default=8, help="Views per image."),
+        _option(["--split"], type=_splits, default="train", help="Split of the images."),
+        _option(
+            ["--views"], type=click.IntRange(1, 64), default=8, help="Augmented views per image."
+        ),
         _option(["--per-class"], type=click.IntRange(1, 100), default=4, help="Images per class."),
     ),
 )
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:
-    """Show augmented views, images per class, and the confusions of the teacher."""
+    """Write a page with augmented images, class counts and teacher confusions."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import whole_file
     from pipeline.report.inspection import render_inspection

@@ -1,4 +1,4 @@
-"""The parameters in force."""
+"""Effective values of all parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stages.command import Context, stage
 
 @stage(
     reads="params.yaml",
-    writes="nothing; prints to the standard output",
+    writes="nothing; prints to standard output",
     resumable=True,
     options=[
         click.Option(["--section"], help="Print only one section, such as distill.figkd."),
@@ -24,7 +24,7 @@ from stages.command import Context, stage
     ],
 )
 def params(context: Context, section: str | None, as_json: bool) -> None:
-    """Print all parameters in force, and where each value comes from.
+    """Print the effective value of every parameter and its source.
 
     The output is YAML. A comment names the source of a value: the parameter file, --set, or the
     default in the code.

@@ -25,12 +25,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def presets() -> None:
-    r"""List, show and apply presets: teacher-student pairs of the literature, and methods.
-
-    \b
-    Reads:  pipeline/presets/
-    Writes: params.yaml (apply)
-    """
+    """List, show and apply presets: published teacher-student pairs and methods."""
 
 
 @presets.command("list")
@@ -62,7 +57,7 @@ def list_presets() -> None:
 @presets.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print a preset as YAML."""
+    """Print the preset NAME as YAML. `finch presets list` prints all names."""
     import yaml
 
     from pipeline.presets import load_preset
@@ -81,7 +76,10 @@ def show(name: str) -> None:
     help="Parameter file.",
 )
 def apply(name: str, path: Path) -> None:
-    """Write a preset into params.yaml, and print the changed values."""
+    """Write the preset NAME into a parameter file.
+
+    Prints the changed values.
+    """
     from pipeline.presets import apply_preset
 
     changes = apply_preset(name, path)

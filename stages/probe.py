@@ -7,7 +7,10 @@ from stages.command import Context, stage
 
 @stage(reads="this machine and the other devices", writes="reports/hosts.json")
 def probe(context: Context) -> None:
-    """Describe the devices in evaluate.devices; evaluate runs again if one of them changes."""
+    """Record hardware and software of the devices in evaluate.devices.
+
+    If one of them changes, `dvc repro` runs `evaluate` again.
+    """
     from pipeline.files import write_json
     from pipeline.measure.devices.remote import open_device
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     "is 0",
 )
 def qat(context: Context) -> None:
-    """Continue the distillation with int8 in the forward pass, for candidates of method qat."""
+    """Continue the distillation with fake quantization (QAT).
+
+    Only needed for candidates with `method: qat`.
+    """
     from pipeline.files import whole_folder, write_json
     from pipeline.qat.requirements import check_requirements, compile_kernels
 

@@ -9,14 +9,15 @@ from stages.command import Context, stage
 
 @stage(
     reads="RECORDING, a reports/evaluations/<device>.json of any run",
-    writes="nothing; prints the verdicts",
+    writes="nothing; prints to standard output",
     resumable=True,
     options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:
-    """Print which candidate would ship according to recorded measurements, and why.
+    """Select a candidate from recorded measurements and print the reasons.
 
-    Uses the section `bundle` of the parameters; try `--set bundle.max_model_mb=1`.
+    The rule is the section `bundle` of the parameters. It can be changed with --set, for example
+    `--set bundle.max_model_mb=1`.
     """
     from pipeline.measure.evaluation import read_evaluation
     from pipeline.shipping.select import select_candidate

@@ -10,7 +10,7 @@ from stages.command import Context, stage
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
-    """Write the report page and the metrics of the shipped model."""
+    """Write the report page and the metrics of the selected model."""
     from pipeline.files import whole_file, write_json
     from pipeline.report.facts import read_facts, summary
     from pipeline.report.page import render

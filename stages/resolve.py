@@ -1,14 +1,14 @@
-"""All parameters in force, defaults included, in one file that DVC tracks."""
+"""Effective values of all parameters, including defaults, in one file that DVC tracks."""
 
 from stages.command import Context, stage
 
 
 @stage(reads="params.yaml", writes="reports/params.yaml")
 def resolve(context: Context) -> None:
-    """Validate the parameters, and write the values in force.
+    """Validate the parameters and write the effective values to one file.
 
-    The other stages of dvc.yaml track their sections of that file, so that DVC also notices a
-    default that changed in the code.
+    Every other stage of dvc.yaml depends on its sections of that file. Therefore DVC also detects
+    changed defaults.
     """
     import yaml
 
@@ -17,7 +17,7 @@ def resolve(context: Context) -> None:
     values = context.params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with whole_file(context.paths.params) as temporary:
-        header = "# All values in force. Written by `finch resolve`; edit params.yaml instead.\n"
+        header = "# Effective values. Written by `finch resolve`; edit params.yaml instead.\n"
         temporary.write_text(header + text, encoding="utf-8")
     context.log.info("wrote reports/params.yaml: %d sections", len(values))
 

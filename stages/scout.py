@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     config=Scout,
 )
 def scout(context: Context, config: Scout) -> None:
-    """Find the largest student within a latency budget on this machine, before any training.
+    """Find the largest untrained student within a latency budget.
 
-    Can be interrupted and restarted at any time: a student is measured only once.
+    Latency is measured on this machine. The command can be interrupted and restarted at any time;
+    measured students are not measured again.
     """
     from functools import partial
 

@@ -11,7 +11,7 @@ from stages.console import track
     writes="reports/verify.json",
 )
 def verify(context: Context) -> None:
-    """Unpack the bundle and run it, with its own runtime, on the test split."""
+    """Unpack the bundle and evaluate it on the test split with its own runtime."""
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
     from pipeline.shipping.verify import verify_bundle

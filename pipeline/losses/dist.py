@@ -22,7 +22,7 @@ class DISTLoss(DistillationLoss):
     defaults and the factor T² of the authors' code.
 
     Args:
-        weight: Weight of both relations.
+        weight: Weight of the inter-class and the intra-class relation.
         beta: Weight of the inter-class relation, over the classes of each image.
         gamma: Weight of the intra-class relation, over the images of the batch for each class.
         temperature: Temperature of both softmaxes.

@@ -19,7 +19,7 @@ class DKDLoss(DistillationLoss):
     (NCKD) times the teacher's probability of them. The paper trains for 240 epochs.
 
     Args:
-        weight: Weight of both parts.
+        weight: Weight of the sum of TCKD and NCKD.
         alpha: Weight of the divergence between target class and other classes (TCKD).
         beta: Weight of the divergence among the other classes (NCKD).
         temperature: Temperature of all softmaxes.

@@ -19,8 +19,8 @@ class KDLoss(DistillationLoss):
     Args:
         weight: Weight of the divergence.
         temperature: Temperature of both softmaxes.
-        standardized: Standardize the logits of each image first; that paper uses temperature 2,
-            weight 9 and label_weight 1.
+        standardized: Standardize the logits of each image first. The paper "Logit Standardization
+            in KD" uses temperature 2, weight 9 and label_weight 1.
     """
 
     def __init__(

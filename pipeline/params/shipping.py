@@ -104,7 +104,8 @@ class Bundle(Section):
     )
     max_total_mb: AboveZero | None = Field(
         None,
-        description="Largest accepted size of model and inference runtime, in 10^6 bytes; null: no limit.",
+        description="Largest accepted size of model and inference runtime, in 10^6 bytes; null: no "
+        "limit.",
     )
     max_memory_mb: AboveZero | None = Field(
         None, description="Largest accepted peak resident memory, in 10^6 bytes; null: no limit."

@@ -66,9 +66,9 @@ class Typefaces(DataSource):
     same distribution for every class.
 
     Args:
-        classes: Number of typefaces, taken family by family.
-        images_per_class: Images of every typeface.
-        seed: Seed of words, colors and camera.
+        classes: Number of typefaces, in the order of their families.
+        images_per_class: Number of images of every typeface.
+        seed: Seed of the words, the colors and the simulated camera.
     """
 
     path_kind = None
