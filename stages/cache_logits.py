@@ -1,7 +1,8 @@
 """Stage cache_logits: the teacher's logits on views of the training images."""
 
-from stages.command import Context, between_steps, stage
+from stages.command import Context, stage
 from stages.console import track
+from stages.interruption import between_steps
 
 
 @stage(

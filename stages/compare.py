@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     writes="reports/compare.json, .md, .html and compare_runs.csv; finished runs are kept in "
     ".finch/compare/",
     resumable=True,
+    exclusive=False,
     config=Compare,
 )
 def compare(context: Context, config: Compare) -> None:
@@ -99,17 +100,13 @@ def _open(
 
 
 def _log(log: logging.Logger, finished: FinishedRun) -> None:
-    run, minutes = finished.run, round(finished.seconds_left / 60)
+    run, record, minutes = finished.run, finished.record, round(finished.seconds_left / 60)
+    setting = ", ".join(f"{key} = {value}" for key, value in run.setting.items())
+    kind = f"seed {run.seed}" if run.fold is None else f"trial, fold {run.fold}"
+    left = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
     log.info(
-        "%d/%d %s (%s), %s: %.1f %%, %.0f s; about %s left",
-        finished.number,
-        finished.total,
-        run.entry,
-        ", ".join(f"{key} = {value}" for key, value in run.setting.items()) or "nothing tuned",
-        f"seed {run.seed}" if run.fold is None else f"trial, fold {run.fold}",
-        100 * finished.record["val_accuracy"],
-        finished.record["seconds"],
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min",
+        f"{finished.number}/{finished.total} {run.entry} ({setting or 'nothing tuned'}), {kind}: "
+        f"{record['val_accuracy']:.1%}, {record['seconds']:.0f} s; about {left} left"
     )
 
 

@@ -6,15 +6,8 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from pipeline.progress import Item
 
@@ -33,14 +26,14 @@ def open_log(stage: str) -> logging.Logger:
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yields the items and shows a progress bar with the remaining time, on a terminal only."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         yield from bar.track(items, description=description, total=total)

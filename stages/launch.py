@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from stages.interruption import Interrupted, raise_interrupts
+
 OPTIONS = "FINCH_TORCHRUN"
 
 # Folder in which every process writes its error, set by the launcher. It prints each different
@@ -34,12 +36,7 @@ def should_launch() -> bool:
 
 
 def launch(stage: str, arguments: Sequence[str]) -> NoReturn:
-    """Runs a stage in several processes, then exits: 0, 130 or 143 after an interrupt, else 1.
-
-    Args:
-        stage: Module of the stage.
-        arguments: Arguments of its command.
-    """
+    """Runs a stage in several processes, then exits: 0, 130 or 143 after an interrupt, else 1."""
     name = stage.replace("_", "-")
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_ERRORS] = folder
@@ -57,15 +54,10 @@ def launch(stage: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def report_to_launcher(line: str, expected: bool) -> bool:
-    """Writes the error of a process for its launcher.
+    """Writes the error of a process for its launcher; returns False if there is none.
 
-    Args:
-        line: Error message.
-        expected: It is the cause, not an unexpected exception: a process that loses its connection
-            to another one raises such an exception, and the cause is the other's error.
-
-    Returns:
-        False when there is no launcher.
+    An unexpected exception can be a consequence: a process that loses its connection to another one
+    raises one, and the cause is the other's error.
     """
     folder = os.environ.get(_ERRORS)
     if folder is None:
@@ -82,17 +74,12 @@ def _read_errors(folder: str, kind: str) -> list[str]:
 
 
 def _start(command: list[str]) -> tuple[int, str]:
-    """Runs torchrun in this process.
-
-    Returns:
-        Exit code, and the problem as far as torchrun knows it, else "".
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    """Runs torchrun in this process; returns its exit code, and the problem if it is known."""
+    raise_interrupts()
     try:
         return _torchrun(command)
-    except _Interrupted as stop:  # before torchrun has set its own handlers
-        return 128 + stop.args[0], _INTERRUPTED
+    except Interrupted as stop:  # before torchrun has set its own handlers
+        return 128 + stop.number, _INTERRUPTED
     except Exception as error:  # torchrun raises many types
         detail = " ".join(str(error).split())
         return 1, f"{OPTIONS} = {os.environ[OPTIONS]}: torchrun fails with {detail}; correct it"
@@ -124,14 +111,6 @@ def _torchrun(command: list[str]) -> tuple[int, str]:
             return 1, f"rank {rank} was killed by {name}; its checkpoint is kept; run it again"
         return 1, ""
     return 0, ""
-
-
-class _Interrupted(BaseException):
-    """Its argument is the number of the signal."""
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise _Interrupted(number)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -17,7 +17,7 @@ from stages.command import Context, stage
 @stage(
     reads="params.yaml",
     writes="nothing; prints to standard output",
-    resumable=True,
+    exclusive=False,
     options=[
         click.Option(["--section"], help="Print only one section, such as distill.figkd."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print {key: {value, source}}."),
@@ -54,17 +54,17 @@ def params(context: Context, section: str | None, as_json: bool) -> None:
 
 def _only(values: dict[str, Any], section: str) -> dict[str, Any]:
     """The values of one section, below the same keys as in the file."""
-    inner: Any = values
-    for name in section.split("."):
-        if not isinstance(inner, dict):
-            raise ParameterError(f"--section {section}", f"{name!r} is below a value")
-        try:
+    names, inner = section.split("."), values
+    try:
+        for name in names:
+            if not isinstance(inner, dict):
+                raise ValueError(f"{name!r} is below a value")
             inner = inner[one_of(name, inner, "parameter")]
-        except ValueError as error:
-            raise ParameterError(f"--section {section}", str(error)) from None
-    for name in reversed(section.split(".")):
+    except ValueError as error:
+        raise ParameterError(f"--section {section}", str(error)) from None
+    for name in reversed(names):
         inner = {name: inner}
-    return inner  # type: ignore[no-any-return]
+    return inner
 
 
 def _rows(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.errors import FinchError
 
@@ -40,9 +40,8 @@ def list_presets() -> None:
     def millions(model: str) -> str:
         return f"{count_parameters(model, num_classes=100, image_size=32) / 1e6:.2f} M"
 
-    table = Table()
-    for heading in ("preset", "teacher", "parameters", "student", "parameters", "epochs", "lr"):
-        table.add_column(heading, no_wrap=True)
+    headings = ("preset", "teacher", "parameters", "student", "parameters", "epochs", "lr")
+    table = Table(*(Column(heading, no_wrap=True) for heading in headings))
     for name in pair_names():
         preset = load_preset(name)
         teacher, student = preset["finetune"]["model"], preset["distill"]["model"]
@@ -71,7 +70,7 @@ def show(name: str) -> None:
     "--params",
     "path",
     type=click.Path(path_type=Path),
-    default=Path("params.yaml"),
+    default="params.yaml",
     show_default=True,
     help="Parameter file.",
 )
@@ -83,8 +82,8 @@ def apply(name: str, path: Path) -> None:
     from pipeline.presets import apply_preset
 
     changes = apply_preset(name, path)
-    for change in changes:
-        click.echo(f"{change.key}: {change.before} -> {change.after}")
+    for key, before, after in changes:
+        click.echo(f"{key}: {before} -> {after}")
     click.echo(f"{path}: {len(changes)} values changed")
 
 

@@ -10,7 +10,7 @@ from stages.command import Context, stage
 @stage(
     reads="RECORDING, a reports/evaluations/<device>.json of any run",
     writes="nothing; prints to standard output",
-    resumable=True,
+    exclusive=False,
     options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     reads="scout.yaml, data/prepared/ (training images) or the source of `prepare`",
     writes="reports/scout.json, .md and .html; measured students are kept in .finch/scout/",
     resumable=True,
-    exclusive=True,
     config=Scout,
 )
 def scout(context: Context, config: Scout) -> None:
@@ -35,7 +34,7 @@ def scout(context: Context, config: Scout) -> None:
     from pipeline.scout.images import find_images
     from pipeline.scout.measuring import ScoutSetup
     from pipeline.scout.proposal import describe
-    from pipeline.scout.scouting import StudentStore, scout_students
+    from pipeline.scout.scouting import scout_students
     from pipeline.training.device import prepare_torch
 
     params, paths = context.params, context.paths
@@ -48,9 +47,8 @@ def scout(context: Context, config: Scout) -> None:
         threads=params.evaluate.threads,
         runtime_folder=paths.runtime,
     )
-    store = StudentStore(paths.scouted_students)
     log = partial(_log, context.log)
-    students = scout_students(setup, store, track=track, on_measured=log)
+    students = scout_students(setup, paths.scouted_students, track=track, on_measured=log)
     facts = describe(students, setup)
     paths.write_report("scout", facts, as_markdown(facts), as_page(facts))
     context.log.info("wrote reports/scout.json, .md and .html: %s", facts["verdict"])
@@ -65,14 +63,10 @@ def _log(log: logging.Logger, student: Student) -> None:
     if student.best is None:
         log.warning("%s: cannot be measured: %s", name, student.problem)
         return
+    best, multiply_adds = student.best, (student.multiply_adds or 0) / 1e6
     log.info(
-        "%s: p50 %.3f ms (95 %% CI %.3f to %.3f) as %s, %.1f M multiply-adds",
-        name,
-        student.best.p50_ms,
-        student.best.low_ms,
-        student.best.high_ms,
-        student.best.name,
-        (student.multiply_adds or 0) / 1e6,
+        f"{name}: p50 {best.p50_ms:.3f} ms (95 % CI {best.low_ms:.3f} to {best.high_ms:.3f}) as "
+        f"{best.name}, {multiply_adds:.1f} M multiply-adds"
     )
 
 

@@ -22,8 +22,9 @@ from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import Epoch
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.validation import compute_logits
-from stages.command import Context, between_steps
+from stages.command import Context
 from stages.console import track
+from stages.interruption import between_steps
 
 if TYPE_CHECKING:
     from dvclive import Live
@@ -52,15 +53,10 @@ class StageTraining:
         run, folder = self.context.params.run, self._checkpoint_folder
         key = checkpoint_key(model, self.device, **self.key_inputs)
         with init_distributed(self.device) as group, between_steps() as should_stop:
+            checkpoints = Checkpoints(folder, key, run.checkpoint_minutes)
+            logs = (self._log_epoch, self._log_resume)
             env = TrainingEnvironment(
-                self.device,
-                run.seed,
-                group,
-                Checkpoints(folder, key, run.checkpoint_minutes),
-                should_stop,
-                track,
-                self._log_epoch,
-                self._log_resume,
+                self.device, run.seed, group, checkpoints, should_stop, track, *logs
             )
             return train(model, self.task, env)
 
@@ -126,8 +122,7 @@ class StageTraining:
 
     def _log_resume(self, history: list[Epoch], steps: int) -> None:
         self.context.log.info("resuming after %d epochs and %d steps", len(history), steps)
-        # DVCLive starts empty, so no epoch is plotted twice.
-        for epoch in history:
+        for epoch in history:  # DVCLive starts empty, so no epoch is plotted twice
             self._plot(epoch)
 
     @cached_property
@@ -143,21 +138,19 @@ class StageTraining:
         if self._live is None:
             return
         self._live.step = epoch.epoch
-        for name, value in _row(epoch).items():
-            if name != "epoch":
-                self._live.log_metric(name, value)
+        for name, value in _metrics_of(epoch).items():
+            self._live.log_metric(name, value)
         self._live.make_summary()
 
 
 def _write_history(path: Path, history: list[Epoch]) -> None:
     """One row per epoch, for ``dvc plots``."""
-    rows = [_row(epoch) for epoch in history]
+    rows = [{"epoch": epoch.epoch, **_metrics_of(epoch)} for epoch in history]
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _row(epoch: Epoch) -> dict[str, float]:
-    accuracy = {"val_accuracy": epoch.val_accuracy}
-    return {"epoch": epoch.epoch, "loss": epoch.loss, **epoch.terms, **accuracy}
+def _metrics_of(epoch: Epoch) -> dict[str, float]:
+    return {"loss": epoch.loss, **epoch.terms, "val_accuracy": epoch.val_accuracy}

@@ -9,16 +9,12 @@ from typing import Any
 from pipeline.files import whole_file, write_json
 
 
+@dataclass(frozen=True)
 class _Artefact:
-    """A path below the workspace's root.
+    """A path relative to the workspace's root, and the stage that writes it."""
 
-    Args:
-        path: Relative to the root.
-        stage: Name of the stage that writes it.
-    """
-
-    def __init__(self, path: str, stage: str = "") -> None:
-        self.path, self.stage = path, stage
+    path: str
+    stage: str = ""
 
     def __get__(self, workspace: Workspace, owner: type[Workspace]) -> Path:
         return workspace.root / self.path

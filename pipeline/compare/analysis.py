@@ -22,13 +22,9 @@ def analyze(
     finals: dict[str, list[Run]],
     teacher_val_logits: NDArray[np.floating],
 ) -> dict[str, Any]:
-    """Evaluates the final runs. Reads the test split, so call it when all is trained.
+    """Evaluates the final runs of every entry on the test split.
 
-    Args:
-        setup: What the runs share.
-        store: Their results.
-        finals: Final runs by entry, as ``run_comparison`` returns them.
-        teacher_val_logits: The teacher's logits on the validation split, [n, classes].
+    ``teacher_val_logits``, [n, classes], are the teacher's logits on the validation split.
 
     Returns:
         JSON value: the confused pairs, and for each entry its trials, runs, means and tests.
@@ -42,7 +38,7 @@ def analyze(
         logits = [store.test_logits(key, setup) for key in keys]
         is_correct[entry.name] = [correct(each, labels) for each in logits]
         runs = [
-            _run_figures(store.finished(key), each, labels, pairs)
+            _metrics_of(store.record(key), each, labels, pairs)
             for key, each in zip(keys, logits, strict=True)
         ]
         entries.append(
@@ -56,8 +52,8 @@ def analyze(
                 ],
                 "runs": runs,
                 **{
-                    figure: _mean_and_deviation([run[figure] for run in runs])
-                    for figure in ("accuracy", "balanced_accuracy", "inside_pairs", "seconds")
+                    metric: _mean_and_deviation([run[metric] for run in runs])
+                    for metric in ("accuracy", "balanced_accuracy", "inside_pairs", "seconds")
                 },
             }
         )
@@ -73,17 +69,10 @@ def analyze(
 def most_confused(
     logits: NDArray[np.floating], labels: NDArray[np.int64], count: int
 ) -> list[tuple[int, int]]:
-    """Pairs of classes by the mean probability that the teacher assigns to the other class.
+    """The ``count`` pairs of classes (a < b) that the teacher confuses most, in this order.
 
-    Probabilities and not predictions, since a teacher makes too few errors on few images.
-
-    Args:
-        logits: The teacher's logits, [n, classes].
-        labels: int64 [n].
-        count: Maximum number of pairs.
-
-    Returns:
-        Pairs (a, b) with a < b, the most confused first.
+    They are ranked by the mean probability of the other class. Predictions would be too few: a
+    teacher makes few errors on few images. ``logits`` are [n, classes], ``labels`` int64 [n].
     """
     classes = logits.shape[1]
     probabilities = np.zeros((classes, classes))
@@ -101,11 +90,7 @@ def accuracy_in_pairs(
     """Accuracy of the binary decisions between the two classes of each pair.
 
     An image counts once for every pair that contains its class. None if there is no such image.
-
-    Args:
-        logits: [n, classes].
-        labels: int64 [n].
-        pairs: Pairs of classes (a, b).
+    ``logits`` are [n, classes], ``labels`` int64 [n].
     """
     is_correct = []
     for pair in pairs:
@@ -116,11 +101,8 @@ def accuracy_in_pairs(
     return float(np.concatenate(is_correct).mean()) if is_correct else None
 
 
-def _run_figures(
-    record: dict[str, Any],
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    pairs: list[tuple[int, int]],
+def _metrics_of(
+    record: dict[str, Any], logits: NDArray[Any], labels: NDArray[Any], pairs: list[tuple[int, int]]
 ) -> dict[str, Any]:
     accuracy = score(logits, labels)
     kept = ("seed", "val_accuracy", "epoch", "seconds", "class_order")
@@ -138,18 +120,15 @@ def _test_against(
     """Adds the tests against a baseline to every other entry."""
     others = [entry for entry in entries if entry["name"] != baseline]
     reference = next(entry for entry in entries if entry["name"] == baseline)
-    tests = [paired_t_test(_accuracies(entry), _accuracies(reference)) for entry in others]
+    by_seed = [run["accuracy"] for run in reference["runs"]]
+    tests = [paired_t_test([run["accuracy"] for run in e["runs"]], by_seed) for e in others]
     for entry, test, corrected in zip(others, tests, holm([t.p for t in tests]), strict=True):
-        by_seed = zip(is_correct[entry["name"]], is_correct[baseline], strict=True)
+        pairs = zip(is_correct[entry["name"]], is_correct[baseline], strict=True)
         entry.setdefault("against", {})[baseline] = {
             **asdict(test),
             "p_holm": corrected,
-            "mcnemar": [mcnemar(method, other) for method, other in by_seed],
+            "mcnemar": [mcnemar(method, other) for method, other in pairs],
         }
-
-
-def _accuracies(entry: dict[str, Any]) -> list[float]:
-    return [run["accuracy"] for run in entry["runs"]]
 
 
 def _mean_and_deviation(values: list[float | None]) -> dict[str, float | None]:

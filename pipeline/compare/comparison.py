@@ -15,14 +15,14 @@ from pipeline.progress import Track, silent
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that this process just trained.
+    """A run that this process has trained.
 
     Attributes:
         run: The run.
         record: Its record, see ``train_run``.
         number: Number of finished runs, including those of other processes.
-        total: Number of runs of the comparison.
-        seconds_left: Estimate by the seconds per epoch so far.
+        total: Number of all runs.
+        seconds_left: Remaining time, estimated from the seconds per epoch so far.
     """
 
     run: Run
@@ -39,10 +39,10 @@ def run_comparison(
     track: Track = silent,
     on_finished: Callable[[FinishedRun], None] = lambda finished: None,
 ) -> dict[str, list[Run]]:
-    """Trains all runs that are not finished yet: first the trials, then the final runs.
+    """Trains all runs that are not finished: first the trials, then the final runs.
 
-    Any number of processes can do so in one folder at once. Each trains runs that no other process
-    has locked, and waits at the end for those that are locked.
+    Several processes can share one folder. Each trains the runs that no other process has locked,
+    and then waits for the locked ones.
 
     Returns:
         The final runs of every entry, by its name.
@@ -60,10 +60,7 @@ class _Comparison:
     """The runs of a comparison, and the time that they take."""
 
     def __init__(
-        self,
-        setup: ComparisonSetup,
-        store: RunStore,
-        on_finished: Callable[[FinishedRun], None],
+        self, setup: ComparisonSetup, store: RunStore, on_finished: Callable[[FinishedRun], None]
     ) -> None:
         self.setup, self.store, self.on_finished = setup, store, on_finished
         compare, distill = setup.compare, setup.distill
@@ -81,19 +78,15 @@ class _Comparison:
     def run(self) -> Iterator[None]:
         """Finishes all runs; yields after each."""
         yield from self._finish(self.trial_runs)
-        self.finals = self._select_settings()
-        seeds = range(self.setup.compare.seeds)
-        # Seed by seed, so that an interrupted comparison has results of every entry.
-        yield from self._finish([runs[seed] for seed in seeds for runs in self.finals.values()])
-
-    def _select_settings(self) -> dict[str, list[Run]]:
-        setup, finals = self.setup, {}
-        for entry in setup.compare.entries:
+        setup, compare = self.setup, self.setup.compare
+        for entry in compare.entries:
             settings = self.trials[entry.name]
             accuracies = [held_out_accuracy(runs, setup, self.store) for runs in settings]
             best = settings[int(np.argmax(accuracies))][0].setting
-            finals[entry.name] = finals_of(entry, best, setup.compare, setup.distill)
-        return finals
+            self.finals[entry.name] = finals_of(entry, best, compare, setup.distill)
+        # Seed by seed, so that an interrupted comparison has results of every entry.
+        by_seed = zip(*self.finals.values(), strict=True)
+        yield from self._finish([run for runs in by_seed for run in runs])
 
     def _finish(self, runs: list[Run]) -> Iterator[None]:
         locked = []
@@ -109,12 +102,13 @@ class _Comparison:
     def _try_run(self, run: Run, *, wait: bool) -> bool:
         """Trains a run unless it is finished; false if another process has locked it."""
         key, trained = self.setup.key_of(run), None
-        if self.store.read(key) is None:
-            with self.store.claim(key, wait=wait) as is_locked_here:
-                if not is_locked_here:
-                    return False
+        if not self.store.is_finished(key):
+            lock = self.store.lock(key, wait=wait)
+            if lock is None:
+                return False
+            with lock:
                 # Another process may have finished it before the lock was acquired.
-                if self.store.read(key) is None:
+                if not self.store.is_finished(key):
                     trained = train_run(run, self.setup, self.store)
         self.number += 1
         self.epochs_left -= run.distill.epochs

@@ -30,17 +30,13 @@ class Run:
 
 
 def trials_of(entry: CompareEntry, compare: Compare, distill: Distill) -> list[list[Run]]:
-    """The tuning runs of an entry, all with the same seed and folds.
-
-    Returns:
-        For each setting, one run per held-out fold.
-    """
+    """The tuning runs of an entry: for each setting, one run per held-out fold."""
     epochs = {"epochs": compare.trial_epochs} if compare.trial_epochs else {}
     trials = []
     for setting in entry.settings():
         recipe = distill.changed({**entry.set, **setting, **epochs})
-        folds = range(compare.trial_folds)
-        trials.append([Run(entry.name, setting, recipe, 0, fold) for fold in folds])
+        runs = [Run(entry.name, setting, recipe, 0, fold) for fold in range(compare.trial_folds)]
+        trials.append(runs)
     return trials
 
 

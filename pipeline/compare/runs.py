@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.compare.plan import Run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, ParameterError
-from pipeline.files import hash_file, hash_value, read_json, whole_file
+from pipeline.files import hash_file, hash_value, open_array, read_json, whole_file
 from pipeline.logit_cache import CacheKey
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
@@ -68,9 +68,9 @@ class ComparisonSetup:
         # The options of other methods have no effect.
         unused = set(LOSSES.names()) - {run.distill.method}
         recipe = {k: v for k, v in run.distill.model_dump().items() if k not in unused}
-        # A file of initial weights counts by its content, not by its path.
+        # The content of a file of initial weights, not its path.
         file = run.distill.weights
-        recipe["weights"] = _hash_once(file) if file is not None else None
+        recipe["weights"] = None if file is None else _hash_once(file)
         held_out = None if run.fold is None else self.folds[run.fold].tolist()
         return hash_value([vars(self.cache_key), recipe, run.seed, held_out])
 
@@ -81,41 +81,32 @@ class RunStore:
 
     folder: Path
 
-    def read(self, key: str) -> dict[str, Any] | None:
-        """The record of a finished run (see ``train_run``); None if it is not finished."""
-        path = self.folder / key / "model.json"
-        return read_json(path) if path.is_file() else None
+    def is_finished(self, key: str) -> bool:
+        """Whether the run is finished."""
+        return (self.folder / key / "model.json").is_file()
 
-    def finished(self, key: str) -> dict[str, Any]:
-        """As ``read``, for a run that was finished before.
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of a finished run, see ``train_run``.
 
         Raises:
-            ArtefactError: It was deleted meanwhile.
+            ArtefactError: The run is not finished.
         """
-        record = self.read(key)
-        if record is None:
-            path = self.folder / key
-            raise ArtefactError(path, "was deleted during the comparison", "run it again")
-        return record
+        if not self.is_finished(key):
+            raise ArtefactError(self.folder / key, "was deleted", "run the comparison again")
+        return read_json(self.folder / key / "model.json")
 
-    @contextmanager
-    def claim(self, key: str, *, wait: bool) -> Iterator[bool]:
+    def lock(self, key: str, *, wait: bool) -> AbstractContextManager[object] | None:
         """Locks a run against other processes; the lock of a killed process is released.
 
-        Yields:
-            False if another process holds the lock and ``wait`` is false.
+        Returns:
+            Context that unlocks it; None if another process holds the lock and ``wait`` is false.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder / f"{key}.lock")
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            return lock.acquire(timeout=-1 if wait else 0)
         except filelock.Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+            return None
 
     def test_logits(self, key: str, setup: ComparisonSetup) -> NDArray[np.float32]:
         """The run's logits on the test split, float32 [n, classes]; computed once.
@@ -129,10 +120,7 @@ class RunStore:
             logits = compute_logits(model, setup.data.split("test"), setup.device)
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, logits)
-        try:
-            return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-        except (ValueError, EOFError, OSError) as error:
-            raise ArtefactError(path, f"is damaged ({error})", "delete it and run again") from None
+        return open_array(path)
 
 
 def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, Any]:
@@ -154,12 +142,9 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
     else:
         indices = np.sort(np.concatenate([f for k, f in enumerate(folds) if k != run.fold]))
         val_split = train_split.only(folds[run.fold])
+    labels, logits = train_split.labels, setup.teacher.logits
     order = order_classes(
-        recipe.class_order,
-        train_split.labels,
-        setup.teacher.logits,
-        classes=data.classes,
-        head=setup.head_weights,
+        recipe.class_order, labels, logits, classes=data.classes, head=setup.head_weights
     )
     loss = build_loss(recipe, len(data.classes), order)
     torch.manual_seed(run.seed)
@@ -187,8 +172,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
 
 def held_out_accuracy(runs: Sequence[Run], setup: ComparisonSetup, store: RunStore) -> float:
     """Mean accuracy of the finished trials of one setting on their held-out folds."""
-    records = (store.finished(setup.key_of(run)) for run in runs)
-    return statistics.fmean(record["val_accuracy"] for record in records)
+    return statistics.fmean(store.record(setup.key_of(run))["val_accuracy"] for run in runs)
 
 
 @cache
@@ -196,6 +180,5 @@ def _hash_once(file: str) -> str:
     try:
         return hash_file(Path(file))
     except OSError as error:
-        raise ParameterError(
-            "distill.weights", f"{file} cannot be read ({error.strerror})", "check the path"
-        ) from None
+        problem = f"{file} cannot be read ({error.strerror})"
+        raise ParameterError("distill.weights", problem, "check the path") from None

@@ -43,11 +43,7 @@ class ScoutImages:
 
 
 def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
-    """Reads images of the prepared training split or, without one, of the source.
-
-    Args:
-        prepared: Folder of the prepared data.
-        prepare: Source, and how an image becomes square.
+    """Reads images of the prepared training split or, if there is none, of the source.
 
     Raises:
         ArtefactError: The prepared data is damaged.
@@ -56,7 +52,7 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
     if (prepared / "dataset.json").is_file():
         data = open_prepared(prepared)
         images = data.split("train").images
-        files = tuple(_as_png(images[i]) for i in _spread(len(images)))
+        files = tuple(_to_png(images[i]) for i in _spread(len(images)))
         return ScoutImages(data.info["source"], len(data.classes), prepare.fit, files)
     source = read_source(prepare)
     samples = [sample for sample in source.samples if sample.split != "test"]
@@ -72,7 +68,7 @@ def _spread(count: int) -> list[int]:
     return [round(index) for index in np.linspace(0, count - 1, min(_COUNT, count)).tolist()]
 
 
-def _as_png(pixels: NDArray[np.uint8]) -> bytes:
+def _to_png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()

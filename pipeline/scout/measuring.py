@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import textwrap
 from collections.abc import Sequence
@@ -49,15 +50,10 @@ class ScoutSetup:
 
 @dataclass(frozen=True)
 class Timing:
-    """Latency of one candidate at batch size 1.
+    """Latency of one candidate at batch size 1, and the size of its files.
 
-    Attributes:
-        name: Name of the candidate.
-        bytes: Size of its files.
-        p50_ms: Geometric mean of the rounds' medians, in milliseconds.
-        low_ms: Lower end of its 95 % confidence interval over the rounds.
-        high_ms: Upper end of the interval.
-        round_p50s_ms: Median of every round.
+    ``p50_ms`` is the geometric mean of the medians of the rounds, ``round_p50s_ms``, and ``low_ms``
+    to ``high_ms`` its 95 % confidence interval over the rounds.
     """
 
     name: str
@@ -78,7 +74,7 @@ class Student:
         multiply_adds: Multiply-adds per image; None if the network could not be built.
         parameters: Number of parameters; None if the network could not be built.
         timings: One per candidate; empty if the student could not be measured.
-        problem: Why it could not be measured; None if it was.
+        problem: Why it could not be measured, else None.
     """
 
     model: str
@@ -93,19 +89,17 @@ class Student:
         """Timing of the candidate whose interval has the lowest upper end."""
         return min(self.timings, key=lambda timing: timing.high_ms, default=None)
 
+    @property
+    def bound_ms(self) -> float:
+        """Upper end of the interval of ``best``, in milliseconds; inf without a measurement."""
+        return math.inf if self.best is None else self.best.high_ms
+
 
 def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
     """Exports, quantizes and measures a student with random weights.
 
-    Latency depends on the architecture, not on the weights, so nothing is trained.
-
-    Args:
-        model: Full name, see ``zoo.full_name``.
-        image_size: Height and width of the images, in pixels.
-        setup: Candidates and measurement.
-
-    Returns:
-        The measurements or, if a step fails, the reason.
+    Latency depends on the architecture, not on the weights, so nothing is trained. ``model`` is a
+    full name, see ``zoo.full_name``. If a step fails, the student has the reason.
 
     Raises:
         OSError: A file cannot be written.
@@ -166,10 +160,8 @@ def _time(made: CandidateSet, setup: ScoutSetup, folder: Path) -> list[Timing]:
     runtime = DeviceRuntime(setup.runtime_folder)
     latencies = measure_latency(models, folder / "images.npy", runtime, plan).latencies
     timings = []
-    for candidate in made.candidates:
-        rounds = latencies[candidate.name].round_p50s_ms
+    for c in made.candidates:
+        rounds = latencies[c.name].round_p50s_ms
         p50 = paired_ratio(rounds)  # relative to one millisecond
-        timings.append(
-            Timing(candidate.name, candidate.bytes, p50.value, p50.low, p50.high, rounds)
-        )
+        timings.append(Timing(c.name, c.bytes, p50.value, p50.low, p50.high, rounds))
     return timings

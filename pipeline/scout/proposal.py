@@ -10,46 +10,37 @@ from pipeline.measure.host import describe_host
 from pipeline.scout.measuring import ScoutSetup, Student
 
 
-def is_within(student: Student, latency_ms: float) -> bool:
-    """Whether the whole 95 % interval of the best candidate's p50 is within the budget."""
-    return student.best is not None and student.best.high_ms <= latency_ms
-
-
 def propose(students: Iterable[Student], latency_ms: float) -> Student | None:
-    """The largest student within the budget; None if there is none.
+    """The largest student whose whole interval is within the budget; None if there is none.
 
-    The largest is the one with the most multiply-adds: of what is known before training, they
-    predict accuracy best. Ties are broken by more parameters, then by lower latency.
+    The largest student has the most multiply-adds, which predict accuracy better than anything else
+    that is known before training. Ties are broken by more parameters, then by lower latency.
     """
 
     def size(student: Student) -> tuple[float, float, float]:
-        assert student.best is not None  # else it is not within the budget
-        return student.multiply_adds or 0, student.parameters or 0, -student.best.high_ms
+        return student.multiply_adds or 0, student.parameters or 0, -student.bound_ms
 
-    return max((s for s in students if is_within(s, latency_ms)), key=size, default=None)
+    return max((s for s in students if s.bound_ms <= latency_ms), key=size, default=None)
 
 
 def closest(students: Iterable[Student]) -> Student | None:
     """The student whose interval has the lowest upper end; None if none was measured."""
-    measured = [(s.best.high_ms, s) for s in students if s.best is not None]
-    return min(measured, key=lambda pair: pair[0], default=(0, None))[1]
+    return min((s for s in students if s.timings), key=lambda s: s.bound_ms, default=None)
 
 
 def describe(students: Sequence[Student], setup: ScoutSetup) -> dict[str, Any]:
     """Content of ``scout.json``: every student, and the proposal.
 
-    Returns:
-        JSON value. ``verdict`` is a sentence, ``proposal`` an index into ``students``, and
-        ``lines`` a piece of ``params.yaml``; the latter two are None if no student is within the
-        budget.
+    ``verdict`` is a sentence. ``proposal`` is an index into ``students`` and ``lines`` is a part of
+    ``params.yaml``; both are None if no student is within the budget.
     """
     budget = setup.scout.latency_ms
     proposed, nearest = propose(students, budget), closest(students)
     lines = None
     if proposed is not None:
         verdict = f"the largest student within {budget:g} ms is {_summary(proposed)}"
-        prepare = f"prepare:\n  image_size: {proposed.image_size}\n"
-        lines = f"{prepare}\ndistill:\n  model: {proposed.model}\n"
+        lines = f"prepare:\n  image_size: {proposed.image_size}\n"
+        lines += f"\ndistill:\n  model: {proposed.model}\n"
     elif nearest is not None:
         verdict = f"no student is within {budget:g} ms; the closest is {_summary(nearest)}"
     else:
@@ -68,8 +59,8 @@ def describe(students: Sequence[Student], setup: ScoutSetup) -> dict[str, Any]:
         "students": [
             {
                 **asdict(student),
-                "best": None if student.best is None else student.best.name,
-                "meets": is_within(student, budget),
+                "best": student.best and student.best.name,
+                "meets": student.bound_ms <= budget,
             }
             for student in students
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -20,35 +20,6 @@ from pipeline.scout.measuring import ScoutSetup, Student, measure_student
 _FORMAT = 1
 # Their versions can change a network, or its exported files.
 _LIBRARIES = ("timm", "torch", "torchvision", "onnxscript", "nncf")
-
-
-@dataclass(frozen=True)
-class StudentStore:
-    """Measured students, one JSON file per key."""
-
-    folder: Path
-
-    def read(self, key: str) -> Student | None:
-        """The student measured under a key; None if there is none.
-
-        Raises:
-            ArtefactError: The file is damaged.
-        """
-        path = self._path(key)
-        if not path.is_file():
-            return None
-        try:
-            return TypeAdapter(Student).validate_python(read_json(path))
-        except ValidationError:
-            problem = "is not a measured student"
-            raise ArtefactError(path, problem, "delete it and run again") from None
-
-    def write(self, key: str, student: Student) -> None:
-        """Stores a measured student."""
-        write_json(self._path(key), asdict(student))
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.json"
 
 
 def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
@@ -70,36 +41,45 @@ def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
     )
 
 
+def read_student(path: Path) -> Student | None:
+    """A student that was measured before; None if there is no file.
+
+    Raises:
+        ArtefactError: The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(Student).validate_python(read_json(path))
+    except ValidationError:
+        raise ArtefactError(path, "is not a measured student", "delete it and run again") from None
+
+
 def scout_students(
     setup: ScoutSetup,
-    store: StudentStore,
+    folder: Path,
     *,
     track: Track = silent,
     on_measured: Callable[[Student], None] = lambda student: None,
 ) -> list[Student]:
-    """Measures every network at every image size, except those that the store holds.
+    """Measures every network at every image size, unless ``folder`` contains its measurement.
 
-    A student that could not be measured is not stored: the next run tries it again.
-
-    Args:
-        setup: Students and measurement.
-        store: Students measured before.
-        track: Shows progress.
-        on_measured: Called with each student.
+    A student that could not be measured is not stored, so the next run tries it again.
+    ``on_measured`` is called with each student.
 
     Raises:
-        ParameterError: A name of a network is unknown; nothing was measured then.
+        ParameterError: A name of a network is unknown; nothing is measured then.
     """
     models = [full_name(model) for model in setup.scout.models]
     pairs = list(itertools.product(models, setup.scout.image_sizes))
     students = []
     for model, image_size in track(pairs, "scouting", len(pairs)):
-        key = key_of(model, image_size, setup)
-        student = store.read(key)
+        path = folder / f"{key_of(model, image_size, setup)}.json"
+        student = read_student(path)
         if student is None:
             student = measure_student(model, image_size, setup)
             if student.problem is None:
-                store.write(key, student)
+                write_json(path, asdict(student))
         on_measured(student)
         students.append(student)
     return students

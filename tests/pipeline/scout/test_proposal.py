@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from pipeline.scout.measuring import Student, Timing
-from pipeline.scout.proposal import closest, is_within, propose
+from pipeline.scout.proposal import closest, propose
 
 
 def timing(low, high, name="fp32"):
@@ -46,7 +46,7 @@ def test_the_candidate_with_the_lowest_upper_end_counts():
         timing(3.0, 3.1, "fp32"), timing(0.5, 1.4, "jumpy"), timing(0.9, 1.0, "steady"),
     )  # fmt: skip
     assert fast.best.name == "steady"
-    assert is_within(fast, 1.0)
+    assert fast.bound_ms == 1.0
     assert propose([*ALL, fast], 1.0) is fast
 
 

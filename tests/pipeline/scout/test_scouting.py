@@ -1,14 +1,15 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ArtefactError
+from pipeline.files import write_json
 from pipeline.params import Candidate, Scout
 from pipeline.scout import scouting
 from pipeline.scout.images import ScoutImages
 from pipeline.scout.measuring import ScoutSetup, Student, Timing
-from pipeline.scout.scouting import StudentStore, key_of
+from pipeline.scout.scouting import key_of, read_student
 
 FP32 = Candidate(name="fp32", runtime="onnxruntime", precision="fp32")
 INT8 = Candidate(name="int8", runtime="onnxruntime", precision="int8")
@@ -18,17 +19,16 @@ STUDENT = Student("one", 96, 10, 20, [Timing("fp32", 5, 1.0, 0.9, 1.1, [1.0, 1.1
 
 
 def test_a_stored_student_is_read_back(tmp_path):
-    store = StudentStore(tmp_path / "scout")
-    assert store.read("key") is None
-    store.write("key", STUDENT)
-    assert StudentStore(tmp_path / "scout").read("key") == STUDENT
-    assert store.read("other") is None
+    path = tmp_path / "scout" / "key.json"
+    assert read_student(path) is None
+    write_json(path, asdict(STUDENT))
+    assert read_student(path) == STUDENT
 
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "key.json").write_text('{"model": "one"}')
     with pytest.raises(ArtefactError, match=r"key\.json.*delete it"):
-        StudentStore(tmp_path).read("key")
+        read_student(tmp_path / "key.json")
 
 
 @pytest.mark.parametrize(
