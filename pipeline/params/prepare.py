@@ -20,7 +20,7 @@ class Fractions(Section):
 
     train: AboveZero = Field(0.6, description="Fraction of images for training.")
     val: AboveZero = Field(0.2, description="Fraction of images for validation.")
-    test: AboveZero = Field(0.2, description="Fraction of images that only `verify` reads.")
+    test: AboveZero = Field(0.2, description="Fraction of images for the test split.")
 
     @model_validator(mode="after")
     def _add_up(self) -> Fractions:
@@ -37,7 +37,8 @@ class Prepare(Section):
     """
 
     source: str = Field(
-        "elpv", description="Data source, as registered in pipeline/data/sources (docs/data_sources.md)."
+        "elpv",
+        description="Data source, as registered in pipeline/data/sources (docs/data_sources.md).",
     )
     path: str | None = Field(
         None,
@@ -66,12 +67,14 @@ class Prepare(Section):
         "the order of the source are kept together; `random`: stratified, image by image.",
     )
     fractions: Fractions = Field(default_factory=Fractions, description="Fractions per split.")
-    block: Positive = Field(30, description="Number of neighbors kept in one split (blocks).")
+    block: Positive = Field(
+        30, description="`split: blocks`: number of neighboring images per block."
+    )
     seed: int = Field(0, ge=0, description="Seed of the split.")
     on_bad: Literal["fail", "skip"] = Field(
         "fail",
-        description="What to do about unusable images: fail, or skip them. Both list them in "
-        "reports/audit.json.",
+        description="Unusable images: fail, or skip them. They are listed in reports/audit.json in "
+        "both cases.",
     )
     allow_leakage: bool = Field(
         False, description="Accept copies of one image in more than one split."

@@ -22,8 +22,8 @@ class ClassOrder(Section):
 
     kind: Literal["index", "similarity", "random", "file"] = Field(
         "index",
-        description="Order of the dataset; similar classes side by side (optimal leaf ordering); "
-        "random; or the order in `file`.",
+        description="`index`: order of the dataset; `similarity`: similar classes are neighbors "
+        "(optimal leaf ordering); `random`; `file`: the order in `file`.",
     )
     similarity: Literal["logits", "weights"] = Field(
         "logits",
