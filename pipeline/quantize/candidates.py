@@ -106,8 +106,7 @@ def make_candidates(
     """
     reference = next((c.name for c in candidates if c.is_reference), None)
     if reference is None:
-        problem = "has no onnxruntime fp32 reference"
-        raise QuantizationError("quantize.candidates", problem, "add one")
+        raise QuantizationError("quantize.candidates", "has no onnxruntime fp32 student", "add one")
     sources = [_source(c, qat if c.method == "qat" else exported, calibration) for c in candidates]
     made: list[MadeCandidate] = []
     searches: list[MixedPrecisionSearch] = []

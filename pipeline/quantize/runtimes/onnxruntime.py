@@ -42,8 +42,6 @@ from pipeline.quantize.runtimes.base import CandidateRuntime, ReduceRange, Varia
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_CALIBRATION_BATCH = 16
-
 
 class DynamicOptions(Section):
     """Options of dynamic int8."""
@@ -149,9 +147,9 @@ class _StaticVariants:
         assert isinstance(candidate.options, StaticOptions)
         self._options = candidate.options
         self._calibration = calibration
-        # For histograms all batches must have the same size.
+        # Histograms need batches of the same size.
         single = candidate.batch == 1 or self._options.calibration != "minmax"
-        self._batch = 1 if single else _CALIBRATION_BATCH
+        self._batch = 1 if single else 16
         self._ranges = scratch / "ranges.json"
         self._prepared = scratch / "prepared.onnx"
         _preprocess(candidate, source, self._prepared)
