@@ -37,7 +37,7 @@ def prepare(context: Context) -> None:
         check_bad(audit, skip=params.on_bad == "skip")
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
         splits = split_dataset(keep_together(usable, near), params)
-        audit = audit.with_splits(splits)
+        audit = replace(audit, splits=splits)
     finally:
         # Also after an error, which the audit explains.
         write_json(paths.reports / "audit.json", report(audit))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.data.decoding import DecodedImages
 from pipeline.data.decoding_checks import HASH_SIDE, MIN_CONTRAST
 from pipeline.data.duplicates import NearPairs, find_near, group_equal
-from pipeline.data.sources.base import SPLITS, ImageDataset, Sample, SplitName
+from pipeline.data.sources.base import ImageDataset, Sample, SplitName
 from pipeline.data.split import groups_across_splits
 from pipeline.errors import DataError
 from pipeline.progress import Track, silent
@@ -38,25 +37,17 @@ class Audit:
         near: Near-duplicates, without exact ones.
         near_distance: Maximum Hamming distance of the search in bits; 0 if it was disabled.
         blank: Indices of images without contrast.
-        splits: Split of every usable image; None before splitting.
+        splits: Indices of the images of every split; empty before splitting.
     """
 
     dataset: ImageDataset
     decoded: DecodedImages
     usable: DecodedImages
-    copies: tuple[tuple[int, ...], ...]
+    copies: list[list[int]]
     near: NearPairs
     near_distance: int
-    blank: tuple[int, ...]
-    splits: tuple[SplitName | None, ...] | None = None
-
-    def with_splits(self, splits: Mapping[SplitName, Sequence[int]]) -> Audit:
-        """The same findings, with the split of every usable image."""
-        split_of: list[SplitName | None] = [None] * len(self.usable)
-        for name, indices in splits.items():
-            for index in indices:
-                split_of[index] = name
-        return replace(self, splits=tuple(split_of))
+    blank: list[int]
+    splits: Mapping[SplitName, Sequence[int]] = field(default_factory=dict)
 
     @cached_property
     def bad(self) -> list[tuple[Sample, str]]:
@@ -64,28 +55,30 @@ class Audit:
         both = zip(self.decoded.samples, self.decoded.problems, strict=True)
         return [(sample, problem) for sample, problem in both if problem]
 
-    @cached_property
-    def small(self) -> NDArray[np.int64]:
+    @property
+    def small(self) -> list[int]:
         """Indices of images with a side shorter than the packed size, which are enlarged."""
-        return np.flatnonzero(self.usable.sizes.min(axis=1) < self.usable.image_size)
+        shorter = self.usable.records["size"].min(axis=1)
+        return np.flatnonzero(shorter < self.usable.image_size).tolist()
 
-    @cached_property
-    def elongated(self) -> NDArray[np.int64]:
+    @property
+    def elongated(self) -> list[int]:
         """Indices of images with an aspect ratio above ``ELONGATED``."""
-        sizes = self.usable.sizes
-        return np.flatnonzero(sizes.max(axis=1) > ELONGATED * sizes.min(axis=1))
+        sizes = self.usable.records["size"]
+        return np.flatnonzero(sizes.max(axis=1) > ELONGATED * sizes.min(axis=1)).tolist()
+
+    @property
+    def groups_across_splits(self) -> dict[str, list[SplitName]]:
+        """Groups that lie in more than one split; only published splits do that."""
+        return groups_across_splits(self.usable.samples, self.splits)
 
     @cached_property
-    def groups_across_splits(self) -> dict[str, tuple[SplitName, ...]]:
-        """Groups that lie in more than one split; only published splits do that."""
-        if self.splits is None:
-            return {}
-        indices = {name: [i for i, s in enumerate(self.splits) if s == name] for name in SPLITS}
-        return groups_across_splits(replace(self.dataset, samples=self.usable.samples), indices)
+    def _split_of(self) -> dict[int, SplitName]:
+        return {index: name for name, indices in self.splits.items() for index in indices}
 
     def split_of(self, index: int) -> SplitName | None:
         """Split of a usable image; None before splitting."""
-        return self.splits[index] if self.splits else None
+        return self._split_of.get(index)
 
     def across_splits(self, indices: Sequence[int]) -> bool:
         """Whether images lie in more than one split."""
@@ -105,42 +98,27 @@ def examine(
 ) -> Audit:
     """Searches for duplicates and blank images.
 
-    Args:
-        dataset: The data set.
-        decoded: All its images.
-        near_distance: Maximum Hamming distance of near-duplicates in bits; 0 disables the search.
-        track: Shows progress.
+    ``near_distance`` is the maximum Hamming distance of near-duplicates in bits; 0 disables the
+    search for them.
     """
     usable = decoded.usable()
     # Files with the same bytes have the same pixels, too.
-    copies = tuple(tuple(group.tolist()) for group in group_equal(usable.pixel_hashes))
-    blank = np.flatnonzero(usable.contrasts < MIN_CONTRAST)
+    copies = group_equal(usable.records["pixel_hash"])
+    blank = np.flatnonzero(usable.records["contrast"] < MIN_CONTRAST).tolist()
     # One image per group of copies is compared; the hash of a blank image is noise.
-    repeated = [index for group in copies for index in group[1:]]
-    compared = np.setdiff1d(np.arange(len(usable)), np.union1d(blank, repeated)).astype(np.int64)
-    if not near_distance:
-        compared = compared[:0]
-    found = find_near(usable.perceptual_hashes[compared], near_distance, track)
-    return Audit(
-        dataset=dataset,
-        decoded=decoded,
-        usable=usable,
-        copies=copies,
-        near=NearPairs(compared[found.pairs], found.distances, found.complete),
-        near_distance=near_distance,
-        blank=tuple(blank.tolist()),
-    )
+    excluded = {*blank, *(index for group in copies for index in group[1:])}
+    indices = range(len(usable)) if near_distance else ()
+    compared = np.array([index for index in indices if index not in excluded], dtype=np.int64)
+    found = find_near(usable.records["perceptual_hash"][compared], near_distance, track)
+    near = replace(found, pairs=compared[found.pairs])
+    return Audit(dataset, decoded, usable, copies, near, near_distance, blank)
 
 
 def check_bad(audit: Audit, *, skip: bool) -> None:
-    """Checks that images are usable.
-
-    Args:
-        audit: The findings.
-        skip: Accept unusable images if every class has usable ones.
+    """Checks that all images are usable, or with ``skip``, that every class has usable images.
 
     Raises:
-        DataError: There are unusable images, or with ``skip`` a class has no other.
+        DataError: An image or a class is not usable.
     """
     if audit.bad and not skip:
         named = _name_some([f"{sample.name} ({problem})" for sample, problem in audit.bad])
@@ -213,12 +191,16 @@ def report(audit: Audit) -> dict[str, Any]:
 
     def describe(index: int, *, size: bool = False) -> dict[str, Any]:
         sample = audit.usable.samples[index]
-        split, (width, height) = audit.split_of(index), audit.usable.sizes[index].tolist()
-        about = {"name": sample.name, "class": audit.dataset.classes[sample.label], "split": split}
-        return about | ({"width": width, "height": height} if size else {})
+        width, height = audit.usable.records["size"][index].tolist()
+        return {
+            "name": sample.name,
+            "class": audit.dataset.classes[sample.label],
+            "split": audit.split_of(index),
+            **({"width": width, "height": height} if size else {}),
+        }
 
     def by(indices: Sequence[int]) -> str:
-        files = audit.usable.file_hashes[list(indices)]
+        files = audit.usable.records["file_hash"][indices]
         return "file" if (files == files[0]).all() else "pixels"
 
     def describe_group(indices: Sequence[int]) -> dict[str, Any]:
@@ -251,12 +233,12 @@ def report(audit: Audit) -> dict[str, Any]:
             "pairs": [{"distance": distance, **describe_group(pair)} for pair, distance in near],
         },
         "parted_groups": [
-            {"group": group, "splits": list(splits)}
+            {"group": group, "splits": splits}
             for group, splits in audit.groups_across_splits.items()
         ],
         "flat": [describe(index) for index in audit.blank],
-        "small": [describe(index, size=True) for index in audit.small.tolist()],
-        "elongated": [describe(index, size=True) for index in audit.elongated.tolist()],
+        "small": [describe(index, size=True) for index in audit.small],
+        "elongated": [describe(index, size=True) for index in audit.elongated],
     }
 
 
@@ -277,8 +259,6 @@ def _describe_classes(audit: Audit) -> list[dict[str, Any]]:
         "usable": _count_classes(audit, audit.usable.samples),
         "bad": _count_classes(audit, [sample for sample, _ in audit.bad]),
     }
-    if audit.splits:
-        pairs = list(zip(audit.usable.samples, audit.splits, strict=True))
-        for name in SPLITS:
-            columns[name] = _count_classes(audit, [s for s, split in pairs if split == name])
+    for name, indices in audit.splits.items():
+        columns[name] = _count_classes(audit, [audit.usable.samples[index] for index in indices])
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
 from pipeline.data import decoding_checks
-from pipeline.data.decoding_checks import DecodedImage, UnreadableImage, decode_image
+from pipeline.data.decoding_checks import DecodedImage, decode_image, unusable_image
 from pipeline.data.sources.base import Sample
 from pipeline.files import hash_file, hash_value, whole_file
 from pipeline.progress import Track, silent
@@ -36,40 +36,23 @@ TIME_LIMIT_S = 60
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_IMAGES = 128
-_Result = DecodedImage | UnreadableImage
-_ARRAYS = ("sizes", "contrasts", "file_hashes", "pixel_hashes", "perceptual_hashes")
-
-
-@dataclass(frozen=True)
-class _Options:
-    image_size: int
-    fit: str
-    time_limit_s: float
 
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """The fields of ``DecodedImage`` as arrays with one row per image; pixels stay on disk.
+    """The fields of ``DecodedImage`` for many images; pixels stay on disk.
 
     Attributes:
         samples: The images.
-        problems: Why an image cannot be used, empty if it can. Rows of unusable images are zeros.
-        sizes: Width and height, int32 [n, 2].
-        contrasts: float32 [n].
-        file_hashes: uint8 [n, 32].
-        pixel_hashes: uint8 [n, 32].
-        perceptual_hashes: uint64 [n, words].
+        problems: Why an image cannot be used, empty if it can.
+        records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
         image_size: Height and width of the decoded pixels.
         fit: ``crop`` or ``stretch``.
     """
 
     samples: tuple[Sample, ...]
     problems: tuple[str, ...]
-    sizes: NDArray[np.int32]
-    contrasts: NDArray[np.float32]
-    file_hashes: NDArray[np.uint8]
-    pixel_hashes: NDArray[np.uint8]
-    perceptual_hashes: NDArray[np.uint64]
+    records: NDArray[np.void]
     image_size: int
     fit: str
     _folder: Path
@@ -86,7 +69,7 @@ class DecodedImages:
             self,
             samples=tuple(self.samples[row] for row in rows),
             problems=tuple(self.problems[row] for row in rows),
-            **{name: getattr(self, name)[rows] for name in (*_ARRAYS, "_chunk_of", "_row_of")},
+            **{name: getattr(self, name)[rows] for name in ("records", "_chunk_of", "_row_of")},
         )
 
     def usable(self) -> DecodedImages:
@@ -99,10 +82,9 @@ class DecodedImages:
         Yields:
             Indices int64 [k] and their pixels uint8 [k, size, size, 3].
         """
-        order = np.argsort(self._chunk_of, kind="stable")
-        chunks, starts = np.unique(self._chunk_of[order], return_index=True)
-        for chunk, indices in zip(chunks, np.split(order, starts[1:]), strict=True):
-            with np.load(_chunk_file(self._folder, int(chunk)), allow_pickle=False) as arrays:
+        for chunk in np.unique(self._chunk_of).tolist():
+            indices = np.flatnonzero(self._chunk_of == chunk)
+            with np.load(_chunk_file(self._folder, chunk), allow_pickle=False) as arrays:
                 yield indices, arrays["pixels"][self._row_of[indices]]
 
     def discard(self) -> None:
@@ -123,17 +105,10 @@ def decode(
     """Decodes all images in worker processes.
 
     An image that crashes or blocks its decoder gets an entry in ``problems``, as a damaged one
-    does. The result does not depend on ``workers``.
+    does. The result does not depend on ``workers``; 0 is one process per available core.
 
-    Args:
-        samples: The images.
-        folder: Working folder. Chunks of an earlier run with the same images and options are
-            reused, everything else in it is deleted.
-        image_size: Height and width of the result in pixels.
-        fit: ``crop`` or ``stretch`` (``prepare.fit``).
-        workers: Number of processes; 0 is one per available core.
-        time_limit_s: Maximum time per image in seconds.
-        track: Shows progress.
+    Chunks of an earlier run with the same images and options, in the working folder ``folder``, are
+    reused; everything else in it is deleted.
     """
     work = folder / _cache_key(samples, image_size, fit)
     work.mkdir(parents=True, exist_ok=True)
@@ -143,30 +118,36 @@ def decode(
     # Independent of the number of workers, so that chunks can be reused with any.
     length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (3 * image_size**2)))
     chunks = [samples[start : start + length] for start in range(0, len(samples), length)]
-    options = _Options(image_size, fit, time_limit_s)
 
-    def run() -> Iterator[None]:
+    def finish() -> Iterator[Sample]:
         missing = []
         for number, chunk in enumerate(chunks):
             if _is_intact(_chunk_file(work, number)):
-                yield from (None for _ in chunk)
+                yield from chunk
             else:
                 missing.append(number)
-        for number in _decode_chunks(chunks, missing, work, options, workers):
-            yield from (None for _ in chunks[number])
+        decoder = _Decoder(image_size, fit, time_limit_s)
+        for number in _decode_chunks(chunks, missing, work, decoder, workers):
+            yield from chunks[number]
 
-    for _ in track(run(), "decoding", len(samples)):
+    for _ in track(finish(), "decoding", len(samples)):
         pass
-    arrays = _load_arrays([_chunk_file(work, number) for number in range(len(chunks))])
+    problems: list[str] = []
+    records = [np.empty(0, decoding_checks.RECORD)]
+    for number in range(len(chunks)):
+        with np.load(_chunk_file(work, number), allow_pickle=False) as arrays:
+            problems += arrays["problems"].tolist()
+            records.append(arrays["records"])
+    chunk_of, row_of = np.divmod(np.arange(len(samples)), length)
     return DecodedImages(
-        samples=tuple(samples),
-        problems=tuple(str(problem) for problem in arrays.pop("problems")),
-        image_size=image_size,
-        fit=fit,
-        _folder=work,
-        _chunk_of=np.arange(len(samples)) // length,
-        _row_of=np.arange(len(samples)) % length,
-        **arrays,
+        tuple(samples),
+        tuple(problems),
+        np.concatenate(records),
+        image_size,
+        fit,
+        work,
+        chunk_of,
+        row_of,
     )
 
 
@@ -186,16 +167,6 @@ def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
     return hash_value([code, versions, image_size, fit, [identify(s) for s in samples]])[:32]
 
 
-def _load_arrays(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
-    """All arrays but the pixels, concatenated."""
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (*_ARRAYS, "problems")}
-    for file in files:
-        with np.load(file, allow_pickle=False) as arrays:
-            for name, found in parts.items():
-                found.append(arrays[name])
-    return {name: np.concatenate(found) for name, found in parts.items()}
-
-
 def _chunk_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.npz"
 
@@ -212,7 +183,7 @@ def _decode_chunks(
     chunks: Sequence[Sequence[Sample]],
     missing: Sequence[int],
     folder: Path,
-    options: _Options,
+    decoder: _Decoder,
     workers: int,
 ) -> Iterator[int]:
     """Writes the missing chunk files; yields the number of every finished chunk."""
@@ -226,9 +197,7 @@ def _decode_chunks(
     )
     try:
         running: dict[Future[None], int] = {
-            pool.schedule(
-                _decode_chunk, args=(chunks[number], _chunk_file(folder, number), options)
-            ): number
+            pool.schedule(decoder.chunk, args=(chunks[number], _chunk_file(folder, number))): number
             for number in missing
         }
         for done in as_completed(running):
@@ -237,8 +206,8 @@ def _decode_chunks(
                 done.result()
             except ProcessExpired:
                 # One image crashed its decoder: decode each in a process of its own.
-                results = [_decode_alone(pool, sample, options) for sample in chunks[number]]
-                _write_chunk(results, _chunk_file(folder, number), options)
+                images = [decoder.alone(pool, sample) for sample in chunks[number]]
+                _write_chunk(images, _chunk_file(folder, number))
             yield number
     except BaseException:
         pool.stop()
@@ -259,41 +228,39 @@ def _silence() -> None:
     os.close(null)
 
 
-def _decode_alone(pool: ProcessPool, sample: Sample, options: _Options) -> _Result:
-    try:
-        result: _Result = pool.schedule(_decode_with_limit, args=(sample, options)).result()
-    except ProcessExpired:
-        return UnreadableImage(f"crashes its decoder, or takes over {options.time_limit_s:g} s")
-    return result
-
-
-def _decode_with_limit(sample: Sample, options: _Options) -> _Result:
-    # Ends the process from a C thread, even if a decoder never releases the GIL.
-    faulthandler.dump_traceback_later(options.time_limit_s, exit=True)
-    try:
-        return decode_image(sample, options.image_size, options.fit)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def _decode_chunk(samples: Sequence[Sample], path: Path, options: _Options) -> None:
-    _write_chunk([_decode_with_limit(sample, options) for sample in samples], path, options)
-
-
-def _write_chunk(results: Sequence[_Result], path: Path, options: _Options) -> None:
-    size, words = options.image_size, decoding_checks.HASH_SIDE**2 // 64
-    blank = DecodedImage(
-        np.zeros((size, size, 3), np.uint8), 0, 0, 0.0, bytes(32), bytes(32), np.zeros(words, "u8")
-    )
-    images = [blank if isinstance(r, UnreadableImage) else r for r in results]
+def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
     with whole_file(path) as temporary:
         np.savez(
             temporary,
-            problems=[r.problem if isinstance(r, UnreadableImage) else "" for r in results],
+            problems=[image.problem for image in images],
             pixels=np.stack([image.pixels for image in images]),
-            sizes=np.array([(image.width, image.height) for image in images], np.int32),
-            contrasts=np.array([image.contrast for image in images], np.float32),
-            file_hashes=np.stack([np.frombuffer(image.file_hash, np.uint8) for image in images]),
-            pixel_hashes=np.stack([np.frombuffer(image.pixel_hash, np.uint8) for image in images]),
-            perceptual_hashes=np.stack([image.perceptual_hash for image in images]),
+            records=np.stack([image.record for image in images]),
         )
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """Decodes images in worker processes."""
+
+    image_size: int
+    fit: str
+    time_limit_s: float
+
+    def one(self, sample: Sample) -> DecodedImage:
+        # Ends the process from a C thread, even if a decoder never releases the GIL.
+        faulthandler.dump_traceback_later(self.time_limit_s, exit=True)
+        try:
+            return decode_image(sample, self.image_size, self.fit)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def chunk(self, samples: Sequence[Sample], path: Path) -> None:
+        _write_chunk([self.one(sample) for sample in samples], path)
+
+    def alone(self, pool: ProcessPool, sample: Sample) -> DecodedImage:
+        try:
+            image: DecodedImage = pool.schedule(self.one, args=(sample,)).result()
+        except ProcessExpired:
+            problem = f"crashes its decoder, or takes over {self.time_limit_s:g} s"
+            return unusable_image(problem, self.image_size)
+        return image

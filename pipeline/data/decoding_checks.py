@@ -41,48 +41,52 @@ _FORMAT_OF_SUFFIX = {
 }
 
 
+RECORD = np.dtype(
+    [
+        ("size", np.int32, 2),
+        ("contrast", np.float32),
+        ("file_hash", np.uint8, 32),
+        ("pixel_hash", np.uint8, 32),
+        ("perceptual_hash", np.uint64, HASH_SIDE**2 // 64),
+    ]
+)
+"""What is known about an image besides its pixels.
+
+``size`` is the width and height of the file's image, before EXIF rotation. ``contrast`` is the
+standard deviation of the grayscale pixels, on a scale of 0 to 255. ``file_hash`` and ``pixel_hash``
+are SHA-256 hashes of the encoded bytes and of the decoded pixels; the latter is equal for lossless
+copies in different formats. ``perceptual_hash`` is the pHash of the pixels.
+"""
+
+
 @dataclass(frozen=True)
 class DecodedImage:
-    """A usable image.
+    """An image and its record, or zeros and the reason why it cannot be used.
 
     Attributes:
         pixels: uint8 [size, size, 3], as a device will load it.
-        width: Width of the file's image in pixels, before EXIF rotation.
-        height: Height of the same.
-        contrast: Standard deviation of the grayscale pixels, on a scale of 0 to 255.
-        file_hash: SHA-256 of the encoded bytes.
-        pixel_hash: SHA-256 of ``pixels``; equal for lossless copies in different formats.
-        perceptual_hash: pHash of ``pixels``, uint64 [HASH_SIDE**2 / 64].
+        record: One ``RECORD``, of shape [].
+        problem: Empty for a usable image.
     """
 
     pixels: NDArray[np.uint8]
-    width: int
-    height: int
-    contrast: float
-    file_hash: bytes
-    pixel_hash: bytes
-    perceptual_hash: NDArray[np.uint64]
+    record: NDArray[np.void]
+    problem: str = ""
 
 
-@dataclass(frozen=True)
-class UnreadableImage:
-    """An image that cannot be used, and why."""
-
-    problem: str
+def unusable_image(problem: str, size: int) -> DecodedImage:
+    """An image of ``size`` pixels per side that cannot be used."""
+    return DecodedImage(np.zeros((size, size, 3), np.uint8), np.zeros((), RECORD), problem)
 
 
 class _UnusableError(Exception):
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
+    pass
 
 
-def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage | UnreadableImage:
+def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
     """Reads, checks, decodes and hashes one image. Raises nothing, whatever the bytes are.
 
-    Args:
-        sample: The image.
-        size: Height and width of the result in pixels.
-        fit: ``crop`` or ``stretch`` (``prepare.fit``).
+    ``size`` is the height and width of the result; ``fit`` is ``crop`` or ``stretch``.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about what is checked here
@@ -90,23 +94,26 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage | Unreadab
             content = _read(sample)
             pixels = load_image(io.BytesIO(content), size, fit)
             width, height = _check(sample, content)
-        except (RuntimeProblem, _UnusableError) as error:
-            return UnreadableImage(error.problem)
+        except _UnusableError as error:
+            return unusable_image(str(error), size)
+        except RuntimeProblem as error:
+            return unusable_image(error.problem, size)
         except OSError as error:
-            return UnreadableImage(f"cannot be read ({error.strerror or last_line(error)})")
+            return unusable_image(f"cannot be read ({error.strerror or last_line(error)})", size)
         except Exception as error:  # decoders and Sample.content raise many types
-            return UnreadableImage(f"cannot be decoded ({last_line(error)})")
+            return unusable_image(f"cannot be decoded ({last_line(error)})", size)
     image = Image.fromarray(pixels)
+    record = np.zeros((), RECORD)
+    record["size"] = width, height
+    record["contrast"] = np.asarray(image.convert("L"), np.float32).std()
+    record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
-    return DecodedImage(
-        pixels=pixels,
-        width=width,
-        height=height,
-        contrast=float(np.asarray(image.convert("L"), np.float32).std()),
-        file_hash=hashlib.sha256(content).digest(),
-        pixel_hash=hashlib.sha256(pixels.tobytes()).digest(),
-        perceptual_hash=np.packbits(bits).view(np.uint64),
-    )
+    record["perceptual_hash"] = np.packbits(bits).view(np.uint64)
+    return DecodedImage(pixels, record)
+
+
+def _sha256(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
 
 def _read(sample: Sample) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
+from pipeline.data.sources.base import SPLITS, ImageDataset, Sample, SplitName
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -142,14 +142,7 @@ def _add_missing_classes(
     deficit: NDArray[np.float64],
     part_of_block: NDArray[np.int64],
 ) -> None:
-    """Moves blocks, in place, to parts that lack a class, if their part keeps all its classes.
-
-    Args:
-        counts: Images of each class, [blocks, classes].
-        weights: Fractions of the images of each class and of all images, [blocks, classes + 1].
-        deficit: Weights that the parts lack, [parts, classes + 1].
-        part_of_block: [blocks].
-    """
+    """Moves blocks, in place, to parts that lack a class, if their part keeps all its classes."""
     holders = np.zeros((len(deficit), counts.shape[1]), dtype=int)
     np.add.at(holders, part_of_block, counts > 0)
 
@@ -175,12 +168,7 @@ def _add_missing_classes(
 
 
 def keep_together(dataset: ImageDataset, pairs: NDArray[np.int64]) -> ImageDataset:
-    """Merges the groups of both images of every pair.
-
-    Args:
-        dataset: With or without groups.
-        pairs: int64 [k, 2], indices of samples.
-    """
+    """Merges the groups of both images of every pair, int64 [k, 2], indices of samples."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -189,23 +177,22 @@ def keep_together(dataset: ImageDataset, pairs: NDArray[np.int64]) -> ImageDatas
     ends = groups[pairs]
     links = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(count, count))
     merged = connected_components(links, directed=False)[1][groups]
-    is_shared = np.bincount(merged, minlength=1) > 1
     samples = tuple(
-        replace(sample, group=f"group {group}") if is_shared[group] else sample
+        replace(sample, group=f"group {group}")
         for sample, group in zip(dataset.samples, merged, strict=True)
     )
     return replace(dataset, samples=samples)
 
 
 def groups_across_splits(
-    dataset: ImageDataset, splits: Mapping[SplitName, Sequence[int]]
-) -> dict[str, tuple[SplitName, ...]]:
+    samples: Sequence[Sample], splits: Mapping[SplitName, Sequence[int]]
+) -> dict[str, list[SplitName]]:
     """Groups that lie in more than one split, with these splits."""
     found: dict[str, list[SplitName]] = {}
-    for split in SPLITS:
-        for group in {dataset.samples[index].group for index in splits.get(split, ())} - {None}:
+    for split, indices in splits.items():
+        for group in {samples[index].group for index in indices} - {None}:
             found.setdefault(str(group), []).append(split)
-    return {group: tuple(names) for group, names in sorted(found.items()) if len(names) > 1}
+    return {group: names for group, names in sorted(found.items()) if len(names) > 1}
 
 
 def _number_groups(dataset: ImageDataset) -> NDArray[np.int64]:

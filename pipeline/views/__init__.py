@@ -29,7 +29,7 @@ def make_views(
     recipe: Views,
     device: torch.device,
 ) -> Tensor:
-    """Computes one view of every image.
+    """Computes one view of every image: float32 [n, 3, size, size] in [0, 1], channels last.
 
     Args:
         images: uint8 [n, size, size, 3], RGB.
@@ -37,9 +37,6 @@ def make_views(
         view: View number, from 0; there is no maximum.
         recipe: Augmentation parameters.
         device: Device of the result.
-
-    Returns:
-        float32 [n, 3, size, size] in [0, 1], channels last.
     """
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
     on_device = torch.from_numpy(numbers).to(device, torch.float32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -48,23 +47,20 @@ Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
 """From images float32 [n, 3, size, size] in [0, 1], and a strength in [-1, 1] per image."""
 
 
-_Rows = tuple[tuple[float, float, float], tuple[float, float, float]]
+def _transform(matrix: Callable[[float, MaxStrength, int], tuple[float, ...]]) -> Operation:
+    """Affine transform; ``matrix`` returns the six elements of theta."""
+
+    def apply(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
+        size = pixels.shape[-1]
+        theta = torch.tensor([matrix(strength, limits, size) for strength in strengths])
+        return affine(pixels, theta.to(pixels).view(-1, 2, 3), "zeros")
+
+    return apply
 
 
-def _transform(
-    matrix: Callable[[float, MaxStrength, int], _Rows],
-    pixels: Tensor,
-    strengths: Sequence[float],
-    limits: MaxStrength,
-) -> Tensor:
-    size = pixels.shape[-1]
-    theta = torch.tensor([matrix(strength, limits, size) for strength in strengths])
-    return affine(pixels, theta.to(pixels), "zeros")
-
-
-def _rotation(strength: float, limits: MaxStrength, size: int) -> _Rows:
+def _rotation(strength: float, limits: MaxStrength, size: int) -> tuple[float, ...]:
     angle = math.radians(strength * limits.degrees)
-    return (math.cos(angle), -math.sin(angle), 0), (math.sin(angle), math.cos(angle), 0)
+    return math.cos(angle), -math.sin(angle), 0, math.sin(angle), math.cos(angle), 0
 
 
 def _translation(strength: float, limits: MaxStrength, size: int) -> float:
@@ -72,30 +68,15 @@ def _translation(strength: float, limits: MaxStrength, size: int) -> float:
     return -2 * int(strength * limits.shift) / size
 
 
-# Shear keeps the first row or column, at -1, in place.
-_MATRICES: dict[str, Callable[[float, MaxStrength, int], _Rows]] = {
-    "shear_x": lambda s, limits, _: ((1, s * limits.shear, s * limits.shear), (0, 1, 0)),
-    "shear_y": lambda s, limits, _: ((1, 0, 0), (s * limits.shear, 1, s * limits.shear)),
-    "shift_x": lambda *args: ((1, 0, _translation(*args)), (0, 1, 0)),
-    "shift_y": lambda *args: ((1, 0, 0), (0, 1, _translation(*args))),
-    "rotate": _rotation,
-}
-
-
-def _blend(
-    degenerate: Callable[[Tensor], Tensor],
-    pixels: Tensor,
-    strengths: Sequence[float],
-    limits: MaxStrength,
-) -> Tensor:
+def _blend(degenerate: Callable[[Tensor], Tensor]) -> Operation:
     """Interpolates between ``degenerate(pixels)`` at factor 0 and the image at factor 1."""
-    factors = pixels.new_tensor([1 + strength * limits.factor for strength in strengths])
-    base = degenerate(pixels)
-    return (pixels - base).mul_(factors.view(-1, 1, 1, 1)).add_(base).clamp_(0, 1)
 
+    def apply(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
+        factors = pixels.new_tensor([1 + strength * limits.factor for strength in strengths])
+        base = degenerate(pixels)
+        return (pixels - base).mul_(factors.view(-1, 1, 1, 1)).add_(base).clamp_(0, 1)
 
-def _mean_gray(pixels: Tensor) -> Tensor:
-    return image_means(F.rgb_to_grayscale(pixels), (1, 2, 3))
+    return apply
 
 
 def _blurred(pixels: Tensor) -> Tensor:
@@ -112,11 +93,8 @@ def _blurred(pixels: Tensor) -> Tensor:
 
 def _posterize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
     bits = [8 - round(abs(strength) * limits.bits) for strength in strengths]
-    result = torch.empty_like(pixels)
-    for kept in set(bits):
-        selected = [index for index, number in enumerate(bits) if number == kept]
-        result[selected] = F.posterize(pixels[selected], kept)
-    return result
+    images = zip(pixels.unbind(), bits, strict=True)
+    return torch.stack([F.posterize(image, kept) for image, kept in images])
 
 
 def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
@@ -126,11 +104,16 @@ def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -
 
 _OPERATIONS: dict[str, Operation] = {
     "identity": lambda pixels, *_: pixels,
-    **{name: partial(_transform, matrix) for name, matrix in _MATRICES.items()},
-    "brightness": partial(_blend, torch.zeros_like),
-    "color": partial(_blend, F.rgb_to_grayscale),
-    "contrast": partial(_blend, _mean_gray),
-    "sharpness": partial(_blend, _blurred),
+    # Shear keeps the first row or column, at -1, in place.
+    "shear_x": _transform(lambda s, limits, _: (1, s * limits.shear, s * limits.shear, 0, 1, 0)),
+    "shear_y": _transform(lambda s, limits, _: (1, 0, 0, s * limits.shear, 1, s * limits.shear)),
+    "shift_x": _transform(lambda *args: (1, 0, _translation(*args), 0, 1, 0)),
+    "shift_y": _transform(lambda *args: (1, 0, 0, 0, 1, _translation(*args))),
+    "rotate": _transform(_rotation),
+    "brightness": _blend(torch.zeros_like),
+    "color": _blend(F.rgb_to_grayscale),
+    "contrast": _blend(lambda pixels: image_means(F.rgb_to_grayscale(pixels), (1, 2, 3))),
+    "sharpness": _blend(_blurred),
     "posterize": _posterize,
     "solarize": _solarize,
     "autocontrast": lambda pixels, *_: F.autocontrast(pixels),
@@ -144,14 +127,7 @@ def auto_augment(pixels: Tensor, numbers: NDArray[np.float64], recipe: Views) ->
     ``trivial`` is TrivialAugment (Wide), arXiv 2103.10158: one operation of random magnitude.
     ``rand`` is RandAugment, arXiv 1909.13719: ``auto_ops`` operations of ``auto_magnitude``. The
     operations and their ranges are torchvision's, with bilinear interpolation and black padding.
-
-    Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
-        numbers: Random numbers float64 [n, at least ``count_numbers(recipe)``], by ``Column``.
-        recipe: With ``auto`` other than ``none``.
-
-    Returns:
-        float32 [n, 3, size, size] in [0, 1].
+    Pixels are float32 [n, 3, size, size] in [0, 1]; ``numbers`` are indexed by ``Column``.
     """
     size = pixels.shape[-1]
     if recipe.auto == "trivial":
@@ -162,9 +138,8 @@ def auto_augment(pixels: Tensor, numbers: NDArray[np.float64], recipe: Views) ->
         first = Column.AUTO + NUMBERS_PER_OPERATION * number
         operation, magnitude, sign = numbers[:, first : first + NUMBERS_PER_OPERATION].T
         operations = (len(_OPERATIONS) * operation).astype(int)
-        magnitudes = (
-            (_BINS * magnitude).astype(int) if recipe.auto == "trivial" else recipe.auto_magnitude
-        )
+        trivial = recipe.auto == "trivial"
+        magnitudes = (_BINS * magnitude).astype(int) if trivial else recipe.auto_magnitude
         strengths = np.where(sign < 0.5, -1, 1) * magnitudes / (_BINS - 1)
         pixels = pixels.clone()
         for index, apply in enumerate(_OPERATIONS.values()):

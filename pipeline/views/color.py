@@ -11,13 +11,7 @@ from pipeline.views.rng import Column
 
 
 def jitter_color(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
-    """Applies a random color change to every image.
-
-    Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
-        numbers: Random numbers float32 [n, at least 16], by ``Column``.
-        recipe: Maximum changes.
-    """
+    """Applies a random color change to every image, float32 [n, 3, size, size] in [0, 1]."""
 
     def change(column: Column, maximum: float) -> Tensor:
         return (maximum * (2 * numbers[:, column] - 1)).view(-1, 1, 1, 1)
@@ -40,11 +34,8 @@ def jitter_color(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
 def shift_hue(pixels: Tensor, shifts: Tensor) -> Tensor:
     """Shifts the HSV hue of every image by its own amount.
 
-    torchvision's ``adjust_hue`` takes one amount for the whole batch.
-
-    Args:
-        pixels: float32 [n, 3, height, width] in [0, 1].
-        shifts: float32 [n, 1, 1, 1]; 1 is the full circle.
+    torchvision's ``adjust_hue`` takes one amount for the whole batch. Pixels are float32
+    [n, 3, height, width] in [0, 1], shifts float32 [n, 1, 1, 1]; 1 is the full circle.
     """
     red, green, blue = (pixels[:, channel : channel + 1] for channel in range(3))
     value = pixels.amax(dim=1, keepdim=True)

@@ -1,4 +1,8 @@
-"""Random crops, flips, quarter turns and erasing."""
+"""Random crops, flips, quarter turns and erasing.
+
+Pixels are float32 [n, 3, size, size]. Random numbers are float32 [n, at least 16], indexed by
+``Column``.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,7 @@ from pipeline.views.rng import Column
 
 
 def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
-    """Crops, flips and turns every image with a single interpolation.
-
-    Args:
-        pixels: float32 [n, 3, size, size].
-        numbers: Random numbers float32 [n, at least 16], by ``Column``.
-        recipe: Limits of the crop, and which flips and turns are possible.
-    """
+    """Crops, flips and turns every image with a single interpolation."""
     area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
     log_ratio = (2 * numbers[:, Column.CROP_RATIO] - 1) * float(np.log(recipe.crop_ratio))
     # Limited so that the crop fits: a crop of the whole area is square.
@@ -37,23 +35,16 @@ def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
     # Rounded, because these are exactly -1, 0 or 1.
     cos = torch.cos(turns * (torch.pi / 2)).round()
     sin = torch.sin(turns * (torch.pi / 2)).round()
-    theta = torch.stack(
-        [
-            torch.stack([width * flip_x * cos, -width * flip_x * sin, center_x], dim=1),
-            torch.stack([height * flip_y * sin, height * flip_y * cos, center_y], dim=1),
-        ],
-        dim=1,
-    )
+    first_row = width * flip_x * cos, -width * flip_x * sin, center_x
+    second_row = height * flip_y * sin, height * flip_y * cos, center_y
+    theta = torch.stack([*first_row, *second_row], dim=1).view(-1, 2, 3)
     return affine(pixels, theta, "reflection")
 
 
 def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"]) -> Tensor:
     """Applies an affine transform to every image, with bilinear interpolation.
 
-    Args:
-        pixels: float32 [n, 3, size, size].
-        theta: float32 [n, 2, 3], from output (x, y, 1) to input (x, y), both from -1 to 1.
-        padding: Values outside of the input.
+    ``theta``, float32 [n, 2, 3], maps output (x, y, 1) to input (x, y), both from -1 to 1.
     """
     size = pixels.shape[-1]
     steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
@@ -64,13 +55,7 @@ def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"
 
 
 def random_erase(pixels: Tensor, numbers: Tensor, probability: float) -> Tensor:
-    """Fills a rectangle of 2 to 20 % of the area with the image's mean color.
-
-    Args:
-        pixels: float32 [n, 3, size, size].
-        numbers: Random numbers float32 [n, at least 16], by ``Column``.
-        probability: Probability that an image is changed.
-    """
+    """Fills a rectangle of 2 to 20 % of the area with the image's mean color."""
     size = pixels.shape[-1]
     side = (0.02 + 0.18 * numbers[:, Column.ERASE_AREA]).sqrt() * size
     stretch = torch.exp((2 * numbers[:, Column.ERASE_RATIO] - 1) * float(np.log(2)))

@@ -23,11 +23,9 @@ def to_bytes(pixels: Tensor) -> NDArray[np.uint8]:
 
 
 def image_means(pixels: Tensor, dim: tuple[int, ...]) -> Tensor:
-    """Means per image, bit-identical in any batch; reduced dimensions are kept.
+    """Means over ``dim``, which are kept, of every image; bit-identical in any batch.
 
-    Args:
-        pixels: float32 [n, channels, height, width], about [0, 1].
-        dim: Dimensions to reduce, without 0.
+    Pixels are float32 [n, channels, height, width], about [0, 1]; ``dim`` does not contain 0.
     """
     if pixels.device.type == "cpu":
         if len(pixels) == 1:

@@ -47,16 +47,9 @@ def count_numbers(recipe: Views) -> int:
 def random_numbers(
     image_ids: NDArray[np.int64], view: int, seed: int, count: int
 ) -> NDArray[np.float64]:
-    """Uniform random numbers in [0, 1), one row per (seed, view, image).
+    """Uniform random numbers in [0, 1), float64 [n, count], one row per (seed, view, image).
 
-    Args:
-        image_ids: int64 [n].
-        view: View number.
-        seed: Seed of the recipe.
-        count: Numbers per image. A larger count does not change the first ones.
-
-    Returns:
-        float64 [n, count].
+    A larger count does not change the first numbers.
     """
     rows = np.empty((len(image_ids), count))
     for row, image_id in zip(rows, image_ids, strict=True):

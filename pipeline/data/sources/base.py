@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+TRAIN_AND_TEST: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,13 @@ class Sample:
     def below(
         cls, root: Path, path: Path, label: int, split: SplitName | None, group: str | None = None
     ) -> Sample:
-        """A sample whose name is its path relative to ``root``."""
+        """A sample whose name is its path relative to ``root``.
+
+        Raises:
+            DataError: The path is outside of ``root``.
+        """
+        if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
+            raise DataError(root, f"{str(path)!r} is outside the data set's folder")
         return cls(path, path.relative_to(root).as_posix(), label, split, group)
 
     def read(self) -> bytes:
@@ -100,6 +112,12 @@ class DataSource(ABC):
         Raises:
             DataError: Files are missing, or not in the layout of the source.
         """
+
+
+def encode_ppm(pixels: NDArray[np.uint8]) -> bytes:
+    """Encodes pixels, [height, width, 3], as an image file."""
+    height, width, _ = pixels.shape
+    return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
 
 def is_file(path: Path) -> bool:

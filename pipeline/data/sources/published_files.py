@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
@@ -30,10 +30,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def read_columns(path: Path, columns: int, separator: str | None = None) -> list[list[str]]:
     """Rows of a table without quoting; the last column takes the rest of the line.
 
-    Args:
-        path: The table, one row per line.
-        columns: Number of columns.
-        separator: Column separator; None is any whitespace.
+    Without a separator, columns are separated by whitespace.
 
     Raises:
         DataError: The file cannot be read, or a row has fewer columns.
@@ -78,24 +75,15 @@ def parse_index(text: str, first: int, count: int, where: object) -> int:
     return index
 
 
-def order_classes(names: Mapping[int, str], first: int, where: object) -> tuple[str, ...]:
-    """Class names in the order of their published numbers.
+def order_classes(
+    numbered: Iterable[tuple[str, str]], first: int, where: object
+) -> tuple[str, ...]:
+    """Class names in the order of their published numbers, from pairs of number and name.
 
     Raises:
         DataError: The numbers are not consecutive from ``first``.
     """
+    names = {parse_index(number, 0, 10**6, where): name for number, name in numbered}
     if sorted(names) != list(range(first, first + len(names))):
         raise DataError(where, f"class numbers are not consecutive from {first}", _REMEDY)
     return tuple(names[number] for number in sorted(names))
-
-
-def safe_name(name: str, where: object) -> str:
-    """Returns a relative file name unchanged.
-
-    Raises:
-        DataError: It is absolute or contains ``..``.
-    """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(where, f"{name!r} is outside the data set's folder")
-    return name

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.data.sources import published_files as published
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, SplitName, is_file
+from pipeline.data.sources.base import SPLITS, TRAIN_AND_TEST, DataSource, Listing, Sample
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -34,25 +34,23 @@ class GroceryStore(DataSource):
                 fields = [field.strip() for field in line.split(",")]
                 if len(fields) != 3 or not fields[1].isdecimal():
                     raise DataError(where, f"{line!r} is not `path, fine label, coarse label`")
-                name, label = published.safe_name(fields[0], where), int(fields[1])
-                if label >= len(classes):
-                    raise DataError(where, f"label {label} is not in classes.csv")
-                if not is_file(path / name):
-                    raise DataError(where, f"{name!r} is missing", "fetch the data set again")
-                samples.append(Sample(path / name, name, label, split))
+                if int(fields[1]) >= len(classes):
+                    raise DataError(where, f"label {fields[1]} is not in classes.csv")
+                samples.append(Sample.below(path, path / fields[0], int(fields[1]), split))
         return classes, samples
 
 
 def _grocery_classes(table: Path) -> tuple[str, ...]:
-    names: dict[int, str] = {}
+    names: dict[str, str] = {}
     for number, line in published.read_lines(table)[1:]:
         where, row = f"{table}, line {number}", next(csv.reader([line]))
         if len(row) < 2 or not row[1].strip().isdecimal():
             raise DataError(where, f"{row!r} is not `class name, class id, …`")
-        if int(row[1]) in names:
-            raise DataError(where, f"class id {int(row[1])} occurs twice")
-        names[int(row[1])] = row[0].strip()
-    return published.order_classes(names, 0, table)
+        class_id = str(int(row[1]))
+        if class_id in names:
+            raise DataError(where, f"class id {class_id} occurs twice")
+        names[class_id] = row[0].strip()
+    return published.order_classes(names.items(), 0, table)
 
 
 @SOURCES.register("tiny_imagenet")
@@ -72,7 +70,7 @@ class TinyImageNet(DataSource):
         labels = {synset: label for label, synset in enumerate(synsets)}
         samples = []
         for synset, label in labels.items():
-            images = path / "train" / published.safe_name(synset, path / "wnids.txt") / "images"
+            images = path / "train" / synset / "images"
             if not images.is_dir():
                 raise DataError(images, "is missing", "fetch the data set again")
             for file in sorted(images.glob("*.JPEG")):
@@ -81,7 +79,7 @@ class TinyImageNet(DataSource):
         for name, synset, *_box in published.read_columns(table, 6):
             if synset not in labels:
                 raise DataError(table, f"{synset!r} is not in wnids.txt")
-            file = path / "val" / "images" / published.safe_name(name, table)
+            file = path / "val" / "images" / name
             samples.append(Sample.below(path, file, labels[synset], "test"))
         return _synset_names(synsets, path / "words.txt"), samples
 
@@ -111,11 +109,11 @@ class CUB200(DataSource):
         """Reads a folder ``CUB_200_2011``."""
         table = path / "classes.txt"
         # 001.Black_footed_Albatross
-        names = {
-            published.parse_index(number, 0, 10**6, table): name.partition(".")[2].replace("_", " ")
+        birds = (
+            (number, name.partition(".")[2].replace("_", " "))
             for number, name in published.read_columns(table, 2)
-        }
-        classes = published.order_classes(names, 1, table)
+        )
+        classes = published.order_classes(birds, 1, table)
         labels = dict(published.read_columns(path / "image_class_labels.txt", 2))
         is_training = dict(published.read_columns(path / "train_test_split.txt", 2))
         samples = []
@@ -123,8 +121,8 @@ class CUB200(DataSource):
             where = f"{path / 'images.txt'}, image {number}"
             label = published.parse_index(labels.get(number, ""), 1, len(classes), where)
             training = published.parse_index(is_training.get(number, ""), 0, 2, where)
-            file = path / "images" / published.safe_name(name, where)
-            samples.append(Sample.below(path, file, label, "train" if training else "test"))
+            split = TRAIN_AND_TEST[0 if training else 1]
+            samples.append(Sample.below(path, path / "images" / name, label, split))
         return classes, samples
 
 
@@ -137,22 +135,14 @@ class StanfordDogs(DataSource):
 
     def read(self, path: Path) -> Listing:
         """Reads a folder with ``Images``, and the lists in it or in its folder ``lists``."""
-        splits: tuple[SplitName, ...] = ("train", "test")
         lists = path / "lists" if (path / "lists").is_dir() else path
-        rows: list[tuple[SplitName, str, int]] = []
-        for split in splits:
+        samples, breeds = [], []
+        for split in TRAIN_AND_TEST:
             table = lists / f"{split}_list.mat"
-            files, labels = published.read_matlab(table, "file_list", "labels")
-            for file, label in zip(files, labels, strict=True):
-                number = published.parse_index(str(label), 0, 10**6, table)
-                rows.append((split, published.safe_name(str(file), table), number))
-        # n02085620-Chihuahua/n02085620_5927.jpg
-        breeds = {
-            number: name.partition("/")[0].partition("-")[2].replace("_", " ")
-            for _, name, number in rows
-        }
-        classes = published.order_classes(breeds, 1, lists)
-        return classes, [
-            Sample.below(path, path / "Images" / name, number - 1, split)
-            for split, name, number in rows
-        ]
+            files, numbers = published.read_matlab(table, "file_list", "labels")
+            for file, number in zip(map(str, files), map(str, numbers), strict=True):
+                # n02085620-Chihuahua/n02085620_5927.jpg
+                breeds.append((number, file.partition("/")[0].partition("-")[2].replace("_", " ")))
+                label = published.parse_index(number, 1, 10**6, table)
+                samples.append(Sample.below(path, path / "Images" / file, label, split))
+        return published.order_classes(breeds, 1, lists), samples

@@ -7,31 +7,31 @@ from __future__ import annotations
 
 import csv
 from abc import abstractmethod
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.data.sources import published_files as published
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.base import (
+    SPLITS,
+    TRAIN_AND_TEST,
+    DataSource,
+    Listing,
+    Sample,
+    encode_ppm,
+)
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
-_TRAIN_AND_TEST: tuple[SplitName, ...] = ("train", "test")
-
 
 class TorchvisionSource(DataSource):
-    """A data set of ``torchvision.datasets``.
+    """The data set of ``torchvision.datasets`` that has the name of the subclass.
 
     Attributes:
-        dataset: Class in ``torchvision.datasets``.
-        variants: Keyword arguments of the class, one dictionary per object to open.
+        variants: Keyword arguments of torchvision's class, one dictionary per object to open.
     """
 
     can_download = True
-    dataset: ClassVar[str]
     variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def read(self, path: Path, download: bool = False) -> Listing:
@@ -49,35 +49,19 @@ class TorchvisionSource(DataSource):
     def _open(self, root: Path, download: bool, options: dict[str, Any]) -> Any:
         import torchvision.datasets  # imports torch, which the other sources do not need
 
-        opener = getattr(torchvision.datasets, self.dataset)
+        name = type(self).__name__
         for fetch in (False, True) if download else (False,):
             try:
                 if fetch:
                     root.mkdir(parents=True, exist_ok=True)
-                return opener(str(root), download=fetch, **options)
+                return getattr(torchvision.datasets, name)(str(root), download=fetch, **options)
             except Exception as error:  # torchvision raises many types
                 reason = " ".join(str(error).split()) or type(error).__name__
-        action, remedy = (
-            ("downloaded", "remove partial files and retry")
-            if download
-            else ("read", "set prepare.download to true")
-        )
-        raise DataError(
-            root,
-            f"{self.dataset} cannot be {action} ({reason})",
-            f"{remedy}, or put the published files of {self.dataset} there",
-        )
-
-
-@dataclass(frozen=True)
-class _EncodedPixels:
-    """Encodes pixels, uint8 [height, width, 3], as PPM."""
-
-    pixels: NDArray[np.uint8]
-
-    def __call__(self) -> bytes:
-        height, width, _ = self.pixels.shape
-        return b"P6 %d %d 255\n" % (width, height) + self.pixels.tobytes()
+        problem, remedy = f"{name} cannot be read", "set prepare.download to true"
+        if download:
+            problem, remedy = f"{name} cannot be downloaded", "remove partial files and retry"
+        remedy += f", or put the published files of {name} there"
+        raise DataError(root, f"{problem} ({reason})", remedy)
 
 
 @SOURCES.register("cifar100")
@@ -87,17 +71,18 @@ class CIFAR100(TorchvisionSource):
     The files are pickles. torchvision verifies their checksums before it loads them.
     """
 
-    dataset = "CIFAR100"
     origin = "https://www.cs.toronto.edu/~kriz/cifar.html"
     variants = ({"train": True}, {"train": False})
 
     def _list(self, root: Path, opened: list[Any]) -> Listing:
         samples = []
-        for split, data in zip(_TRAIN_AND_TEST, opened, strict=True):
+        for split, data in zip(TRAIN_AND_TEST, opened, strict=True):
             path = root / "cifar-100-python" / split
             for row, (pixels, label) in enumerate(zip(data.data, data.targets, strict=True)):
                 name = f"{split}/{row:05}.ppm"
-                samples.append(Sample(path, name, label, split, content=_EncodedPixels(pixels)))
+                samples.append(
+                    Sample(path, name, label, split, content=partial(encode_ppm, pixels))
+                )
         return opened[0].classes, samples
 
 
@@ -105,7 +90,6 @@ class CIFAR100(TorchvisionSource):
 class FGVCAircraft(TorchvisionSource):
     """10,000 images of 100 aircraft variants (Maji et al., arXiv 1306.5151); train, val, test."""
 
-    dataset = "FGVCAircraft"
     license = "non-commercial research only"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
 
@@ -130,7 +114,6 @@ class StanfordCars(TorchvisionSource):
     The site of the data set is gone: torchvision only reads it.
     """
 
-    dataset = "StanfordCars"
     origin = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
     variants = ({"split": "train"},)
 
@@ -143,9 +126,9 @@ class StanfordCars(TorchvisionSource):
             base / "cars_test_annos_withlabels.mat",
         )
         samples = []
-        for split, table in zip(_TRAIN_AND_TEST, tables, strict=True):
+        for split, table in zip(TRAIN_AND_TEST, tables, strict=True):
             for row in published.read_matlab(table, "annotations")[0]:
-                path = base / f"cars_{split}" / published.safe_name(str(row["fname"]), table)
+                path = base / f"cars_{split}" / str(row["fname"])
                 label = published.parse_index(str(row["class"]), 1, len(classes), table)
                 samples.append(Sample.below(root, path, label, split))
         return classes, samples
@@ -155,7 +138,6 @@ class StanfordCars(TorchvisionSource):
 class Flowers102(TorchvisionSource):
     """8,189 images of 102 flowers (Nilsback and Zisserman, ICVGIP 2008); train, val, test."""
 
-    dataset = "Flowers102"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
     def _list(self, root: Path, opened: list[Any]) -> Listing:
@@ -178,24 +160,20 @@ class Flowers102(TorchvisionSource):
 class OxfordIIITPet(TorchvisionSource):
     """7,349 images of 37 cat and dog breeds (Parkhi et al., CVPR 2012); trainval and test."""
 
-    dataset = "OxfordIIITPet"
     license = "CC BY-SA 4.0"
     origin = "https://www.robots.ox.ac.uk/~vgg/data/pets/"
 
     def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "oxford-iiit-pet"
-        rows: list[tuple[SplitName, str, int]] = []
-        for split, name in zip(_TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
+        samples, breeds = [], []
+        for split, name in zip(TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
             table = base / "annotations" / name  # image, breed, species, breed in species
             for image, number, *_ in published.read_columns(table, 4):
-                breed = published.parse_index(number, 0, 10**6, table)
-                rows.append((split, published.safe_name(image, table), breed))
-        breeds = {number: name.rpartition("_")[0].replace("_", " ") for _, name, number in rows}
-        classes = published.order_classes(breeds, 1, base / "annotations")
-        return classes, [
-            Sample.below(root, base / "images" / f"{name}.jpg", number - 1, split)
-            for split, name, number in rows
-        ]
+                breeds.append((number, image.rpartition("_")[0].replace("_", " ")))
+                label = published.parse_index(number, 1, 10**6, table)
+                path = base / "images" / f"{image}.jpg"
+                samples.append(Sample.below(root, path, label, split))
+        return published.order_classes(breeds, 1, base / "annotations"), samples
 
 
 @SOURCES.register("food101")
@@ -205,7 +183,6 @@ class Food101(TorchvisionSource):
     Some labels of the training split are wrong on purpose.
     """
 
-    dataset = "Food101"
     license = "scientific fair use only; the photographs belong to those who took them"
     origin = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
 
@@ -213,13 +190,13 @@ class Food101(TorchvisionSource):
         base = root / "food-101"
         classes = tuple(line for _, line in published.read_lines(base / "meta" / "classes.txt"))
         samples = []
-        for split in _TRAIN_AND_TEST:
+        for split in TRAIN_AND_TEST:
             table = base / "meta" / f"{split}.txt"
             for number, line in published.read_lines(table):
                 dish = line.partition("/")[0]
                 if dish not in classes:
                     raise DataError(f"{table}, line {number}", f"{dish!r} is not in classes.txt")
-                path = base / "images" / f"{published.safe_name(line, table)}.jpg"
+                path = base / "images" / f"{line}.jpg"
                 samples.append(Sample.below(root, path, classes.index(dish), split))
         return classes, samples
 
@@ -244,7 +221,6 @@ class GTSRB(TorchvisionSource):
     A track of 30 training images shows one physical sign, so a track is a group.
     """
 
-    dataset = "GTSRB"
     origin = "https://benchmark.ini.rub.de/gtsrb_dataset.html"
     variants = ({"split": "train"}, {"split": "test"})
 
@@ -257,8 +233,7 @@ class GTSRB(TorchvisionSource):
             samples.append(Sample.below(root, path, label, "train", track))
         table = base / "GT-final_test.csv"
         for row in csv.DictReader([line for _, line in published.read_lines(table)], delimiter=";"):
-            name = published.safe_name(row.get("Filename") or "", table)
-            path = base / "GTSRB" / "Final_Test" / "Images" / name
+            path = base / "GTSRB" / "Final_Test" / "Images" / (row.get("Filename") or "")
             label = published.parse_index(row.get("ClassId") or "", 0, len(classes), table)
             samples.append(Sample.below(root, path, label, "test"))
         return classes, samples
@@ -268,7 +243,6 @@ class GTSRB(TorchvisionSource):
 class EuroSAT(TorchvisionSource):
     """27,000 satellite images of 64 x 64 pixels, 10 types of land (Helber et al. 2019)."""
 
-    dataset = "EuroSAT"
     license = "MIT"
     origin = "https://github.com/phelber/EuroSAT"
     publishes_splits = False

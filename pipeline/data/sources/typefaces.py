@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import zlib
-from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from pydantic import Field
 
-from pipeline.data.sources.base import DataSource, Listing, Sample
+from pipeline.data.sources.base import DataSource, Listing, Sample, encode_ppm
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Positive
@@ -107,7 +106,7 @@ class Typefaces(DataSource):
                 file,
                 f"{file.stem}/{number:06}.ppm",
                 label,
-                content=_Rendering(file, self.seed, number),
+                content=partial(_render, file, self.seed, number),
             )
             for label, (file, _) in enumerate(chosen)
             for number in range(self.images_per_class)
@@ -126,23 +125,14 @@ def find_typefaces() -> list[tuple[Path, str]]:
     return found
 
 
-@dataclass(frozen=True)
-class _Rendering:
-    """Renders one image and encodes it as PPM."""
-
-    typeface: Path
-    seed: int
-    number: int
-
-    def __call__(self) -> bytes:
-        # By name, not by index, so that installing more typefaces changes no image.
-        name = zlib.crc32(self.typeface.stem.encode())
-        rng = np.random.default_rng((self.seed, name, self.number))
-        pixels = _capture(_print(self.typeface, rng), rng)
-        return b"P6 %d %d 255\n" % (_SIDE, _SIDE) + pixels.tobytes()
+def _render(typeface: Path, seed: int, number: int) -> bytes:
+    # By name, not by index, so that installing more typefaces changes no image.
+    name = zlib.crc32(typeface.stem.encode())
+    rng = np.random.default_rng((seed, name, number))
+    return encode_ppm(_capture(_print(typeface, rng), rng))
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _load(typeface: Path) -> ImageFont.FreeTypeFont:
     # Raqm, if installed, would place letters differently.
     return ImageFont.truetype(typeface, _TYPE_SIZE, layout_engine=ImageFont.Layout.BASIC)

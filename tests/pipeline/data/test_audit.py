@@ -58,7 +58,7 @@ def names(findings):
 
 
 def test_every_kind_of_finding_is_named(audit):
-    found = report(audit.with_splits(SPLITS))
+    found = report(replace(audit, splits=SPLITS))
     assert [bad["name"] for bad in found["bad"]] == ["<b>8</b>.png", "9.png"]
     assert found["bad"][0]["problem"] == "is empty"
     copies = found["exact_duplicates"]
@@ -75,12 +75,12 @@ def test_every_kind_of_finding_is_named(audit):
 
 
 def test_figures_count_what_is_listed(audit):
-    counts = count_findings(audit.with_splits(SPLITS))
+    counts = count_findings(replace(audit, splits=SPLITS))
     assert (counts["photographs"], counts["bad"]) == (10, 2)
     assert counts["exact_duplicates"] == {"found": 2, "across_splits": 2, "across_labels": 1}
     assert counts["near_duplicates"] == {"found": 1, "across_splits": 0, "across_labels": 0}
     assert counts["imbalance"] is None, "newt has nothing left"
-    rows = report(audit.with_splits(SPLITS))["classes"]
+    rows = report(replace(audit, splits=SPLITS))["classes"]
     assert rows[0] == {"name": "cat", "usable": 3, "bad": 1, "train": 2, "val": 1, "test": 0}
 
 
@@ -98,18 +98,18 @@ def test_a_class_without_usable_images_is_refused_even_with_skip(audit, source, 
 
 
 def test_copies_across_splits_are_refused_unless_allowed(audit):
-    leaking = audit.with_splits(SPLITS)
+    leaking = replace(audit, splits=SPLITS)
     with pytest.raises(DataError, match=r"2 images: .*0\.png \(train\) = 2\.png \(val\)"):
         check_leakage(leaking, allow=False)
     check_leakage(leaking, allow=True)
     check_leakage(
-        audit.with_splits({"train": [0, 1, 2, 3], "val": [4, 5], "test": []}), allow=False
+        replace(audit, splits={"train": [0, 1, 2, 3], "val": [4, 5], "test": []}), allow=False
     )
 
 
 def test_near_duplicates_across_splits_are_accepted(audit):
     check_leakage(
-        audit.with_splits({"train": [0, 1, 2, 3, 4], "val": [5], "test": []}), allow=False
+        replace(audit, splits={"train": [0, 1, 2, 3, 4], "val": [5], "test": []}), allow=False
     )
 
 
@@ -119,10 +119,10 @@ def test_copies_across_published_splits_are_accepted_but_not_in_a_derived_one(so
     published = replace(source, samples=samples)
     decoded = decode(samples, tmp_path / "work", image_size=64, fit="crop", workers=1)
     audit = examine(published, decoded, near_distance=0)
-    given = audit.with_splits({"train": [0, 1, 4, 5, 6, 7], "val": [], "test": [2, 3]})
+    given = replace(audit, splits={"train": [0, 1, 4, 5, 6, 7], "val": [], "test": [2, 3]})
     assert count_findings(given)["exact_duplicates"]["across_splits"] == 2
     check_leakage(given, allow=False)
-    carved = audit.with_splits({"train": [1, 4, 5, 6, 7], "val": [0], "test": [2, 3]})
+    carved = replace(audit, splits={"train": [1, 4, 5, 6, 7], "val": [0], "test": [2, 3]})
     with pytest.raises(DataError, match=r"1 images: .*0\.png \(val\) = 2\.png \(test\)"):
         check_leakage(carved, allow=False)
 
@@ -135,12 +135,12 @@ def test_distance_zero_disables_the_search_for_near_duplicates(source, audit):
 
 @pytest.mark.parametrize("with_splits", [True, False])
 def test_the_page_is_escaped_and_self_contained(audit, with_splits):
-    page = render_audit(audit.with_splits(SPLITS) if with_splits else audit)
+    page = render_audit(replace(audit, splits=SPLITS) if with_splits else audit)
     assert "&lt;b&gt;8&lt;/b&gt;.png" in page
     assert "dog &amp; dog" in page
     assert "<b>8" not in page
     assert "http" not in page
-    assert page == render_audit(audit.with_splits(SPLITS) if with_splits else audit)
+    assert page == render_audit(replace(audit, splits=SPLITS) if with_splits else audit)
 
 
 def test_groups_across_published_splits_are_listed(source, tmp_path):
@@ -154,7 +154,7 @@ def test_groups_across_published_splits_are_listed(source, tmp_path):
     decoded = decode(grouped.samples, tmp_path / "work", image_size=64, fit="crop", workers=1)
     audit = examine(grouped, decoded, near_distance=16)
     assert report(audit)["parted_groups"] == []
-    splits = audit.with_splits({"train": [0, 1, 2], "val": [3], "test": [4, 5, 6, 7]})
+    splits = replace(audit, splits={"train": [0, 1, 2], "val": [3], "test": [4, 5, 6, 7]})
     assert report(splits)["parted_groups"] == [{"group": "nest 1", "splits": ["train", "test"]}]
     assert count_findings(splits)["parted_groups"] == 1
     assert "nest 1" in render_audit(splits)

@@ -85,9 +85,7 @@ def test_the_audit_counts_are_stored_but_not_in_the_fingerprint(prepare):
     assert open_prepared(audited.folder).info["audit"] == {"bad": 3}
 
 
-def test_the_fingerprint_depends_on_everything_that_matters(
-    prepare, source, split, tmp_path
-):
+def test_the_fingerprint_depends_on_everything_that_matters(prepare, source, split, tmp_path):
     seen = {prepare().fingerprint}
 
     def differs(data):

@@ -231,7 +231,7 @@ def with_groups(labels, groups, splits=None):
 def test_a_group_stays_in_one_split_in_any_order_of_its_images(drawn, split, block):
     source = with_groups(*drawn)
     chosen = split_dataset(source, Prepare(split=split, block=block))
-    assert groups_across_splits(source, chosen) == {}
+    assert groups_across_splits(source.samples, chosen) == {}
     homes = {}
     for name, indices in chosen.items():
         for index in indices:
@@ -270,7 +270,7 @@ def test_published_splits_may_divide_a_group_but_a_derived_validation_split_does
     groups = [f"track {i // 4 % 19}" for i in range(80)]
     source = with_groups(labels, groups, ["train"] * 60 + ["test"] * 20)
     chosen = split_dataset(source, published(block=1, seed=seed))
-    parted = groups_across_splits(source, chosen)
+    parted = groups_across_splits(source.samples, chosen)
     assert parted
     assert all("test" in home and len(home) == 2 for home in parted.values())
     for name, home in parted.items():

@@ -61,22 +61,16 @@ def test_ids_and_not_the_order_of_rows_number_the_classes(layout):
 @pytest.mark.parametrize(
     "name", ["../outside.jpg", "train/../../outside.jpg", "/outside.jpg", "{root}/outside.jpg"]
 )
-def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
+def test_a_row_that_leaves_the_folder_is_refused_with_its_path(layout, name):
     Image.new("RGB", (4, 4)).save(layout.parent / "outside.jpg")
     name = name.format(root=layout.parent)
     append(layout / "val.txt", f"\n{name}, 0, 0\n")
-    problem = refusal(layout)
-    # Line 4, with the blank one counted as an editor does.
-    assert problem.startswith(f"{layout / 'val.txt'}, line 4: ")
-    assert "is outside" in problem
+    assert f"{str(layout / name)!r} is outside" in refusal(layout)
 
 
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("train/none.jpg, 0, 0", "'train/none.jpg' is missing"),
-        (", 0, 0", "'' is missing"),
-        ("train, 0, 0", "'train' is missing"),
         ("{sample}, 2, 0", "label 2 is not in classes.csv"),
         ("{sample}, -1, 0", "is not `path, fine label, coarse label`"),
         ("{sample}, one, 0", "is not `path, fine label, coarse label`"),
@@ -88,10 +82,17 @@ def test_a_row_that_leaves_the_folder_is_refused_with_its_line(layout, name):
 )
 def test_a_malformed_row_is_refused_with_its_line(layout, row, problem):
     row = row.format(sample="train/Fruit/Pear/Anjou/train_001.jpg")
-    append(layout / "train.txt", f"{row}\n")
+    append(layout / "train.txt", f"\n{row}\n")
     message = refusal(layout)
-    assert message.startswith(f"{layout / 'train.txt'}, line 3: ")
+    # Line 4, with the blank one counted as an editor does.
+    assert message.startswith(f"{layout / 'train.txt'}, line 4: ")
     assert problem in message
+
+
+@pytest.mark.parametrize("name", ["train/none.jpg", "", "train"])
+def test_a_row_of_a_missing_file_is_refused_with_its_path(layout, name):
+    append(layout / "train.txt", f"{name}, 0, 0\n")
+    assert refusal(layout).startswith(f"{layout / name}: is not a file")
 
 
 @pytest.mark.parametrize(
