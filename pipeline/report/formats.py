@@ -48,6 +48,5 @@ def value(option: Any) -> str:
 
 
 def typeset(text: str) -> str:
-    """A text, which may be ``Markup``, with true minus signs and no line break before a unit."""
-    signed = re.sub(r"(?<![\w.-])-(?=\d)", MINUS, text)
-    return type(text)(re.sub(r"(?<=\d) (?=(%|ms|kB|MB)(\W|$))", "\N{NO-BREAK SPACE}", signed))
+    """A text, which may be ``Markup``, without a line break before a unit."""
+    return type(text)(re.sub(r"(?<=\d) (?=(%|ms|kB|MB)(\W|$))", "\N{NO-BREAK SPACE}", text))
