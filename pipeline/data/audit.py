@@ -122,18 +122,14 @@ def check_bad(audit: Audit, *, skip: bool) -> None:
     """
     if audit.bad and not skip:
         named = _name_some([f"{sample.name} ({problem})" for sample, problem in audit.bad])
-        raise DataError(
-            f"{len(audit.bad)} of {len(audit.decoded)} images",
-            f"cannot be used: {named}",
-            "see reports/audit.json; fix or remove them, or set prepare.on_bad: skip",
-        )
+        remedy = "see reports/audit.json; fix or remove them, or set prepare.on_bad: skip"
+        counts = f"{len(audit.bad)} of {len(audit.decoded)} images"
+        raise DataError(counts, f"cannot be used: {named}", remedy)
     for row in _describe_classes(audit):
         if row["bad"] and not row["usable"]:
-            raise DataError(
-                f"class {row['name']!r}",
-                f"has no usable image, all {row['bad']} are bad",
-                "see reports/audit.json; fix some, or remove the class",
-            )
+            problem = f"has no usable image, all {row['bad']} are bad"
+            remedy = "see reports/audit.json; fix some, or remove the class"
+            raise DataError(f"class {row['name']!r}", problem, remedy)
 
 
 def check_leakage(audit: Audit, *, allow: bool) -> None:

@@ -133,22 +133,13 @@ def decode(
     for _ in track(finish(), "decoding", len(samples)):
         pass
     problems: list[str] = []
-    records = [np.empty(0, decoding_checks.RECORD)]
+    records: list[NDArray[np.void]] = []
     for number in range(len(chunks)):
         with np.load(_chunk_file(work, number), allow_pickle=False) as arrays:
             problems += arrays["problems"].tolist()
             records.append(arrays["records"])
-    chunk_of, row_of = np.divmod(np.arange(len(samples)), length)
-    return DecodedImages(
-        tuple(samples),
-        tuple(problems),
-        np.concatenate(records),
-        image_size,
-        fit,
-        work,
-        chunk_of,
-        row_of,
-    )
+    known = (tuple(samples), tuple(problems), np.concatenate(records))
+    return DecodedImages(*known, image_size, fit, work, *np.divmod(np.arange(len(samples)), length))
 
 
 def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:

@@ -25,27 +25,18 @@ def pack(
     audit: Mapping[str, Any] | None = None,
     track: Track = silent,
 ) -> PreparedData:
-    """Writes the packed splits.
+    """Writes the packed splits to a folder, which is replaced atomically.
 
-    Args:
-        dataset: Class names, license and origin.
-        decoded: The images, all usable.
-        splits: Indices into ``decoded`` per split, disjoint.
-        folder: Output folder, replaced atomically.
-        audit: Counts of the audit, stored in ``dataset.json`` but not part of the fingerprint.
-        track: Shows progress.
+    All images of ``decoded`` are usable; the indices of the splits are disjoint. The counts of the
+    audit are stored in ``dataset.json``, but are not part of the fingerprint.
     """
     size = decoded.image_size
     with whole_folder(folder) as temporary:
         images = {}
         for name in SPLITS:
             (temporary / name).mkdir()
-            images[name] = np.lib.format.open_memmap(
-                temporary / name / "images.npy",
-                mode="w+",
-                dtype=np.uint8,
-                shape=(len(splits[name]), size, size, 3),
-            )
+            path, shape = temporary / name / "images.npy", (len(splits[name]), size, size, 3)
+            images[name] = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         _copy_pixels(decoded, splits, images, track)
         summary = {}
         for name in SPLITS:

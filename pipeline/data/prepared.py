@@ -73,9 +73,8 @@ class PreparedData:
         expected = int(self.info["splits"][name]["images"])
         shape = (expected, self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
-            raise ArtefactError(
-                self.images_path(name), f"is {images.dtype} {images.shape}, expected uint8 {shape}"
-            )
+            problem = f"is {images.dtype} {images.shape}, expected uint8 {shape}"
+            raise ArtefactError(self.images_path(name), problem)
         if labels.shape != (expected,):
             raise ArtefactError(labels_path, f"has shape {labels.shape}, expected ({expected},)")
         return Split(images, np.array(labels))
@@ -90,7 +89,6 @@ def open_prepared(folder: Path) -> PreparedData:
     path = folder / "dataset.json"
     info = read_json(path)
     if info.get("format") != FORMAT:
-        raise ArtefactError(
-            path, f"has format {info.get('format')!r}, expected {FORMAT}", "run `finch prepare`"
-        )
+        problem = f"has format {info.get('format')!r}, expected {FORMAT}"
+        raise ArtefactError(path, problem, "run `finch prepare`")
     return PreparedData(folder, info)

@@ -35,11 +35,8 @@ def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, li
         published = np.array([sample.split or "" for sample in dataset.samples])
         for name in ("train", "test"):
             if name not in published:
-                raise DataError(
-                    f"source {dataset.name!r}",
-                    f"publishes no {name} split",
-                    "set prepare.split to blocks or random",
-                )
+                remedy = "set prepare.split to blocks or random"
+                raise DataError(f"source {dataset.name!r}", f"publishes no {name} split", remedy)
         chosen = {name: np.flatnonzero(published == name).tolist() for name in SPLITS}
         # Published validation and test splits may lack a class, the training split may not.
         as_published = {name for name in SPLITS if name != "train" and chosen[name]}
@@ -55,10 +52,9 @@ def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, li
     for name in (name for name in SPLITS if name not in as_published):
         counts = np.bincount(labels[chosen[name]], minlength=len(dataset.classes))
         for label in np.flatnonzero(counts == 0):
+            remedy = _remedy(groups[labels == label], by_block)
             raise DataError(
-                f"class {dataset.classes[label]!r}",
-                f"is missing from split {name!r}",
-                _remedy(groups[labels == label], by_block),
+                f"class {dataset.classes[label]!r}", f"is missing from split {name!r}", remedy
             )
     return chosen
 
@@ -87,13 +83,9 @@ def stratify(
     the target: greedily, blocks with a large fraction of a class first, then by moving single
     blocks while that helps. A part that lacks a class then gets a block of it, if possible.
 
-    Args:
-        labels: int64 [images].
-        fractions: Relative sizes of the parts.
-        block: Number of neighboring images in a block.
-        seed: Breaks ties between blocks.
-        groups: int64 [images]. Images with the same number are in one block, which may make it
-            longer. None is a group for every image.
+    ``fractions`` are the relative sizes of the parts; ``seed`` breaks ties between blocks. Images
+    with the same number in ``groups``, int64 [images], are in one block, which may make it longer
+    than ``block`` images. None is a group for every image.
 
     Returns:
         Sorted indices of every part.

@@ -101,11 +101,8 @@ def save_classifier(
 ) -> str:
     """Writes the weights as safetensors, and the spec as ``model.json``.
 
-    Args:
-        folder: Output folder, replaced atomically.
-        model: The classifier.
-        record: Further entries of ``model.json``, such as the training recipe.
-        extra_files: JSON values of further files, by file name.
+    The folder is replaced atomically. ``record`` has further entries of ``model.json``, such as the
+    training recipe; ``extra_files`` are JSON values of further files, by file name.
 
     Returns:
         SHA-256 of the weights file.
@@ -114,10 +111,8 @@ def save_classifier(
         state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         save_file(state, temporary / WEIGHTS)
         digest = hash_file(temporary / WEIGHTS)
-        write_json(
-            temporary / "model.json",
-            {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record},
-        )
+        info = {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record}
+        write_json(temporary / "model.json", info)
         for name, value in extra_files.items():
             write_json(temporary / name, value)
     return digest
@@ -132,12 +127,10 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
     Raises:
         ArtefactError: A file is missing or truncated, or the weights do not match ``model.json``.
     """
-    info = read_json(folder / "model.json")
+    info_path, path = folder / "model.json", folder / WEIGHTS
+    info = read_json(info_path)
     if info.get("format") != FORMAT:
-        raise ArtefactError(
-            folder / "model.json", f"has format {info.get('format')!r}, expected {FORMAT}"
-        )
-    path = folder / WEIGHTS
+        raise ArtefactError(info_path, f"has format {info.get('format')!r}, expected {FORMAT}")
     try:
         if hash_file(path) != info["weights_sha256"]:
             raise ArtefactError(path, "is truncated, or is not the file of model.json")

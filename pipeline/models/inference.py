@@ -12,15 +12,10 @@ from pipeline.models.classifier import Classifier
 
 
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
-    """Logits for use in a loss, without a gradient to the network.
+    """Logits for use in a loss, float32 [n, classes], without a gradient to the network.
 
-    Args:
-        model: A network in evaluation mode.
-        pixels: float32 [n, 3, size, size] in [0, 1], on the network's device.
-        precision: Autocast dtype; float32 disables autocast.
-
-    Returns:
-        float32 [n, classes].
+    The network is in evaluation mode. Pixels are float32 [n, 3, size, size] in [0, 1], on its
+    device. ``precision`` is the autocast dtype; float32 disables autocast.
     """
     mixed = precision != torch.float32
     with torch.inference_mode():

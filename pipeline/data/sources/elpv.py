@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from pipeline.data.sources.base import DataSource, Listing, Sample
+from pipeline.data.sources.base import DataSource, Listing, Sample, read_text
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -38,23 +38,15 @@ class ELPV(DataSource):
             )
         folder = Path(spec.origin).parent / "data"
         table = folder / "labels.csv"
-        try:
-            lines = table.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(
-                table, f"cannot be read ({error.strerror})", "reinstall elpv-dataset"
-            ) from None
         samples = []
-        for line in lines:
+        for line in read_text(table, "reinstall elpv-dataset").splitlines():
             try:
                 name, probability, cell = line.split()
                 grade = next(p for p in _GRADES if abs(p - float(probability)) < 0.01)
                 label = _CELL_TYPES.index(cell) * len(_GRADES) + list(_GRADES).index(grade)
             except (ValueError, StopIteration):
-                raise DataError(
-                    table,
-                    f"{line!r} is not `file, defect probability, cell type`",
-                    "install the version pinned in requirements.lock",
-                ) from None
+                problem = f"{line!r} is not `file, defect probability, cell type`"
+                remedy = "install the version pinned in requirements.lock"
+                raise DataError(table, problem, remedy) from None
             samples.append(Sample(folder / name, name, label))
         return [f"{cell}-{grade}" for cell in _CELL_TYPES for grade in _GRADES.values()], samples

@@ -9,9 +9,7 @@ from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, Spli
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
-_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+_SUFFIXES = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _SPLIT_NAMES: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -36,12 +34,9 @@ class Folder(DataSource):
                 points to a folder that contains it.
         """
         folders = [entry for entry in _entries(path) if entry.is_dir()]
-        splits = {folder: _SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
-        trees: list[tuple[SplitName | None, Path]] = (
-            [(splits[folder], folder) for folder in folders]
-            if folders and all(splits.values())
-            else [(None, path)]
-        )
+        trees = [(_SPLIT_NAMES.get(folder.name.lower()), folder) for folder in folders]
+        if not trees or not all(split for split, _ in trees):
+            trees = [(None, path)]
         class_folders = [
             (split, entry) for split, tree in trees for entry in _entries(tree) if entry.is_dir()
         ]
@@ -64,9 +59,8 @@ def _entries(folder: Path) -> list[Path]:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         broken = [path for path in entries if path.is_symlink() and not path.exists()]
     except OSError as error:
-        raise DataError(
-            folder, f"cannot be read ({error.strerror})", "check permissions, or remove it"
-        ) from None
+        problem = f"cannot be read ({error.strerror})"
+        raise DataError(folder, problem, "check permissions, or remove it") from None
     if broken:
         raise DataError(broken[0], "is a broken link", "fix or remove it")
     return entries

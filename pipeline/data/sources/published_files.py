@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.sources.base import SplitName, read_text
 from pipeline.errors import DataError
+
+TRAIN_AND_TEST: tuple[SplitName, ...] = ("train", "test")
 
 _REMEDY = "put the published files under prepare.path"
 
@@ -17,13 +20,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         DataError: The file cannot be read, or is not UTF-8.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", _REMEDY) from None
-    except UnicodeDecodeError:
-        raise DataError(path, "is not UTF-8 text", _REMEDY) from None
-    lines = enumerate(text.split("\n"), start=1)
+    lines = enumerate(read_text(path, _REMEDY).split("\n"), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 

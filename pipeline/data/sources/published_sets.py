@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.data.sources import published_files as published
-from pipeline.data.sources.base import SPLITS, TRAIN_AND_TEST, DataSource, Listing, Sample
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -121,7 +121,7 @@ class CUB200(DataSource):
             where = f"{path / 'images.txt'}, image {number}"
             label = published.parse_index(labels.get(number, ""), 1, len(classes), where)
             training = published.parse_index(is_training.get(number, ""), 0, 2, where)
-            split = TRAIN_AND_TEST[0 if training else 1]
+            split = published.TRAIN_AND_TEST[0 if training else 1]
             samples.append(Sample.below(path, path / "images" / name, label, split))
         return classes, samples
 
@@ -137,7 +137,7 @@ class StanfordDogs(DataSource):
         """Reads a folder with ``Images``, and the lists in it or in its folder ``lists``."""
         lists = path / "lists" if (path / "lists").is_dir() else path
         samples, breeds = [], []
-        for split in TRAIN_AND_TEST:
+        for split in published.TRAIN_AND_TEST:
             table = lists / f"{split}_list.mat"
             files, numbers = published.read_matlab(table, "file_list", "labels")
             for file, number in zip(map(str, files), map(str, numbers), strict=True):

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.data.sources import published_files as published
-from pipeline.data.sources.base import (
-    SPLITS,
-    TRAIN_AND_TEST,
-    DataSource,
-    Listing,
-    Sample,
-    encode_ppm,
-)
+from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, encode_ppm
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
@@ -76,7 +69,7 @@ class CIFAR100(TorchvisionSource):
 
     def _list(self, root: Path, opened: list[Any]) -> Listing:
         samples = []
-        for split, data in zip(TRAIN_AND_TEST, opened, strict=True):
+        for split, data in zip(published.TRAIN_AND_TEST, opened, strict=True):
             path = root / "cifar-100-python" / split
             for row, (pixels, label) in enumerate(zip(data.data, data.targets, strict=True)):
                 name = f"{split}/{row:05}.ppm"
@@ -126,7 +119,7 @@ class StanfordCars(TorchvisionSource):
             base / "cars_test_annos_withlabels.mat",
         )
         samples = []
-        for split, table in zip(TRAIN_AND_TEST, tables, strict=True):
+        for split, table in zip(published.TRAIN_AND_TEST, tables, strict=True):
             for row in published.read_matlab(table, "annotations")[0]:
                 path = base / f"cars_{split}" / str(row["fname"])
                 label = published.parse_index(str(row["class"]), 1, len(classes), table)
@@ -166,7 +159,7 @@ class OxfordIIITPet(TorchvisionSource):
     def _list(self, root: Path, opened: list[Any]) -> Listing:
         base = root / "oxford-iiit-pet"
         samples, breeds = [], []
-        for split, name in zip(TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
+        for split, name in zip(published.TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
             table = base / "annotations" / name  # image, breed, species, breed in species
             for image, number, *_ in published.read_columns(table, 4):
                 breeds.append((number, image.rpartition("_")[0].replace("_", " ")))
@@ -190,7 +183,7 @@ class Food101(TorchvisionSource):
         base = root / "food-101"
         classes = tuple(line for _, line in published.read_lines(base / "meta" / "classes.txt"))
         samples = []
-        for split in TRAIN_AND_TEST:
+        for split in published.TRAIN_AND_TEST:
             table = base / "meta" / f"{split}.txt"
             for number, line in published.read_lines(table):
                 dish = line.partition("/")[0]

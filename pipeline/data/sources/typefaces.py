@@ -93,24 +93,20 @@ class Typefaces(DataSource):
         """
         installed = find_typefaces()
         if len(installed) < self.classes:
-            raise DataError(
-                f"prepare.typefaces.classes = {self.classes}",
-                f"only {len(installed)} typefaces are installed",
-                "run `pip install 'finch-edge[typefaces]'`, or lower it",
-            )
+            thing = f"prepare.typefaces.classes = {self.classes}"
+            remedy = "run `pip install 'finch-edge[typefaces]'`, or lower it"
+            raise DataError(thing, f"only {len(installed)} typefaces are installed", remedy)
         chosen = installed[: self.classes]
         licenses = sorted({license for _, license in chosen})
         self.license = f"typefaces: {', '.join(licenses)}"
-        samples = [
-            Sample(
-                file,
-                f"{file.stem}/{number:06}.ppm",
-                label,
-                content=partial(_render, file, self.seed, number),
-            )
-            for label, (file, _) in enumerate(chosen)
-            for number in range(self.images_per_class)
-        ]
+        samples = []
+        for label, (file, _) in enumerate(chosen):
+            for number in range(self.images_per_class):
+                name, content = (
+                    f"{file.stem}/{number:06}.ppm",
+                    partial(_render, file, self.seed, number),
+                )
+                samples.append(Sample(file, name, label, content=content))
         return [file.stem for file, _ in chosen], samples
 
 
@@ -188,8 +184,8 @@ def _camera(rng: np.random.Generator) -> list[float]:
     target += rng.uniform(-0.12, 0.12, (4, 2)) * half
     source = (corners + 1) / 2 * _SIDE
     # Solves u = (ax + by + c) / (gx + hy + 1), v = (dx + ey + f) / (gx + hy + 1) for four corners.
-    rows, values = [], []
+    rows = []
     for (x, y), (u, v) in zip(source, target, strict=True):
         rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
-        values += [u, v]
-    return [float(number) for number in np.linalg.solve(np.array(rows), np.array(values))]
+    coefficients: list[float] = np.linalg.solve(np.array(rows), target.ravel()).tolist()
+    return coefficients

@@ -8,22 +8,15 @@ torch's default initial weights.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.cifar.network import CifarNetwork, conv_bn
+from pipeline.models.cifar.network import CifarNetwork, append_stages, conv_bn
 
-_MOBILENET_GROUPS = (  # expansion, channels, blocks, stride of the first block
-    (1, 8, 1, 1),
-    (6, 12, 2, 1),
-    (6, 16, 3, 2),
-    (6, 32, 4, 2),
-    (6, 48, 3, 1),
-    (6, 80, 3, 2),
-    (6, 160, 1, 1),
-)
+_MOBILENET_STAGES = ((12, 2, 1), (16, 3, 2), (32, 4, 2), (48, 3, 1), (80, 3, 2), (160, 1, 1))
 _SHUFFLENET_STEM = 24
 
 
@@ -48,11 +41,9 @@ class InvertedResidual(nn.Module):
 
 def mobilenet_v2(num_classes: int) -> CifarNetwork:
     """MobileNetV2 of width 0.5, with 1,280 features."""
-    features, channels = nn.Sequential(conv_bn(3, 16, 3, stride=2)), 16
-    for expansion, width, blocks, stride in _MOBILENET_GROUPS:
-        for block in range(blocks):
-            features.append(InvertedResidual(channels, width, 1 if block else stride, expansion))
-            channels = width
+    features = nn.Sequential(conv_bn(3, 16, 3, stride=2), InvertedResidual(16, 8, 1, expansion=1))
+    block = partial(InvertedResidual, expansion=6)
+    channels = append_stages(features, 8, _MOBILENET_STAGES, block)
     features.append(conv_bn(channels, 1280, 1))
     return CifarNetwork(features, 1280, num_classes, head_std=0.01)
 
@@ -127,20 +118,16 @@ class UnitV2(nn.Module):
 
 def shufflenet_v1(num_classes: int) -> CifarNetwork:
     """ShuffleNet V1 with 3 groups."""
-    features, channels = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1)), _SHUFFLENET_STEM
-    for width, units in ((240, 4), (480, 8), (960, 4)):
-        for unit in range(units):
-            features.append(UnitV1(channels, width, 1 if unit else 2, groups=3))
-            channels = width
+    features = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1))
+    stages = [(240, 4, 2), (480, 8, 2), (960, 4, 2)]
+    channels = append_stages(features, _SHUFFLENET_STEM, stages, partial(UnitV1, groups=3))
     return CifarNetwork(features, channels, num_classes, kaiming=False)
 
 
 def shufflenet_v2(num_classes: int) -> CifarNetwork:
     """ShuffleNet V2 of width 1, with 1,024 features."""
-    features, channels = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1)), _SHUFFLENET_STEM
-    for width, units in ((116, 4), (232, 8), (464, 4)):
-        for unit in range(units):
-            features.append(UnitV2(channels, width, 1 if unit else 2))
-            channels = width
+    features = nn.Sequential(conv_bn(3, _SHUFFLENET_STEM, 1))
+    stages = [(116, 4, 2), (232, 8, 2), (464, 4, 2)]
+    channels = append_stages(features, _SHUFFLENET_STEM, stages, UnitV2)
     features.append(conv_bn(channels, 1024, 1))
     return CifarNetwork(features, 1024, num_classes, kaiming=False)

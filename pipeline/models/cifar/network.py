@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from torch import Tensor, nn
 
-CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
-CIFAR100_STD = (0.2675, 0.2565, 0.2761)
+_MEAN, _STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # of CIFAR-100
 
-_VGG_WIDTHS = (64, 128, 256, 512, 512)
-_VGG_CONVOLUTIONS = {  # per width
+_VGG_CONVOLUTIONS = {  # with 64, 128, 256, 512 and 512 channels
     8: (1, 1, 1, 1, 1),
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
@@ -26,10 +25,8 @@ class CifarNetwork(nn.Module):
         features: Maps images to [n, num_features, height, width].
         num_features: Output channels of ``features``.
         num_classes: Number of classes.
-        kaiming: Initialize convolutions with ``kaiming_normal_`` (fan-out) instead of torch's
-            default.
-        head_std: Standard deviation of the classifier's initial weights, with zero biases; None is
-            torch's default.
+        kaiming: Initialize convolutions with ``kaiming_normal_`` (fan-out), not as torch does.
+        head_std: Standard deviation of the classifier's initial weights; None is torch's default.
 
     Attributes:
         pretrained_cfg: Normalization and name of the classifier layer, with timm's keys.
@@ -47,11 +44,7 @@ class CifarNetwork(nn.Module):
         super().__init__()
         self.features = features
         self.classifier = nn.Linear(num_features, num_classes)
-        self.pretrained_cfg = {
-            "mean": CIFAR100_MEAN,
-            "std": CIFAR100_STD,
-            "classifier": "classifier",
-        }
+        self.pretrained_cfg = {"mean": _MEAN, "std": _STD, "classifier": "classifier"}
         for layer in features.modules() if kaiming else ():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -95,20 +88,36 @@ def conv_bn(
     return nn.Sequential(*layers, *[nn.ReLU()] * relu)
 
 
+def append_stages(
+    features: nn.Sequential,
+    channels: int,
+    stages: Iterable[tuple[int, int, int]],
+    block: Callable[[int, int, int], nn.Module],
+) -> int:
+    """Appends stages of blocks to a network with ``channels`` output channels.
+
+    A stage is (output channels, number of blocks, stride of the first block). A block is made from
+    (input channels, output channels, stride). Returns the output channels of the last one.
+    """
+    for out_channels, blocks, stride in stages:
+        for index in range(blocks):
+            features.append(block(channels, out_channels, 1 if index else stride))
+            channels = out_channels
+    return channels
+
+
 def vgg(depth: int, num_classes: int) -> CifarNetwork:
     """VGG (Simonyan and Zisserman, arXiv 1409.1556) with batch normalization and one linear layer.
 
     ``depth`` counts three linear layers, as in the paper: 8, 11, 13, 16 or 19.
     """
     features, channels = nn.Sequential(), 3
-    for number, (width, count) in enumerate(
-        zip(_VGG_WIDTHS, _VGG_CONVOLUTIONS[depth], strict=True)
-    ):
+    widths = (64, 128, 256, 512, 512)
+    for number, (width, count) in enumerate(zip(widths, _VGG_CONVOLUTIONS[depth], strict=True)):
         if 1 <= number <= 3:
             features.append(nn.MaxPool2d(2))
         for _ in range(count):
-            features.extend(
-                [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-            )
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            features.extend([convolution, nn.BatchNorm2d(width), nn.ReLU()])
             channels = width
     return CifarNetwork(features, channels, num_classes, head_std=0.01)

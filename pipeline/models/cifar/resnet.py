@@ -8,15 +8,11 @@ ResNet (Zagoruyko and Komodakis, arXiv 1605.07146) is without dropout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 from torch import Tensor, nn
 
-from pipeline.models.cifar.network import CifarNetwork, conv, conv_bn
-
-Branch = Callable[[int, int, int], nn.Sequential]
-"""Makes a residual branch from (input channels, width, stride)."""
+from pipeline.models.cifar.network import CifarNetwork, append_stages, conv, conv_bn
 
 
 class Residual(nn.Module):
@@ -62,54 +58,50 @@ class PreActivation(nn.Module):
         return cast(Tensor, self.branch(active) + shortcut)
 
 
-def _basic(in_channels: int, width: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        conv_bn(in_channels, width, 3, stride=stride), conv_bn(width, width, 3, relu=False)
+def _basic(in_channels: int, out_channels: int, stride: int) -> Residual:
+    branch = nn.Sequential(
+        conv_bn(in_channels, out_channels, 3, stride=stride),
+        conv_bn(out_channels, out_channels, 3, relu=False),
     )
+    return Residual(branch, in_channels, out_channels, stride)
 
 
-def _bottleneck(in_channels: int, width: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
+def _bottleneck(in_channels: int, out_channels: int, stride: int) -> Residual:
+    width = out_channels // 4
+    branch = nn.Sequential(
         conv_bn(in_channels, width, 1),
         conv_bn(width, width, 3, stride=stride),
-        conv_bn(width, 4 * width, 1, relu=False),
+        conv_bn(width, out_channels, 1, relu=False),
     )
-
-
-def _network(
-    stem: int, groups: list[tuple[int, int]], branch: Branch, expansion: int, num_classes: int
-) -> CifarNetwork:
-    """Groups of (width, blocks); every group but the first halves height and width."""
-    features, channels = nn.Sequential(conv_bn(3, stem, 3)), stem
-    for number, (width, blocks) in enumerate(groups):
-        for block in range(blocks):
-            stride, out = 2 if number and not block else 1, expansion * width
-            features.append(Residual(branch(channels, width, stride), channels, out, stride))
-            channels = out
-    return CifarNetwork(features, channels, num_classes)
+    return Residual(branch, in_channels, out_channels, stride)
 
 
 def resnet(depth: int, num_classes: int, *, wide: bool = False) -> CifarNetwork:
     """The network of ``depth`` = 6n + 2 layers; ``wide`` is ``x4``."""
-    stem, widths = (32, (64, 128, 256)) if wide else (16, (16, 32, 64))
-    return _network(stem, [(width, (depth - 2) // 6) for width in widths], _basic, 1, num_classes)
+    stem, widening = (32, 4) if wide else (16, 1)
+    features = nn.Sequential(conv_bn(3, stem, 3))
+    channels = append_stages(features, stem, _stages(widening, (depth - 2) // 6), _basic)
+    return CifarNetwork(features, channels, num_classes)
 
 
 def resnet50(num_classes: int) -> CifarNetwork:
     """ResNet-50 for small images."""
-    groups = [(64, 3), (128, 4), (256, 6), (512, 3)]
-    return _network(64, groups, _bottleneck, 4, num_classes)
+    features = nn.Sequential(conv_bn(3, 64, 3))
+    stages = [(256, 3, 1), (512, 4, 2), (1024, 6, 2), (2048, 3, 2)]
+    channels = append_stages(features, 64, stages, _bottleneck)
+    return CifarNetwork(features, channels, num_classes)
 
 
 def wide_resnet(depth: int, widening: int, num_classes: int) -> CifarNetwork:
     """WRN-depth-widening, of ``depth`` = 6n + 4 layers."""
-    features, channels = nn.Sequential(conv(3, 16, 3)), 16
-    for number, width in enumerate((16, 32, 64)):
-        for block in range((depth - 4) // 6):
-            stride = 2 if number and not block else 1
-            features.append(PreActivation(channels, widening * width, stride))
-            channels = widening * width
+    features = nn.Sequential(conv(3, 16, 3))
+    stages = _stages(widening, (depth - 4) // 6)
+    channels = append_stages(features, 16, stages, PreActivation)
     features.extend([nn.BatchNorm2d(channels), nn.ReLU()])
     network = CifarNetwork(features, channels, num_classes)
     nn.init.zeros_(network.classifier.bias)
     return network
+
+
+def _stages(widening: int, blocks: int) -> list[tuple[int, int, int]]:
+    return [(16 * widening, blocks, 1), (32 * widening, blocks, 2), (64 * widening, blocks, 2)]
