@@ -23,9 +23,13 @@ class _Group(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=_Group)
+@click.group(
+    cls=_Group,
+    help="List, show and apply presets: published teacher-student pairs and methods.\n\n"
+    "\b\nReads:  params.yaml (apply)\nWrites: params.yaml (apply)",
+)
 def presets() -> None:
-    """List, show and apply presets: published teacher-student pairs and methods."""
+    """List, show and apply presets."""
 
 
 @presets.command("list")
