@@ -46,8 +46,7 @@ class _Commands(click.Group):
         name = cmd_name.replace("-", "_")
         if name not in (*STAGES, *TOOLS):
             return None
-        command: click.Command = getattr(importlib.import_module(f"stages.{name}"), name)
-        return command
+        return getattr(importlib.import_module(f"stages.{name}"), name)  # type: ignore[no-any-return]
 
 
 @click.command(cls=_Commands)

@@ -37,12 +37,9 @@ def between_steps(
 ) -> Iterator[Callable[[], bool]]:
     """Delays an interrupt until the running step is complete.
 
-    Args:
-        finished: Message if the work was complete before it could stop.
-
-    Yields:
-        Function that returns whether an interrupt is pending. A second interrupt is not delayed,
-        except in distributed training, where the launcher sets the timeout.
+    Yields a function that returns whether an interrupt is pending. A second interrupt is not
+    delayed, except in distributed training, where the launcher sets the timeout. ``finished`` is
+    the message if the work is complete before it can stop.
     """
     numbers: list[int] = []
     is_alone = read_process_rank().world_size == 1

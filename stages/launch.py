@@ -21,11 +21,9 @@ from stages.interruption import Interrupted, raise_interrupts
 
 OPTIONS = "FINCH_TORCHRUN"
 
-# Folder in which every process writes its error, set by the launcher. It prints each different
-# error once: all processes fail alike if, say, the loss is not finite.
+# Folder in which every process writes its error, set by the launcher. The launcher prints each
+# different error once: if the loss is not finite, for example, all processes fail.
 _ERRORS = "FINCH_ERRORS"
-# Seconds for interrupted processes to write a checkpoint before torchrun kills them.
-_SHUTDOWN_TIMEOUT = "600"
 _CAUSE, _CONSEQUENCE = "cause", "consequence"
 _INTERRUPTED = "interrupted; no result was written; run it again"
 
@@ -40,9 +38,10 @@ def launch(stage: str, arguments: Sequence[str]) -> NoReturn:
     name = stage.replace("_", "-")
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_ERRORS] = folder
-        # Defaults of torchrun's options --log-dir and --shutdown-timeout.
+        # Defaults of torchrun's options --log-dir and --shutdown-timeout: the seconds in which
+        # interrupted processes can write a checkpoint.
         os.environ.setdefault("PET_LOG_DIR", folder)
-        os.environ.setdefault("PET_SHUTDOWN_TIMEOUT", _SHUTDOWN_TIMEOUT)
+        os.environ.setdefault("PET_SHUTDOWN_TIMEOUT", "600")
         code, problem = _start(["-m", f"stages.{stage}", *arguments])
         own = [f"finch {name}: {problem}"] if problem else []
         lines = _read_errors(folder, _CAUSE) or own or _read_errors(folder, _CONSEQUENCE)

@@ -54,9 +54,15 @@ class StageTraining:
         key = checkpoint_key(model, self.device, **self.key_inputs)
         with init_distributed(self.device) as group, between_steps() as should_stop:
             checkpoints = Checkpoints(folder, key, run.checkpoint_minutes)
-            logs = (self._log_epoch, self._log_resume)
             env = TrainingEnvironment(
-                self.device, run.seed, group, checkpoints, should_stop, track, *logs
+                device=self.device,
+                seed=run.seed,
+                group=group,
+                checkpoints=checkpoints,
+                should_stop=should_stop,
+                track=track,
+                on_epoch=self._log_epoch,
+                on_resume=self._log_resume,
             )
             return train(model, self.task, env)
 
@@ -67,13 +73,10 @@ class StageTraining:
         record: dict[str, Any],
         files: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes the model and its reports, in the main process only.
+        """Writes the folder and the reports of the model, in the main process only.
 
-        Args:
-            name: Model folder, and prefix of the reports.
-            result: Result of ``run``.
-            record: Inputs of the training, for ``model.json``.
-            files: Further JSON files of the model folder, by name.
+        ``record`` has the inputs of the training, for ``model.json``. ``files`` are further JSON
+        files of the folder, by name.
         """
         if not read_process_rank().is_main:
             return

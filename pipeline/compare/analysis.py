@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from pipeline.compare.plan import Run, trials_of
-from pipeline.compare.runs import ComparisonSetup, RunStore, held_out_accuracy
+from pipeline.compare.runs import ComparisonSetup, Run, RunStore, held_out_accuracy, trials_of
 from pipeline.measure.accuracy import correct, score
 from pipeline.statistics import holm, mcnemar, paired_t_test
 

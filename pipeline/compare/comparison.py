@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compare.plan import Run, finals_of, trials_of
-from pipeline.compare.runs import ComparisonSetup, RunStore, held_out_accuracy, train_run
+from pipeline.compare.runs import (
+    ComparisonSetup,
+    Run,
+    RunStore,
+    finals_of,
+    held_out_accuracy,
+    train_run,
+    trials_of,
+)
 from pipeline.progress import Track, silent
 
 

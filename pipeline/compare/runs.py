@@ -1,10 +1,10 @@
-"""Trains the runs of a comparison and stores their results."""
+"""The training runs of a comparison, and the store of their results."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.compare.plan import Run
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtefactError, ParameterError
 from pipeline.files import hash_file, hash_value, open_array, read_json, whole_file
@@ -25,12 +24,32 @@ from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import start_classifier
-from pipeline.params import Compare, Distill, Views
+from pipeline.params import Compare, CompareEntry, Distill, Views
 from pipeline.plugins import LOSSES
 from pipeline.training.loop import train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
 from pipeline.training.validation import compute_logits
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        entry: Name of the method's entry.
+        setting: Tuned values, by key below ``distill``.
+        distill: The complete recipe.
+        seed: Seed of initial weights and batches.
+        fold: Fold of the training split that is held out for validation; None for a final run,
+            which trains on the whole split.
+    """
+
+    entry: str
+    setting: dict[str, Any]
+    distill: Distill
+    seed: int
+    fold: int | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class ComparisonSetup:
     device: torch.device
 
     def key_of(self, run: Run) -> str:
-        """Hash of all that determines the run's weights; equal for two runs if these are equal.
+        """Hash of everything that determines the weights of the run.
 
         Raises:
             ParameterError: The file of initial weights cannot be read.
@@ -123,14 +142,38 @@ class RunStore:
         return open_array(path)
 
 
+def trials_of(entry: CompareEntry, compare: Compare, distill: Distill) -> list[list[Run]]:
+    """The tuning runs of an entry: for each setting, one run per held-out fold."""
+    epochs = {"epochs": compare.trial_epochs} if compare.trial_epochs else {}
+    trials = []
+    for setting in entry.settings():
+        recipe = distill.changed({**entry.set, **setting, **epochs})
+        runs = [Run(entry.name, setting, recipe, 0, fold) for fold in range(compare.trial_folds)]
+        trials.append(runs)
+    return trials
+
+
+def finals_of(
+    entry: CompareEntry, setting: Mapping[str, Any], compare: Compare, distill: Distill
+) -> list[Run]:
+    """The final runs of an entry with its selected setting, one per seed.
+
+    A random class order differs between the seeds.
+    """
+    recipe = distill.changed({**entry.set, **setting})
+    is_random = recipe.class_order.kind == "random"
+    recipes = [
+        recipe.changed({"class_order.seed": seed}) if is_random else recipe
+        for seed in range(compare.seeds)
+    ]
+    return [Run(entry.name, dict(setting), r, seed, None) for seed, r in enumerate(recipes)]
+
+
 def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, Any]:
-    """Trains a run and stores its weights and record.
+    """Trains a run, stores its weights, and returns its record, the content of ``model.json``.
 
     A trial is validated on the held-out fold, a final run on the validation split. The test split
     is not read.
-
-    Returns:
-        Content of ``model.json``, with ``val_accuracy`` of the kept weights, and ``seconds``.
 
     Raises:
         TrainingError: The loss is not finite.

@@ -22,14 +22,6 @@ class Registry:
     Args:
         kind: What a name denotes, for messages.
         package: Dotted name of the package with the built-in plug-ins.
-
-    Example:
-        >>> greetings = Registry("greeting", "pipeline.plugins")
-        >>> @greetings.register("hello")
-        ... def hello() -> str:
-        ...     return "hello"
-        >>> greetings["hello"]()
-        'hello'
     """
 
     def __init__(self, kind: str, package: str) -> None:

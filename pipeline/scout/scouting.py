@@ -23,11 +23,7 @@ _LIBRARIES = ("timm", "torch", "torchvision", "onnxscript", "nncf")
 
 
 def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
-    """Hash of all that affects a measurement.
-
-    These are the network, its candidates and the libraries that make them, the measurement, and
-    the machine; not the pixels of the images.
-    """
+    """Hash of everything that affects a measurement, except the pixels of the images."""
     scout = setup.scout
     return hash_value(
         [

@@ -10,8 +10,7 @@ import torch
 
 from pipeline.compare.analysis import analyze
 from pipeline.compare.comparison import run_comparison
-from pipeline.compare.plan import trials_of
-from pipeline.compare.runs import ComparisonSetup, RunStore, train_run
+from pipeline.compare.runs import ComparisonSetup, RunStore, train_run, trials_of
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
