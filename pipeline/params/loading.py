@@ -21,9 +21,7 @@ S = TypeVar("S", bound=Section)
 def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
     """Reads and validates ``params.yaml``.
 
-    Args:
-        path: The YAML file.
-        overrides: ``key=value`` pairs such as ``distill.figkd.level=2``; values are YAML.
+    ``overrides`` are ``key=value`` pairs such as ``distill.figkd.level=2``; values are YAML.
 
     Raises:
         ParameterError: The file cannot be read, or a key or value is not allowed.
@@ -32,7 +30,7 @@ def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
 
 
 def load_section(path: Path, model: type[S], overrides: Iterable[str] = ()) -> S:
-    """As ``load_params``, for a file with the keys of another model, such as ``scout.yaml``."""
+    """As ``load_params``, for a file with the keys of ``model``, such as ``scout.yaml``."""
     try:
         return model.model_validate(read_values(path, overrides))
     except ValidationError as error:
@@ -40,7 +38,7 @@ def load_section(path: Path, model: type[S], overrides: Iterable[str] = ()) -> S
 
 
 def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """What a parameter file and the overrides set, not validated and without defaults.
+    """The values of a parameter file and the overrides, not validated and without defaults.
 
     Raises:
         ParameterError: The file cannot be read, or an override is malformed.

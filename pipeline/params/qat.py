@@ -22,7 +22,7 @@ class QAT(Section):
     method: str | None = Field(
         None, description="Loss, with its options in `distill`; null: `distill.method`."
     )
-    # A tenth of a usual rate for training from scratch: QAT only adapts trained weights.
+    # One tenth of a usual value for training from scratch, since the weights are already trained.
     lr: AboveZero = Field(0.001, description="Peak learning rate of a cosine schedule.")
 
     @field_validator("method")
@@ -31,7 +31,7 @@ class QAT(Section):
         return name if name is None else one_of(name, LOSSES.names(), LOSSES.kind)
 
     def recipe(self, distill: Distill) -> Distill:
-        """The recipe of QAT: that of ``distill``, without what does not suit a few epochs.
+        """The recipe of ``distill`` with fixed values of most options.
 
         Weight decay would also shrink the quantization ranges. Compilation and mixed precision are
         not tested with fake quantization.

@@ -1,4 +1,4 @@
-"""Parameters that training a teacher and training a student share."""
+"""Parameters of training that teacher and student have in common."""
 
 from __future__ import annotations
 
@@ -82,8 +82,6 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _micro_batches_have_images(self) -> Self:
         if self.accumulate > self.batch_size:
-            raise ValueError(
-                f"accumulate = {self.accumulate} is larger than batch_size = {self.batch_size}; "
-                "lower it"
-            )
+            sizes = f"accumulate = {self.accumulate}, batch_size = {self.batch_size}"
+            raise ValueError(f"accumulate must not exceed batch_size ({sizes})")
         return self

@@ -17,16 +17,14 @@ class Finetune(Network, Recipe):
     model: ModelName = "tf_efficientnet_lite0"
     pretrained: Pretrained = "package"
     freeze_epochs: int = Field(
-        0,
-        ge=0,
-        description="Initial epochs in which only the classifier layer is trained.",
+        0, ge=0, description="Initial epochs in which only the classifier layer is trained."
     )
 
 
 class CacheLogits(Section):
-    """The teacher's logits on K views of every training image."""
+    """The teacher's logits for K views of every training image."""
 
-    # In 8 epochs the student changes enough for a repeated view to be useful again.
+    # Within 8 epochs, the student changes enough that training on the same view again is useful.
     views: int = Field(
         8,
         ge=0,

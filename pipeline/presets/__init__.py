@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,19 +14,9 @@ from pipeline.files import whole_file
 from pipeline.params import load_params, params_model
 from pipeline.params.editing import changed, merged
 
-# Teacher-student pairs with their recipe, and methods.
-_PAIRS, _METHODS = "cifar100.yaml", "methods.yaml"
 
-
-@dataclass(frozen=True)
-class Change:
-    """One value that a preset changed.
-
-    Attributes:
-        key: Key of the parameter, such as ``distill.lr``.
-        before: Value in force before, from the file or a default.
-        after: Value of the preset.
-    """
+class Change(NamedTuple):
+    """Key of a parameter that a preset changed, with its value before and after."""
 
     key: str
     before: Any
@@ -36,12 +25,12 @@ class Change:
 
 def pair_names() -> list[str]:
     """Names of the presets that set a teacher, a student and their recipe."""
-    return list(_read(_PAIRS)["presets"])
+    return list(_read("cifar100")["presets"])
 
 
 def method_names() -> list[str]:
     """Names of the presets that set only a method."""
-    return list(_read(_METHODS)["presets"])
+    return list(_read("methods")["presets"])
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -54,19 +43,17 @@ def load_preset(name: str) -> dict[str, Any]:
         one_of(name, [*method_names(), *pair_names()], "preset")
     except ValueError as error:
         raise ParameterError("presets", str(error), "see `finch presets list`") from None
-    everything = _read(_METHODS if name in method_names() else _PAIRS)
-    return merged(everything["shared"], everything["presets"][name])
+    content = _read("methods" if name in method_names() else "cifar100")
+    return merged(content["shared"], content["presets"][name])
 
 
 def apply_preset(name: str, path: Path) -> list[Change]:
     """Writes a preset into a parameter file. Comments and all other lines stay as they are.
 
-    Args:
-        name: Name of the preset.
-        path: The file; it is not changed if an error is raised.
+    The file is not changed if an error is raised.
 
     Returns:
-        The values in force that changed.
+        The effective values that changed.
 
     Raises:
         ParameterError: The name is unknown, or the file is invalid without or with the preset.
@@ -75,22 +62,18 @@ def apply_preset(name: str, path: Path) -> list[Change]:
     wanted = merged(before, load_preset(name))
     changes = list(_differences(before, wanted))
     values: dict[str, Any] = {}
-    for change in changes:
-        *sections, last = change.key.split(".")
-        section = values
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[last] = change.after
+    for key, _, value in changes:
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = merged(values, value)
     with whole_file(path) as temporary:
         # As bytes, which preserves line endings.
-        text = changed(path.read_bytes().decode(), values)
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(changed(path.read_bytes().decode(), values).encode())
         try:
             after = load_params(temporary)
         except ParameterError as error:
-            raise ParameterError(
-                path, f"is invalid with preset {name!r}: {error.problem}"
-            ) from None
+            problem = f"is invalid with preset {name!r}: {error.problem}"
+            raise ParameterError(path, problem) from None
         if after != params_model().model_validate(wanted):
             raise ParameterError(
                 path,
@@ -110,7 +93,6 @@ def _differences(
             yield Change(prefix + key, before.get(key), value)
 
 
-def _read(file: str) -> dict[str, Any]:
-    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-    everything: dict[str, Any] = yaml.safe_load(text)
-    return everything
+def _read(name: str) -> dict[str, Any]:
+    text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)  # type: ignore[no-any-return]
