@@ -1,4 +1,4 @@
-"""Stage cache_logits: the teacher's logits on views of the training images."""
+"""Stage cache_logits: the teacher's logits for views of the training images."""
 
 from stages.command import Context, stage
 from stages.console import track
@@ -31,7 +31,7 @@ def cache_logits(context: Context) -> None:
     source = CacheSource(teacher, key, data, views, device, precision)
     if params.views == 0:
         write_empty_cache(paths.teacher_logits, source)
-        context.log.info("wrote no logits (cache_logits.views = 0); distill runs the teacher live")
+        context.log.info("wrote no logits, since cache_logits.views is 0: distill runs the teacher")
         return
     with between_steps(finished="data/teacher_logits is written") as should_stop:
         info = write_logit_cache(
@@ -46,7 +46,7 @@ def cache_logits(context: Context) -> None:
     _, images, classes = info["shape"]
     context.log.info(
         f"wrote data/teacher_logits: {params.views} views of {images} images, {classes} classes, "
-        f"{info['dtype']}; the teacher's accuracy on them is {info['train_accuracy']:.1%}"
+        f"{info['dtype']}; the teacher's accuracy on these views is {info['train_accuracy']:.1%}"
     )
 
 

@@ -18,22 +18,18 @@ def distill(context: Context) -> None:
 
     recipe, paths = context.params.distill, context.paths
     inputs = open_distillation_inputs(
-        context.params,
-        recipe,
-        prepared=paths.prepared,
-        teacher=paths.teacher,
-        teacher_logits=paths.teacher_logits,
+        context.params, recipe, paths.prepared, paths.teacher, paths.teacher_logits
     )
     data, order = inputs.data, inputs.class_order
-    described = describe_order(recipe.class_order, order, data.classes)
+    class_order = describe_order(recipe.class_order, order, data.classes)
     student = start_classifier(recipe, data.classes, data.image_size)
     training = StageTraining(context, "distill", inputs.task, inputs.device, inputs.key_inputs)
     record = {
         "data": data.fingerprint,
         "teacher_logits": vars(inputs.cache_key),
-        "class_order": {"order": order, "sha256": described["sha256"]},
+        "class_order": {"order": order, "sha256": class_order["sha256"]},
     }
-    files = {"class_order.json": described}
+    files = {"class_order.json": class_order}
     training.save("student", training.run(student), record, files)
 
 

@@ -22,14 +22,9 @@ def finetune(context: Context) -> None:
     data = open_prepared(context.paths.prepared)
     device = prepare_torch(params.run)
     teacher = start_classifier(recipe, data.classes, data.image_size)
-    task = TrainingTask(
-        recipe,
-        CrossEntropy(label_smoothing=recipe.label_smoothing),
-        data.split("train"),
-        data.split("val"),
-        params.views,
-        freeze_epochs=recipe.freeze_epochs,
-    )
+    loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
+    splits, frozen = (data.split("train"), data.split("val")), recipe.freeze_epochs
+    task = TrainingTask(recipe, loss, *splits, params.views, freeze_epochs=frozen)
     key_inputs = {
         "recipe": recipe.model_dump(),
         "views": params.views.model_dump(),

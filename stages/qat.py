@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,12 +32,9 @@ def qat(context: Context) -> None:
     if not params.qat.epochs:
         with whole_folder(paths.qat) as folder:
             write_json(folder / "qat.json", {"epochs": 0})
-        context.log.info("qat.epochs is 0: skipped")
+        context.log.info("skipped, since qat.epochs is 0")
         return
     check_requirements()
-
-    from dataclasses import asdict
-    from importlib.metadata import version
 
     import torch
 
@@ -49,11 +48,7 @@ def qat(context: Context) -> None:
     recipe = params.qat.recipe(params.distill)
     student, about = load_classifier(paths.student, torch.device("cpu"))
     inputs = open_distillation_inputs(
-        params,
-        recipe,
-        prepared=paths.prepared,
-        teacher=paths.teacher,
-        teacher_logits=paths.teacher_logits,
+        params, recipe, paths.prepared, paths.teacher, paths.teacher_logits
     )
     task = inputs.task
     compile_kernels()
@@ -87,9 +82,7 @@ def qat(context: Context) -> None:
 def _export(
     model: FakeQuantizedClassifier, folder: Path, val: Split, params: Export
 ) -> dict[str, Any]:
-    """Writes a file for dynamic batches and one for batch 1, and returns their parity by name."""
-    from dataclasses import asdict
-
+    """Writes a file with dynamic batch size and one with batch size 1; returns their parity."""
     from pipeline.export.parity import parity_images
     from pipeline.qat.parity import check_qdq_parity
     from pipeline.qat.qdq_export import export_qdq
@@ -100,9 +93,8 @@ def _export(
     for name, batch in batches.items():
         path = folder / f"{name}.onnx"
         export_qdq(stripped, spec, path, batch=batch, opset=params.opset)
-        parity[name] = asdict(
-            check_qdq_parity(stripped, spec, path, images, tolerance=params.tolerance)
-        )
+        checked = check_qdq_parity(stripped, spec, path, images, tolerance=params.tolerance)
+        parity[name] = asdict(checked)
     return parity
 
 

@@ -1,7 +1,13 @@
-"""The logit cache: the teacher's logits on K seeded views of every training image."""
+"""The logit cache: the teacher's logits for K seeded views of every training image."""
 
-from pipeline.logit_cache.key import CacheKey, cache_key, check_classes
-from pipeline.logit_cache.reader import open_logit_cache, open_packed_views, read_cache
+from pipeline.logit_cache.reader import (
+    CacheKey,
+    cache_key,
+    check_classes,
+    open_logit_cache,
+    open_packed_views,
+    read_cache,
+)
 from pipeline.logit_cache.writer import CacheSource, write_empty_cache, write_logit_cache
 
 __all__ = [

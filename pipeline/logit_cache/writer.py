@@ -15,8 +15,7 @@ from pipeline.data.prepared import PreparedData
 from pipeline.errors import Stopped, TrainingError
 from pipeline.files import hash_file, hash_value, whole_folder, write_json
 from pipeline.logit_cache.journal import Arrays, JournaledArrays
-from pipeline.logit_cache.key import CacheKey, check_classes
-from pipeline.logit_cache.reader import FORMAT, INFO, LOGITS, VIEWS
+from pipeline.logit_cache.reader import FORMAT, INFO, LOGITS, VIEWS, CacheKey, check_classes
 from pipeline.models.classifier import Classifier
 from pipeline.models.inference import teacher_logits
 from pipeline.params import CacheLogits, Views
@@ -26,12 +25,12 @@ from pipeline.views import make_views, to_bytes, to_unit_range
 
 @dataclass(frozen=True)
 class CacheSource:
-    """What the logits are computed from.
+    """The inputs of a logit cache.
 
     Attributes:
         teacher: Teacher in evaluation mode.
         key: Key of the cache.
-        data: Prepared data, of which the training split is used.
+        data: Prepared data; the training split is used.
         views: View recipe.
         device: Device of the teacher.
         precision: Dtype of the teacher's forward pass.
@@ -55,21 +54,21 @@ def write_logit_cache(
     track: Track = silent,
     on_resume: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Writes the teacher's logits on K views of every training image.
+    """Writes the teacher's logits for K views of every training image.
 
-    A killed call resumes when it is made again; on the CPU, with the same number of threads, the
-    result is byte-identical. Memory holds one batch.
+    The same call resumes after an interruption. On the CPU, with the same number of threads, the
+    result is then byte-identical. Only one batch is kept in memory.
 
     Args:
         folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
-            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The teacher then sees
-            the rounded pixels, as the student does.
+            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The logits are then
+            computed from these rounded pixels.
         source: Teacher, data and view recipe.
         params: Number of views (1 or more), dtype and batch size.
-        work: Folder for unfinished files, on the file system of ``folder`` if possible.
+        work: Folder for unfinished files, if possible on the file system of ``folder``.
         should_stop: Called after every batch; if true, writing stops.
         track: Progress bar.
-        on_resume: Called with the finished and the total number of batches when writing resumes.
+        on_resume: Called on resuming with the number of finished batches and of all batches.
 
     Raises:
         TrainingError: The teacher has other classes, its logits are not finite in the dtype of the
@@ -96,21 +95,19 @@ def write_logit_cache(
             if should_stop():
                 raise Stopped(f"{written.steps} of {total} batches of logits are kept")
     digests = {path.name: hash_file(path) for path in written.folder.iterdir()}
-    info = _describe(
-        source.key,
-        shape,
-        dtype=params.dtype,
-        sha256=digests[LOGITS],
-        views_sha256=digests.get(VIEWS),
-        train_accuracy=written.correct / (params.views * len(split)),
-    )
+    info = _describe(source.key, shape) | {
+        "dtype": params.dtype,
+        "sha256": digests[LOGITS],
+        "views_sha256": digests.get(VIEWS),
+        "train_accuracy": written.correct / (params.views * len(split)),
+    }
     write_json(written.folder / INFO, info)
     written.move_to(folder)
     return info
 
 
 def write_empty_cache(folder: Path, source: CacheSource) -> None:
-    """Writes a cache of K = 0 views, just ``cache.json``: the teacher will run live.
+    """Writes a cache with K = 0, only ``cache.json``; distillation then runs the teacher.
 
     Raises:
         TrainingError: The teacher has other classes.
@@ -147,17 +144,18 @@ def _run_teacher(
         blocks[VIEWS] = to_bytes(pixels)
         pixels = to_unit_range(blocks[VIEWS], source.device)
     logits = teacher_logits(source.teacher, pixels, source.precision).cpu().numpy()
-    with np.errstate(over="ignore"):  # reported below, with the images
+    with np.errstate(over="ignore"):  # overflow raises the error below
         blocks[LOGITS] = logits.astype(params.dtype)
     if not np.isfinite(blocks[LOGITS]).all():
         raise TrainingError(
-            f"the teacher's logits on view {view}, images {indices[0]} to {indices[-1]}",
-            f"are not finite as {params.dtype}",
+            f"the teacher's logits for view {view}, images {indices[0]} to {indices[-1]}",
+            f"are not finite in {params.dtype}",
             "set cache_logits.dtype to float32, or fine-tune the teacher again",
         )
     return blocks
 
 
-def _describe(key: CacheKey, shape: tuple[int, ...], **values: Any) -> dict[str, Any]:
+def _describe(key: CacheKey, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The content of ``cache.json``, without logits."""
     empty = dict.fromkeys(("dtype", "sha256", "views_sha256", "train_accuracy"))
-    return {"format": FORMAT, "key": vars(key), "shape": list(shape), **empty, **values}
+    return {"format": FORMAT, "key": vars(key), "shape": list(shape), **empty}

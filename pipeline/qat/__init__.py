@@ -1,1 +1,1 @@
-"""Quantization-aware training (QAT): distillation continues with int8 in the forward pass."""
+"""Quantization-aware training (QAT): distillation with fake quantization."""

@@ -1,16 +1,16 @@
-"""The student with fake quantization: int8 in the forward pass, float weights underneath.
+"""The student with fake quantization, inserted by NNCF.
 
-NNCF inserts a quantizer before every operation that a runtime computes in integers, and one on
-every weight. Ranges are initialized from calibration images, as for the int8 candidates, and are
-trained with the weights (straight-through estimator).
+NNCF inserts a quantizer for every weight and before every operation that a runtime computes in
+integers. Quantization ranges are initialized from calibration images, as for the int8 candidates,
+and are trained together with the float weights (straight-through estimator).
 
 Weights use 7 of 8 bits except in depthwise layers, and activations are asymmetric, for the reasons
 in ``pipeline.quantize.runtimes.onnxruntime``. Preprocessing and logits stay in float. Batch norms
 are folded first; those that cannot be folded keep their statistics.
 
-Two choices differ from NNCF's defaults, because ONNX Runtime otherwise falls back to float, three
-times slower than without any quantizer. Activations are quantized per tensor. And a range never
-grows: above the 6 of a ReLU6, the ReLU6 could not be removed, and any operation between a
+Two settings differ from NNCF's defaults, because ONNX Runtime would otherwise compute convolutions
+in float, three times slower than in the fp32 model. Activations are quantized per tensor. Ranges
+can only shrink: with a range above 6, a ReLU6 cannot be removed, and an operation between a
 convolution and its quantizer keeps the convolution in float.
 """
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class _Root(nn.Module):
-    """NNCF adds its quantizers to the root module, where nn.Sequential would call them."""
+    """Root module to which NNCF adds its quantizers; an nn.Sequential would call them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class FakeQuantizedClassifier(Classifier):
             quantizer.register_buffer("highest", low + width, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, after clipping every range to its initial one."""
+        """Logits, after clipping every range to its initial range."""
         _clip_ranges(self.backbone)
         return super().forward(images)
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training mode except in batch norms."""
+        """Sets the mode of all modules except batch norms, which stay in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, _BatchNorm):
@@ -74,21 +74,19 @@ class FakeQuantizedClassifier(Classifier):
         return self
 
     def strip(self) -> nn.Module:
-        """A copy of the backbone on the CPU, with torch's FakeQuantize in place of NNCF's."""
+        """A copy of the backbone on the CPU, with torch's FakeQuantize instead of NNCF's."""
         import nncf
 
         size = self.spec.image_size
-        backbone = copy.deepcopy(self.backbone).cpu().eval()
+        backbone, example = copy.deepcopy(self.backbone).cpu().eval(), torch.zeros(1, 3, size, size)
         _clip_ranges(backbone)
         with quiet(log):
-            stripped: nn.Module = nncf.strip(
-                backbone, do_copy=False, example_input=torch.zeros(1, 3, size, size)
-            )
+            stripped: nn.Module = nncf.strip(backbone, do_copy=False, example_input=example)
         return stripped
 
 
 def _activation_quantizers(backbone: nn.Module) -> Iterator[Any]:
-    """NNCF's quantizers of activations, with trainable ``input_low`` and ``input_range``."""
+    """NNCF's activation quantizers, with trainable ``input_low`` and ``input_range``."""
     from nncf.torch.quantization.layers import AsymmetricQuantizer
 
     return (module for module in backbone.modules() if isinstance(module, AsymmetricQuantizer))
@@ -104,10 +102,10 @@ def _clip_ranges(backbone: nn.Module) -> None:
 
 
 def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQuantizedClassifier:
-    """Inserts fake quantization, with ranges from post-training quantization; deterministic.
+    """Inserts fake quantization, with ranges from post-training quantization. Deterministic.
 
     Args:
-        student: Student on the CPU; not changed.
+        student: Student on the CPU; not modified.
         calibration: Calibration images, uint8 [n, size, size, 3] RGB.
 
     Raises:
@@ -116,11 +114,7 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
     turn_off()
     import nncf
     import rich
-    from nncf.quantization.advanced_parameters import (
-        AdvancedQuantizationParameters,
-        OverflowFix,
-        QuantizationParameters,
-    )
+    from nncf.quantization.advanced_parameters import QuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     backbone = copy.deepcopy(student.backbone).eval()
@@ -132,7 +126,7 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
     batches = range(0, len(calibration), _BATCH)
     log.debug("folded %d batch norms", fold_batch_norms(backbone, preprocess(0)))
     nncf.disable_logging()
-    console = rich.get_console()  # NNCF prints its progress bars there
+    console = rich.get_console()  # used by NNCF's progress bars
     before, console.quiet = console.quiet, True
     try:
         with quiet(log):
@@ -141,8 +135,8 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
                 nncf.Dataset(batches, preprocess),
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(batches),
-                advanced_parameters=AdvancedQuantizationParameters(
-                    overflow_fix=OverflowFix.ENABLE,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    overflow_fix=nncf.OverflowFix.ENABLE,
                     activations_quantization_params=QuantizationParameters(per_channel=False),
                     activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
                 ),

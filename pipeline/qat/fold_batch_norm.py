@@ -1,7 +1,7 @@
 """Folds batch norms into the preceding convolutions, as the export of the student does.
 
-A runtime computes a convolution in integers only if its output is quantized directly, without a
-batch norm between. The folded weights and biases stay trainable.
+A runtime computes a convolution in integers only if no batch norm lies between the convolution and
+its quantizer. The folded weights and biases are trainable.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import QATError
 
-# Relative to the largest output; folding only changes the order of roundings.
+# Relative to the largest output; folding only changes float rounding.
 _TOLERANCE = 1e-3
 
 
 def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
-    """Folds, in place, every batch norm that follows a convolution, and returns their number.
+    """Folds every batch norm that directly follows a convolution, in place; returns their number.
 
-    The pairs are found in a forward pass. Other batch norms, such as those before a convolution,
-    are kept.
+    Other batch norms are kept.
 
     Args:
         network: Network in evaluation mode.
-        example: Input of the network, float32.
+        example: Input of the network, float32; a forward pass finds the pairs to fold.
 
     Raises:
-        QATError: The outputs change, because the network uses the value between a convolution and
-            its batch norm, or uses one of the two more than once.
+        QATError: The outputs change. The reason is that the network uses the value between a
+            convolution and its batch norm, or uses one of the two more than once.
     """
     with torch.no_grad():
         expected = network(example)
@@ -49,14 +48,14 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
     if not error <= _TOLERANCE:
         raise QATError(
             "the student",
-            "computes other outputs after folding its batch norms into its convolutions",
+            "has other outputs after folding its batch norms into its convolutions",
             "set qat.epochs to 0, or choose another distill.model",
         )
     return len(pairs)
 
 
 def _find_pairs(network: nn.Module, example: Tensor) -> dict[str, str]:
-    """The path of the convolution, by that of the batch norm with statistics that follows it."""
+    """Maps the path of a batch norm with statistics to that of the convolution before it."""
     outputs: list[tuple[Tensor, str]] = []
     pairs: dict[str, str] = {}
     hooks = []

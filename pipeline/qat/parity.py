@@ -1,13 +1,13 @@
-"""Parity of a QDQ file with PyTorch's fake quantization, checked at every quantizer.
+"""Parity of a QDQ file with PyTorch's fake quantization, checked at every activation quantizer.
 
-Comparing only the logits proves little. A value near a rounding boundary may be rounded up here
-and down there, which changes it by a whole quantization step, and every layer propagates that: the
-logits of a network of fifty layers change by 6 % of the largest when PyTorch itself sums its
-convolutions in another order (benchmarks/rounding.py), as much as a wrong scale would change them.
+Comparing only the logits does not detect all errors. Float rounding can move a value across a
+rounding boundary, which changes it by a whole quantization step, and the change propagates through
+all layers. When PyTorch sums its convolutions in another order, the logits of a network with 50
+layers change by 6 % of the largest logit (benchmarks/rounding.py), as much as with a wrong scale.
 
-So the comparison is step by step. What PyTorch computes before a quantizer is compared with the
-file's quantized value; they may differ by half a step plus float rounding. PyTorch then continues
-with the file's value, which leaves only float rounding between the logits.
+Therefore each quantized value of the file is compared with PyTorch's value before quantization. The
+two may differ by half a quantization step plus float rounding. PyTorch then continues with the
+file's value, so that the logits differ by float rounding only.
 """
 
 from __future__ import annotations
@@ -41,22 +41,21 @@ from pipeline.models.classifier import Spec
 def check_qdq_parity(
     model: nn.Module, spec: Spec, path: Path, images: NDArray[np.uint8], *, tolerance: float
 ) -> Parity:
-    """Compares a QDQ file with PyTorch as ``check_parity`` does, and at every quantizer.
+    """Compares a QDQ file with PyTorch as ``check_parity`` does, and at every activation quantizer.
 
-    ONNX Runtime runs the graph without optimizations. The optimized graph rounds at other places;
-    that is measured as the accuracy of the candidate.
+    ONNX Runtime runs the graph without optimizations, since the optimized graph rounds elsewhere.
 
     Args:
-        model: Exported model, from ``FakeQuantizedClassifier.strip``; not changed.
+        model: Exported model, from ``FakeQuantizedClassifier.strip``; not modified.
         spec: Mean and standard deviation of the preprocessing.
         path: QDQ file.
         images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
-        tolerance: Largest accepted difference beyond rounding, relative to the largest value of an
-            activation or to the largest |logit| of an image; for probabilities, absolute.
+        tolerance: Largest accepted difference beyond quantization, relative to the largest value of
+            an activation or the largest |logit| of an image; absolute for probabilities.
 
     Raises:
-        ExportError: Inputs or outputs do not follow the contract, or a value differs; the message
-            names the quantizer and the difference.
+        ExportError: Inputs or outputs of the file are wrong, or a value differs from PyTorch's; the
+            message names the quantizer and the difference.
     """
     turn_off()
     import onnxruntime
@@ -80,8 +79,8 @@ def check_qdq_parity(
     weights = {weight.untyped_storage().data_ptr() for weight in reference.parameters()}
     for name, module in reference.named_modules():
         if isinstance(module, FakeQuantize):
-            place = f"{path.name}, {name}"
-            module.register_forward_hook(_CompareHook(place, from_file, weights, tolerance))
+            hook = _CompareHook(f"{path.name}, {name}", from_file, weights, tolerance)
+            module.register_forward_hook(hook)
 
     def run(chosen: slice) -> Outputs:
         logits, probabilities, *values = session.run([*OUTPUTS, *names], {INPUT: images[chosen]})
@@ -89,11 +88,10 @@ def check_qdq_parity(
         with torch.inference_mode():
             expected = reference(preprocess(images[chosen])).numpy()
         if from_file:
-            raise ExportError(
-                path.name,
-                f"has {len(names)} activation quantizers, PyTorch {len(names) - len(from_file)}",
-                "set qat.epochs to 0, or choose another distill.model",
-            )
+            problem = f"has {len(names)} activation quantizers, PyTorch has "
+            problem += f"{len(names) - len(from_file)}"
+            remedy = "set qat.epochs to 0, or choose another distill.model"
+            raise ExportError(path.name, problem, remedy)
         return logits, probabilities, expected
 
     return compare_outputs(session, path, run, len(images), tolerance=tolerance)
@@ -101,31 +99,22 @@ def check_qdq_parity(
 
 @dataclass(frozen=True)
 class _CompareHook:
-    """Forward hook of an activation's FakeQuantize: replaces its output by the file's.
+    """Forward hook of a FakeQuantize that compares its output and replaces it by the file's."""
 
-    Attributes:
-        place: File and name of the quantizer, for messages.
-        from_file: The file's outputs that are still to be compared.
-        weights: Addresses of the weights, whose quantizers are left alone.
-        tolerance: Largest accepted difference beyond rounding.
-    """
-
-    place: str
-    from_file: deque[NDArray[np.float32]]
-    weights: set[int]
+    name: str  # file and quantizer, for messages
+    from_file: deque[NDArray[np.float32]]  # the file's outputs that are not yet compared
+    weights: set[int]  # addresses of the weights, whose quantizers are skipped
     tolerance: float
 
-    def __call__(
-        self, quantizer: FakeQuantize, inputs: tuple[Tensor, ...], output: Tensor
-    ) -> Tensor:
+    def __call__(self, quantizer: FakeQuantize, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         (values,) = inputs
         if values.untyped_storage().data_ptr() in self.weights:
             return output
         if not self.from_file:
-            raise self._error("the file does not quantize there")
+            raise self._error("the file has no quantizer")
         rounded = torch.from_numpy(self.from_file.popleft())
         if rounded.shape != values.shape:
-            raise self._error(f"shape {list(rounded.shape)}, not {list(values.shape)}")
+            raise self._error(f"its shape is {list(rounded.shape)}, not {list(values.shape)}")
         shape = [1] * values.dim()
         if quantizer.scale.numel() > 1:
             shape[quantizer.ch_axis] = -1
@@ -133,19 +122,19 @@ class _CompareHook:
         low, high = (quantizer.quant_min - zero) * step, (quantizer.quant_max - zero) * step
         clipped = torch.clamp(values, low, high)
         excess = ((rounded - clipped).abs() - step / 2).max() / clipped.abs().max()
-        # NaN fails the comparison. An activation of zeros has no relative excess.
+        # NaN fails the comparison. If all values are 0, the excess is 0 / 0.
         if not (excess <= self.tolerance or torch.equal(rounded, clipped)):
             steps = ((rounded - clipped).abs() / step).max()
-            raise self._error(f"a value is {steps:.3g} steps from PyTorch's before rounding")
+            raise self._error(f"a value differs by {steps:.3g} quantization steps, not 0.5")
         return rounded
 
     def _error(self, problem: str) -> ExportError:
         fix = "export these weights again, or raise export.tolerance"
-        return ExportError(self.place, f"is not quantized as in PyTorch: {problem}", fix)
+        return ExportError(self.name, f"is not quantized as in PyTorch: {problem}", fix)
 
 
 def _quantized_activations(model: onnx.ModelProto) -> list[str]:
-    """Outputs of the QuantizeLinear-DequantizeLinear pairs, in order of computation."""
+    """Outputs of QuantizeLinear-DequantizeLinear pairs, in the order of execution."""
     quantized = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     return [
         node.output[0]

@@ -14,7 +14,7 @@ from pipeline.models.classifier import Spec
 
 
 class _QDQ(nn.Module):
-    """The QuantizeLinear-DequantizeLinear pair of a FakeQuantize, for export only."""
+    """QuantizeLinear and DequantizeLinear instead of a FakeQuantize, for export only."""
 
     scale: Tensor
     zero_point: Tensor
@@ -29,17 +29,12 @@ class _QDQ(nn.Module):
         self.register_buffer("zero_point", quantizer.zero_point.reshape(shape).to(self.dtype))
 
     def forward(self, values: Tensor) -> Tensor:
-        output = values
-        for operator, dtype in (
-            ("QuantizeLinear", self.dtype),
-            ("DequantizeLinear", values.dtype),
-        ):
+        output, shape = values, values.shape
+        operators = {"QuantizeLinear": self.dtype, "DequantizeLinear": values.dtype}
+        for operator, dtype in operators.items():
+            inputs = (output, self.scale, self.zero_point)
             output = torch.onnx.ops.symbolic(
-                operator,
-                (output, self.scale, self.zero_point),
-                self.attributes,
-                dtype=dtype,
-                shape=values.shape,
+                operator, inputs, self.attributes, dtype=dtype, shape=shape
             )
         return output
 
@@ -47,10 +42,10 @@ class _QDQ(nn.Module):
 def export_qdq(
     model: nn.Module, spec: Spec, path: Path, *, batch: Literal["dynamic", 1], opset: int
 ) -> None:
-    """Writes a QDQ file with the inputs and outputs of ``export_onnx``; deterministic.
+    """Writes a QDQ file with the same inputs and outputs as ``export_onnx``. Deterministic.
 
     Args:
-        model: Result of ``FakeQuantizedClassifier.strip``; not changed.
+        model: Result of ``FakeQuantizedClassifier.strip``; not modified.
         spec: Image size, and mean and standard deviation of the preprocessing.
         path: File to write.
         batch: ``dynamic``, or 1 for a fixed batch size of 1.
@@ -67,7 +62,7 @@ def export_qdq(
         if isinstance(module, FakeQuantize):
             whole.set_submodule(name, _QDQ(module))
     program = to_onnx_program(whole, path.name, batch=batch, opset=opset)
-    # Weights are exported as float32 followed by QuantizeLinear: four times the size.
+    # The exporter writes float32 weights followed by QuantizeLinear; folding makes them int8.
     fold_constants(
         program.model,
         input_size_limit=2**62,

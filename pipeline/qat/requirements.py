@@ -1,4 +1,4 @@
-"""Requirements of NNCF's fake quantization: the extra ``qat`` and a C++ compiler."""
+"""Requirements of QAT: the extra ``qat``, a C++ compiler, and NNCF's compiled kernels."""
 
 from __future__ import annotations
 
@@ -13,40 +13,35 @@ from pipeline.errors import QATError
 from pipeline.quiet import quiet
 
 _DISABLE = "set qat.epochs to 0 and remove the candidates with method qat"
-# NNCF's default of a minute is too short to compile its kernels on a busy machine.
+# NNCF's default of one minute is too short for compiling its kernels on a busy machine.
 _TIMEOUT, _SECONDS = "NNCF_EXTENSION_LOAD_TIMEOUT", "900"
 
 log = logging.getLogger(__name__)
 
 
 def check_requirements() -> None:
-    """Checks the requirements, in no time.
+    """Checks for the extra and the compiler, without importing NNCF.
 
     Raises:
         QATError: The extra is not installed, or there is no C++ compiler.
     """
     if importlib.util.find_spec("torchao") is None:
-        raise QATError(
-            "qat.epochs",
-            "QAT needs torchao, which is not installed",
-            f"pip install 'finch-edge[qat]', or {_DISABLE}",
-        )
-    compiler = os.environ.get("CXX", "c++")  # as torch chooses it
+        remedy = f"pip install 'finch-edge[qat]', or {_DISABLE}"
+        raise QATError("qat.epochs", "QAT needs torchao, which is not installed", remedy)
+    compiler = os.environ.get("CXX", "c++")  # like torch.utils.cpp_extension
     if shutil.which(compiler) is None:
-        raise QATError(
-            "qat.epochs",
-            f"QAT compiles NNCF's kernels once, and there is no C++ compiler ({compiler})",
-            f"on Debian: apt-get install g++ python3-dev; or {_DISABLE}",
-        )
+        problem = f"QAT compiles NNCF's kernels, but there is no C++ compiler ({compiler})"
+        remedy = f"on Debian: apt-get install g++ python3-dev; or {_DISABLE}"
+        raise QATError("qat.epochs", problem, remedy)
 
 
 def compile_kernels() -> None:
-    """Compiles NNCF's CPU kernels, once per machine, in a minute or two.
+    """Compiles NNCF's CPU kernels; takes one or two minutes, once per machine.
 
-    If compilation fails, NNCF computes the same in plain torch, and the log contains the reason.
+    If compilation fails, NNCF uses PyTorch operators instead, and the reason is logged.
 
     Raises:
-        QATError: The timeout expired, as it does when a killed process has left its lock.
+        QATError: The timeout expired, for example because a killed process has left its lock file.
     """
     os.environ.setdefault(_TIMEOUT, _SECONDS)
     turn_off()
@@ -60,9 +55,7 @@ def compile_kernels() -> None:
         try:
             QuantizedFunctionsCPU.get("Quantize_forward")
         except ExtensionLoaderTimeoutException:
-            raise QATError(
-                "NNCF's kernels",
-                f"did not compile within {os.environ[_TIMEOUT]} seconds; a process killed during "
-                "compilation leaves a lock",
-                f"delete {QuantizedFunctionsCPULoader.get_build_dir()}, then run it again",
-            ) from None
+            folder, seconds = QuantizedFunctionsCPULoader.get_build_dir(), os.environ[_TIMEOUT]
+            problem = f"did not compile within {seconds} seconds (lock file of a killed process?)"
+            remedy = f"delete {folder}, then run it again"
+            raise QATError("NNCF's kernels", problem, remedy) from None

@@ -1,4 +1,4 @@
-"""Trains a fake-quantized student and keeps its best weights."""
+"""Training of a fake-quantized student."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.training.validation import compute_logits
 
 @dataclass(frozen=True)
 class QATResult:
-    """The int8 student after QAT. Accuracies are validation accuracies, 0…1.
+    """The student after QAT. Accuracies are validation accuracies, 0…1.
 
     Attributes:
         model: Fake-quantized student, on the CPU, in evaluation mode.
         accuracy_fp32: Accuracy of the fp32 student.
         accuracy_int8_initial: Accuracy of the fake-quantized student before QAT.
         accuracy_int8: Accuracy of ``model``.
-        best_epoch: Epoch of its weights; 0 if no epoch improved on the initial ones.
+        best_epoch: Epoch of the weights; 0 if no epoch was better than the initial weights.
         history: All epochs.
     """
 
@@ -44,12 +44,14 @@ def train_qat(
     val: Split,
     device: torch.device,
 ) -> QATResult:
-    """Trains a fake-quantized student in place; keeps the best epoch, or the initial weights.
+    """Trains a fake-quantized student in place.
+
+    If no epoch has a better validation accuracy than the initial weights, those are restored.
 
     Args:
         student: The fp32 student.
-        quantized: Result of ``fake_quantize``.
-        train: ``pipeline.training.loop.train`` with all arguments but the model.
+        quantized: Result of ``fake_quantize`` for this student.
+        train: Trains a model; see ``pipeline.training.loop.train``.
         val: Validation split.
         device: Training device.
     """

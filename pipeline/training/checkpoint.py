@@ -1,7 +1,7 @@
-"""Checkpoints, from which a killed training resumes.
+"""Checkpoints from which an interrupted training run resumes.
 
 A checkpoint is one safetensors file with the rest of the state as JSON in its header; nothing is
-pickled. It is replaced atomically, so a kill leaves either the previous or the new one.
+pickled. It is replaced atomically, so a killed process leaves the previous or the new checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.errors import ArtefactError, TrainingError
 from pipeline.files import hash_value, whole_file
@@ -31,16 +31,15 @@ _DELETE = "delete it to train from the start"
 def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str:
     """A hash of everything that the trained weights depend on, as 64 hex digits.
 
-    On the CPU, where training is deterministic, that includes threads and world size. On a GPU
-    they only change the rounding, so a training may resume with another world size.
+    On the CPU, where training is deterministic, this includes the number of threads and the world
+    size. On a GPU they only affect rounding, so a run may resume with another world size.
 
     Args:
         model: Model with its initial weights.
         device: Training device.
         inputs: JSON values such as recipe, views, fingerprint of the data and seed.
     """
-    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    initial = hashlib.sha256(save(weights)).hexdigest()
+    initial = hashlib.sha256(_to_bytes(model.state_dict())).hexdigest()
     environment = [FORMAT, torch.__version__, device.type]
     if device.type == "cpu":
         environment += [torch.get_num_threads(), read_process_rank().world_size]
@@ -48,12 +47,12 @@ def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str
 
 
 class Checkpoints:
-    """The checkpoint of one training, in a folder that trainings with other inputs share.
+    """The checkpoint of one training run, in a folder that other runs may share.
 
-    Only one process at a time may use a folder.
+    Only one process may use a folder at a time.
 
     Args:
-        folder: Must not be a DVC output, which DVC deletes before a stage runs.
+        folder: Must not be a DVC output, since DVC deletes those before a stage runs.
         key: Result of ``checkpoint_key``.
         minutes: Interval between checkpoints within an epoch.
     """
@@ -74,27 +73,24 @@ class Checkpoints:
         Raises:
             TrainingError: It cannot be written; the previous one is intact.
         """
-        tensors = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-        content = save(tensors, {"state": json.dumps(state.metadata())})
+        content = _to_bytes(state.tensors(), {"state": json.dumps(state.metadata())})
         try:
             with whole_file(self.path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            kept = "; the previous checkpoint is intact" if self.path.exists() else ""
-            raise TrainingError(
-                self.path,
-                f"the checkpoint cannot be written ({error.strerror}){kept}",
-                "free disk space, then run the same command again",
-            ) from None
+            intact = "; the previous checkpoint is intact" if self.path.exists() else ""
+            problem = f"the checkpoint cannot be written ({error.strerror}){intact}"
+            remedy = "free disk space, then run the same command again"
+            raise TrainingError(self.path, problem, remedy) from None
         self._last = time.monotonic()
 
     def restore(self, state: TrainingState) -> bool:
-        """Loads the checkpoint into ``state``; returns False when there is none.
+        """Loads the checkpoint into ``state``; returns False if there is none.
 
         Raises:
-            ArtefactError: The file is damaged, or does not fit this training.
+            ArtefactError: The file is damaged, or does not fit this training run.
         """
-        for partial in self.folder.glob(".*.safetensors"):  # written when a process was killed
+        for partial in self.folder.glob(".*.safetensors"):  # left by a killed process
             partial.unlink()
         if not self.path.is_file():
             return False
@@ -107,10 +103,16 @@ class Checkpoints:
         try:
             state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            problem = f"does not fit this training ({textwrap.shorten(str(error), 300)})"
+            problem = f"does not fit this training run ({textwrap.shorten(str(error), 300)})"
             raise ArtefactError(self.path, problem, _DELETE) from None
         return True
 
     def clear(self) -> None:
-        """Removes the folder, with the checkpoints of all its trainings."""
+        """Removes the folder, including the checkpoints of other runs."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _to_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content: bytes = save(on_cpu, metadata)
+    return content

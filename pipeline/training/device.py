@@ -1,4 +1,4 @@
-"""The device and the floating-point type of training."""
+"""Device and precision of training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from pipeline.training.process_rank import read_process_rank
 
 
 def prepare_torch(run: Run) -> torch.device:
-    """Seeds torch, sets its CPU threads, and returns the device.
+    """Sets torch's seed and number of CPU threads, and returns the training device.
 
-    In distributed training on CUDA each process gets the GPU of its local rank.
+    In distributed training on CUDA, this is the GPU with the local rank of the process.
 
     Raises:
-        ParameterError: The device does not exist, or not for every process.
+        ParameterError: The device does not exist, or has no GPU for this process.
     """
-    device = resolve_device(run.device)
-    process = read_process_rank()
-    if process.world_size > 1:
-        device = _local_device(device, process.local_rank)
+    device, process = resolve_device(run.device), read_process_rank()
+    if process.world_size > 1 and device.type != "cpu":
+        device = _local_gpu(device.type, process.local_rank)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
@@ -37,9 +36,8 @@ def resolve_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if (name == "cuda" and not cuda) or (name == "mps" and not mps):
-        raise ParameterError(
-            f"run.device = {name}", "torch finds no such device", "set run.device to auto or cpu"
-        )
+        remedy = "set run.device to auto or cpu"
+        raise ParameterError(f"run.device = {name}", "the device is not available", remedy)
     best = "cuda" if cuda else "mps" if mps else "cpu"
     return torch.device(best if name == "auto" else name)
 
@@ -56,25 +54,18 @@ def resolve_precision(
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and has_bf16 else torch.float32
     if name == "bf16" and not has_bf16:
-        raise ParameterError(
-            "precision = bf16", "this CUDA device does not support it", "set it to fp16 or fp32"
-        )
+        problem = "the CUDA device does not support it"
+        raise ParameterError("precision = bf16", problem, "set it to fp16 or fp32")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
-def _local_device(device: torch.device, local_rank: int) -> torch.device:
-    if device.type == "mps":
-        raise ParameterError(
-            "run.device = mps", "does not support distributed training", "set run.device to cpu"
-        )
-    if device.type != "cuda":
-        return device
-    count = torch.cuda.device_count()
+def _local_gpu(device_type: str, local_rank: int) -> torch.device:
+    parameter, count = f"run.device = {device_type}", torch.cuda.device_count()
+    if device_type == "mps":
+        problem = "does not support distributed training"
+        raise ParameterError(parameter, problem, "set run.device to cpu")
     if local_rank >= count:
-        raise ParameterError(
-            "run.device = cuda",
-            f"local rank {local_rank} has no GPU, this machine has {count}",
-            "start one process per GPU",
-        )
+        problem = f"there is no GPU for local rank {local_rank}, the number of GPUs is {count}"
+        raise ParameterError(parameter, problem, "start one process per GPU")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)

@@ -30,11 +30,11 @@ from pipeline.training.teacher import CachedTeacher, LiveTeacher
 
 @dataclass(frozen=True)
 class DistillationInputs:
-    """What a student is trained on.
+    """The inputs of training a student.
 
     Attributes:
         data: Prepared data.
-        task: Training task: recipe, loss, splits and teacher.
+        task: Recipe, loss, splits and teacher.
         device: Training device.
         class_order: Class at each position of the wavelet transform's axis.
         cache_key: Key of the logit cache.
@@ -50,18 +50,11 @@ class DistillationInputs:
 
 
 def open_distillation_inputs(
-    params: Params, recipe: Distill, *, prepared: Path, teacher: Path, teacher_logits: Path
+    params: Params, recipe: Distill, prepared: Path, teacher: Path, teacher_logits: Path
 ) -> DistillationInputs:
-    """Opens the folders of prepared data, teacher and logit cache, and seeds torch.
+    """Opens the folders of the prepared data, the teacher and the logit cache, and seeds torch.
 
-    The student learns from the logit cache or, if that is empty, from the live teacher.
-
-    Args:
-        params: All parameters.
-        recipe: Recipe and loss of the student.
-        prepared: Prepared data.
-        teacher: Teacher.
-        teacher_logits: Logit cache.
+    If ``cache_logits.views`` is 0, the task gets a ``LiveTeacher``, else a ``CachedTeacher``.
 
     Raises:
         FinchError: An input is missing, or was made from other inputs.
@@ -73,12 +66,9 @@ def open_distillation_inputs(
     key = cache_key(record["weights_sha256"], data, params.views)
     cache = read_cache(teacher_logits, key, cache_params.views)
     logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
+    head = partial(read_head_weights, teacher)
     class_order = order_classes(
-        recipe.class_order,
-        train.labels,
-        logits,
-        classes=data.classes,
-        head=partial(read_head_weights, teacher),
+        recipe.class_order, train.labels, logits, classes=data.classes, head=head
     )
     device = prepare_torch(params.run)
     loss = build_loss(recipe, len(data.classes), class_order)

@@ -1,8 +1,8 @@
-"""Distributed training that computes the same as one process.
+"""Distributed training with the same results as training in one process.
 
-Each process makes the views and the logits of its shard of every batch. The logits are gathered,
-so every process computes the loss of the whole batch, and the gradients of the shards are summed.
-A batch, and the learning rate that belongs to it, therefore mean the same at any world size.
+Each process computes the views and the logits of its shard of every batch. The logits are gathered,
+so every process computes the loss of the whole batch, and the gradients are summed over the
+processes. Batch size and learning rate therefore have the same meaning at any world size.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SINGLE, _CPU = ProcessRank(), torch.device("cpu")
 
 
 class ProcessGroup:
-    """Collective operations of a training, called by all processes in the same order.
+    """Collective operations of a training run; every process calls them in the same order.
 
-    With world size 1 they do nothing.
+    They do nothing at world size 1.
 
     Args:
         process: Rank of this process.
@@ -46,10 +46,10 @@ class ProcessGroup:
         self._ddp: DistributedDataParallel | None = None
 
     def check_batch_size(self, recipe: Recipe, images: int) -> None:
-        """Checks that every process gets an image of every micro-batch.
+        """Checks that every micro-batch has an image for every process.
 
         Raises:
-            ParameterError: The world size exceeds the images of a micro-batch.
+            ParameterError: A micro-batch has fewer images than the world size.
         """
         smallest = images // -(-images // recipe.batch_size)
         micro_batch = smallest // min(recipe.accumulate, smallest)
@@ -62,37 +62,37 @@ class ProcessGroup:
             )
 
     def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
-        """The model to train with, whose backward pass sums the gradients of all processes.
+        """Wraps a model so that its backward pass sums the gradients over the processes.
 
         Args:
-            model: Same architecture in every process; gets the weights of the main process.
-            find_unused_parameters: Some parameters are frozen in some epochs.
+            model: All processes get the weights of the main process.
+            find_unused_parameters: Whether parameters are frozen in some epochs.
         """
         if self._is_single:
             return model
         self._ddp = DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
-        # Training never reads batch norm statistics, so validation broadcasts them once an epoch.
+        # Batch norm uses its running statistics only in validation, which broadcasts them.
         self._ddp.broadcast_buffers = False
-        # A lambda, because annotations as strings (PEP 563) are rejected.
+        # A lambda, since DDP rejects hooks with annotations that are strings (PEP 563).
         self._ddp.register_comm_hook(None, lambda state, bucket: _sum_bucket(bucket))
         return self._ddp
 
     def sync_batch_norm(self, model: nn.Module) -> None:
-        """Replaces batch norms, on CUDA, by ones that normalize over the whole batch."""
+        """Converts batch norms to synchronized batch norms, which exist on CUDA only."""
         if not self._is_single and self._device.type == "cuda":
-            convert_sync_batchnorm(model)  # torch's drops the activation inside timm's batch norms
+            convert_sync_batchnorm(model)  # unlike torch's, keeps the activation of timm's layers
 
     def sync_gradients(self, enabled: bool) -> AbstractContextManager[None]:
-        """Context of a micro-batch; gradients are summed over the processes if enabled."""
+        """Context of a backward pass, which sums gradients over the processes only if enabled."""
         return nullcontext() if enabled or self._ddp is None else self._ddp.no_sync()
 
     def shard_slice(self, count: int) -> slice:
-        """The part of ``count`` items that this process computes; sizes differ by at most one."""
+        """The shard of ``count`` items for this process; shard sizes differ by at most one."""
         bounds = _shard_bounds(count, self.process.world_size)
         return slice(bounds[self.process.rank], bounds[self.process.rank + 1])
 
     def all_gather(self, rows: Tensor, total: int) -> Tensor:
-        """The rows of all shards, [total, …]; each process backpropagates into its own rows."""
+        """The rows of all shards, [total, …]; gradients flow to the rows of this process only."""
         if self._is_single:
             return rows
         bounds = _shard_bounds(total, self.process.world_size)
@@ -100,30 +100,31 @@ class ProcessGroup:
         return gathered
 
     def fork_rng(self, device: torch.device, *key: int) -> AbstractContextManager[None]:
-        """Context in which layers sample a different random stream in each process."""
+        """Context with different random numbers in each process."""
         return nullcontext() if self._is_single else fork_rng(device, *key, self.process.rank)
 
     def all_reduce_sum(self, *numbers: int) -> list[int]:
         """Each number, summed over the processes."""
         if self._is_single:
             return list(numbers)
-        # On the CPU, so that it does not wait for the GPU's queued work.
+        # A CPU tensor, so that the reduction does not wait for queued GPU work.
         summed = torch.tensor(numbers, dtype=torch.int64)
         dist.all_reduce(summed)
         return cast("list[int]", summed.tolist())
 
-    def any(self, *flags: bool) -> list[bool]:
+    def all_reduce_any(self, *flags: bool) -> list[bool]:
         """Whether each flag is set in any process. Also a barrier."""
         return [count > 0 for count in self.all_reduce_sum(*flags)]
 
     def broadcast_buffers(self, model: nn.Module) -> None:
         """Copies the buffers of the main process to all processes."""
-        for buffer in () if self._is_single else model.buffers():
-            dist.broadcast(buffer, src=0)
+        if not self._is_single:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
 
     def broadcast_state(self, state: TrainingState, restored: bool) -> bool:
-        """Copies the state of the main process to all if that has restored a checkpoint."""
-        if self._is_single or not self.any(self.is_main and restored)[0]:
+        """Copies the main process's state to all if it was restored; returns whether it was."""
+        if self._is_single or not self.all_reduce_any(self.is_main and restored)[0]:
             return restored
         content: list[Any] = [None, None]
         if self.is_main:
@@ -137,10 +138,7 @@ class ProcessGroup:
 
 @contextmanager
 def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
-    """Joins the process group that the environment describes.
-
-    Args:
-        device: Device of this process, see ``prepare_torch``.
+    """Initializes the process group that torchrun's environment variables describe.
 
     Raises:
         TrainingError: The processes cannot connect.
@@ -153,24 +151,21 @@ def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
     try:
         dist.init_process_group(backend, rank=process.rank, world_size=process.world_size)
     except (RuntimeError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise TrainingError(
-            f"rank {process.rank} of world size {process.world_size}",
-            f"cannot join the process group ({detail})",
-            "start all processes with torchrun",
-        ) from None
+        name = f"rank {process.rank} of world size {process.world_size}"
+        problem = f"cannot join the process group ({' '.join(str(error).split())})"
+        raise TrainingError(name, problem, "start all processes with torchrun") from None
     group = ProcessGroup(process, device)
     yield group
-    # Only without an exception: after one, the other processes may never reach the barrier.
-    group.any(False)
+    # Skipped after an exception, since other processes may never reach the barrier.
+    group.all_reduce_any(False)
     dist.destroy_process_group()
 
 
 class _AllGather(torch.autograd.Function):
     """All-gather whose backward pass keeps the gradient of this process's rows.
 
-    Since every process computes the same loss, the sum of the weights' gradients is that of the
-    whole batch.
+    Every process computes the same loss, so the sum of the gradients over the processes is the
+    gradient of the whole batch.
     """
 
     @staticmethod
@@ -194,7 +189,7 @@ def _shard_bounds(count: int, shards: int) -> list[int]:
 
 
 def _sum_bucket(bucket: Any) -> torch.futures.Future[Tensor]:
-    """Communication hook that sums gradients; the default one of DDP averages them."""
+    """Communication hook that sums gradients; DDP's default hook averages them."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     summed: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
     return summed

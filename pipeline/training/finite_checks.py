@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
-from pipeline.params import Recipe
 
 LOWER_LR = "lower the learning rate or the weights of the distillation loss"
-_IMAGES_SHOWN = 8
+_MAX_LISTED = 8
 
 
 def non_finite_error(
@@ -25,29 +24,28 @@ def non_finite_error(
     view: int,
     teacher_fix: str,
 ) -> TrainingError:
-    """The error of a loss that is not finite, with its first cause.
+    """The error for a non-finite loss, with its cause.
 
-    ``logits`` has those of the ``teacher``, if there is one, and those of the model.
+    ``logits`` contains those of the ``teacher`` first, if there is one, then those of the model.
     """
     problem, weight = f"the loss is {loss}", _non_finite_weight(model)
-    # The teacher's logits come first: nothing in the student can affect them.
-    for who, values in logits.items():
-        fix = teacher_fix if who == "teacher" else LOWER_LR
-        if who != "teacher" and weight:
+    # In this order, because the student cannot affect the teacher's logits.
+    for name, values in logits.items():
+        fix = teacher_fix if name == "teacher" else LOWER_LR
+        if name != "teacher" and weight:
             return TrainingError(step, f"{problem}: {weight} is not finite", fix)
         if len(bad := batch[~torch.isfinite(values).all(dim=1).cpu().numpy()]):
-            images = f"view {view} of images {_join(bad)}"
-            problem += f": the {who}'s logits on {images} are not finite"
-            return TrainingError(step, problem, fix)
+            problem += f": the {name}'s logits for view {view} of images {_join(bad)}"
+            return TrainingError(step, f"{problem} are not finite", fix)
     problem += f", although all logits are finite; images {_join(batch)}"
     return TrainingError(step, problem, LOWER_LR)
 
 
 def check_weights(model: nn.Module, step: str) -> None:
-    """Ensures that a model is fit for a checkpoint.
+    """Checks that all parameters and buffers are finite.
 
     Raises:
-        TrainingError: A parameter or buffer is not finite.
+        TrainingError: A parameter or buffer is not finite; the message names ``step``.
     """
     if name := _non_finite_weight(model):
         raise TrainingError(step, f"{name} is not finite", LOWER_LR)
@@ -60,18 +58,7 @@ def _non_finite_weight(model: nn.Module) -> str | None:
     return next((name for name, tensor in named.items() if not tensor.isfinite().all()), None)
 
 
-def out_of_memory_error(
-    recipe: Recipe, device: torch.device, error: torch.OutOfMemoryError
-) -> TrainingError:
-    """Names the parameters to change, with their section."""
-    return TrainingError(
-        f"{recipe.section}.batch_size = {recipe.batch_size}",
-        f"a step does not fit in the memory of {device} ({str(error).split('. ')[0]})",
-        f"lower it, or raise {recipe.section}.accumulate = {recipe.accumulate}",
-    )
-
-
 def _join(indices: NDArray[np.int64]) -> str:
-    more = len(indices) - _IMAGES_SHOWN
-    shown = ", ".join(map(str, indices[:_IMAGES_SHOWN]))
-    return f"{shown} and {more} more" if more > 0 else shown
+    more = len(indices) - _MAX_LISTED
+    listed = ", ".join(map(str, indices[:_MAX_LISTED]))
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
@@ -16,16 +16,9 @@ from torch import nn
 from pipeline.errors import Stopped
 from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe
-from pipeline.progress import silent
 from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
-from pipeline.training.optimizer import (
-    build_ema,
-    build_optimizer,
-    freeze_backbone,
-    lr_factor,
-    unfreeze,
-)
+from pipeline.training.optimizer import build_ema, build_optimizer, freeze_backbone, lr_factor
 from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
 from pipeline.training.task import TrainingEnvironment, TrainingTask
@@ -37,9 +30,8 @@ class TrainingResult:
     """A trained model.
 
     Attributes:
-        model: Model with the kept weights, in evaluation mode.
-        best: Epoch of these weights: the best by validation accuracy (the first one on a tie), or
-            the last (``Recipe.keep``).
+        model: Model with the weights of ``best``, in evaluation mode.
+        best: Epoch with the best validation accuracy, or the last epoch (``Recipe.keep``).
         history: All epochs.
     """
 
@@ -51,18 +43,17 @@ class TrainingResult:
 def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> TrainingResult:
     """Trains a classifier in place, starting from its current weights.
 
-    On one device, the same call gives the same weights. On the CPU, with the same number of
-    threads, they are bit-identical even if the process was killed and training resumed from its
-    checkpoint.
+    On the CPU, with the same number of threads, the trained weights are bit-identical in every run,
+    including runs that resume from a checkpoint.
 
-    In distributed training every process makes the same call with its own ``env.group``. Only the
+    In distributed training, every process makes the same call with its own ``env.group``. Only the
     main process writes checkpoints, shows progress and runs callbacks.
 
     Raises:
-        TrainingError: The loss or a weight is not finite, the task is inconsistent, a GPU runs out
-            of memory, or a checkpoint cannot be written.
+        TrainingError: The loss or a weight is not finite, the task is inconsistent, the GPU runs
+            out of memory, or a checkpoint cannot be written.
         ParameterError: Device, model, world size or teacher do not support the recipe.
-        ArtefactError: The checkpoint is damaged or does not fit.
+        ArtefactError: The checkpoint is damaged or does not fit this training run.
         Stopped: ``env.should_stop`` returned true.
     """
     task.check(len(model.spec.classes))
@@ -70,14 +61,12 @@ def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> Tr
 
 
 class _Trainer:
-    """The loop of one training."""
-
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
         recipe, device = task.recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
         env.group.check_batch_size(recipe, len(indices))
-        if not env.group.is_main:
-            env = replace(env, checkpoints=None, track=silent, on_epoch=_ignore, on_resume=_ignore)
+        if not env.group.is_main:  # no checkpoints, progress or callbacks
+            env = TrainingEnvironment(device, env.seed, env.group, should_stop=env.should_stop)
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         env.group.sync_batch_norm(model)
         task.loss.to(device)
@@ -90,14 +79,14 @@ class _Trainer:
             network = cast("nn.Module", torch.compile(network))
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
         total_steps = recipe.epochs * steps_per_epoch
-        self.model, self.task, self.env = model, task, env
-        self.state, self.indices = state, indices
+        self.model, self.task, self.env, self.state = model, task, env, state
+        self.indices = indices
         self.step = TrainingStep(state, network, task, env, precision, steps_per_epoch)
         self.lr_factor = lr_factor(recipe, total_steps)
         self.step_numbers = iter(env.track(range(total_steps), "training", total_steps))
 
     def run(self) -> TrainingResult:
-        """Trains to the end, from the checkpoint if there is one."""
+        """Runs all epochs, or those after the checkpoint if there is one."""
         history, recipe = self._resume(), self.task.recipe
         while len(history) < recipe.epochs and not stops_early(history, recipe):
             self._train_epoch()
@@ -121,10 +110,10 @@ class _Trainer:
         state, epoch = self.state, len(self.state.history)
         if epoch < self.task.freeze_epochs:
             freeze_backbone(self.model)
-        elif self.task.freeze_epochs:
-            unfreeze(self.model)
         else:
             self.model.train()
+            if self.task.freeze_epochs:
+                self.model.requires_grad_(True)
         batches = _batches(self.indices, self.step.steps_per_epoch, self.env.seed, epoch)
         for batch in islice(batches, state.steps, None):
             lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
@@ -136,25 +125,23 @@ class _Trainer:
     def _after_step(self) -> None:
         """Saves a checkpoint if one is due, and stops if requested in any process."""
         group, checkpoints = self.env.group, self.env.checkpoints
-        stopped, due = group.any(
-            self.env.should_stop(), checkpoints is not None and checkpoints.due()
-        )
-        if stopped or due:
+        stop = self.env.should_stop()
+        stop, due = group.all_reduce_any(stop, checkpoints is not None and checkpoints.due())
+        if stop or due:
             self._save(f"after {self.step.name}")
-        if stopped:
-            group.any(False)  # a process that exits first would abort the one that saves
+        if stop:
+            group.all_reduce_any(False)  # no process may exit while the main process is saving
             raise Stopped(f"training resumes after {self.step.name}")
 
     def _validate(self) -> None:
-        """Computes the metrics of the finished epoch, and keeps its weights if they are best."""
+        """Computes the metrics of an epoch, and copies its weights if they are to be kept."""
         state, recipe = self.state, self.task.recipe
         means = {name: total / len(self.indices) for name, total in state.sums.items()}
         evaluated = self.model if state.ema is None else state.ema.module
         number = len(state.history) + 1
         name = f"epoch {number}, after its last step"
-        accuracy = validation_accuracy(
-            evaluated, self.task.val, self.env.device, name, self.env.group
-        )
+        val, device = self.task.val, self.env.device
+        accuracy = validation_accuracy(evaluated, val, device, name, self.env.group)
         epoch = Epoch(number, means.pop("loss"), means, accuracy)
         state.history.append(epoch)
         state.steps, state.sums = 0, {}
@@ -169,32 +156,27 @@ class _Trainer:
             self.env.checkpoints.save(self.state)
 
 
-def best_epoch(history: list[Epoch]) -> Epoch:
-    """The epoch with the best validation accuracy; the first one on a tie."""
+def _best_epoch(history: list[Epoch]) -> Epoch:
+    """The epoch with the best validation accuracy; the first one if several are equal."""
     return max(history, key=lambda epoch: epoch.val_accuracy)
 
 
 def kept_epoch(history: list[Epoch], recipe: Recipe) -> Epoch:
-    """The epoch whose weights a recipe keeps."""
-    return history[-1] if recipe.keep == "last" else best_epoch(history)
+    """The epoch whose weights are returned."""
+    return history[-1] if recipe.keep == "last" else _best_epoch(history)
 
 
 def stops_early(history: list[Epoch], recipe: Recipe) -> bool:
     """Whether validation accuracy has not improved for ``recipe.patience`` epochs."""
     if not (recipe.patience and history):
         return False
-    return history[-1].epoch - best_epoch(history).epoch >= recipe.patience
-
-
-def _ignore(*arguments: object) -> None:
-    """Callback of all processes but the main one."""
+    return history[-1].epoch - _best_epoch(history).epoch >= recipe.patience
 
 
 def _batches(
     indices: NDArray[np.int64], steps: int, seed: int, epoch: int
 ) -> Iterator[NDArray[np.int64]]:
-    """The shuffled batches of an epoch; their sizes differ by at most one, so none is tiny."""
+    """The shuffled batches of an epoch, whose sizes differ by at most one."""
     order = np.random.default_rng([seed, epoch]).permutation(indices)
     for batch in np.array_split(order, steps):
-        # Sorted, because memory-mapped images are read faster in order.
-        yield np.sort(batch)
+        yield np.sort(batch)  # memory-mapped images are read faster in order

@@ -14,14 +14,13 @@ from pipeline.params import Recipe
 
 @dataclass(frozen=True)
 class Mix:
-    """How the images of one step are mixed. It holds no pixels, so every process can sample it.
+    """The mixing of one step's images; without pixels, so that every process can sample it.
 
     Attributes:
         batch: Indices of the step's images, int64 [n], sorted.
-        partners: Index of the image that each is mixed with, int64 [n].
-        lam: Fraction of the image itself, 0…1 (λ in the papers); the rest is its partner's.
-        box: Top, bottom, left and right of CutMix's rectangle in pixels, ends excluded; None for
-            mixup.
+        partners: Indices of the images that they are mixed with, int64 [n].
+        lam: Weight of each image, 0…1 (λ in the papers); that of its partner is ``1 - lam``.
+        box: CutMix's rectangle in pixels: top, bottom, left, right (ends excluded); None for mixup.
     """
 
     batch: NDArray[np.int64]
@@ -30,7 +29,7 @@ class Mix:
     box: tuple[int, int, int, int] | None = None
 
     def partners_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The partners of some of the images."""
+        """The partners of some images of the batch."""
         return self.partners[np.searchsorted(self.batch, indices)]
 
     def blend(self, images: Tensor, partners: Tensor) -> Tensor:
@@ -46,10 +45,10 @@ class Mix:
 def sample_mix(
     recipe: Recipe, batch: NDArray[np.int64], size: int, key: Sequence[int]
 ) -> Mix | None:
-    """Samples the mix of a step from a key (seed, epoch, step); None if the recipe does not mix.
+    """Samples the mixing of a step; None if the recipe enables neither mixup nor CutMix.
 
     Args:
-        recipe: ``mixup`` and ``cutmix``; with both on, each has probability 1/2.
+        recipe: ``mixup`` and ``cutmix``; if both are enabled, each has probability 1/2.
         batch: Indices of all images of the step, int64 [n], sorted.
         size: Height and width of the images in pixels.
         key: Seed of the random generator.
@@ -64,11 +63,11 @@ def sample_mix(
     partners = rng.permutation(batch)
     if method == "mixup":
         return Mix(batch, partners, lam)
-    # The center is uniform over the image; a rectangle is clipped at the border.
+    # The center is uniform over the image, and the rectangle is clipped at the border.
     side = size * np.sqrt(1 - lam)
     center = rng.uniform(0, size, 2)
-    start = np.clip(np.round(center - side / 2), 0, size).astype(int)
-    end = np.clip(np.round(center + side / 2), 0, size).astype(int)
-    (top, left), (bottom, right) = start.tolist(), end.tolist()
+    ends = np.stack([center - side / 2, center + side / 2], axis=1)
+    box = np.clip(np.round(ends), 0, size).astype(int)
+    (top, bottom), (left, right) = box.tolist()
     lam = 1 - (bottom - top) * (right - left) / size**2
     return Mix(batch, partners, lam, (top, bottom, left, right))

@@ -1,4 +1,4 @@
-"""Trainable layers, optimizer, learning rate and averaged weights of a recipe."""
+"""Optimizer, learning rate schedule, averaged weights and frozen layers of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.params import Recipe
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW, without weight decay for biases and the scales of normalization layers."""
+    """SGD or AdamW, without weight decay for biases and normalization layers."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -28,13 +28,13 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=momentum, nesterov=momentum > 0)
 
 
-# Not torch.optim.lr_scheduler: its recursive forms (LinearLR, CosineAnnealingLR) round differently,
-# and its counters would be one more state to save and restore. A function of the step has none.
+# Not torch.optim.lr_scheduler: LinearLR and CosineAnnealingLR accumulate rounding errors, and
+# their state would have to be saved and restored.
 def lr_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
     """The learning rate at a step, as a factor of ``recipe.lr``.
 
-    Every schedule begins with a linear warm-up. Then ``one_cycle`` and ``cosine`` follow half a
-    cosine, down to 1e-4 of the peak and to 0; ``constant`` stays; ``multi_step`` is multiplied by
+    Every schedule begins with a linear warm-up to 1. Then ``one_cycle`` and ``cosine`` follow half
+    a cosine, down to 1e-4 and 0; ``constant`` stays at 1; ``multi_step`` multiplies by
     ``recipe.gamma`` at each milestone.
     """
     warmup_steps = recipe.warmup * total_steps
@@ -55,21 +55,15 @@ def lr_factor(recipe: Recipe, total_steps: int) -> Callable[[int], float]:
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel | None:
-    """An exponential moving average of parameters and buffers; None when ``decay`` is 0."""
+    """Exponential moving average (EMA) of parameters and buffers; None when ``decay`` is 0."""
     if not decay:
         return None
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
 
-def unfreeze(model: Classifier) -> None:
-    """Makes every layer trainable, and sets training mode."""
-    model.requires_grad_(True)
-    model.train()
-
-
 def freeze_backbone(model: Classifier) -> None:
-    """Makes the classifier layer the only trainable one; batch norm statistics are frozen too.
+    """Makes only the classifier layer trainable; batch norm statistics are frozen too.
 
     Raises:
         ParameterError: The model has no classifier layer with weights.
@@ -77,11 +71,9 @@ def freeze_backbone(model: Classifier) -> None:
     find = cast("Callable[[], nn.Module] | None", getattr(model.backbone, "get_classifier", None))
     head = find() if find else nn.Identity()
     if not list(head.parameters()):
-        raise ParameterError(
-            f"model {model.spec.architecture!r}",
-            "has no classifier layer to train alone",
-            "set finetune.freeze_epochs to 0",
-        )
+        problem = "has no classifier layer that can be trained alone"
+        name, remedy = f"model {model.spec.architecture!r}", "set finetune.freeze_epochs to 0"
+        raise ParameterError(name, problem, remedy)
     model.requires_grad_(False)
     model.eval()
     head.requires_grad_(True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -12,7 +11,7 @@ class ProcessRank:
     """Rank of a process in distributed training.
 
     Attributes:
-        rank: 0 … world_size - 1, over all machines.
+        rank: Rank over all machines, 0 … world_size - 1.
         world_size: Number of processes; 1 without distributed training.
         local_rank: Rank on this machine; selects the GPU.
     """
@@ -23,13 +22,13 @@ class ProcessRank:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the main process: the only one that writes files and log lines."""
+        """Whether this is the main process, the only one that writes files and log lines."""
         return self.rank == 0
 
 
-def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRank:
-    """Reads RANK, WORLD_SIZE and LOCAL_RANK; without WORLD_SIZE there is one process."""
-    if "WORLD_SIZE" not in environment:
+def read_process_rank() -> ProcessRank:
+    """The values of RANK, WORLD_SIZE and LOCAL_RANK; without WORLD_SIZE there is one process."""
+    if "WORLD_SIZE" not in os.environ:
         return ProcessRank()
-    rank, local_rank = (int(environment.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
-    return ProcessRank(rank, int(environment["WORLD_SIZE"]), local_rank)
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    return ProcessRank(*(int(os.environ.get(name, "0")) for name in names))

@@ -1,4 +1,4 @@
-"""State of torch's default random generators (rng), which layers and losses sample from."""
+"""States of torch's default random generators, from which layers and losses sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def get_rng_states(device: torch.device) -> dict[str, Tensor]:
-    """The uint8 generator states of the CPU and of the training device, by device type."""
+    """Generator states of the CPU and of the training device, uint8, by device type."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -21,7 +21,7 @@ def get_rng_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_rng_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
-    """Restores what ``get_rng_states`` returned."""
+    """Restores the states that ``get_rng_states`` returned."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -31,7 +31,7 @@ def set_rng_states(device: torch.device, states: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def fork_rng(device: torch.device, *key: int) -> Iterator[None]:
-    """Seeds the generators from non-negative integers within the block, then restores them.
+    """Seeds the generators with non-negative integers, and restores their states at exit.
 
     ``torch.random.fork_rng`` neither seeds nor supports MPS.
     """

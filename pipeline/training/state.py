@@ -1,4 +1,4 @@
-"""The state of a training: everything that a step reads and changes."""
+"""The state of a training run: everything that a training step changes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipeline.training.rng import get_rng_states, set_rng_states
 
-_MODULES = ("model", "loss", "ema")
-
 
 @dataclass(frozen=True)
 class Epoch:
     """Metrics of one epoch.
 
     Attributes:
-        epoch: Number of the epoch, from 1.
+        epoch: Number of the epoch, starting at 1.
         loss: Mean training loss per image.
-        terms: Mean of each weighted loss term, by name; they add up to the loss.
+        terms: Mean of each weighted loss term, by name; their sum is the loss.
         val_accuracy: Validation accuracy, 0…1.
     """
 
@@ -34,19 +32,19 @@ class Epoch:
 
 @dataclass
 class TrainingState:
-    """The state of a training, convertible to tensors and a JSON value.
+    """The state of a training run, convertible to tensors and a JSON value.
 
     Attributes:
-        model: The model.
-        loss: The loss, which may have buffers.
-        optimizer: Its learning rate is a function of the step, so it is not part of the state.
+        model: Model that is trained.
+        loss: Loss function, which may have buffers.
+        optimizer: Optimizer; the learning rate is computed from the step and not saved.
         ema: Averaged weights, if enabled.
-        scaler: Gradient scaler of fp16.
-        device: Device of all of these.
-        steps: Finished steps of the current epoch.
+        scaler: Gradient scaler for fp16.
+        device: Training device.
+        steps: Number of finished steps of the current epoch.
         sums: Loss and loss terms of these steps, summed over the images.
         history: Finished epochs.
-        best_weights: ``state_dict`` to return after training.
+        best_weights: Weights of the epoch that is kept.
     """
 
     model: nn.Module
@@ -62,23 +60,11 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, including generator states, by name."""
-        slots: dict[int, dict[str, Any]] = self.optimizer.state_dict()["state"]
-        return (
-            {
-                f"{part}.{name}": tensor
-                for part in _MODULES
-                if getattr(self, part) is not None
-                for name, tensor in getattr(self, part).state_dict().items()
-            }
-            | {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-            | {
-                f"optimizer.{index}.{name}": value
-                for index, values in slots.items()
-                for name, value in values.items()
-                if isinstance(value, Tensor)
-            }
-            | {f"rng.{name}": state for name, state in get_rng_states(self.device).items()}
-        )
+        grouped = {name: module.state_dict() for name, module in self._modules().items()}
+        grouped |= {"best": self.best_weights, "rng": get_rng_states(self.device)}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            grouped[f"optimizer.{index}"] = {n: v for n, v in slots.items() if torch.is_tensor(v)}
+        return {f"{part}.{name}": t for part, group in grouped.items() for name, t in group.items()}
 
     def metadata(self) -> dict[str, Any]:
         """The rest of the state, as a JSON value."""
@@ -90,17 +76,16 @@ class TrainingState:
         }
 
     def load(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Loads what ``tensors()`` and ``metadata()`` of the same training returned.
+        """Loads what ``tensors()`` and ``metadata()`` of the same training run returned.
 
-        Memory formats of this state are kept: a saved tensor has lost its format, and the order of
-        numbers in memory can change the last bit of a result.
+        Tensors keep the memory format of this state, which a checkpoint does not contain: it can
+        change the last bit of a result.
 
         Raises:
             RuntimeError: A tensor is missing, unexpected, or has another shape.
         """
-        for part in _MODULES:
-            if getattr(self, part) is not None:
-                getattr(self, part).load_state_dict(_strip(part, tensors))
+        for name, module in self._modules().items():
+            module.load_state_dict(_strip(name, tensors))
         self.best_weights = {n: t.to(self.device) for n, t in _strip("best", tensors).items()}
         self._load_optimizer(_strip("optimizer", tensors))
         self.steps = metadata["steps"]
@@ -109,6 +94,10 @@ class TrainingState:
         if metadata["scaler"]:
             self.scaler.load_state_dict(metadata["scaler"])
         set_rng_states(self.device, _strip("rng", tensors))
+
+    def _modules(self) -> dict[str, nn.Module]:
+        modules = {"model": self.model, "loss": self.loss, "ema": self.ema}
+        return {name: module for name, module in modules.items() if module is not None}
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -124,6 +113,6 @@ class TrainingState:
 
 
 def _strip(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors below a prefix, by the rest of their names."""
+    """The tensors of a part, by name without its prefix."""
     prefix = f"{part}."
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

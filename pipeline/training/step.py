@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.training.finite_checks import non_finite_error, out_of_memory_error
+from pipeline.errors import TrainingError
+from pipeline.training.finite_checks import non_finite_error
 from pipeline.training.mixing import Mix, sample_mix
 from pipeline.training.rng import fork_rng
 from pipeline.training.state import TrainingState
@@ -22,11 +23,11 @@ from pipeline.views import make_views, to_unit_range
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One training step, for any batch.
+    """The training step of a run.
 
     Attributes:
         state: Training state.
-        network: The model, wrapped for distributed training or compiled.
+        network: The model, possibly compiled or wrapped for distributed training.
         task: Training task.
         env: Training environment.
         precision: Dtype of the forward pass.
@@ -48,10 +49,10 @@ class TrainingStep:
         return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({batch})"
 
     def run(self, batch: NDArray[np.int64]) -> None:
-        """Trains on the images at the indices ``batch``, int64 [n], sorted.
+        """Trains on the images with the indices ``batch``, int64 [n], sorted.
 
         Raises:
-            TrainingError: The loss is not finite, or a GPU runs out of memory.
+            TrainingError: The loss is not finite, or the GPU runs out of memory.
         """
         state, recipe, teacher = self.state, self.task.recipe, self.task.teacher
         epoch = len(state.history)
@@ -73,7 +74,12 @@ class TrainingStep:
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
             state.scaler.step(state.optimizer)
         except torch.OutOfMemoryError as error:
-            raise out_of_memory_error(recipe, state.device, error) from None
+            detail, section = str(error).split(". ")[0], recipe.section
+            raise TrainingError(
+                f"{section}.batch_size = {recipe.batch_size}",
+                f"a training step does not fit in the memory of {state.device} ({detail})",
+                f"lower it, or raise {section}.accumulate = {recipe.accumulate}",
+            ) from None
         state.scaler.update()
         if state.ema is not None:
             state.ema.update_parameters(state.model)
@@ -95,54 +101,38 @@ class TrainingStep:
         if (teacher := self.task.teacher) is not None:
             teacher_logits = teacher.get_logits(view, own, pixels)
             logits["teacher"] = group.all_gather(teacher_logits, len(indices))
-        reduced = self.precision != torch.float32
+        mixed_precision = self.precision != torch.float32
         with (
-            torch.autocast(device.type, self.precision) if reduced else nullcontext(),
+            torch.autocast(device.type, self.precision) if mixed_precision else nullcontext(),
             group.fork_rng(device, *key),
         ):
             outputs = self.network(pixels)
         student = "network" if teacher is None else "student"
         logits[student] = group.all_gather(outputs.float(), len(indices))
-        with fork_rng(device, *key):  # the same stream in every process
-            loss, terms = self._loss(
-                logits[student], logits.get("teacher"), indices, teacher_scale, mix
+
+        def compute_loss(images: NDArray[np.int64]) -> dict[str, Tensor]:
+            labels = torch.from_numpy(self.task.train.labels[images]).to(device)
+            terms = self.task.loss.terms(
+                logits[student], logits.get("teacher"), labels, teacher_scale=teacher_scale
             )
-        named = {"loss": loss, **terms}
+            return {"loss": reduce(torch.add, terms.values()), **terms}
+
+        with fork_rng(device, *key):  # the same random numbers in every process
+            losses = compute_loss(indices)
+            if mix is not None:
+                partners = compute_loss(mix.partners_of(indices))
+                losses = {n: mix.lam * v + (1 - mix.lam) * partners[n] for n, v in losses.items()}
         # One transfer for all values, since each transfer waits for the GPU.
-        stacked = torch.stack([value.detach() for value in named.values()])
-        values = dict(zip(named, stacked.tolist(), strict=True))
+        stacked = torch.stack([value.detach() for value in losses.values()])
+        values = dict(zip(losses, stacked.tolist(), strict=True))
         if not math.isfinite(values["loss"]):
             fix = "" if teacher is None else teacher.fix
             raise non_finite_error(
                 self.name, values["loss"], state.model, logits, indices, view, fix
             )
-        state.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
+        state.scaler.scale(losses["loss"] * weight).backward()  # type: ignore[no-untyped-call]
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value * len(indices)
-
-    def _loss(
-        self,
-        logits: Tensor,
-        teacher_logits: Tensor | None,
-        indices: NDArray[np.int64],
-        teacher_scale: float,
-        mix: Mix | None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its weighted terms; of mixed images, by both labels, weighted by ``lam``."""
-
-        def compute(labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            terms = self.task.loss.terms(
-                logits, teacher_logits, labels, teacher_scale=teacher_scale
-            )
-            return reduce(torch.add, terms.values()), terms
-
-        loss, terms = compute(self._labels(indices))
-        if mix is None:
-            return loss, terms
-        lam = mix.lam
-        partner_loss, partner_terms = compute(self._labels(mix.partners_of(indices)))
-        terms = {n: lam * term + (1 - lam) * partner_terms[n] for n, term in terms.items()}
-        return lam * loss + (1 - lam) * partner_loss, terms
 
     def _pixels(self, indices: NDArray[np.int64], view: int) -> Tensor:
         device, task = self.state.device, self.task
@@ -157,6 +147,3 @@ class TrainingStep:
         unique, inverse = np.unique(both, return_inverse=True)
         pixels = self._pixels(unique, view)
         return mix.blend(pixels[inverse[: len(indices)]], pixels[inverse[len(indices) :]])
-
-    def _labels(self, indices: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.task.train.labels[indices]).to(self.state.device)

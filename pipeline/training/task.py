@@ -1,4 +1,4 @@
-"""What is trained on, and the environment that training runs in."""
+"""What is trained on, and the environment in which training runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pipeline.training.teacher import CachedTeacher, Teacher
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a model is trained on, and how.
+    """Recipe, loss and data of a training run.
 
     Attributes:
-        recipe: Optimizer, schedule, epochs.
+        recipe: Optimizer, schedule, number of epochs.
         loss: Loss function; moved to the training device.
         train: Training split.
         val: Validation split, which selects the best epoch.
         views: Augmentation.
-        teacher: Source of the teacher's logits; also decides which view an epoch trains on.
-            Without it every epoch trains on a new view.
-        indices: Images of ``train`` to train on, int64; all of them when None.
-        freeze_epochs: Epochs in which only the classifier layer is trained.
+        teacher: Source of the teacher's logits, which selects the view of each epoch. Without it,
+            every epoch has a new view.
+        indices: Images of ``train`` to train on, int64; None for all.
+        freeze_epochs: Initial epochs in which only the classifier layer is trained.
     """
 
     recipe: Recipe
@@ -46,45 +46,41 @@ class TrainingTask:
     freeze_epochs: int = 0
 
     def check(self, classes: int) -> None:
-        """Checks that loss, teacher, splits and recipe go together.
-
-        Args:
-            classes: Number of classes of the model.
+        """Checks that loss, teacher, splits and recipe fit a model with this number of classes.
 
         Raises:
             TrainingError: The loss needs a teacher, or the teacher does not fit the data.
-            ParameterError: The recipe mixes images, whose logits no cache can hold.
+            ParameterError: The recipe mixes images, for which cached logits cannot be used.
         """
         if self.teacher is not None:
             self.teacher.check(len(self.train), classes)
         elif self.loss.needs_teacher:
             name = type(self.loss).__name__
             raise TrainingError(name, "needs the teacher's logits", "run cache_logits first")
-        section = self.recipe.section
+        uses_cache = self.loss.needs_teacher and isinstance(self.teacher, CachedTeacher)
         for method in ("mixup", "cutmix"):
-            alpha = getattr(self.recipe, method)
-            if alpha and self.loss.needs_teacher and isinstance(self.teacher, CachedTeacher):
+            key, alpha = f"{self.recipe.section}.{method}", getattr(self.recipe, method)
+            if alpha and uses_cache:
                 raise ParameterError(
-                    f"{section}.{method} = {alpha:g}",
-                    "the logit cache has no logits of mixed images",
-                    "set cache_logits.views to 0, so that the teacher runs during training, or "
-                    f"set {section}.{method} to 0",
+                    f"{key} = {alpha:g}",
+                    "the logit cache has no logits for mixed images",
+                    f"set {key} to 0, or cache_logits.views to 0 to run the teacher in every step",
                 )
 
 
 @dataclass(frozen=True)
 class TrainingEnvironment:
-    """Where and under whose control training runs.
+    """Device, seed, processes, checkpoints and callbacks of a training run.
 
     Attributes:
         device: Training device.
-        seed: Seed of the order of the images, of their mixing, and of layers and loss.
-        group: Processes that train together.
-        checkpoints: Checkpoints to resume from and to write; none when None.
+        seed: Seed of image order, mixing, dropout and loss.
+        group: Process group of distributed training.
+        checkpoints: Checkpoints to resume from and to write, if any.
         should_stop: Called after every step; if true, training saves a checkpoint and stops.
         track: Progress bar.
         on_epoch: Called after each epoch.
-        on_resume: Called on resuming, with the finished epochs and steps of the next one.
+        on_resume: Called on resuming with the finished epochs and the finished steps of the next.
     """
 
     device: torch.device

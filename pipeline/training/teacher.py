@@ -1,4 +1,4 @@
-"""Where training gets the teacher's logits from: the logit cache, or the live teacher."""
+"""Sources of the teacher's logits: the logit cache, or the teacher itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Teacher:
     """Source of the teacher's logits.
 
     Attributes:
-        fix: Remedy for logits that are not finite.
+        fix: What to do if a logit is not finite.
     """
 
     fix: ClassVar[str]
@@ -29,24 +29,24 @@ class Teacher:
         """Checks the number of training images and of classes.
 
         Raises:
-            TrainingError: The teacher has other numbers.
+            TrainingError: The logits would have another shape.
         """
         raise NotImplementedError
 
     def view_of(self, epoch: int) -> int:
-        """The index of the view that an epoch, counted from 0, trains on."""
+        """Index of the view for an epoch, both starting at 0."""
         return epoch
 
     def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        """Packed views of images, uint8 [n, size, size, 3]; None when they are not packed."""
+        """Packed views of images, uint8 [n, size, size, 3]; None if views are not packed."""
         return None
 
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        """The teacher's logits on a view of images.
+        """The teacher's logits for a view of the training images with these indices.
 
         Args:
             view: Index of the view.
-            indices: Indices of the images in the training split, int64 [n].
+            indices: int64 [n].
             pixels: The student's input, float32 [n, 3, size, size] in 0…1.
 
         Returns:
@@ -57,11 +57,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class CachedTeacher(Teacher):
-    """The logit cache; epoch e trains on view e modulo K.
+    """The logit cache with K views; epoch e uses view e modulo K.
 
     Attributes:
         logits: [K, n, classes].
-        views: Packed views, uint8 [K, n, size, size, 3]; training makes the views again when None.
+        views: Packed views, uint8 [K, n, size, size, 3]; if None, training computes the views.
     """
 
     logits: NDArray[np.floating]
@@ -70,13 +70,10 @@ class CachedTeacher(Teacher):
 
     @override
     def check(self, images: int, classes: int) -> None:
-        if self.logits.shape[1:] != (images, classes):
-            raise TrainingError(
-                "the teacher's logits",
-                f"have shape (images, classes) = {self.logits.shape[1:]}, training needs "
-                f"{(images, classes)}",
-                self.fix,
-            )
+        found, expected = self.logits.shape[1:], (images, classes)
+        if found != expected:
+            problem = f"have shape (images, classes) = {found}, training needs {expected}"
+            raise TrainingError("the teacher's logits", problem, self.fix)
 
     @override
     def view_of(self, epoch: int) -> int:
@@ -94,14 +91,13 @@ class CachedTeacher(Teacher):
 
 @dataclass(frozen=True)
 class LiveTeacher(Teacher):
-    """The teacher itself, run at every step; every epoch trains on a new view.
+    """The teacher itself, run in every step; every epoch has a new view.
 
-    Its logits equal those that ``cache_logits`` caches: the same function, pixels and precision.
-    (With packed views the cache is computed from rounded pixels.)
+    Its logits equal the cached ones in float32, except with packed views, whose pixels are rounded.
 
     Attributes:
         model: Teacher in evaluation mode, on the training device.
-        precision: Dtype of the teacher, independent of the student's.
+        precision: Dtype of the teacher's forward pass.
     """
 
     model: Classifier
@@ -112,11 +108,8 @@ class LiveTeacher(Teacher):
     def check(self, images: int, classes: int) -> None:
         known = len(self.model.spec.classes)
         if known != classes:
-            raise TrainingError(
-                "the teacher",
-                f"has {known} classes, training has {classes}",
-                "fine-tune the teacher on this data",
-            )
+            problem = f"has {known} classes, training has {classes}"
+            raise TrainingError("the teacher", problem, "fine-tune the teacher on this data")
 
     @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:

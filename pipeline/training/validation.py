@@ -15,9 +15,9 @@ from pipeline.views import to_unit_range
 
 
 def compute_logits(
-    model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 128
+    model: nn.Module, split: Split, device: torch.device, batch_size: int = 128
 ) -> NDArray[np.float32]:
-    """Logits float32 [n, classes] of a split without augmentation, in evaluation mode."""
+    """Logits [n, classes] of a split without augmentation, in evaluation mode."""
     model.eval()
     with torch.inference_mode():
         batches = [
@@ -33,7 +33,7 @@ def validation_accuracy(
     """Accuracy on a split, 0…1, in evaluation mode; each process evaluates its shard.
 
     Raises:
-        TrainingError: A logit is not finite.
+        TrainingError: A logit is not finite; the message names ``step``.
     """
     group.broadcast_buffers(model)
     shard = group.shard_slice(len(split))

@@ -10,4 +10,4 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_networks(one_thread):
-    """All networks here are small."""
+    """One thread, since the networks are small."""

@@ -1,4 +1,4 @@
-"""A logit cache of a tiny teacher on a few images of noise."""
+"""A logit cache of a tiny teacher on random images."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def about(images):
 
 
 def prepare(folder, images=IMAGES):
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     (folder / "train").mkdir(parents=True)
-    pixels = random.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8)
     np.save(folder / "train" / "images.npy", pixels)
-    np.save(folder / "train" / "labels.npy", random.integers(0, len(CLASSES), images))
+    np.save(folder / "train" / "labels.npy", rng.integers(0, len(CLASSES), images))
     return PreparedData(folder, about(images))
 
 
@@ -65,7 +65,7 @@ def write(folder, data, model=None, key=None, precision=torch.float32, **changes
 
 
 def write_in(folder: Path) -> None:
-    """Writes a cache of some seconds in a folder, and a log beside it."""
+    """Writes a cache, which takes some seconds, and a log to a folder."""
     torch.set_num_threads(1)
     journal.JOURNAL_SECONDS = 0.02
     data = PreparedData(folder.parent / "prepared", about(MANY))

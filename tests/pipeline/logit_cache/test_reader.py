@@ -5,22 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, TrainingError
 from pipeline.logit_cache import (
     cache_key,
+    check_classes,
     open_logit_cache,
     open_packed_views,
     read_cache,
     write_empty_cache,
 )
-from tests.pipeline.logit_cache.small_cache import RECIPE, key_of, source, write
+from pipeline.params import Views
+from tests.pipeline.logit_cache.small_cache import CLASSES, RECIPE, key_of, source, write
 
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-4])
 
 
-def spoil_header(path):
+def overwrite_header(path):
     path.write_bytes(b"not an array")
 
 
@@ -36,6 +38,30 @@ def other_dtype(path):
     np.save(path, np.load(path).astype(np.float32))
 
 
+@pytest.mark.parametrize("field", list(Views.model_fields))
+def test_key_depends_on_every_option_of_the_view_recipe(data, field):
+    value = getattr(RECIPE, field)
+    if isinstance(value, bool):
+        change = not value
+    else:
+        change = {"seed": 1, "auto": "trivial"}.get(field) or value * 0.9 + 0.05
+    other = RECIPE.model_copy(update={field: change})
+    assert cache_key("a", data, other) != cache_key("a", data, RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("ant", "bee"), r"the teacher: .*2 classes.*3; fine-tune"),
+        (("ant", "wasp", "bee"), r"the teacher: .*class 1 .*'wasp'.*'bee'"),
+    ],
+)
+def test_teacher_with_other_classes_raises(classes, expected):
+    with pytest.raises(TrainingError, match=expected):
+        check_classes(classes, CLASSES)
+    check_classes(CLASSES, list(CLASSES))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -45,17 +71,17 @@ def other_dtype(path):
         ({"teacher": "b", "views": "b"}, "was made from another teacher and other views$"),
     ],
 )
-def test_a_cache_of_something_else_is_refused_naming_what_differs(data, tmp_path, changes, message):
+def test_cache_of_other_inputs_raises_and_names_them(data, tmp_path, changes, message):
     key, _ = write(tmp_path / "logits", data)
     with pytest.raises(ArtefactError, match=message):
         open_logit_cache(tmp_path / "logits", replace(key, **changes))
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
+    ("damage", "message"),
     [
         (cut, "is truncated or not a NumPy file"),
-        (spoil_header, "is truncated or not a NumPy file"),
+        (overwrite_header, "is truncated or not a NumPy file"),
         (pickled, "is truncated or not a NumPy file"),
         (lambda path: path.write_bytes(b""), "is truncated or not a NumPy file"),
         (other_shape, "unlike cache.json"),
@@ -63,15 +89,15 @@ def test_a_cache_of_something_else_is_refused_naming_what_differs(data, tmp_path
         (lambda path: path.unlink(), "is missing"),
     ],
 )
-def test_a_harmed_cache_is_refused(data, tmp_path, harm, message):
+def test_damaged_cache_raises(data, tmp_path, damage, message):
     key, _ = write(tmp_path / "logits", data)
-    harm(tmp_path / "logits" / "logits.npy")
+    damage(tmp_path / "logits" / "logits.npy")
     with pytest.raises(ArtefactError, match=message) as caught:
         open_logit_cache(tmp_path / "logits", key)
     assert caught.value.path == tmp_path / "logits" / "logits.npy"
 
 
-def test_a_missing_cache_and_one_of_another_format_are_refused(data, tmp_path):
+def test_missing_cache_or_other_format_raises(data, tmp_path):
     key = cache_key("a", data, RECIPE)
     with pytest.raises(ArtefactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
@@ -80,34 +106,32 @@ def test_a_missing_cache_and_one_of_another_format_are_refused(data, tmp_path):
         open_logit_cache(tmp_path, key)
 
 
-def test_views_that_are_not_packed_are_none_and_packed_ones_that_are_lost_are_refused(
-    data, tmp_path
-):
+def test_packed_views_are_none_or_checked(data, tmp_path):
     write(tmp_path / "plain", data)
     assert open_packed_views(tmp_path / "plain") is None
     write(tmp_path / "packed", data, pack_views=True)
-    for harm, message in (
+    for damage, message in (
         (cut, "is truncated"),
         (other_shape, "unlike"),
         (Path.unlink, "missing"),
     ):
-        harm(tmp_path / "packed" / "views.npy")
+        damage(tmp_path / "packed" / "views.npy")
         with pytest.raises(ArtefactError, match=message) as caught:
             open_packed_views(tmp_path / "packed")
         assert caught.value.path == tmp_path / "packed" / "views.npy"
         write(tmp_path / "packed", data, pack_views=True)
 
 
-def test_a_cache_of_nothing_is_no_cache_of_logits(data, tmp_path):
+def test_empty_cache_has_no_logits(data, tmp_path):
     key = key_of(data)
     write_empty_cache(tmp_path, source(data))
     assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
     assert read_cache(tmp_path, key, 0)["shape"][0] == 0
-    with pytest.raises(ArtefactError, match=r"cache\.json: holds no logits: .*views = 0; set"):
+    with pytest.raises(ArtefactError, match=r"cache\.json: contains no logits: .*views = 0; set"):
         open_logit_cache(tmp_path, key)
 
 
-def test_a_cache_of_another_number_of_views_is_refused(data, tmp_path):
+def test_cache_with_other_number_of_views_raises(data, tmp_path):
     key = key_of(data)
     write_empty_cache(tmp_path / "none", source(data))
     with pytest.raises(ArtefactError, match=r"cache_logits\.views = 0, .*8"):
@@ -120,7 +144,7 @@ def test_a_cache_of_another_number_of_views_is_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["teacher", "data", "views"])
-def test_a_cache_of_nothing_is_refused_for_something_else_too(data, tmp_path, change):
+def test_empty_cache_of_other_inputs_raises(data, tmp_path, change):
     key = key_of(data)
     write_empty_cache(tmp_path, source(data))
     with pytest.raises(ArtefactError, match="was made from"):

@@ -18,9 +18,7 @@ from tests.pipeline.logit_cache.small_cache import (
 
 
 @pytest.mark.parametrize(("dtype", "precision"), [("float16", 2**-11), ("float32", 1e-5)])
-def test_cached_logits_are_those_of_the_live_teacher_on_the_same_views(
-    data, tmp_path, dtype, precision
-):
+def test_cached_logits_equal_those_of_the_teacher(data, tmp_path, dtype, precision):
     key, info = write(tmp_path / "logits", data, dtype=dtype)
     cached = open_logit_cache(tmp_path / "logits", key)
     assert cached.shape == (3, IMAGES, len(CLASSES))
@@ -28,7 +26,7 @@ def test_cached_logits_are_those_of_the_live_teacher_on_the_same_views(
     model, split = teacher(), data.split("train")
     live = np.empty(cached.shape, np.float32)
     with torch.inference_mode():
-        # One image at a time and backwards: the cache was made in batches of 4.
+        # With batch size 1 in reverse order; the cache was made in batches of 4.
         for view in range(3):
             for i in reversed(range(IMAGES)):
                 pixels = make_views(split.images[[i]], np.array([i]), view, RECIPE, CPU)
@@ -37,22 +35,22 @@ def test_cached_logits_are_those_of_the_live_teacher_on_the_same_views(
     assert info["train_accuracy"] == np.mean(live.argmax(2) == split.labels)
 
 
-def test_packed_views_are_the_views_and_the_logits_are_of_just_those_pixels(data, tmp_path):
+def test_logits_are_computed_from_packed_views(data, tmp_path):
     key, _ = write(tmp_path / "logits", data, pack_views=True, dtype="float32")
     cached = open_logit_cache(tmp_path / "logits", key)
     pixels = open_packed_views(tmp_path / "logits")
-    split, places = data.split("train"), np.arange(IMAGES)
+    split, indices = data.split("train"), np.arange(IMAGES)
     assert pixels.shape == (3, IMAGES, SIZE, SIZE, 3)
     for view in range(3):
-        exact = make_views(split.images, places, view, RECIPE, CPU)
-        seen = torch.from_numpy(pixels[view].astype(np.float32) / 255).permute(0, 3, 1, 2)
-        assert (seen - exact).abs().max() <= 0.5 / 255 + 1e-6
+        exact = make_views(split.images, indices, view, RECIPE, CPU)
+        pixels_seen = torch.from_numpy(pixels[view].astype(np.float32) / 255).permute(0, 3, 1, 2)
+        assert (pixels_seen - exact).abs().max() <= 0.5 / 255 + 1e-6
         with torch.inference_mode():
-            logits = teacher()(seen)
+            logits = teacher()(pixels_seen)
         np.testing.assert_allclose(cached[view], logits.numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_the_batch_size_does_not_matter(data, tmp_path):
+def test_logits_do_not_depend_on_the_batch_size(data, tmp_path):
     caches = []
     for size in (1, 5, 64):
         key, _ = write(tmp_path / str(size), data, batch_size=size, dtype="float32")
@@ -62,7 +60,7 @@ def test_the_batch_size_does_not_matter(data, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, tmp_path):
+def test_float16_overflow_raises_and_keeps_the_old_cache(data, tmp_path):
     folder = tmp_path / "logits"
     key, _ = write(folder, data)
     before = np.array(open_logit_cache(folder, key))
@@ -74,14 +72,14 @@ def test_logits_too_large_for_float16_are_refused_and_the_old_cache_stays(data, 
     assert np.abs(open_logit_cache(folder, key)).max() > 65504
 
 
-def test_logits_that_are_not_finite_are_refused(data, tmp_path):
-    with pytest.raises(TrainingError, match="not finite as float32"):
+def test_non_finite_logits_raise(data, tmp_path):
+    with pytest.raises(TrainingError, match="not finite in float32"):
         write(tmp_path / "logits", data, teacher(scale=float("nan")), dtype="float32")
     assert not (tmp_path / "logits").exists()
 
 
 @pytest.mark.parametrize("classes", [("ant", "bee"), ("ant", "wasp", "bee")])
-def test_a_teacher_of_other_classes_is_refused(data, tmp_path, classes):
+def test_teacher_with_other_classes_raises(data, tmp_path, classes):
     with pytest.raises(TrainingError, match=r"the teacher: .*the student"):
         write(tmp_path / "logits", data, teacher(classes=classes))
     with pytest.raises(TrainingError, match=r"the teacher: .*the student"):

@@ -1,4 +1,4 @@
-"""A student that loses accuracy in int8, and images."""
+"""Images, and a student that loses accuracy in int8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE, CLASSES = 16, 6
 
 
 def random_split(count: int, seed: int) -> Split:
-    """Noise whose label is a pair of colors, the first strong, the second half as strong."""
+    """Noise with a label for each pair of a strong and a weaker color channel."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, count)
     images = rng.integers(0, 150, (count, SIZE, SIZE, 3), dtype=np.uint8)
@@ -28,7 +28,7 @@ def random_split(count: int, seed: int) -> Split:
 
 
 class Residual(nn.Module):
-    """An inverted residual: what it adds to is used twice."""
+    """An inverted residual block, whose input is used twice."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class Residual(nn.Module):
 
 
 def student(seed: int) -> Classifier:
-    """A network with random statistics, and one channel a hundred times as large as the others.
+    """A network with random statistics and one channel that is 100 times as large as the others.
 
-    A per-tensor scale leaves the other channels a step or two.
+    A per-tensor scale represents the other channels with one or two quantization steps.
     """
     torch.manual_seed(seed)
     backbone = nn.Sequential(
@@ -78,7 +78,7 @@ def student(seed: int) -> Classifier:
 
 @pytest.fixture(scope="session")
 def kernels() -> None:
-    """Compiles NNCF's kernels: a minute or two, once per machine."""
+    """Compiles NNCF's kernels; takes one or two minutes, once per machine."""
     from pipeline.errors import QATError
     from pipeline.qat.requirements import check_requirements, compile_kernels
 

@@ -25,22 +25,22 @@ def with_statistics(network: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("name", "left"),
+    ("name", "unfolded"),
     [
-        ("mobilenetv2_035", 0),  # norms that activate as well
+        ("mobilenetv2_035", 0),  # batch norms that include the activation
         ("mobilenetv3_small_050", 0),
         ("test_resnet", 0),
-        ("densenet121", 62),  # before the convolution, where they cannot be folded
+        ("densenet121", 62),  # batch norms before a convolution cannot be folded
     ],
 )
-def test_a_folded_network_computes_the_same(name: str, left: int) -> None:
+def test_folding_keeps_the_outputs(name: str, unfolded: int) -> None:
     network = with_statistics(timm.create_model(name, num_classes=5))
     folded = copy.deepcopy(network)
     images = torch.randn(3, 3, 64, 64)
     before = sum(isinstance(module, NORMS) for module in network.modules())
     count = fold_batch_norms(folded, images[:1])
     after = [module for module in folded.modules() if isinstance(module, NORMS)]
-    assert (count, len(after)) == (before - left, left)
+    assert (count, len(after)) == (before - unfolded, unfolded)
     with torch.inference_mode():
         expected = network(images)
         error = (folded(images) - expected).abs().max() / expected.abs().max()
@@ -57,8 +57,8 @@ def test_folded_weights_are_trainable() -> None:
     ]
 
 
-class Between(nn.Module):
-    """Uses what lies between the convolution and its norm."""
+class UsesConvolutionTwice(nn.Module):
+    """Uses the value between a convolution and its batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Between(nn.Module):
         return total
 
 
-def test_a_network_that_cannot_be_folded_is_refused() -> None:
-    network = with_statistics(Between())
+def test_network_that_cannot_be_folded_raises() -> None:
+    network = with_statistics(UsesConvolutionTwice())
     with pytest.raises(QATError, match=r"the student: .*batch norms"):
         fold_batch_norms(network, torch.randn(1, 3, 4, 4))

@@ -1,4 +1,4 @@
-"""Parity of a QDQ file with PyTorch at every quantizer; needs a C++ compiler."""
+"""Parity of a QDQ file with PyTorch at every activation quantizer; needs a C++ compiler."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def change(graph: onnx.GraphProto, name: str, by: Callable[[Any], Any]) -> None:
     stored.CopyFrom(numpy_helper.from_array(changed, name))
 
 
-def rounding(graph: onnx.GraphProto, place: int) -> onnx.NodeProto:
-    return [node for node in graph.node if node.op_type == "QuantizeLinear"][place]
+def quantizer(graph: onnx.GraphProto, index: int) -> onnx.NodeProto:
+    return [node for node in graph.node if node.op_type == "QuantizeLinear"][index]
 
 
 def scale(graph: onnx.GraphProto) -> None:
-    change(graph, rounding(graph, 2).input[1], lambda values: values * np.float32(1.01))
+    change(graph, quantizer(graph, 2).input[1], lambda values: values * np.float32(1.01))
 
 
 def zero_point(graph: onnx.GraphProto) -> None:
-    node = rounding(graph, 2)
+    node = quantizer(graph, 2)
     stored = {values.name: values for values in graph.initializer}
     moved = numpy_helper.to_array(stored[node.input[2]]) + 3
     graph.initializer.append(numpy_helper.from_array(moved.astype(np.uint8), "moved"))
@@ -84,7 +84,7 @@ def bias(graph: onnx.GraphProto) -> None:
 
 
 def missing(graph: onnx.GraphProto) -> None:
-    first = rounding(graph, -1)
+    first = quantizer(graph, -1)
     last = next(node for node in graph.node if first.output[0] in node.input)
     for node in graph.node:
         node.input[:] = [first.input[0] if n == last.output[0] else n for n in node.input]
@@ -95,25 +95,25 @@ def missing(graph: onnx.GraphProto) -> None:
 def surplus(graph: onnx.GraphProto) -> None:
     step = numpy_helper.from_array(np.array(0.1, np.float32), "step")
     graph.initializer.append(step)
-    for kind, taken, given in (
+    for operator, source, target in (
         ("QuantizeLinear", "logits", "steps"),
         ("DequantizeLinear", "steps", "rounded"),
     ):
-        graph.node.append(onnx.helper.make_node(kind, [taken, "step"], [given]))
+        graph.node.append(onnx.helper.make_node(operator, [source, "step"], [target]))
 
 
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (scale, r"student\.onnx, \S+: .*a value is \S+ steps"),
-        (zero_point, r"student\.onnx, \S+: .*a value is \S+ steps"),
-        (weight, r"student\.onnx, \S+: .*a value is \S+ steps"),
-        (bias, r"student\.onnx, \S+: .*a value is \S+ steps"),
-        (missing, r"student\.onnx, \S+: .*does not quantize there"),
-        (surplus, r"has 8 activation quantizers, PyTorch 7"),
+        (scale, r"student\.onnx, \S+: .*a value differs by \S+ quantization steps"),
+        (zero_point, r"student\.onnx, \S+: .*a value differs by \S+ quantization steps"),
+        (weight, r"student\.onnx, \S+: .*a value differs by \S+ quantization steps"),
+        (bias, r"student\.onnx, \S+: .*a value differs by \S+ quantization steps"),
+        (missing, r"student\.onnx, \S+: .*the file has no quantizer"),
+        (surplus, r"has 8 activation quantizers, PyTorch has 7"),
     ],
 )
-def test_a_fault_of_a_single_step_is_found_where_it_is(
+def test_error_of_one_quantization_step_names_the_quantizer(
     exported: tuple[FakeQuantizedClassifier, Path], tmp_path: Path, fault: Any, expected: str
 ) -> None:
     model, path = exported
@@ -127,7 +127,7 @@ def test_a_fault_of_a_single_step_is_found_where_it_is(
 
 @pytest.fixture(scope="module")
 def deep() -> FakeQuantizedClassifier:
-    """Fifty layers that pad as TensorFlow does: by the size of what comes in."""
+    """A network of fifty layers with TensorFlow padding, which depends on the input size."""
     torch.manual_seed(0)
     network = load_params(PROJECT / "params.yaml").finetune
     return fake_quantize(start_classifier(network, ("a", "b", "c"), LARGE), NOISE)
@@ -139,7 +139,7 @@ def write(model: FakeQuantizedClassifier, path: Path, batch: Any) -> Path:
 
 
 @pytest.mark.parametrize("batch", ["dynamic", 1])
-def test_fifty_layers_agree_at_each_rounding(
+def test_fifty_layers_agree_at_every_quantizer(
     deep: FakeQuantizedClassifier, tmp_path: Path, batch: Any
 ) -> None:
     path = write(deep, tmp_path / "student.onnx", batch)
@@ -152,21 +152,21 @@ def test_fifty_layers_agree_at_each_rounding(
     assert session.get_outputs()[0].shape == ["batch" if batch == "dynamic" else 1, 3]
 
 
-def test_onnx_runtime_computes_every_convolution_in_integers(
+def test_onnx_runtime_runs_every_convolution_in_int8(
     deep: FakeQuantizedClassifier, tmp_path: Path
 ) -> None:
-    """Even where learning would have made ranges wider, by a little."""
-    learned = copy.deepcopy(deep)
+    """Even if training has made ranges slightly wider."""
+    trained = copy.deepcopy(deep)
     with torch.no_grad():
-        for name, values in learned.named_parameters():
+        for name, values in trained.named_parameters():
             if name.endswith("_input_range_param_storage"):
                 values *= 1.00001
             elif name.endswith("input_low"):
                 values -= 0.01
-    path = write(learned, tmp_path / "student.onnx", "dynamic")
+    path = write(trained, tmp_path / "student.onnx", "dynamic")
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     assert kinds["QLinearConv"] == 49
     assert not {"Clip", "Conv", "FusedConv"} & set(kinds)

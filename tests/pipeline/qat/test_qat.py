@@ -1,4 +1,4 @@
-"""QAT from end to end with a tiny student; needs a C++ compiler."""
+"""QAT end to end with a tiny student; needs a C++ compiler."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.small_project import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
-STILL = Views(
+NO_AUGMENTATION = Views(
     crop_scale=1.0,
     crop_ratio=1.0,
     horizontal_flip=False,
@@ -41,7 +41,7 @@ STILL = Views(
     contrast=0.0,
 )
 TRAIN, VAL = random_split(96, seed=1), random_split(48, seed=2)
-# The detail term alone: its distance is what QAT must reduce.
+# Only the detail term, which QAT must reduce.
 DISTILL = load_params(PROJECT / "params.yaml").distill.changed(
     {
         "batch_size": 16,
@@ -55,7 +55,7 @@ DISTILL = load_params(PROJECT / "params.yaml").distill.changed(
 @dataclass
 class Run:
     start: FakeQuantizedClassifier
-    last: FakeQuantizedClassifier  # after the last epoch, whatever its accuracy
+    last: FakeQuantizedClassifier  # after the last epoch, even if it is not the best
     result: QATResult
     task: TrainingTask
     teacher_logits: np.ndarray
@@ -70,16 +70,20 @@ class Run:
 
 
 def run(seed: int, method: str = "figkd", epochs: int = 4) -> Run:
-    """The teacher is the fp32 student itself, so the loss measures what int8 has changed."""
+    """The teacher is the fp32 student, so the loss measures the quantization error."""
     model = student(seed)
     indices = np.arange(len(TRAIN))
     with torch.inference_mode():
-        teacher_logits = model(make_views(TRAIN.images, indices, 0, STILL, CPU)).numpy().copy()
+        teacher_logits = (
+            model(make_views(TRAIN.images, indices, 0, NO_AUGMENTATION, CPU)).numpy().copy()
+        )
     recipe = QAT(epochs=epochs, method=method, lr=0.002).recipe(DISTILL)
     loss = build_loss(recipe, CLASSES)
     start = fake_quantize(model, np.array(TRAIN.images[:32]))
     settings = recipe.model_copy(update={"keep": "last"})
-    task = TrainingTask(settings, loss, TRAIN, VAL, STILL, CachedTeacher(teacher_logits[None]))
+    task = TrainingTask(
+        settings, loss, TRAIN, VAL, NO_AUGMENTATION, CachedTeacher(teacher_logits[None])
+    )
     last = []
 
     def train_and_copy(quantized: Classifier) -> TrainingResult:
@@ -104,13 +108,13 @@ def write(model: FakeQuantizedClassifier, path: Path, batch: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["student", "student-b1"])
-def test_the_file_computes_the_trained_model(exported: tuple[Run, Path], name: str) -> None:
+def test_exported_file_equals_the_trained_model(exported: tuple[Run, Path], name: str) -> None:
     done, folder = exported
     model, path = done.result.model, folder / f"{name}.onnx"
     images = np.array(VAL.images)
-    # Contract, batch sizes and softmax, against torch's own fake quantization.
+    # Inputs, outputs, batch sizes and softmax, compared with torch's fake quantization.
     check_qdq_parity(model.strip(), model.spec, path, images, tolerance=1e-5)
-    # And against NNCF's, which was trained.
+    # Logits, compared with NNCF's fake quantization, which was trained.
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     size = 1 if name == "student-b1" else 16
     parts = [
@@ -121,7 +125,7 @@ def test_the_file_computes_the_trained_model(exported: tuple[Run, Path], name: s
     assert np.abs(np.concatenate(parts) - expected).max() <= 0.02 * np.abs(expected).max()
 
 
-def test_weights_are_stored_in_eight_bits(exported: tuple[Run, Path]) -> None:
+def test_weights_are_stored_as_int8(exported: tuple[Run, Path]) -> None:
     _, folder = exported
     graph = onnx.load(folder / "student.onnx").graph
     stored = {weights.name: weights for weights in graph.initializer}
@@ -138,17 +142,17 @@ def test_weights_are_stored_in_eight_bits(exported: tuple[Run, Path]) -> None:
         assert before.op_type == "DequantizeLinear"
 
 
-def test_training_reduces_the_error_of_int8() -> None:
-    """For every seed of the student and of the batches."""
+def test_training_reduces_the_quantization_error() -> None:
+    """For five seeds of student and batches."""
     before, after = zip(
         *((r.terms(r.start), r.terms(r.last)) for r in map(run, range(5))), strict=True
     )
-    lost = np.array([b["detail"] for b in before])
-    left = np.array([a["detail"] for a in after])
-    assert (left < lost).all(), (lost, left)
+    initial = np.array([b["detail"] for b in before])
+    final = np.array([a["detail"] for a in after])
+    assert (final < initial).all(), (initial, final)
 
 
-def test_epochs_worse_than_the_initial_weights_are_not_kept() -> None:
+def test_initial_weights_are_kept_if_no_epoch_is_better() -> None:
     model = student(3)
     start = fake_quantize(model, np.array(TRAIN.images[:32]))
     expected = compute_logits(copy.deepcopy(start), VAL, CPU)
@@ -157,25 +161,25 @@ def test_epochs_worse_than_the_initial_weights_are_not_kept() -> None:
     # Validation with labels that the initial weights predict correctly.
     val = type(VAL)(VAL.images, expected.argmax(1))
     settings = recipe.model_copy(update={"lr": 0.5, "clip_norm": 1.0})
-    task = TrainingTask(settings, build_loss(recipe, CLASSES), TRAIN, val, STILL)
+    task = TrainingTask(settings, build_loss(recipe, CLASSES), TRAIN, val, NO_AUGMENTATION)
 
-    def spoil(quantized: Classifier) -> TrainingResult:
+    def train_badly(quantized: Classifier) -> TrainingResult:
         return train(quantized, task, TrainingEnvironment(CPU, 0))
 
-    result = train_qat(model, start, spoil, val, CPU)
+    result = train_qat(model, start, train_badly, val, CPU)
     assert result.best_epoch == 0
     assert result.accuracy_int8 == result.accuracy_int8_initial == 1.0
     assert np.array_equal(compute_logits(result.model, VAL, CPU), expected)
 
 
-def test_the_same_call_gives_the_same_bytes(exported: tuple[Run, Path], tmp_path: Path) -> None:
+def test_export_is_deterministic(exported: tuple[Run, Path], tmp_path: Path) -> None:
     _, folder = exported
     for name, batch in (("student", "dynamic"), ("student-b1", 1)):
         write(run(seed=0).result.model, tmp_path / "again.onnx", batch)
         assert (tmp_path / "again.onnx").read_bytes() == (folder / f"{name}.onnx").read_bytes()
 
 
-def test_candidates_of_both_runtimes_use_the_file(
+def test_candidates_of_both_runtimes_use_the_exported_file(
     exported: tuple[Run, Path], tmp_path: Path
 ) -> None:
     import openvino
@@ -184,7 +188,7 @@ def test_candidates_of_both_runtimes_use_the_file(
     plain, spec = student(0), done.result.model.spec
     fp32 = tmp_path / "student.onnx"
     export_onnx(plain.backbone, spec, fp32, batch="dynamic", opset=18)
-    described = [("fp32", "onnxruntime"), ("int8", "onnxruntime"), ("int8", "openvino")]
+    variants = [("fp32", "onnxruntime"), ("int8", "onnxruntime"), ("int8", "openvino")]
     candidates = [
         Candidate(
             name=f"{runtime}-{precision}",
@@ -192,7 +196,7 @@ def test_candidates_of_both_runtimes_use_the_file(
             precision=precision,  # type: ignore[arg-type]
             method="qat" if precision == "int8" else "static",
         )
-        for precision, runtime in described
+        for precision, runtime in variants
     ]
     make_candidates(
         {"dynamic": fp32},
@@ -202,12 +206,12 @@ def test_candidates_of_both_runtimes_use_the_file(
         qat={"dynamic": folder / "student.onnx"},
     )
     made = tmp_path / "candidates"
-    taken = (made / "onnxruntime-int8/model.onnx").read_bytes()
-    assert taken == (folder / "student.onnx").read_bytes()
+    copied = (made / "onnxruntime-int8/model.onnx").read_bytes()
+    assert copied == (folder / "student.onnx").read_bytes()
     expected = compute_logits(done.result.model, VAL, CPU)
     model = openvino.Core().compile_model(made / "openvino-int8/model.xml", "CPU")
     logits = model({"images": np.array(VAL.images)})["logits"]
-    # OpenVINO rounds at other places.
+    # OpenVINO rounds differently.
     assert np.abs(logits - expected).max() <= 0.15 * np.abs(expected).max()
     assert (logits.argmax(1) == expected.argmax(1)).mean() >= 0.9
     assert (made / "openvino-int8/model.bin").stat().st_size < 0.5 * fp32.stat().st_size

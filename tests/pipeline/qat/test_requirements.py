@@ -35,13 +35,13 @@ def error_of(function: str, before: str = "", **environment: str) -> str:
     return process.stdout
 
 
-def test_the_extra_is_not_installed() -> None:
+def test_missing_extra_raises() -> None:
     line = error_of("check_requirements", WITHOUT_TORCHAO)
     assert "torchao" in line
     assert "pip install 'finch-edge[qat]'" in line
 
 
-def test_there_is_no_compiler() -> None:
+def test_missing_compiler_raises() -> None:
     pytest.importorskip("torchao")
     line = error_of("check_requirements", CXX="no-such-compiler")
     assert "(no-such-compiler); on Debian: apt-get install g++" in line
@@ -49,7 +49,7 @@ def test_there_is_no_compiler() -> None:
 
 
 @pytest.mark.slow
-def test_a_lock_that_a_killed_process_left(tmp_path: Path) -> None:
+def test_lock_file_of_a_killed_process_raises(tmp_path: Path) -> None:
     import torch
 
     folder = tmp_path / "nncf/quantized_functions_cpu" / torch.__version__

@@ -3,4 +3,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def small_networks(one_thread):
-    """All networks here are small."""
+    """One thread, since the networks are small."""

@@ -1,9 +1,9 @@
-"""How much memory of its own a process has while it trains: the program of ``test_memory``.
+"""Measures the anonymous memory of training and of writing a logit cache, for ``test_memory``.
 
     python -m tests.pipeline.training.memory_use FOLDER
 
-Trains a few steps from the packed images of a folder, then runs a teacher on a few batches of
-them, and prints by how much anonymous memory has grown since the start at most, in bytes.
+Runs a few training steps and a few batches of a teacher on the packed images of a folder. Prints
+the maximum increase of anonymous memory since the start, in bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEY = CacheKey("t", "d", "v")
 
 
 def anonymous_bytes() -> int:
-    """Memory of this process that no file stands behind; 0 where the system does not tell."""
+    """Anonymous memory of this process; 0 on systems without RssAnon."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
@@ -50,9 +50,9 @@ def write_sparse(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
 
 
 def prepare(folder: Path, images: int) -> None:
-    """Packed images and cached logits in sparse files, which take no room on disk.
+    """Writes packed images and cached logits as sparse files, which use no disk space.
 
-    Their pages come and go with the page cache, and are no process's own.
+    Their memory-mapped pages belong to the page cache and are not anonymous memory.
     """
     names = [f"class {c}" for c in range(CLASSES)]
     splits = {"train": {"images": images}, "val": {"images": BATCH}}
@@ -80,18 +80,18 @@ def network(classes: tuple[str, ...]) -> Classifier:
 
 
 def peak(work: Callable[[Callable[[], bool]], object]) -> int:
-    """The most memory seen after any of the first steps of some work that can be stopped."""
-    seen: list[int] = []
+    """Maximum anonymous memory after each of the first ``STEPS`` steps."""
+    sizes: list[int] = []
 
     def stop() -> bool:
-        seen.append(anonymous_bytes())
-        return len(seen) == STEPS
+        sizes.append(anonymous_bytes())
+        return len(sizes) == STEPS
 
     try:
         work(stop)
     except Stopped:
-        return max(seen)
-    raise AssertionError("it was done before it was stopped")
+        return max(sizes)
+    raise AssertionError("finished before it was stopped")
 
 
 def main(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training of a second or two that uses all that a checkpoint contains."""
+"""A short training run whose state includes everything that a checkpoint contains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLASSES = 4
 
 
 def network(classes=CLASSES, width=8, seed=0):
-    """Has statistics (batch norm), random numbers (dropout), and a depthwise layer."""
+    """A network with batch norm, dropout and a depthwise convolution."""
     torch.manual_seed(seed)
     backbone = nn.Sequential(
         nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
@@ -71,7 +71,7 @@ def small_task(loss, settings=None, images=30, views=None, **options):
 
 def train_small(checkpoints=None, model=None, images=30, settings=None, **environment):
     settings = settings or recipe()
-    # Also samples random numbers; but the cache has no logits of mixed images.
+    # FiGKD with redraw samples random numbers. Mixing does not work with cached logits.
     loss = FiGKDLoss(CLASSES, redraw=True)
     if settings.mixup or settings.cutmix:
         loss = CrossEntropy()
@@ -85,9 +85,9 @@ STEPS_PER_EPOCH = 13
 
 
 def train_in(folder: Path) -> None:
-    """Trains with the checkpoints of a folder, and writes its result and a log beside them.
+    """Trains with checkpoints in a folder, to which it also writes the result and a log.
 
-    After every step there is a line in the log, and then a checkpoint.
+    After every step, a line is logged and then a checkpoint is saved.
     """
     torch.set_num_threads(1)
     with (folder / "log").open("a") as log:

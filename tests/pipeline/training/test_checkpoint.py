@@ -21,14 +21,14 @@ from tests.pipeline.training.small_training import (
     train_in,
     train_small,
 )
-from tests.pipeline.training.stand_ins import LossOf
+from tests.pipeline.training.toy_models import LossOf
 
 CPU = torch.device("cpu")
 HOUR = 60
 
 
 def stopped_after(steps, checkpoints, **options):
-    """Trains some steps and stops, as after a signal."""
+    """Trains for some steps and stops, as after a signal."""
     left = iter(range(steps - 1))
     with pytest.raises(Stopped) as caught:
         train_small(checkpoints, should_stop=lambda: next(left, None) is None, **options)
@@ -36,7 +36,7 @@ def stopped_after(steps, checkpoints, **options):
 
 
 def assert_same(first, second):
-    """The same weights to the bit, in the same layout, and the same history."""
+    """Checks that weights are bit-identical and histories equal."""
     ours, theirs = first.model.state_dict(), second.model.state_dict()
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
@@ -56,13 +56,13 @@ def assert_same(first, second):
     ],
     ids=["sgd", "adamw", "accumulate", "fp16", "mixing"],
 )
-def test_a_training_stopped_after_every_single_step_ends_in_the_same_weights(tmp_path, changes):
+def test_resuming_after_every_step_gives_the_same_weights(tmp_path, changes):
     settings = recipe(**changes)
     whole = train_small(settings=settings)
     resumed = []
     for step in range(4 * 4 - 1):
         checkpoints = Checkpoints(tmp_path, "key", HOUR)
-        # Other first weights and random numbers: what counts must come from the checkpoint.
+        # With other initial weights, since all state must come from the checkpoint.
         stopped = stopped_after(
             1,
             checkpoints,
@@ -74,11 +74,11 @@ def test_a_training_stopped_after_every_single_step_ends_in_the_same_weights(tmp
         assert stopped.kept.endswith(position)
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     assert_same(train_small(checkpoints, settings=settings, model=network(seed=99)), whole)
-    # Stopped after the last step of an epoch, before the validation images.
+    # After the last step of an epoch, it stops before validation.
     assert resumed == [divmod(step, 4) if step % 4 else (step // 4 - 1, 4) for step in range(1, 15)]
 
 
-def test_a_finished_training_is_not_result_again(tmp_path):
+def test_finished_run_does_not_train_again(tmp_path):
     whole = train_small(Checkpoints(tmp_path, "key", HOUR))
     steps = []
     again = train_small(
@@ -88,7 +88,7 @@ def test_a_finished_training_is_not_result_again(tmp_path):
     assert_same(again, whole)
 
 
-def test_a_checkpoint_holds_nothing_that_runs_when_it_is_read(tmp_path):
+def test_checkpoint_contains_only_tensors_and_json(tmp_path):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(5, checkpoints)
     with safe_open(checkpoints.path, "pt") as file:
@@ -96,7 +96,7 @@ def test_a_checkpoint_holds_nothing_that_runs_when_it_is_read(tmp_path):
     assert parts == {"model", "ema", "best", "optimizer", "rng"}
 
 
-def test_progress_resumes(tmp_path):
+def test_progress_bar_resumes(tmp_path):
     seen = []
 
     def track(items, description, total=None):
@@ -109,23 +109,23 @@ def test_progress_resumes(tmp_path):
     assert seen == [(step, 16) for step in range(16)]
 
 
-def test_checkpoints_within_an_epoch_follow_the_interval(tmp_path, monkeypatch):
+def test_checkpoint_interval_within_an_epoch(tmp_path, monkeypatch):
     now, saved = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
     checkpoints = Checkpoints(tmp_path, "key", minutes=2)
     save = checkpoints.save
     monkeypatch.setattr(checkpoints, "save", lambda state: (save(state), saved.append(now[0])))
 
-    def a_minute_later():
+    def advance_clock():
         now[0] += 60
         return False
 
-    train_small(checkpoints, images=40, settings=recipe(epochs=2), should_stop=a_minute_later)
-    # Five steps an epoch: after every second minute, and at the end of each epoch.
+    train_small(checkpoints, images=40, settings=recipe(epochs=2), should_stop=advance_clock)
+    # An epoch has five steps: every two minutes, and at the end of each epoch.
     assert saved == [120, 240, 300, 420, 540, 600]
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path):
+def test_damaged_checkpoint_raises(tmp_path):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(3, checkpoints)
     whole = checkpoints.path.read_bytes()
@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         ({"width": 6}, r"backbone\.0\.weight.*\[8, 3, 3, 3\].*\[6, 3, 3, 3\]"),
     ],
 )
-def test_the_checkpoint_of_another_network_is_refused(tmp_path, other, expected):
+def test_checkpoint_of_another_architecture_raises(tmp_path, other, expected):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(3, checkpoints)
     with pytest.raises(ArtefactError, match=expected):
@@ -153,13 +153,13 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path, other, expected)
         )
 
 
-def test_the_checkpoint_of_a_training_without_an_average_is_refused_where_there_is_one(tmp_path):
+def test_checkpoint_without_ema_raises_if_ema_is_enabled(tmp_path):
     stopped_after(3, Checkpoints(tmp_path, "key", HOUR), settings=recipe(ema_decay=0.0))
     with pytest.raises(ArtefactError, match=r"key\.safetensors: .*n_averaged"):
         train_small(Checkpoints(tmp_path, "key", HOUR))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
+def test_full_disk_keeps_the_previous_checkpoint(tmp_path):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(3, checkpoints)
     before = checkpoints.path.read_bytes()
@@ -180,8 +180,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
 SQUARE = LossOf(lambda logits: logits.square().mean())
 
 
-def train_spoilt(checkpoints, step):
-    """From a step on the gradient is not a number, though the loss is; returns the error."""
+def train_with_nan_gradients(checkpoints, step):
+    """Trains with NaN gradients, but finite losses, from a step on; returns the error message."""
     steps = iter(range(1, 99))
 
     def loss(logits):
@@ -195,22 +195,22 @@ def train_spoilt(checkpoints, step):
     return str(caught.value)
 
 
-def test_weights_that_went_bad_never_take_the_place_of_a_good_checkpoint(tmp_path):
+def test_non_finite_weights_are_never_saved(tmp_path):
     always = Checkpoints(tmp_path, "key", minutes=1e-9)
-    message = train_spoilt(always, step=6)
+    message = train_with_nan_gradients(always, step=6)
     assert message.startswith("after epoch 2, step 6 (batch 2 of 4): ")
     assert "parameter backbone.0.weight" in message
     with safe_open(always.path, "pt") as file:
         assert all(torch.isfinite(file.get_tensor(n).float()).all() for n in file.keys())  # noqa: SIM118
 
 
-def test_the_first_parameter_that_went_bad_is_named_at_the_next_step():
-    message = train_spoilt(None, step=6)
+def test_non_finite_parameter_is_named_at_the_next_step():
+    message = train_with_nan_gradients(None, step=6)
     assert message.startswith("epoch 2, step 7 (batch 3 of 4): the loss is nan")
     assert "parameter backbone.0.weight" in message
 
 
-def test_every_input_has_a_checkpoint_of_its_own():
+def test_checkpoint_key_depends_on_every_input():
     inputs = {"recipe": {"lr": 0.1}, "seed": 1}
     key = checkpoint_key(network(), CPU, **inputs)
     assert key == checkpoint_key(network(), CPU, **inputs)
@@ -227,7 +227,7 @@ def test_every_input_has_a_checkpoint_of_its_own():
     assert len(others) == 7
 
 
-def test_what_a_kill_left_half_written_is_removed_and_other_trainings_stay(tmp_path):
+def test_partial_files_are_removed_and_other_checkpoints_kept(tmp_path):
     stopped_after(3, Checkpoints(tmp_path, "other", HOUR))
     (tmp_path / ".key.safetensors.x1y2.safetensors").write_bytes(b"half")
     ours = Checkpoints(tmp_path, "key", HOUR)
@@ -239,7 +239,7 @@ def test_what_a_kill_left_half_written_is_removed_and_other_trainings_stay(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
+def test_process_killed_at_random_times_gives_the_same_weights(tmp_path):
     killable = Killable(train_in)
 
     def results(folder):
@@ -247,8 +247,8 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
 
     log = tmp_path / "killed/log"
 
-    def noted():
-        """What the last process has written into the log."""
+    def last_log():
+        """Log lines of the last process."""
         lines = log.read_text().splitlines() if log.exists() else []
         return lines[len(lines) - lines[::-1].index("started") - 1 :] if lines else []
 
@@ -256,34 +256,34 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
     killable.finish(tmp_path / "again")
     whole = results(tmp_path / "whole")
     assert results(tmp_path / "again") == whole
-    moments = random.Random(7)
-    # By steps and not by time, so that a kill falls into training on a slow machine too; four of
-    # them fall into its beginning, where checkpoints are read.
-    left = [0] * 4 + [moments.randint(1, 12) for _ in range(16)]
-    moments.shuffle(left)
-    kept = range(1)
+    rng = random.Random(7)
+    # Number of steps before each kill, since times would depend on the machine. With 0 steps, the
+    # process is killed while it reads the checkpoint.
+    left = [0] * 4 + [rng.randint(1, 12) for _ in range(16)]
+    rng.shuffle(left)
+    possible = range(1)
     in_training = resumed = 0
     while left:
         before = log.read_text().count("started") if log.exists() else 0
         process = killable.start(tmp_path / "killed")
         while not log.exists() or log.read_text().count("started") == before:
             time.sleep(0.002)
-        while noted().count("step") < left[-1] and process.is_alive():
+        while last_log().count("step") < left[-1] and process.is_alive():
             time.sleep(0.002)
-        time.sleep(moments.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.02))
         process.kill()
         process.join()
-        steps = noted().count("step")
-        resumed_at = [int(line.split()[1]) for line in noted() if "resumed" in line]
-        if steps or resumed_at:  # else it was killed before it read the checkpoint
-            began = resumed_at[0] if resumed_at else 0
-            # No step is lost but the one whose checkpoint was not whole yet.
-            assert began in kept
-            kept = range(began + max(steps - 1, 0), began + steps + 1)
-        if process.exitcode == 0:  # it was faster; once more from the start
+        steps = last_log().count("step")
+        resumed_at = [int(line.split()[1]) for line in last_log() if "resumed" in line]
+        if steps or resumed_at:  # otherwise it was killed before it read the checkpoint
+            start = resumed_at[0] if resumed_at else 0
+            # Only the step whose checkpoint was incomplete is lost.
+            assert start in possible
+            possible = range(start + max(steps - 1, 0), start + steps + 1)
+        if process.exitcode == 0:  # it finished before the kill: start again
             assert results(tmp_path / "killed") == whole
             shutil.rmtree(tmp_path / "killed")
-            kept = range(1)
+            possible = range(1)
             continue
         assert process.exitcode == -signal.SIGKILL
         assert steps >= left.pop()
@@ -292,5 +292,5 @@ def test_a_process_killed_at_random_moments_ends_in_the_same_weights(tmp_path):
     assert in_training >= 16
     assert resumed > in_training / 2
     killable.finish(tmp_path / "killed")
-    assert any("resumed" in line for line in noted())
+    assert any("resumed" in line for line in last_log())
     assert results(tmp_path / "killed") == whole

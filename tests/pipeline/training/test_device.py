@@ -7,19 +7,19 @@ from pipeline.training.device import prepare_torch, resolve_device, resolve_prec
 
 
 @pytest.fixture
-def there(monkeypatch):
-    """Tells torch which accelerators it sees."""
+def available(monkeypatch):
+    """Sets which accelerators torch reports as available."""
 
-    def tell(cuda=False, mps=False):
+    def set_available(cuda=False, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
-    return tell
+    return set_available
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_refused(there, name):
-    there()
+def test_unavailable_device_raises(available, name):
+    available()
     with pytest.raises(ParameterError, match=rf"run\.device = {name}: .*set run\.device to auto"):
         resolve_device(name)
     with pytest.raises(ParameterError):
@@ -35,56 +35,56 @@ def test_a_device_that_is_not_there_is_refused(there, name):
         ({"cuda": True, "mps": True}, "cuda"),
     ],
 )
-def test_auto_takes_the_best_that_is_there(there, accelerators, best):
-    there(**accelerators)
+def test_auto_selects_the_best_available_device(available, accelerators, best):
+    available(**accelerators)
     assert resolve_device("auto") == torch.device(best)
     assert resolve_device("cpu") == torch.device("cpu")
 
 
-def test_the_seed_fixes_the_weights_to_come():
-    def first_weights(seed):
+def test_seed_determines_initial_weights():
+    def initial_weights(seed):
         assert prepare_torch(Run(device="cpu", seed=seed)) == torch.device("cpu")
         return torch.nn.Linear(3, 3).weight
 
-    assert torch.equal(first_weights(4), first_weights(4))
-    assert not torch.equal(first_weights(4), first_weights(5))
+    assert torch.equal(initial_weights(4), initial_weights(4))
+    assert not torch.equal(initial_weights(4), initial_weights(5))
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(2, 2), (0, 1)])
-def test_threads_are_set_unless_0(threads, expected):
+def test_threads_are_set_unless_zero(threads, expected):
     assert torch.get_num_threads() == 1
     prepare_torch(Run(device="cpu", threads=threads))
     assert torch.get_num_threads() == expected
 
 
 @pytest.fixture
-def second_of_two(monkeypatch):
+def rank_1_of_2(monkeypatch):
     for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
 
 
-def test_each_process_takes_a_gpu_of_its_own(there, second_of_two, monkeypatch):
-    there(cuda=True)
+def test_each_process_uses_the_gpu_of_its_local_rank(available, rank_1_of_2, monkeypatch):
+    available(cuda=True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    taken = []
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    selected = []
+    monkeypatch.setattr(torch.cuda, "set_device", selected.append)
     assert prepare_torch(Run()) == torch.device("cuda", 1)
-    assert taken == [1]
+    assert selected == [1]
     assert prepare_torch(Run(device="cpu")) == torch.device("cpu")
 
 
-def test_a_process_without_a_gpu_is_refused(there, second_of_two, monkeypatch):
-    there(cuda=True)
+def test_process_without_gpu_raises(available, rank_1_of_2, monkeypatch):
+    available(cuda=True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ParameterError, match=r"run\.device = cuda: local rank 1 .* 1;"):
+    with pytest.raises(ParameterError, match=r"run\.device = cuda: .*local rank 1,.* 1;"):
         prepare_torch(Run())
-    there(mps=True)
+    available(mps=True)
     with pytest.raises(ParameterError, match=r"run\.device = mps: .*distributed"):
         prepare_torch(Run())
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "has_bf16", "expected"),
+    ("name", "device", "has_bf16", "expected"),
     [
         ("auto", "cpu", False, torch.float32),
         ("auto", "mps", False, torch.float32),
@@ -96,12 +96,12 @@ def test_a_process_without_a_gpu_is_refused(there, second_of_two, monkeypatch):
         ("bf16", "cpu", False, torch.bfloat16),
     ],
 )
-def test_auto_is_bf16_only_on_cuda(monkeypatch, wanted, device, has_bf16, expected):
+def test_auto_is_bf16_only_on_cuda(monkeypatch, name, device, has_bf16, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: has_bf16)
-    assert resolve_precision(wanted, torch.device(device)) == expected
+    assert resolve_precision(name, torch.device(device)) == expected
 
 
-def test_a_device_without_bf16_is_named(monkeypatch):
+def test_device_without_bf16_raises(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
     with pytest.raises(ParameterError, match=r"precision = bf16: .*set it to fp16 or fp32"):
         resolve_precision("bf16", torch.device("cuda"))

@@ -1,4 +1,4 @@
-"""Two real processes, and one, on the same small trainings."""
+"""Training in two processes gives the same results as training in one."""
 
 import json
 import subprocess
@@ -16,18 +16,18 @@ from pipeline.errors import ParameterError, TrainingError
 from pipeline.params import Distill, Finetune
 from pipeline.training.distributed import ProcessGroup, init_distributed
 from pipeline.training.process_rank import ProcessRank
-from tests.pipeline.training import train_together
-from tests.pipeline.training.train_together import CASES
+from tests.pipeline.training import distributed_runs
+from tests.pipeline.training.distributed_runs import CASES
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
 
 
 def train_two(folder, device):
-    module = train_together.__name__
-    together = ["--standalone", "--nproc-per-node", "2", "--log-dir", str(folder / "logs")]
+    module = distributed_runs.__name__
+    options = ["--standsingle", "--nproc-per-node", "2", "--log-dir", str(folder / "logs")]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *together, "-m", module, folder, device],
+        [sys.executable, "-m", "torch.distributed.run", *options, "-m", module, folder, device],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -38,7 +38,7 @@ def train_two(folder, device):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """What two processes came to: a folder for each."""
+    """Results of two processes, in a folder for each rank."""
     return train_two(tmp_path_factory.mktemp("two"), "cpu")
 
 
@@ -58,17 +58,17 @@ def assert_near(first, second, within):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_give_the_weights_of_one(two, case):
-    alone = train_together.train_case(case, ProcessGroup(), CPU)
-    expected = alone.model.state_dict()
+def test_two_processes_give_the_same_weights_as_one(two, case):
+    single = distributed_runs.train_case(case, ProcessGroup(), CPU)
+    expected = single.model.state_dict()
     for rank in ("0", "1"):
         assert_near(expected, weights(two / rank / case), within=1e-5)
         found = history(two / rank / case)
-        assert [done["val_accuracy"] for done in found] == [e.val_accuracy for e in alone.history]
-        losses = pytest.approx([epoch.loss for epoch in alone.history], abs=1e-5)
+        assert [done["val_accuracy"] for done in found] == [e.val_accuracy for e in single.history]
+        losses = pytest.approx([epoch.loss for epoch in single.history], abs=1e-5)
         assert [done["loss"] for done in found] == losses
-    # Else there would be nothing to compare.
-    first = train_together.network(CASES[case][0]).state_dict()
+    # Training has changed the weights.
+    first = distributed_runs.network(CASES[case][0]).state_dict()
     moved = [(expected[n] - t).abs().max() for n, t in first.items() if n.startswith("backbone")]
     assert max(moved) > 1e-3
 
@@ -93,16 +93,16 @@ def test_only_the_main_process_writes_checkpoints(two):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
+def test_two_gpus_give_the_same_weights_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     gpu = torch.device("cuda", 0)
     two = train_two(tmp_path, "cuda")
     for case in CASES:
-        alone = train_together.train_case(case, ProcessGroup(), gpu).model.cpu().state_dict()
-        assert_near(alone, weights(two / "0" / case), within=1e-4)
-    # Batch norm looks at the whole batch there.
-    alone = train_together.train_batch_norm(ProcessGroup(), gpu).model.cpu().state_dict()
-    assert_near(alone, weights(two / "0/batch"), within=1e-4)
+        single = distributed_runs.train_case(case, ProcessGroup(), gpu).model.cpu().state_dict()
+        assert_near(single, weights(two / "0" / case), within=1e-4)
+    # Batch norm is synchronized on CUDA.
+    single = distributed_runs.train_batch_norm(ProcessGroup(), gpu).model.cpu().state_dict()
+    assert_near(single, weights(two / "0/batch"), within=1e-4)
     assert len({(two / rank / "stopped.txt").read_text() for rank in ("0", "1")}) == 1
 
 
@@ -110,12 +110,12 @@ def test_two_gpus_give_the_weights_of_one(tmp_path, monkeypatch):
     ("section", "changes", "images", "expected"),
     [
         (Finetune, {"batch_size": 4}, 99, r"finetune\.batch_size = 4: .* 3 images"),
-        # The last images make no small batch of their own, but all batches smaller.
+        # Two batches, of 4 and 5 images.
         (Distill, {"batch_size": 8}, 9, r"distill\.batch_size = 8: .* 4 images"),
         (Distill, {"batch_size": 16, "accumulate": 4}, 64, r" 4 images .*accumulate = 4"),
     ],
 )
-def test_a_batch_smaller_than_the_world_size_is_refused(section, changes, images, expected):
+def test_micro_batch_smaller_than_the_world_size_raises(section, changes, images, expected):
     recipe = section(**{"epochs": 1, "lr": 0.1, "weight_decay": 0.0, **changes})
     five = ProcessGroup(ProcessRank(0, 5, 0), CPU)
     with pytest.raises(ParameterError, match=expected + r".*world size 5"):
@@ -125,14 +125,14 @@ def test_a_batch_smaller_than_the_world_size_is_refused(section, changes, images
 
 
 @pytest.mark.parametrize("count", [8, 9, 10, 11, 3])
-def test_shards_cover_a_batch_and_have_about_equal_sizes(count):
-    shares = [ProcessGroup(ProcessRank(rank, 4, 0), CPU).shard_slice(count) for rank in range(4)]
-    indices = [list(range(count))[share] for share in shares]
+def test_shards_cover_a_batch_with_nearly_equal_sizes(count):
+    shards = [ProcessGroup(ProcessRank(rank, 4, 0), CPU).shard_slice(count) for rank in range(4)]
+    indices = [list(range(count))[shard] for shard in shards]
     assert list(chain.from_iterable(indices)) == list(range(count))
     assert max(map(len, indices)) - min(map(len, indices)) <= 1
 
 
-def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
+def test_synchronized_batch_norm_keeps_the_activation_of_timm():
     network = timm.create_model("test_efficientnet").eval()
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_batch_norm_that_looks_at_all_gpus_keeps_what_timm_puts_into_it():
         torch.testing.assert_close(network(pixels), before)
 
 
-def test_a_process_that_cannot_connect_is_named(monkeypatch):
+def test_failed_connection_names_the_rank(monkeypatch):
     for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     for name in ("MASTER_ADDR", "MASTER_PORT"):

@@ -8,33 +8,33 @@ from pipeline.errors import TrainingError
 from pipeline.losses import CrossEntropy, KDLoss
 from pipeline.params import Views
 from pipeline.training.teacher import CachedTeacher
-from tests.pipeline.training.stand_ins import (
+from tests.pipeline.training.toy_models import (
     SIZE,
-    Fixed,
+    FixedNet,
     LossOf,
-    Spy,
+    RecordingLoss,
     classifier,
-    numbered,
+    labeled_by_index,
     recipe,
     run,
 )
 
 
-def test_a_loss_that_is_not_finite_stops_training_and_names_the_step():
-    split, factors = numbered(6), iter([1.0] * 4 + [float("nan")])
+def test_non_finite_loss_raises_with_the_step():
+    split, factors = labeled_by_index(6), iter([1.0] * 4 + [float("nan")])
     loss = LossOf(lambda logits: logits.mean() * next(factors))
     expected = r"epoch 2, step 5 \(batch 2 of 3\): the loss is nan, .*images \d, \d;"
     with pytest.raises(TrainingError, match=expected):
-        run(classifier(Fixed(6), 6), loss, recipe(batch_size=2), split, split)
+        run(classifier(FixedNet(6), 6), loss, recipe(batch_size=2), split, split)
 
 
-class Brittle(nn.Module):
-    """Logits of 0, and NaN for white images after a number of calls."""
+class NaNNet(nn.Module):
+    """Logits of 0; after a number of calls, NaN for white images."""
 
-    def __init__(self, outputs, answers=0):
+    def __init__(self, outputs, finite_calls=0):
         super().__init__()
         self.idle = nn.Parameter(torch.zeros(outputs))
-        self.left = answers
+        self.left = finite_calls
 
     def forward(self, pixels):
         self.left -= 1
@@ -43,42 +43,42 @@ class Brittle(nn.Module):
         return self.idle + bad[:, None]
 
 
-def spotted(whites, count=6):
-    """Black images, some white; their labels are their indices."""
+def black_images(white, count=6):
+    """Black images, except white ones at some indices; labeled with their indices."""
     images = np.zeros((count, SIZE, SIZE, 3), np.uint8)
-    images[whites] = 255
+    images[white] = 255
     return Split(images, np.arange(count))
 
 
 PLAIN = Views(crop_scale=1.0, crop_ratio=1.0, brightness=0.0, contrast=0.0)
 
 
-def seen_in(split, step, batch_size):
-    """The images of a step, in the order in which an loss gets their labels."""
-    spy = Spy()
+def images_of_step(split, step, batch_size):
+    """Indices of the images of a step."""
+    recorder = RecordingLoss()
     settings = recipe(batch_size=batch_size)
-    run(classifier(Fixed(len(split)), len(split)), spy, settings, split, split)
-    return [labels.tolist() for _, labels, _, _ in spy.steps][step]
+    run(classifier(FixedNet(len(split)), len(split)), recorder, settings, split, split)
+    return [labels.tolist() for _, labels, _, _ in recorder.calls][step]
 
 
-def test_a_student_that_goes_bad_is_named_with_step_and_images():
-    split = spotted([1, 4])
-    answers = CachedTeacher(np.zeros((2, 6, 6), np.float32))
-    # Three batches in the first epoch, then one of validation images, then the fifth answer.
-    model = classifier(Brittle(6, answers=4), 6)
+def test_non_finite_student_logits_raise_with_step_and_images():
+    split = black_images([1, 4])
+    teacher = CachedTeacher(np.zeros((2, 6, 6), np.float32))
+    # The first epoch has three training batches and one validation batch.
+    model = classifier(NaNNet(6, finite_calls=4), 6)
     with pytest.raises(TrainingError) as caught:
-        run(model, KDLoss(), recipe(batch_size=2), split, spotted([]), PLAIN, teacher=answers)
-    step = next(s for s in (3, 4, 5) if {1, 4} & set(seen_in(split, s, 2)))
-    bad = ", ".join(str(i) for i in seen_in(split, step, 2) if i in (1, 4))
+        run(model, KDLoss(), recipe(batch_size=2), split, black_images([]), PLAIN, teacher=teacher)
+    step = next(s for s in (3, 4, 5) if {1, 4} & set(images_of_step(split, s, 2)))
+    bad = ", ".join(str(i) for i in images_of_step(split, step, 2) if i in (1, 4))
     message = str(caught.value)
     assert message.startswith(f"epoch 2, step {step + 1} (batch {step - 2} of 3): the loss is nan")
-    assert f"the student's logits on view 1 of images {bad} " in message
+    assert f"the student's logits for view 1 of images {bad} " in message
     assert "learning rate" in message
 
 
-@pytest.mark.parametrize("student", [Fixed, Brittle])
-def test_a_teacher_that_goes_bad_is_named_even_if_the_student_does_too(student):
-    split = spotted([1, 4])
+@pytest.mark.parametrize("student", [FixedNet, NaNNet])
+def test_non_finite_teacher_logits_are_reported_first(student):
+    split = black_images([1, 4])
     logits = np.zeros((2, 6, 6), np.float32)
     logits[0, 3, 2] = np.nan
     with pytest.raises(TrainingError) as caught:
@@ -87,47 +87,47 @@ def test_a_teacher_that_goes_bad_is_named_even_if_the_student_does_too(student):
             KDLoss(),
             recipe(batch_size=6),
             split,
-            spotted([]),
+            black_images([]),
             PLAIN,
             teacher=CachedTeacher(logits),
         )
     message = str(caught.value)
     assert message.startswith("epoch 1, step 1 (batch 1 of 1): the loss is nan")
-    assert "the teacher's logits on view 0 of images 3 " in message
+    assert "the teacher's logits for view 0 of images 3 " in message
     assert message.endswith("run cache_logits again")
 
 
-def test_without_a_teacher_the_network_in_training_is_no_student():
-    with pytest.raises(TrainingError, match="the network's logits on view 0 of images 1, 4 are"):
+def test_without_teacher_the_message_says_network():
+    with pytest.raises(TrainingError, match="the network's logits for view 0 of images 1, 4 are"):
         run(
-            classifier(Brittle(6), 6),
+            classifier(NaNNet(6), 6),
             CrossEntropy(),
             recipe(batch_size=6),
-            spotted([1, 4]),
-            spotted([]),
+            black_images([1, 4]),
+            black_images([]),
             PLAIN,
         )
 
 
-def test_a_long_list_of_images_is_cut():
-    split = spotted(list(range(20)), count=20)
+def test_long_list_of_images_is_truncated():
+    split = black_images(list(range(20)), count=20)
     with pytest.raises(TrainingError, match=r"images 0, 1, 2, 3, 4, 5, 6, 7 and 12 more are not"):
-        run(classifier(Brittle(20), 20), CrossEntropy(), recipe(batch_size=20), split, split, PLAIN)
+        run(classifier(NaNNet(20), 20), CrossEntropy(), recipe(batch_size=20), split, split, PLAIN)
 
 
-def test_weights_spoilt_by_the_last_step_are_not_returned():
-    """Nothing is result on them any more, so only the validation images can tell."""
-    model = classifier(Brittle(6, answers=1), 6)
+def test_non_finite_validation_logits_raise():
+    """After the last step, only validation can detect non-finite weights."""
+    model = classifier(NaNNet(6, finite_calls=1), 6)
     with pytest.raises(TrainingError, match=r"epoch 1, after its last step: .* validation"):
         settings = recipe(epochs=1, batch_size=6)
-        run(model, CrossEntropy(), settings, spotted([]), spotted([2]), PLAIN)
+        run(model, CrossEntropy(), settings, black_images([]), black_images([2]), PLAIN)
 
 
-def test_a_lack_of_memory_names_the_parameters_to_change():
-    def run_out(logits):
+def test_out_of_memory_error_names_parameters():
+    def raise_out_of_memory(logits):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
 
-    split, settings = numbered(6), recipe(batch_size=6, accumulate=2)
+    split, settings = labeled_by_index(6), recipe(batch_size=6, accumulate=2)
     expected = r"recipe\.batch_size = 6: .*CUDA out of memory.*recipe\.accumulate = 2"
     with pytest.raises(TrainingError, match=expected):
-        run(classifier(Fixed(6), 6), LossOf(run_out), settings, split, split)
+        run(classifier(FixedNet(6), 6), LossOf(raise_out_of_memory), settings, split, split)

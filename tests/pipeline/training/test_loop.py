@@ -19,27 +19,27 @@ from pipeline.training.loop import kept_epoch, stops_early
 from pipeline.training.state import Epoch
 from pipeline.training.teacher import CachedTeacher
 from pipeline.training.validation import compute_logits
-from tests.pipeline.training.stand_ins import (
+from tests.pipeline.training.toy_models import (
     CPU,
     SIZE,
-    Fixed,
-    Spy,
+    FixedNet,
+    RecordingLoss,
+    cached_teacher,
     classifier,
     colored,
     gray,
-    numbered,
-    pushed,
+    labeled_by_index,
     recipe,
     run,
     small_net,
-    teacher_of,
+    train_threshold,
     weight_after_one_epoch,
     weights_after,
 )
 
 
 @pytest.mark.parametrize("optimizer", [{"lr": 0.05}, {"optimizer": "adamw", "lr": 0.01}])
-def test_a_learnable_problem_is_learned(optimizer):
+def test_training_fits_a_simple_problem(optimizer):
     model, val = small_net(3), colored(30, seed=2)
     result = run(model, CrossEntropy(), recipe(epochs=12, **optimizer), colored(60, seed=1), val)
     assert not result.model.training
@@ -52,7 +52,7 @@ def test_a_learnable_problem_is_learned(optimizer):
 
 
 @pytest.mark.parametrize(
-    ("loss", "part"),
+    ("loss", "term"),
     [
         (FiGKDLoss(3, bands="all"), "detail"),
         (KDLoss(weight=1.0, label_weight=0.0), "kd"),
@@ -62,7 +62,7 @@ def test_a_learnable_problem_is_learned(optimizer):
     ],
     ids=["figkd", "kd", "dkd", "dist", "mse"],
 )
-def test_a_student_comes_nearer_to_its_teacher(loss, part):
+def test_distillation_reduces_the_loss_term(loss, term):
     def strongest_color(pixels):
         return 20 * (pixels.mean(dim=(2, 3)) - 0.4)
 
@@ -73,96 +73,98 @@ def test_a_student_comes_nearer_to_its_teacher(loss, part):
         recipe(epochs=10),
         split,
         val,
-        teacher=teacher_of(split, 4, strongest_color),
+        teacher=cached_teacher(split, 4, strongest_color),
     )
-    distances = [epoch.terms[part] for epoch in result.history]
+    distances = [epoch.terms[term] for epoch in result.history]
     assert distances[-1] < 0.5 * distances[0]
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw"}, {"ema_decay": 0.9}])
-def test_two_runs_give_the_same_weights_to_the_bit(changes):
+def test_training_is_deterministic(changes):
     first, second = weights_after(**changes), weights_after(**changes)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_another_seed_gives_other_weights():
+def test_seed_changes_the_weights():
     first, second = weights_after(seed=0), weights_after(seed=1)
     assert not torch.equal(first["backbone.0.weight"], second["backbone.0.weight"])
 
 
 @pytest.mark.parametrize(("images", "batch_size", "steps"), [(11, 4, 3), (9, 4, 3), (5, 8, 1)])
-def test_every_image_is_seen_once_an_epoch(images, batch_size, steps):
-    split, spy = numbered(images), Spy()
+def test_every_image_is_used_once_per_epoch(images, batch_size, steps):
+    split, recorder = labeled_by_index(images), RecordingLoss()
     history = run(
-        classifier(Fixed(images), images),
-        spy,
+        classifier(FixedNet(images), images),
+        recorder,
         recipe(epochs=3, batch_size=batch_size),
         split,
         split,
     ).history
     orders = []
     for epoch in range(3):
-        batches = [labels.tolist() for _, labels, _, _ in spy.steps[epoch * steps :][:steps]]
+        batches = [labels.tolist() for _, labels, _, _ in recorder.calls[epoch * steps :][:steps]]
         orders.append(batches)
         assert sorted(chain.from_iterable(batches)) == list(range(images))
         sizes = [len(batch) for batch in batches]
         assert max(sizes) - min(sizes) <= 1
     assert steps == 1 or orders[0] != orders[1]
-    progress = [epoch for *_, epoch in spy.steps]
+    progress = [epoch for *_, epoch in recorder.calls]
     assert progress == pytest.approx([k / steps for k in range(3 * steps)])
-    # The mean over images, though batches have different sizes.
-    assert [done.loss for done in history] == pytest.approx([(images - 1) / 2] * 3)
-    assert [done.terms["quarter"] for done in history] == pytest.approx([(images - 1) / 8] * 3)
+    # The mean over images, although batches have different sizes.
+    assert [epoch.loss for epoch in history] == pytest.approx([(images - 1) / 2] * 3)
+    assert [epoch.terms["quarter"] for epoch in history] == pytest.approx([(images - 1) / 8] * 3)
 
 
-def test_without_a_teacher_every_epoch_shows_a_new_view():
-    split, spy = numbered(4), Spy()
-    run(classifier(Fixed(4), 4), spy, recipe(epochs=6), split, split)
-    shown = [student for student, *_ in spy.steps]
-    assert min((a - b).abs().max() for a, b in pairwise(shown)) > 0.01
-    assert all(teacher is None for _, _, teacher, _ in spy.steps)
+def test_without_teacher_every_epoch_has_a_new_view():
+    split, recorder = labeled_by_index(4), RecordingLoss()
+    run(classifier(FixedNet(4), 4), recorder, recipe(epochs=6), split, split)
+    logits = [student for student, *_ in recorder.calls]
+    assert min((a - b).abs().max() for a, b in pairwise(logits)) > 0.01
+    assert all(teacher is None for _, _, teacher, _ in recorder.calls)
 
 
-def test_the_best_epoch_by_validation_is_what_is_returned():
-    # Thresholds 0.1 … 0.8; brightness 0.25 and 0.35 are class 0, 0.65 and 0.75 are class 1.
+def test_weights_of_the_best_epoch_are_returned():
+    # The weight is 0.1 … 0.8. Brightness 0.25 and 0.35 are class 0, 0.65 and 0.75 are class 1.
     val = gray([64, 89, 166, 191], [0, 0, 1, 1])
-    result = pushed(val, epochs=8)
-    accuracies = [done.val_accuracy for done in result.history]
+    result = train_threshold(val, epochs=8)
+    accuracies = [epoch.val_accuracy for epoch in result.history]
     assert accuracies == [0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5]
-    # The first of the three best.
+    # The first of three equal epochs.
     assert result.best == result.history[3]
     assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
     assert compute_logits(result.model, val, CPU).argmax(1).tolist() == [0, 0, 1, 1]
 
 
-def test_keep_last_keeps_the_last_weights():
-    result = pushed(gray([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
+def test_keep_last_returns_the_last_weights():
+    result = train_threshold(gray([64, 89, 166, 191], [0, 0, 1, 1]), epochs=8, keep="last")
     assert result.best == result.history[-1]
     assert result.best.val_accuracy == 0.5
     assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.8)
 
 
-def test_the_rate_follows_the_schedule():
-    """The pushes add up to lr times the sum of the cosine."""
-    moved = 0.1 * sum((1 + math.cos(math.pi * step / 2)) / 2 for step in range(2))
-    assert weight_after_one_epoch(schedule="cosine", batch_size=1) == pytest.approx(moved)
+def test_learning_rate_follows_the_schedule():
+    """The weight is lr times the sum of the cosine factors."""
+    expected = 0.1 * sum((1 + math.cos(math.pi * step / 2)) / 2 for step in range(2))
+    assert weight_after_one_epoch(schedule="cosine", batch_size=1) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6), (2, 6, 5), (2, 7, 6)])
-def test_answers_for_other_images_or_classes_are_refused(shape):
-    split, teacher = numbered(6), CachedTeacher(np.zeros(shape, np.float32))
+def test_cached_logits_of_another_shape_raise(shape):
+    split, teacher = labeled_by_index(6), CachedTeacher(np.zeros(shape, np.float32))
     expected = rf"\({shape[1]}, {shape[2]}\), .*\(6, 6\)"
     with pytest.raises(TrainingError, match=expected):
-        run(classifier(Fixed(6), 6), Spy(True), recipe(), split, split, teacher=teacher)
+        run(
+            classifier(FixedNet(6), 6), RecordingLoss(True), recipe(), split, split, teacher=teacher
+        )
 
 
-def test_an_loss_that_needs_a_teacher_gets_one():
-    split = numbered(6)
+def test_missing_teacher_raises():
+    split = labeled_by_index(6)
     with pytest.raises(TrainingError, match=r"KDLoss: .*teacher.*run cache_logits"):
-        run(classifier(Fixed(6), 6), KDLoss(), recipe(), split, split)
+        run(classifier(FixedNet(6), 6), KDLoss(), recipe(), split, split)
 
 
-def test_progress_tells_every_step_and_every_epoch():
+def test_progress_bar_and_epoch_callback():
     seen, epochs = [], []
 
     def track(items, description, total=None):
@@ -170,11 +172,11 @@ def test_progress_tells_every_step_and_every_epoch():
             yield item
             seen.append((item, total))
 
-    split = numbered(6)
+    split = labeled_by_index(6)
     settings = recipe(epochs=2, batch_size=2)
     result = run(
-        classifier(Fixed(6), 6),
-        Spy(),
+        classifier(FixedNet(6), 6),
+        RecordingLoss(),
         settings,
         split,
         split,
@@ -184,32 +186,35 @@ def test_progress_tells_every_step_and_every_epoch():
     assert epochs == result.history
 
 
-def test_training_ends_early_where_patience_has_run_out():
+def test_early_stopping():
     val = gray([64, 89, 166, 191], [0, 0, 1, 1])
     # 0.5, 0.5, 0.75, 1.0, 1.0, 1.0, 0.75, 0.5: no epoch is better than the fourth.
-    result = pushed(val, epochs=8, patience=3)
-    assert [done.epoch for done in result.history] == [1, 2, 3, 4, 5, 6, 7]
+    result = train_threshold(val, epochs=8, patience=3)
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4, 5, 6, 7]
     assert result.best.epoch == 4
     assert result.model.state_dict()["backbone.weight"].item() == pytest.approx(0.4)
 
 
-def test_the_backbone_is_frozen_in_the_first_epochs():
+def test_backbone_is_frozen_in_the_first_epochs():
     split = colored(16, seed=1)
 
-    def weights_after(epochs, frozen):
+    def changed_after(epochs, freeze_epochs):
         torch.manual_seed(0)
         model = build_classifier("test_efficientnet", ("red", "green", "blue"), SIZE)
         first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         settings = recipe(epochs=epochs, keep="last")
-        run(model, CrossEntropy(), settings, split, split, freeze_epochs=frozen)
+        run(model, CrossEntropy(), settings, split, split, freeze_epochs=freeze_epochs)
         return {n for n, tensor in model.state_dict().items() if not torch.equal(first[n], tensor)}
 
-    assert weights_after(2, frozen=2) == {"backbone.classifier.weight", "backbone.classifier.bias"}
-    assert len(weights_after(2, frozen=1)) > 50
+    assert changed_after(2, freeze_epochs=2) == {
+        "backbone.classifier.weight",
+        "backbone.classifier.bias",
+    }
+    assert len(changed_after(2, freeze_epochs=1)) > 50
 
 
 @pytest.mark.slow
-def test_a_compiled_model_trains_to_the_same_weights():
+def test_compiled_model_gives_the_same_weights():
     split, val = colored(20, seed=1), colored(9, seed=2)
     plain, compiled = (
         run(small_net(3), CrossEntropy(), recipe(compile=enabled), split, val)
@@ -226,22 +231,22 @@ def history(*accuracies):
 
 
 @pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 4)])
-def test_the_kept_epoch_is_the_first_of_the_best_or_the_last(keep, epoch):
+def test_kept_epoch_is_the_first_best_or_the_last(keep, epoch):
     assert kept_epoch(history(0.1, 0.5, 0.5, 0.3), recipe(keep=keep)).epoch == epoch
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "patience", "settled"),
+    ("accuracies", "patience", "expected"),
     [
         ((), 1, False),
         ((0.5,), 1, False),
         ((0.5, 0.4), 1, True),
         ((0.5, 0.4), 2, False),
-        ((0.5, 0.4, 0.5), 2, True),  # as good is not better
+        ((0.5, 0.4, 0.5), 2, True),  # equal is not better
         ((0.5, 0.4, 0.6), 2, False),
         ((0.5, 0.4, 0.3, 0.2), 0, False),
     ],
 )
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_patience_counts_the_epochs_since_the_best(accuracies, patience, settled, keep):
-    assert stops_early(history(*accuracies), recipe(patience=patience, keep=keep)) is settled
+def test_patience_counts_epochs_since_the_best(accuracies, patience, expected, keep):
+    assert stops_early(history(*accuracies), recipe(patience=patience, keep=keep)) is expected

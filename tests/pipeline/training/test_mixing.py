@@ -18,7 +18,7 @@ from tests.pipeline.training.small_training import (
     random_split,
     small_task,
 )
-from tests.pipeline.training.stand_ins import Spy
+from tests.pipeline.training.toy_models import RecordingLoss
 
 CPU = torch.device("cpu")
 PLAIN = Views(crop_scale=1, crop_ratio=1, horizontal_flip=False, brightness=0, contrast=0)
@@ -34,11 +34,11 @@ def mixes(count, **changes):
     return [sample_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
 
 
-def test_a_recipe_that_does_not_mix_draws_nothing():
+def test_no_mix_if_disabled():
     assert sample_mix(recipe(), BATCH, 32, (0, 0, 1)) is None
 
 
-def test_a_mix_follows_from_its_moment_alone():
+def test_mix_depends_only_on_its_key():
     settings = recipe(mixup=0.4, cutmix=1.0)
     first, again = (sample_mix(settings, BATCH, 32, (7, 2, 5)) for _ in range(2))
     assert (first.lam, first.box) == (again.lam, again.box)
@@ -47,23 +47,23 @@ def test_a_mix_follows_from_its_moment_alone():
     assert len({first.lam, *others}) == 4
 
 
-@pytest.mark.parametrize("way", ["mixup", "cutmix"])
-def test_everyone_is_the_partner_of_one_and_any_pair_can_meet(way):
-    drawn = mixes(200, **{way: 1.0})
-    pairs = {(own, other) for mix in drawn for own, other in zip(BATCH, mix.partners, strict=True)}
-    assert all(sorted(mix.partners) == BATCH.tolist() for mix in drawn)
+@pytest.mark.parametrize("method", ["mixup", "cutmix"])
+def test_partners_are_a_random_permutation(method):
+    sample = mixes(200, **{method: 1.0})
+    pairs = {(own, other) for mix in sample for own, other in zip(BATCH, mix.partners, strict=True)}
+    assert all(sorted(mix.partners) == BATCH.tolist() for mix in sample)
     assert len(pairs) == len(BATCH) ** 2
     some = BATCH[[1, 4]]
-    np.testing.assert_array_equal(drawn[0].partners_of(some), drawn[0].partners[[1, 4]])
+    np.testing.assert_array_equal(sample[0].partners_of(some), sample[0].partners[[1, 4]])
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_the_shares_of_mixup_are_from_the_beta_distribution(alpha):
-    shares = [mix.lam for mix in mixes(400, mixup=alpha)]
-    assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 1e-3
+def test_mixup_lambda_is_beta_distributed(alpha):
+    lambdas = [mix.lam for mix in mixes(400, mixup=alpha)]
+    assert kstest(lambdas, beta(alpha, alpha).cdf).pvalue > 1e-3
 
 
-def test_with_both_on_either_is_as_likely():
+def test_mixup_and_cutmix_are_equally_likely():
     cut = sum(mix.box is not None for mix in mixes(300, mixup=0.2, cutmix=1.0))
     assert binomtest(cut, 300).pvalue > 1e-3
 
@@ -75,30 +75,30 @@ def test_mixup_blends_every_pixel():
         torch.testing.assert_close(mix.blend(dark, bright), expected)
 
 
-def test_cutmix_puts_a_rectangle_of_the_partner_of_the_stated_share_into_the_image():
+def test_cutmix_pastes_a_rectangle_of_area_one_minus_lambda():
     own, partners = torch.zeros(6, 3, 32, 32), torch.ones(6, 3, 32, 32)
-    touched, shares = torch.zeros(32, 32), []
+    pasted, lambdas = torch.zeros(32, 32), []
     for mix in mixes(300, cutmix=1.0):
         found = mix.blend(own, partners)
         assert (found == found[0, 0]).all()
-        hit = found[0, 0]
-        rows, columns = hit.any(dim=1), hit.any(dim=0)
-        torch.testing.assert_close(hit, torch.outer(rows.float(), columns.float()))
-        assert 1 - hit.mean().item() == pytest.approx(mix.lam)
+        mask = found[0, 0]
+        rows, columns = mask.any(dim=1), mask.any(dim=0)
+        torch.testing.assert_close(mask, torch.outer(rows.float(), columns.float()))
+        assert 1 - mask.mean().item() == pytest.approx(mix.lam)
         sides = sorted((int(rows.sum()), int(columns.sum())))
         ends = (rows[0], rows[-1], columns[0], columns[-1])
-        assert sides[1] - sides[0] <= 1 or any(ends)  # a square, but where the border cuts it
-        touched += hit
-        shares.append(mix.lam)
-    # All of the image is reached, and much or little of it.
-    assert touched.min() > 20
-    assert min(shares) < 0.1
-    assert max(shares) > 0.9
+        assert sides[1] - sides[0] <= 1 or any(ends)  # a square, unless the border clips it
+        pasted += mask
+        lambdas.append(mix.lam)
+    # Rectangles of all sizes reach every pixel.
+    assert pasted.min() > 20
+    assert min(lambdas) < 0.1
+    assert max(lambdas) > 0.9
     assert (own == 0).all()
 
 
 class Gray(torch.nn.Module):
-    """Answers the mean brightness of each image, in every class."""
+    """Outputs the mean brightness of each image for every class."""
 
     def __init__(self):
         super().__init__()
@@ -118,35 +118,35 @@ def gray_split(levels):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("changes", [{"mixup": 1.0}, {"cutmix": 1.0}])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_a_step_learns_from_mixed_pixels_and_labels_in_the_same_shares(changes, packed, accumulate):
-    """A label is an image's brightness, so the mixed brightness must be the mixed labels'."""
-    split, model, spy = gray_split([0, 40, 80, 120, 160, 200, 240]), network(), Spy()
+def test_pixels_and_labels_are_mixed_with_the_same_weight(changes, packed, accumulate):
+    """The label of an image is its brightness, so mixed labels must equal the mixed brightness."""
+    split, model, recorder = gray_split([0, 40, 80, 120, 160, 200, 240]), network(), RecordingLoss()
     model.backbone = Gray()
     pixels = split.images[None] if packed else None
     teacher = CachedTeacher(np.zeros((1, 7, CLASSES), np.float32), pixels)
     settings = recipe(**changes, batch_size=7, accumulate=accumulate, epochs=3)
-    task = TrainingTask(settings, spy, split, split, PLAIN, teacher)
+    task = TrainingTask(settings, recorder, split, split, PLAIN, teacher)
     result = train(model, task, TrainingEnvironment(CPU, 1))
     losses, mixed = {1: [], 2: [], 3: []}, 0
-    for (student, own, _, epoch), (again, other, *_) in zip(
-        spy.steps[::2], spy.steps[1::2], strict=True
+    for (student, own, _, progress), (again, other, *_) in zip(
+        recorder.calls[::2], recorder.calls[1::2], strict=True
     ):
         torch.testing.assert_close(student, again)
         found = 255 * student[:, 0]
-        apart = own != other
-        shares = ((found - other) / (own - other))[apart]
-        if len(shares):
+        different = own != other
+        weights = ((found - other) / (own - other))[different]
+        if len(weights):
             mixed += 1
-            torch.testing.assert_close(shares, shares[:1].expand_as(shares), atol=1e-3, rtol=0)
-        losses[int(epoch) + 1].append((found.mean().item(), len(found)))
+            torch.testing.assert_close(weights, weights[:1].expand_as(weights), atol=1e-3, rtol=0)
+        losses[int(progress) + 1].append((found.mean().item(), len(found)))
     assert mixed >= 3
-    for done in result.history:
-        brightness, sizes = zip(*losses[done.epoch], strict=True)
-        assert done.loss == pytest.approx(np.average(brightness, weights=sizes), rel=1e-4)
-        assert done.terms["quarter"] == pytest.approx(done.loss / 4)
+    for epoch in result.history:
+        brightness, sizes = zip(*losses[epoch.epoch], strict=True)
+        assert epoch.loss == pytest.approx(np.average(brightness, weights=sizes), rel=1e-4)
+        assert epoch.terms["quarter"] == pytest.approx(epoch.loss / 4)
 
 
-def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
+def test_gradient_accumulation_of_mixed_images_equals_the_full_batch():
     def linear():
         model = network()
         torch.manual_seed(3)
@@ -156,7 +156,7 @@ def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
         return model
 
     split, val = random_split(20, seed=1), random_split(9, seed=2)
-    whole, parts = (
+    full, accumulated = (
         train(
             linear(),
             TrainingTask(
@@ -170,24 +170,29 @@ def test_a_mixed_step_in_parts_is_the_step_of_the_whole_batch():
         )
         for accumulate in (1, 3)
     )
-    for name, tensor in whole.model.state_dict().items():
-        torch.testing.assert_close(parts.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+    for name, tensor in full.model.state_dict().items():
+        torch.testing.assert_close(
+            accumulated.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("method", ["mixup", "cutmix"])
-def test_cached_logits_are_refused_for_mixed_images_before_training(method):
+def test_mixing_with_cached_logits_raises_before_training(method):
     settings = Distill(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, **{method: 0.2})
-    cache, spy = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32)), Spy(needs_teacher=True)
-    task = small_task(spy, settings, images=6, teacher=cache)
-    expected = rf"distill\.{method} = 0\.2: .*cache_logits\.views to 0.*distill\.{method} to 0"
+    cache, recorder = (
+        CachedTeacher(np.zeros((1, 6, CLASSES), np.float32)),
+        RecordingLoss(needs_teacher=True),
+    )
+    task = small_task(recorder, settings, images=6, teacher=cache)
+    expected = rf"distill\.{method} = 0\.2: .*distill\.{method} to 0.*cache_logits\.views to 0"
     with pytest.raises(ParameterError, match=expected):
         train(network(), task, TrainingEnvironment(CPU, 0))
-    assert spy.steps == []
+    assert recorder.calls == []
 
 
-def test_only_a_loss_that_needs_cached_logits_is_refused():
+def test_mixing_is_allowed_without_cached_logits():
     settings = Finetune(epochs=1, batch_size=6, lr=0.1, weight_decay=0.0, mixup=0.2)
     cache = CachedTeacher(np.zeros((1, 6, CLASSES), np.float32))
     small_task(CrossEntropy(), settings, images=6, teacher=cache).check(CLASSES)
     live = LiveTeacher(network().eval())
-    small_task(Spy(needs_teacher=True), settings, images=6, teacher=live).check(CLASSES)
+    small_task(RecordingLoss(needs_teacher=True), settings, images=6, teacher=live).check(CLASSES)

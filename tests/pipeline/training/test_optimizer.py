@@ -14,7 +14,6 @@ from pipeline.training.optimizer import (
     build_optimizer,
     freeze_backbone,
     lr_factor,
-    unfreeze,
 )
 
 
@@ -31,19 +30,19 @@ schedules = st.sampled_from(["one_cycle", "cosine", "constant", "multi_step"])
 
 
 @given(schedules, st.floats(0, 1), st.integers(1, 500))
-def test_the_rate_rises_over_the_warm_up_and_never_after(schedule, warmup, total):
+def test_learning_rate_increases_only_during_warmup(schedule, warmup, total):
     found = factors(total, schedule=schedule, warmup=warmup)
     rising = sum(step < warmup * total for step in range(total))
     assert all(0 < factor <= 1 for factor in found)
     steps = [later - earlier for earlier, later in pairwise(found)]
     assert all(change > 0 for change in steps[: max(0, rising - 1)])
     assert all(change <= 0 for change in steps[rising:])
-    # Linear: all the rises are alike.
+    # The warm-up is linear.
     assert steps[: max(0, rising - 1)] == pytest.approx([found[0]] * max(0, rising - 1))
 
 
 @pytest.mark.parametrize("total", [1, 7, 100])
-def test_cosine_without_warm_up_is_torchs_own(total):
+def test_cosine_without_warmup_equals_torch(total):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
     expected = []
@@ -55,7 +54,7 @@ def test_cosine_without_warm_up_is_torchs_own(total):
 
 
 @pytest.mark.parametrize(("schedule", "floor"), [("one_cycle", 1e-4), ("cosine", 0.0)])
-def test_a_schedule_falls_from_its_peak_to_its_floor(schedule, floor):
+def test_schedule_decreases_from_peak_to_floor(schedule, floor):
     factor = lr_factor(recipe(schedule=schedule, warmup=0.2), 1000)
     assert factor(0) == pytest.approx(1 / 201)
     assert factor(200) == 1.0
@@ -63,15 +62,15 @@ def test_a_schedule_falls_from_its_peak_to_its_floor(schedule, floor):
     assert factor(1000) == pytest.approx(floor)
 
 
-def test_constant_stays_at_the_peak_after_the_warm_up():
+def test_constant_schedule_after_warmup():
     assert factors(10, schedule="constant", warmup=0.2) == pytest.approx([1 / 3, 2 / 3] + 8 * [1])
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(240, 3), (240, 1), (8, 5)])
-def test_multi_step_is_torchs_own_with_the_milestones_of_the_literature(epochs, steps):
-    """In epochs of 240: 150, 180 and 210, and the same shares of any other number."""
+def test_multi_step_equals_torch(epochs, steps):
+    """The milestones are 150, 180 and 210 of 240 epochs, scaled to any other number."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    milestones = [epochs * part // 240 for part in (150, 180, 210)]
+    milestones = [epochs * milestone // 240 for milestone in (150, 180, 210)]
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
     expected = []
     for _ in range(epochs):
@@ -83,12 +82,14 @@ def test_multi_step_is_torchs_own_with_the_milestones_of_the_literature(epochs, 
 
 
 @given(st.lists(st.floats(0, 1), max_size=5), st.floats(0.01, 1), st.integers(1, 300))
-def test_multi_step_falls_by_gamma_at_each_milestone_in_any_order(milestones, gamma, total):
+def test_multi_step_multiplies_by_gamma_at_each_milestone(milestones, gamma, total):
     changes = {"schedule": "multi_step", "warmup": 0.0, "milestones": milestones, "gamma": gamma}
     factor = lr_factor(recipe(**changes), total)
     assert factor(total) == pytest.approx(gamma ** len(milestones))
-    at_start = sum(share * total < 0.5 for share in milestones)
-    assert factor(0) == pytest.approx(gamma**at_start) or 0.5 in [s * total for s in milestones]
+    at_start = sum(fraction * total < 0.5 for fraction in milestones)
+    assert factor(0) == pytest.approx(gamma**at_start) or 0.5 in [
+        fraction * total for fraction in milestones
+    ]
 
 
 def network():
@@ -97,8 +98,8 @@ def network():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_weight_decay_spares_biases_and_the_scales_of_norm_layers(optimizer):
-    """With gradients of nothing, the decay is all that a step does: times 1 - lr * decay."""
+def test_no_weight_decay_for_biases_and_normalization_layers(optimizer):
+    """With zero gradients, a step multiplies by 1 - lr * decay."""
     model = network()
     for parameter in model.parameters():
         nn.init.constant_(parameter, 2.0)
@@ -109,16 +110,16 @@ def test_weight_decay_spares_biases_and_the_scales_of_norm_layers(optimizer):
         torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, expected))
 
 
-def test_frozen_parameters_are_not_result():
+def test_optimizer_excludes_frozen_parameters():
     model = network()
     model[0].requires_grad_(False)
     groups = build_optimizer(model, recipe()).param_groups
-    result = {id(parameter) for group in groups for parameter in group["params"]}
-    assert result == {id(p) for layer in model[1:] for p in layer.parameters()}
+    optimized = {id(parameter) for group in groups for parameter in group["params"]}
+    assert optimized == {id(p) for layer in model[1:] for p in layer.parameters()}
 
 
 def test_sgd_has_nesterov_momentum():
-    """Two steps with a gradient of 1: v is 1 then 1.9, and a step is lr * (1 + 0.9 * v)."""
+    """Two steps with gradient 1: v is 1, then 1.9, and each step is lr * (1 + 0.9 * v)."""
     model = nn.Linear(1, 1)
     nn.init.zeros_(model.bias)
     optimizer = build_optimizer(model, recipe(weight_decay=0.0, momentum=0.9))
@@ -128,12 +129,12 @@ def test_sgd_has_nesterov_momentum():
     assert model.bias.item() == pytest.approx(-0.1 * ((1 + 0.9) + (1 + 0.9 * 1.9)))
 
 
-def test_no_decay_is_no_average():
+def test_no_ema_without_decay():
     assert build_ema(network(), 0.0) is None
 
 
-def changed_by_a_step(model):
-    """Names of weights and statistics that a step with a large rate changes."""
+def changed_by_step(model):
+    """Names of the parameters and buffers that a step with a large learning rate changes."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     model(torch.rand(4, 3, 32, 32)).square().sum().backward()
@@ -141,21 +142,20 @@ def changed_by_a_step(model):
     return {n for n, tensor in model.state_dict().items() if not torch.equal(before[n], tensor)}
 
 
-def test_only_the_classifier_layer_learns_until_all_layers_do():
+def test_freeze_backbone_trains_only_the_classifier_layer():
     torch.manual_seed(0)
     model = build_classifier("test_efficientnet", ("a", "b", "c"), 32)
     head = {"backbone.classifier.weight", "backbone.classifier.bias"}
     freeze_backbone(model)
-    assert changed_by_a_step(model) == head
-    unfreeze(model)
-    assert model.training
-    changed = changed_by_a_step(model)
+    assert changed_by_step(model) == head
+    model.requires_grad_(True).train()
+    changed = changed_by_step(model)
     assert changed > head
     assert any("running_mean" in name for name in changed)
 
 
 @pytest.mark.parametrize("backbone", [nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(3, 2))])
-def test_a_network_without_a_layer_to_learn_alone_is_refused(backbone):
+def test_model_without_classifier_layer_raises(backbone):
     model = Classifier(backbone, Spec("plain", ("a", "b"), 1, (0.5,) * 3, (0.5,) * 3))
     with pytest.raises(ParameterError, match=r"has no classifier layer .*freeze_epochs to 0"):
         freeze_backbone(model)

@@ -12,8 +12,12 @@ from pipeline.training.process_rank import ProcessRank, read_process_rank
         ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, ProcessRank(0, 1, 0)),
     ],
 )
-def test_rank_and_world_size_come_from_the_environment(environment, process):
-    assert read_process_rank(environment) == process
+def test_rank_and_world_size_from_environment_variables(monkeypatch, environment, process):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert read_process_rank() == process
 
 
 def test_rank_0_is_the_main_process():

@@ -10,72 +10,76 @@ from pipeline.losses import (
 from pipeline.params import Views
 from pipeline.training.teacher import CachedTeacher
 from pipeline.views import make_views
-from tests.pipeline.training.stand_ins import (
+from tests.pipeline.training.toy_models import (
     CPU,
     SIZE,
-    Fixed,
-    Spy,
+    FixedNet,
+    RecordingLoss,
+    cached_teacher,
     classifier,
     colored,
     gray,
-    numbered,
-    pushed,
+    labeled_by_index,
     recipe,
     run,
     small_net,
-    teacher_of,
+    train_threshold,
     weight_after_one_epoch,
 )
 
 
-def test_teacher_and_student_answer_the_same_pixels():
-    """The teacher's logits are the student's own function of the views, so they must agree."""
-    split, model, spy = numbered(11), classifier(Fixed(11), 11), Spy(needs_teacher=True)
+def test_teacher_and_student_use_the_same_pixels():
+    """Teacher and student are the same function of the pixels, so their logits must be equal."""
+    split, model, recorder = (
+        labeled_by_index(11),
+        classifier(FixedNet(11), 11),
+        RecordingLoss(needs_teacher=True),
+    )
     with torch.no_grad():
-        teacher = teacher_of(split, 3, model)
-    run(model, spy, recipe(epochs=5, batch_size=4), split, split, teacher=teacher)
-    assert len(spy.steps) == 5 * 3
-    for student, labels, answers, epoch in spy.steps:
-        torch.testing.assert_close(answers, student, rtol=0, atol=1e-4)
+        teacher = cached_teacher(split, 3, model)
+    run(model, recorder, recipe(epochs=5, batch_size=4), split, split, teacher=teacher)
+    assert len(recorder.calls) == 5 * 3
+    for student, labels, teacher_logits, epoch in recorder.calls:
+        torch.testing.assert_close(teacher_logits, student, rtol=0, atol=1e-4)
         view = int(epoch) % 3
-        np.testing.assert_array_equal(answers.numpy(), teacher.logits[view, labels.numpy()])
-    # Another view has other logits.
+        np.testing.assert_array_equal(teacher_logits.numpy(), teacher.logits[view, labels.numpy()])
+    # Different views have different logits.
     assert np.abs(teacher.logits[0] - teacher.logits[1]).max(axis=1).min() > 0.01
 
 
-def test_half_precision_answers_reach_the_loss_in_single_precision():
-    split, spy = numbered(4), Spy(needs_teacher=True)
+def test_float16_cached_logits_are_converted_to_float32():
+    split, recorder = labeled_by_index(4), RecordingLoss(needs_teacher=True)
     teacher = CachedTeacher(np.full((1, 4, 4), 65504, np.float16))
-    run(classifier(Fixed(4), 4), spy, recipe(epochs=1), split, split, teacher=teacher)
-    answers = spy.steps[0][2]
-    assert answers.dtype == torch.float32
-    assert (answers == 65504).all()
+    run(classifier(FixedNet(4), 4), recorder, recipe(epochs=1), split, split, teacher=teacher)
+    logits = recorder.calls[0][2]
+    assert logits.dtype == torch.float32
+    assert (logits == 65504).all()
 
 
-def test_averaged_weights_are_the_average_by_hand():
-    """The average starts at the weights of the first step: 0.1, then 0.2, 0.3, …"""
+def test_ema_equals_a_manual_average():
+    """The average starts with the weight after the first step. The weights are 0.1, 0.2, 0.3, …"""
     epochs, decay = 5, 0.7
-    average, by_hand = 0.1, [0.1]
+    average, expected = 0.1, [0.1]
     for step in range(2, epochs + 1):
         average = decay * average + (1 - decay) * 0.1 * step
-        by_hand.append(average)
-    # Right once the threshold has passed 0.2: by the average in epoch 4, by the weight in epoch 3.
+        expected.append(average)
+    # Correct as soon as the weight exceeds 0.2: epoch 4 with averaging, epoch 3 without.
     val = gray([51], [0])
-    result = pushed(val, epochs=epochs, ema_decay=decay)
-    assert [done.val_accuracy for done in result.history] == [float(w > 0.2) for w in by_hand]
+    result = train_threshold(val, epochs=epochs, ema_decay=decay)
+    assert [epoch.val_accuracy for epoch in result.history] == [float(w > 0.2) for w in expected]
     best = result.best.epoch - 1
     found = result.model.state_dict()["backbone.weight"].item()
-    assert found == pytest.approx(by_hand[best])
+    assert found == pytest.approx(expected[best])
 
 
-def test_averaging_averages_running_statistics_too():
+def test_ema_includes_running_statistics():
     split = colored(16, seed=1)
     settings = {"epochs": 1, "batch_size": 4}
     plain = run(small_net(3), CrossEntropy(), recipe(**settings), split, split).model.backbone[1]
     slow = recipe(**settings, ema_decay=0.99)
     averaged = run(small_net(3), CrossEntropy(), slow, split, split).model.backbone[1]
     assert averaged.num_batches_tracked.dtype == torch.int64
-    # 99 % of the statistics are those of the first of four steps.
+    # 99 % of the averaged statistics come from the first of four steps.
     assert averaged.running_mean.norm() < 0.6 * plain.running_mean.norm()
 
 
@@ -84,37 +88,41 @@ def test_gradients_are_clipped():
     assert weight_after_one_epoch(clip_norm=4.0) == pytest.approx(0.1)
 
 
-def test_only_the_images_at_the_indices_are_shown():
-    split, spy = numbered(11), Spy()
+def test_only_images_at_the_indices_are_used():
+    split, recorder = labeled_by_index(11), RecordingLoss()
     indices = np.array([1, 4, 5, 9, 10])
     run(
-        classifier(Fixed(11), 11),
-        spy,
+        classifier(FixedNet(11), 11),
+        recorder,
         recipe(epochs=2, batch_size=2),
         split,
         colored(4, seed=2),
         indices=indices,
     )
-    shown = torch.cat([labels for _, labels, _, _ in spy.steps]).tolist()
-    assert len(spy.steps) == 2 * 3
-    assert sorted(shown[:5]) == sorted(shown[5:]) == indices.tolist()
+    labels = torch.cat([labels for _, labels, _, _ in recorder.calls]).tolist()
+    assert len(recorder.calls) == 2 * 3
+    assert sorted(labels[:5]) == sorted(labels[5:]) == indices.tolist()
 
 
-def test_an_image_at_a_place_has_the_views_and_answers_it_has_among_all():
-    split, model, spy = numbered(11), classifier(Fixed(11), 11), Spy(needs_teacher=True)
+def test_indices_do_not_change_views_and_teacher_logits():
+    split, model, recorder = (
+        labeled_by_index(11),
+        classifier(FixedNet(11), 11),
+        RecordingLoss(needs_teacher=True),
+    )
     with torch.no_grad():
-        teacher = teacher_of(split, 2, model)
+        teacher = cached_teacher(split, 2, model)
     indices = np.array([2, 3, 7])
-    run(model, spy, recipe(epochs=2), split, split, teacher=teacher, indices=indices)
-    for student, _, answers, _ in spy.steps:
-        torch.testing.assert_close(student, answers, rtol=0, atol=1e-4)
+    run(model, recorder, recipe(epochs=2), split, split, teacher=teacher, indices=indices)
+    for student, _, teacher_logits, _ in recorder.calls:
+        torch.testing.assert_close(student, teacher_logits, rtol=0, atol=1e-4)
 
 
-def test_packed_views_train_the_same_weights_as_the_same_views_made_again():
+def test_packed_views_give_the_same_weights():
     split, val = colored(20, seed=1), colored(9, seed=2)
     ids = np.arange(len(split))
     plain = Views(crop_scale=1.0, crop_ratio=1.0, horizontal_flip=True, brightness=0, contrast=0)
-    # Without resampling or colour a view's pixels are whole numbers, so packing rounds nothing.
+    # Without resampling and color changes, pixels are integers, so packing does not round them.
     views = [make_views(split.images, ids, k, plain, CPU) for k in range(2)]
     pixels = np.stack([(255 * v).round().to(torch.uint8).permute(0, 2, 3, 1) for v in views])
     logits = np.zeros((2, len(split), 3), np.float32)
@@ -139,22 +147,24 @@ def linear():
     return classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 3)), 3)
 
 
-@pytest.mark.parametrize("parts", [2, 3, 8])
-def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts):
-    """Where no layer and no loss looks at the whole batch; 20 images make parts of many sizes."""
+@pytest.mark.parametrize("accumulate", [2, 3, 8])
+def test_gradient_accumulation_equals_the_full_batch(accumulate):
+    """Holds without batch norm; 20 images give micro-batches of different sizes."""
     split, val = colored(20, seed=1), colored(9, seed=2)
-    whole, in_parts = (
-        run(linear(), CrossEntropy(), recipe(clip_norm=0.5, accumulate=accumulate), split, val)
-        for accumulate in (1, parts)
+    full, accumulated = (
+        run(linear(), CrossEntropy(), recipe(clip_norm=0.5, accumulate=count), split, val)
+        for count in (1, accumulate)
     )
-    for name, tensor in whole.model.state_dict().items():
-        torch.testing.assert_close(in_parts.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
-    losses = [done.loss for done in whole.history]
-    assert [done.loss for done in in_parts.history] == pytest.approx(losses, rel=1e-4)
+    for name, tensor in full.model.state_dict().items():
+        torch.testing.assert_close(
+            accumulated.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5
+        )
+    losses = [epoch.loss for epoch in full.history]
+    assert [epoch.loss for epoch in accumulated.history] == pytest.approx(losses, rel=1e-4)
 
 
-class Types(nn.Module):
-    """Records the dtype of its logits."""
+class DtypeNet(nn.Module):
+    """Records mode and dtype of its logits."""
 
     def __init__(self):
         super().__init__()
@@ -176,13 +186,13 @@ class Types(nn.Module):
         ("fp16", torch.float16),
     ],
 )
-def test_training_uses_the_precision_and_validation_fp32(precision, dtype):
+def test_precision_of_training_and_validation(precision, dtype):
     torch.manual_seed(0)
-    model, spy = classifier(Types(), 3), Spy()
+    model, recorder = classifier(DtypeNet(), 3), RecordingLoss()
     split, val = colored(60, seed=1), colored(30, seed=2)
-    run(model, spy, recipe(epochs=1, precision=precision), split, val)
+    run(model, recorder, recipe(epochs=1, precision=precision), split, val)
     assert model.backbone.seen == {(True, dtype), (False, torch.float32)}
-    assert {student.dtype for student, *_ in spy.steps} == {torch.float32}
+    assert {student.dtype for student, *_ in recorder.calls} == {torch.float32}
     result = run(model, CrossEntropy(), recipe(epochs=8, precision=precision), split, val)
     assert result.best.val_accuracy > 0.8
     assert model.backbone.layer.weight.dtype == torch.float32

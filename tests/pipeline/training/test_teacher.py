@@ -22,7 +22,7 @@ from tests.pipeline.training.small_training import (
     recipe,
     small_task,
 )
-from tests.pipeline.training.stand_ins import Spy
+from tests.pipeline.training.toy_models import RecordingLoss
 
 CPU = torch.device("cpu")
 VIEWS = Views(vertical_flip=True, saturation=0.2)
@@ -30,7 +30,7 @@ IMAGES, EPOCHS = 30, 3
 
 
 class Prepared:
-    """As much of prepared data as a cache is written from."""
+    """The attributes of prepared data that writing a cache needs."""
 
     classes = network().spec.classes
     image_size = network().spec.image_size
@@ -41,7 +41,7 @@ class Prepared:
 
 @pytest.fixture(scope="module")
 def model():
-    """A teacher that has seen some images, so that its statistics are of them."""
+    """A teacher with running statistics of random images."""
     teacher = network(width=12, seed=7)
     for _ in range(5):
         teacher(torch.rand(32, 3, 16, 16))
@@ -61,13 +61,13 @@ def cached(model, folder, views=EPOCHS, **options):
 
 
 def train_with(teacher, loss=None, **changes):
-    """The network samples random numbers (dropout); no teacher may advance its generator."""
+    """Trains a network with dropout, whose random numbers must not depend on the teacher."""
     settings = recipe(**{"epochs": EPOCHS, "keep": "last", **changes})
     task = small_task(loss or KDLoss(), settings, IMAGES, VIEWS, teacher=teacher)
     return train(network(), task, TrainingEnvironment(CPU, 5))
 
 
-def assert_alike(first, second, tolerance):
+def assert_close(first, second, tolerance):
     for one, other in zip(first.history, second.history, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=tolerance)
         assert one.terms == pytest.approx(other.terms, rel=tolerance)
@@ -77,62 +77,58 @@ def assert_alike(first, second, tolerance):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 3}, {"optimizer": "adamw", "lr": 0.01}])
-def test_live_and_cached_teachers_give_the_same_losses_and_weights(model, tmp_path, changes):
+def test_live_and_cached_teacher_give_the_same_weights(model, tmp_path, changes):
     live = train_with(LiveTeacher(model), **changes)
-    assert_alike(live, train_with(cached(model, tmp_path), **changes), 1e-4)
-    # The teacher's logits matter.
-    silent = CachedTeacher(np.zeros((EPOCHS, IMAGES, CLASSES), np.float32))
-    assert train_with(silent, **changes).history[0].loss != pytest.approx(
-        live.history[0].loss, 1e-3
-    )
+    assert_close(live, train_with(cached(model, tmp_path), **changes), 1e-4)
+    # Other logits give other losses.
+    zeros = CachedTeacher(np.zeros((EPOCHS, IMAGES, CLASSES), np.float32))
+    assert train_with(zeros, **changes).history[0].loss != pytest.approx(live.history[0].loss, 1e-3)
 
 
 @pytest.mark.parametrize(
     ("options", "tolerance"), [({"dtype": "float16"}, 2e-3), ({"pack_views": True}, 2e-2)]
 )
-def test_a_rounding_cache_differs_by_no_more_than_its_rounding(model, tmp_path, options, tolerance):
-    assert_alike(
+def test_rounded_cache_gives_nearly_the_same_weights(model, tmp_path, options, tolerance):
+    assert_close(
         train_with(LiveTeacher(model)),
         train_with(cached(model, tmp_path, **options)),
         tolerance,
     )
 
 
-def test_a_live_teacher_sees_a_new_view_in_every_epoch_and_a_cached_one_comes_round(
-    model, tmp_path
-):
+def test_live_teacher_has_new_views_and_cached_teacher_repeats_them(model, tmp_path):
     def logits_of(teacher):
-        spy = Spy()
-        train_with(teacher, spy, epochs=4, batch_size=IMAGES)
-        return [logits for _, _, logits, _ in spy.steps]
+        recorder = RecordingLoss()
+        train_with(teacher, recorder, epochs=4, batch_size=IMAGES)
+        return [logits for _, _, logits, _ in recorder.calls]
 
-    live, again = (
+    live, cached_logits = (
         logits_of(LiveTeacher(model)),
         logits_of(cached(model, tmp_path, views=2)),
     )
-    # The batches of two epochs hold the same images, and a batch is in the images' order.
+    # Each epoch has one batch, with all images in order.
     for epoch in range(4):
-        other = live[epoch % 2] if epoch >= 2 else again[epoch]
-        alike = torch.allclose(live[epoch], other, atol=1e-4)
-        assert alike == (epoch < 2)
-    assert torch.equal(again[0], again[2])
-    assert torch.equal(again[1], again[3])
+        other = live[epoch % 2] if epoch >= 2 else cached_logits[epoch]
+        is_equal = torch.allclose(live[epoch], other, atol=1e-4)
+        assert is_equal == (epoch < 2)
+    assert torch.equal(cached_logits[0], cached_logits[2])
+    assert torch.equal(cached_logits[1], cached_logits[3])
 
 
-def test_a_live_teacher_learns_nothing(model):
+def test_live_teacher_is_not_modified(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     train_with(LiveTeacher(model))
     assert not model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_live_teacher_of_another_number_of_classes_is_refused():
+def test_live_teacher_with_other_classes_raises():
     teacher = LiveTeacher(network(classes=CLASSES + 1).eval())
     with pytest.raises(TrainingError, match=r"the teacher: .*5 classes.* 4"):
         train_with(teacher)
 
 
-def test_a_live_teacher_that_goes_bad_is_named():
+def test_non_finite_live_teacher_raises():
     teacher = network().eval()
     with torch.no_grad():
         teacher.backbone[-1].bias[1] = torch.nan

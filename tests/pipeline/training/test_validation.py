@@ -3,10 +3,10 @@ import torch
 
 from pipeline.training.validation import compute_logits
 from pipeline.views import to_unit_range
-from tests.pipeline.training.stand_ins import CPU, colored, small_net
+from tests.pipeline.training.toy_models import CPU, colored, small_net
 
 
-def test_predictions_do_not_depend_on_the_batch_size():
+def test_logits_do_not_depend_on_the_batch_size():
     split, model = colored(13, seed=1), small_net(3).train()
     found = compute_logits(model, split, CPU, batch_size=4)
     assert found.shape == (13, 3)

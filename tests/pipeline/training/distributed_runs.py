@@ -1,8 +1,8 @@
-"""Small trainings that one process or several together do; what comes out must be the same.
+"""Small training runs for one or several processes, whose results must be equal.
 
-    torchrun --nproc-per-node 2 -m tests.pipeline.training.train_together FOLDER cpu
+    torchrun --nproc-per-node 2 -m tests.pipeline.training.distributed_runs FOLDER cpu
 
-Each process leaves a folder with its rank as its name.
+Each process writes to a folder named after its rank.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
 from tests.pipeline.training.small_training import CLASSES, SIZE, random_split, recipe
 
-IMAGES = 31  # batches of 7 and 8, so that shares have different sizes
+IMAGES = 31  # batches of 7 and 8, so that shards have different sizes
 
 
 def network(norm: str, dropout: float = 0.0) -> Classifier:
@@ -41,7 +41,7 @@ def network(norm: str, dropout: float = 0.0) -> Classifier:
         "frozen": lambda: FrozenBatchNorm2d(8),
         "batch": lambda: nn.BatchNorm2d(8),
     }
-    backbone = Headed(
+    backbone = WithClassifier(
         nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
             layers[norm](),
@@ -58,14 +58,14 @@ def network(norm: str, dropout: float = 0.0) -> Classifier:
 
 
 def teacher() -> Classifier:
-    """A teacher whose logits differ from image to image."""
+    """A teacher whose logits differ between images."""
     model = network("group").eval()
     with torch.no_grad():
         model.backbone.head.weight.mul_(20)
     return model
 
 
-class Headed(nn.Module):
+class WithClassifier(nn.Module):
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
@@ -78,7 +78,7 @@ class Headed(nn.Module):
         return self.head(self.body(pixels))
 
 
-def losss() -> dict[str, DistillationLoss]:
+def losses() -> dict[str, DistillationLoss]:
     return {
         "cross_entropy": CrossEntropy(label_smoothing=0.1),
         "figkd": FiGKDLoss(CLASSES, redraw=True),
@@ -86,7 +86,7 @@ def losss() -> dict[str, DistillationLoss]:
     }
 
 
-# Norm layer, method, changes of the recipe, options of the training.
+# Norm layer, method, changes of the recipe, options of ``train_one``.
 CASES = {
     f"{norm}-{method}": (norm, method, {}, {})
     for norm in ("group", "frozen")
@@ -94,9 +94,8 @@ CASES = {
 } | {
     "accumulate": ("group", "dist", {"accumulate": 3, "ema_decay": 0.0}, {}),
     "adamw": ("group", "figkd", {"optimizer": "adamw", "lr": 0.01, "patience": 1}, {}),
-    # Batch norm as well, since its statistics stay until the last two epochs.
     "head_first": ("frozen", "cross_entropy", {}, {"freeze_epochs": 2}),
-    # Each process asks the teacher about its share, of which the mixed partners are in others.
+    # The partners of a shard's images are in other shards.
     "mixed_live": (
         "group",
         "figkd",
@@ -109,7 +108,7 @@ CASES = {
 
 def train_case(name: str, group: ProcessGroup, device: torch.device) -> TrainingResult:
     norm, method, changes, options = CASES[name]
-    return train_one(network(norm), losss()[method], group, device, changes, **options)
+    return train_one(network(norm), losses()[method], group, device, changes, **options)
 
 
 def train_one(
@@ -130,19 +129,19 @@ def train_one(
 
 
 def train_batch_norm(group: ProcessGroup, device: torch.device) -> TrainingResult:
-    return train_one(network("batch"), losss()["dist"], group, device, {})
+    return train_one(network("batch"), losses()["dist"], group, device, {})
 
 
 def train_stopped(folder: Path, group: ProcessGroup, device: torch.device) -> None:
-    """A training that only the last process is requested to stop, and then one that resumes.
+    """Stops a run by a request to the last process only, and resumes it.
 
-    Its dropout and its batch norm's statistics must go on where they were, in every process.
+    The states of dropout and of batch norm must be restored in every process.
     """
 
     def start(folder: Path, should_stop=lambda: False) -> TrainingResult:
         return train_one(
             network("batch", dropout=0.3),
-            losss()["dist"],
+            losses()["dist"],
             group,
             device,
             {},
@@ -152,17 +151,17 @@ def train_stopped(folder: Path, group: ProcessGroup, device: torch.device) -> No
             },
         )
 
-    keep(folder / "never_stopped", start(folder / "never_stopped"))
+    save_result(folder / "never_stopped", start(folder / "never_stopped"))
     left = iter(range(5))
     is_last = group.process.rank == group.process.world_size - 1
     try:
         start(folder / "stopped", lambda: is_last and next(left, None) is None)
     except Stopped as stopped:
         (folder / "stopped.txt").write_text(stopped.kept)
-    keep(folder / "stopped", start(folder / "stopped"))
+    save_result(folder / "stopped", start(folder / "stopped"))
 
 
-def keep(folder: Path, result: TrainingResult) -> None:
+def save_result(folder: Path, result: TrainingResult) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: t.cpu().contiguous() for name, t in result.model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
@@ -175,9 +174,9 @@ def main(folder: Path, device: torch.device) -> None:
     with init_distributed(device) as group:
         own = folder / str(group.process.rank)
         for name in CASES:
-            keep(own / name, train_case(name, group, device))
+            save_result(own / name, train_case(name, group, device))
         if device.type == "cuda":
-            keep(own / "batch", train_batch_norm(group, device))
+            save_result(own / "batch", train_batch_norm(group, device))
         train_stopped(own, group, device)
 
 

@@ -1,4 +1,4 @@
-"""Networks, losses and images that each show one thing."""
+"""Small networks, losses and images for tests of the training loop."""
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def small_net(num_classes, seed=0):
 
 
 def colored(count, seed):
-    """Noisy images whose label is their strongest color."""
+    """Noisy images labeled with their strongest color channel."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     images = rng.integers(0, 160, (count, SIZE, SIZE, 3), dtype=np.uint8)
@@ -60,8 +60,8 @@ def run(
     return train(model, task, TrainingEnvironment(CPU, seed, **(env or {})))
 
 
-def teacher_of(split, views, compute):
-    """The logits that ``compute`` gives for the pixels of each view of each image."""
+def cached_teacher(split, views, compute):
+    """A logit cache with the outputs of ``compute`` for each view."""
     ids = np.arange(len(split))
     logits = [compute(make_views(split.images, ids, k, VIEWS, CPU)).numpy() for k in range(views)]
     return CachedTeacher(np.stack(logits))
@@ -73,8 +73,8 @@ def weights_after(seed=0, **changes):
     return result.model.state_dict()
 
 
-class Fixed(nn.Module):
-    """A fixed function of the pixels; its one parameter changes nothing."""
+class FixedNet(nn.Module):
+    """A fixed linear function of the pixels; its only parameter has no effect."""
 
     def __init__(self, outputs):
         super().__init__()
@@ -86,25 +86,25 @@ class Fixed(nn.Module):
         return pixels.flatten(1) @ self.weight + 0 * self.idle
 
 
-class Spy(DistillationLoss):
-    """Records the arguments of every step. The loss is the mean label."""
+class RecordingLoss(DistillationLoss):
+    """Records the arguments of every call. The loss is the mean label."""
 
     def __init__(self, needs_teacher=False):
         super().__init__()
         self.needs_teacher = needs_teacher
-        self.steps = []
+        self.calls = []
 
     def teacher_scale(self, epoch):
         return epoch
 
     def terms(self, student_logits, teacher_logits, labels, teacher_scale=1.0):
-        self.steps.append((student_logits.detach().clone(), labels, teacher_logits, teacher_scale))
+        self.calls.append((student_logits.detach().clone(), labels, teacher_logits, teacher_scale))
         mean = labels.float().mean()
         return {"quarter": student_logits.sum() * 0 + mean / 4, "rest": 3 * mean / 4}
 
 
 class LossOf(DistillationLoss):
-    """A loss that is a function of the student's logits."""
+    """A function of the student's logits as a loss."""
 
     needs_teacher = False
 
@@ -116,15 +116,15 @@ class LossOf(DistillationLoss):
         return {"value": self.function(student_logits)}
 
 
-def numbered(count):
-    """Images whose labels are their indices, so that a spy can tell them apart."""
+def labeled_by_index(count):
+    """Random images labeled with their indices."""
     rng = np.random.default_rng(4)
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     return Split(images, np.arange(count))
 
 
 class Threshold(nn.Module):
-    """Predicts class 0 for images darker than its one weight, and class 1 for the others."""
+    """Predicts class 0 for images darker than its only weight, else class 1."""
 
     def __init__(self):
         super().__init__()
@@ -142,14 +142,14 @@ def gray(values, labels):
     return Split(np.array(images), np.array(labels))
 
 
-def pushed(val, **changes):
-    """The gradient is -1, so one step per epoch raises the weight by the learning rate, 0.1."""
+def train_threshold(val, **changes):
+    """Trains ``Threshold`` with gradient -1, so each epoch adds 0.1 (the lr) to its weight."""
     plain = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0}
     settings = recipe(**{**plain, "schedule": "constant", "batch_size": 99, **changes})
-    push = LossOf(lambda logits: -logits[:, 0].mean())
-    return run(classifier(Threshold(), 2), push, settings, gray([9, 9], [0, 0]), val)
+    loss = LossOf(lambda logits: -logits[:, 0].mean())
+    return run(classifier(Threshold(), 2), loss, settings, gray([9, 9], [0, 0]), val)
 
 
 def weight_after_one_epoch(**changes):
-    result = pushed(gray([255], [1]), epochs=1, **changes)
+    result = train_threshold(gray([255], [1]), epochs=1, **changes)
     return result.model.state_dict()["backbone.weight"].item()
