@@ -41,6 +41,11 @@ class LatencyRatio:
     low: float
     high: float
 
+    @property
+    def half_width(self) -> float:
+        """Half of the interval, as a fraction of the ratio."""
+        return (self.high - self.low) / 2 / self.value
+
 
 @dataclass(frozen=True)
 class PairedTTest:
@@ -114,11 +119,6 @@ def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = No
         )
     mean, margin = _mean_and_margin(np.log(ratios) - np.log(reference))
     return LatencyRatio(math.exp(mean), math.exp(mean - margin), math.exp(mean + margin))
-
-
-def relative_half_width(ratio: LatencyRatio) -> float:
-    """Half of the 95 % interval, as a fraction of the ratio."""
-    return (ratio.high - ratio.low) / 2 / ratio.value
 
 
 def paired_t_test(method: Sequence[float], baseline: Sequence[float]) -> PairedTTest:

@@ -21,7 +21,7 @@ from pipeline.measure.devices.remote import open_device
 from pipeline.measure.devices.remote_runner import content_key
 from pipeline.measure.evaluation import Evaluation, Measured, ModelInfo, NotRun, read_evaluation
 from pipeline.measure.latency import LatencyPlan, Rounds, measure_latency
-from pipeline.measure.runtime import THIS_MACHINE, DeviceRuntime, MeasuredModel
+from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
@@ -100,10 +100,7 @@ def evaluate_devices(
 
 
 def evaluate_candidates(
-    inputs: EvaluationInputs,
-    params: Evaluate,
-    device: Device = THIS_MACHINE,
-    track: Track = silent,
+    inputs: EvaluationInputs, params: Evaluate, device: Device, track: Track
 ) -> Evaluation:
     """Measures accuracy, latency and resource usage of all candidates and the teacher.
 
@@ -211,11 +208,9 @@ class _DeviceRun:
         while True:
             models = {n: model for n, model in self.models.items() if n not in self.problems}
             try:
-                for name, model in self.track(models.items(), "throughput", len(models)):
-                    if name not in throughputs:
-                        throughputs[name] = measure_throughput(
-                            model, self.images, self.runtime, params
-                        )
+                new = {name: model for name, model in models.items() if name not in throughputs}
+                for name, model in self.track(new.items(), "throughput", len(new)):
+                    throughputs[name] = measure_throughput(model, self.images, self.runtime, params)
                 rounds = measure_latency(models, self.images, self.runtime, plan, self.track)
                 return rounds, throughputs
             except MeasurementError as error:

@@ -13,8 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import ArtefactError
 from pipeline.files import read_json, whole_file
 from pipeline.measure.accuracy import Metrics
-from pipeline.measure.footprint import Footprint
-from pipeline.measure.latency import Ended, Latency
+from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput
 from pipeline.statistics import AccuracyDrop, LatencyRatio
 

@@ -1,4 +1,4 @@
-"""Latency of models, measured so that they can be compared.
+"""Latency and resource usage of models, measured so that they can be compared.
 
 The speed of a machine drifts, so the models take turns of a few milliseconds, and their latencies
 are compared turn by turn. Latency also varies between processes of the same model, for example with
@@ -16,12 +16,12 @@ from typing import Literal
 
 import numpy as np
 from finch_runtime.compare import turn_ratios
+from finch_runtime.energy import total_energy
 from finch_runtime.protocol import ComparePlan, Conditions, ModelTiming
 
-from pipeline.measure.footprint import Footprint, summarize_footprint
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
-from pipeline.statistics import paired_ratio, relative_half_width
+from pipeline.statistics import paired_ratio
 
 Ended = Literal["converged", "max_rounds", "time_limit"]
 
@@ -63,6 +63,25 @@ class Latency:
     def of(self, percentile: Literal["p50", "p90", "p99"]) -> float:
         """A percentile over the runs of all rounds, in milliseconds."""
         return {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms}[percentile]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Resource usage at batch 1.
+
+    Attributes:
+        peak_bytes: Peak resident memory, median over the processes; None if unknown.
+        baseline_bytes: Peak resident memory before the inference runtime was imported.
+        runtime_bytes: Disk usage of the inference runtime's package; None if unknown.
+        energy_mj: Energy of the machine per inference, in millijoules; None if not measured.
+        energy_source: Names of the meters, or the reason why there is no measurement.
+    """
+
+    peak_bytes: int | None
+    baseline_bytes: int | None
+    runtime_bytes: int | None
+    energy_mj: float | None
+    energy_source: str
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def measure_latency(
         ended=ended or "max_rounds",
         half_width=half_width,
         latencies={name: _summarize(timings, reference) for name, timings in by_model.items()},
-        footprints={name: summarize_footprint(timings) for name, timings in by_model.items()},
+        footprints={name: _footprint(timings) for name, timings in by_model.items()},
         conditions=conditions,
     )
 
@@ -156,7 +175,7 @@ def measure_latency(
 def _largest_half_width(by_model: Mapping[str, Sequence[ModelTiming]], plan: LatencyPlan) -> float:
     required = by_model.keys() - {plan.reference, *plan.optional}
     ratios = (_round_ratios(by_model[name], by_model[plan.reference]) for name in required)
-    return max((relative_half_width(paired_ratio(each)) for each in ratios), default=0.0)
+    return max((paired_ratio(each).half_width for each in ratios), default=0.0)
 
 
 def _round_ratios(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> list[float]:
@@ -183,3 +202,21 @@ def _summarize(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming])
         runtime_version=last.runtime_version,
         settings=last.settings,
     )
+
+
+def _footprint(timings: Sequence[ModelTiming]) -> Footprint:
+    """Summarizes the processes of one model."""
+    energy = total_energy([timing.energy for timing in timings])
+    runs = sum(np.size(timing.turns) for timing in timings)
+    return Footprint(
+        peak_bytes=_median([timing.peak_bytes for timing in timings]),
+        baseline_bytes=_median([timing.baseline_bytes for timing in timings]),
+        runtime_bytes=_median([timing.runtime_bytes for timing in timings]),
+        energy_mj=None if energy.joules is None else 1e3 * energy.joules / runs,
+        energy_source=energy.source,
+    )
+
+
+def _median(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return int(np.median(known)) if known else None

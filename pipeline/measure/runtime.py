@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TypeVar
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
 from pipeline.measure.devices.device import Device, Files, ThisMachine
-
-THIS_MACHINE = ThisMachine()
 
 Result = TypeVar("Result", protocol.PredictResult, protocol.BenchmarkResult, protocol.CompareResult)
 
@@ -61,7 +59,7 @@ class DeviceRuntime:
     """
 
     folder: Path
-    device: Device = THIS_MACHINE
+    device: Device = field(default_factory=ThisMachine)
 
     def predict(self, model: MeasuredModel, images: Path, threads: int) -> NDArray[np.float32]:
         """Computes the logits of all images, float32 [n, classes]; all are finite."""

@@ -56,11 +56,8 @@ def measure_throughput(
     sweep: list[Threaded] = []
     sustained: Sustained | None = None
     for threads in (params.threads, *params.thread_sweep):
-        plan = BenchmarkPlan(
-            runs=_RUNS,
-            batches=params.batches,
-            sustained_s=0.0 if sweep else params.sustained_seconds,
-        )
+        duration = 0.0 if sweep else params.sustained_seconds
+        plan = BenchmarkPlan(runs=_RUNS, batches=params.batches, sustained_s=duration)
         result = runtime.benchmark(model, images, threads, plan)
         p50_ms = 1e3 * float(np.median(result.timing.turns))
         sweep.append(Threaded(threads, p50_ms, result.rates))

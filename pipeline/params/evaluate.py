@@ -14,7 +14,7 @@ class ListedDevice(Section):
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9.-]*$",
-        description="Name, also of the device's evaluation file; `local` is this machine.",
+        description="Name of the device and of its evaluation file; `local` is this machine.",
     )
     host: str | None = Field(
         None,
@@ -45,9 +45,7 @@ class ListedDevice(Section):
             return self
         for key in ("host", "port", "python", "folder"):
             if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(
-                    f"device {LOCAL!r} is this machine and takes no {key}; use another name"
-                )
+                raise ValueError(f"device {LOCAL!r} is this machine and takes no {key}; rename it")
         return self
 
 
@@ -64,7 +62,7 @@ class Evaluate(Section):
     )
     max_rounds: int = Field(30, ge=3, description="Maximum number of rounds.")
     max_minutes: AboveZero = Field(
-        2.0, description="Time limit of all rounds; no round starts that would exceed it."
+        2.0, description="Time limit of all rounds. A round that would exceed it is not started."
     )
     max_half_width: float = Field(
         0.05,
@@ -82,25 +80,23 @@ class Evaluate(Section):
     threads: Positive = Field(1, description="Threads of the inference runtime.")
     batches: list[Positive] = Field(
         [1, 2, 4, 8, 16, 32],
-        description="Batch sizes to measure throughput with, if the model's batch is dynamic; []: "
-        "no throughput.",
+        description="Batch sizes for measuring throughput, if the model's batch size is dynamic; "
+        "[]: throughput is not measured.",
     )
     thread_sweep: list[Positive] = Field(
         default_factory=list,
-        description="Additional numbers of threads to measure latency and throughput with.",
+        description="Additional numbers of threads for measuring latency and throughput.",
     )
     sustained_seconds: NotNegative = Field(
         0.0,
         description="Duration of a run without pauses per model, which shows thermal throttling; "
-        "0: none.",
+        "0 disables it.",
     )
 
     @model_validator(mode="after")
     def _rounds_are_ordered(self) -> Evaluate:
         if self.max_rounds < self.rounds:
-            raise ValueError(
-                f"max_rounds {self.max_rounds} is below the minimum, rounds {self.rounds}"
-            )
+            raise ValueError(f"max_rounds {self.max_rounds} is below rounds {self.rounds}")
         return self
 
     @model_validator(mode="after")

@@ -55,6 +55,9 @@ def test_every_other_pass_has_the_reverse_order(
         def __init__(self, model: ModelSource, _: object) -> None:
             self.name = model.path
 
+        def wait(self) -> None:
+            pass
+
         def take_turn(self) -> None:
             order.append(self.name)
 

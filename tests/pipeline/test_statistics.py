@@ -15,7 +15,6 @@ from pipeline.statistics import (
     paired_drop,
     paired_ratio,
     paired_t_test,
-    relative_half_width,
 )
 
 
@@ -168,7 +167,7 @@ def test_a_common_drift_does_not_change_a_ratio(rows):
 def test_the_ratio_of_equal_latencies_is_one():
     ratio = paired_ratio([0.7, 0.9, 0.8], [0.7, 0.9, 0.8])
     assert (ratio.value, ratio.low, ratio.high) == (1, 1, 1)
-    assert relative_half_width(ratio) == 0
+    assert ratio.half_width == 0
 
 
 @pytest.mark.parametrize(("candidate", "reference"), [([1.0], [1.0]), ([1.0, 2.0], [1.0])])

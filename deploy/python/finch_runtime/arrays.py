@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.runtimes import Array
 
 
-def read_images(path: Path) -> np.ndarray[Any, Any]:
+def read_images(path: Path) -> Array:
     """Memory-maps images, uint8 [n, height, width, 3], RGB.
 
     Raises:
@@ -22,21 +22,17 @@ def read_images(path: Path) -> np.ndarray[Any, Any]:
     except FileNotFoundError:
         raise RuntimeProblem(path, "no such file", "check the path") from None
     except (OSError, ValueError, EOFError) as error:
-        raise RuntimeProblem(
-            path, f"not a complete .npy file: {last_line(error)}", "write it again"
-        ) from error
+        problem = f"not a complete .npy file: {last_line(error)}"
+        raise RuntimeProblem(path, problem, "write it again") from error
     if not isinstance(images, np.ndarray):
         raise RuntimeProblem(path, "contains several arrays", "save the images as .npy, not .npz")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
-        raise RuntimeProblem(
-            path,
-            f"contains {images.dtype} {list(images.shape)}",
-            "save images as uint8 [n, height, width, 3], n at least 1",
-        )
+        remedy = "save images as uint8 [n, height, width, 3], n at least 1"
+        raise RuntimeProblem(path, f"contains {images.dtype} {list(images.shape)}", remedy)
     return images
 
 
-def write_logits(path: Path, logits: np.ndarray[Any, Any]) -> None:
+def write_logits(path: Path, logits: Array) -> None:
     """Writes float32 [n, classes] atomically."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from finch_runtime import protocol
 from finch_runtime.conditions import read_conditions
 from finch_runtime.energy import EnergyMeter
 from finch_runtime.protocol import BenchmarkPlan, BenchmarkResult, Conditions, Rate
+from finch_runtime.runtimes import Array
 from finch_runtime.session import Session
 from finch_runtime.timing import Timer
 
@@ -21,10 +21,7 @@ _SUSTAINED_STEPS = 60
 
 
 def benchmark(
-    session: Session,
-    images: np.ndarray[Any, Any],
-    plan: BenchmarkPlan,
-    baseline_bytes: int | None,
+    session: Session, images: Array, plan: BenchmarkPlan, baseline_bytes: int | None
 ) -> BenchmarkResult:
     """Measures a model that has not run yet; the arguments are those of ``Timer``.
 
@@ -44,7 +41,7 @@ def benchmark(
 
 
 def measure_rates(
-    session: Session, images: np.ndarray[Any, Any], batches: Sequence[int], seconds: float
+    session: Session, images: Array, batches: Sequence[int], seconds: float
 ) -> list[Rate]:
     """Measures throughput at each batch size, or at 1 if the model's batch size is fixed.
 
@@ -55,9 +52,7 @@ def measure_rates(
     return [_measure_rate(session, images, size, seconds) for size in sorted(sizes)]
 
 
-def _measure_rate(
-    session: Session, images: np.ndarray[Any, Any], size: int, seconds: float
-) -> Rate:
+def _measure_rate(session: Session, images: Array, size: int, seconds: float) -> Rate:
     batch = np.array(images[np.arange(size) % len(images)])
     session.run(batch)  # the first batch of a size allocates memory
     times: list[float] = []
@@ -137,8 +132,6 @@ def format_lines(name: str, result: BenchmarkResult, images: int) -> Iterator[st
 
 def _format_conditions(conditions: Conditions) -> str:
     temperature, frequency = conditions.temperature_c, conditions.frequency_mhz
-    return (
-        ("temperature unknown" if temperature is None else f"{temperature:.1f} °C")
-        + ", "
-        + ("frequency unknown" if frequency is None else f"{frequency:.0f} MHz")
-    )
+    celsius = "temperature unknown" if temperature is None else f"{temperature:.1f} °C"
+    clock = "frequency unknown" if frequency is None else f"{frequency:.0f} MHz"
+    return f"{celsius}, {clock}"

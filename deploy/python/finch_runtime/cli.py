@@ -23,7 +23,7 @@ from finch_runtime.arrays import read_images, write_logits
 from finch_runtime.bundle import Bundle, open_bundle, open_source
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
-from finch_runtime.runtimes import RUNTIMES
+from finch_runtime.runtimes import RUNTIMES, Array
 from finch_runtime.session import open_session, predict
 from finch_runtime.usage import peak_bytes
 
@@ -87,9 +87,7 @@ def _classify(options: argparse.Namespace) -> int:
     return code
 
 
-def top_labels(
-    probabilities: np.ndarray[Any, Any], labels: Sequence[str], k: int
-) -> list[dict[str, Any]]:
+def top_labels(probabilities: Array, labels: Sequence[str], k: int) -> list[dict[str, Any]]:
     """The ``k`` most probable labels of one image with their probabilities, in descending order.
 
     ``probabilities`` are float32 [classes], in the order of ``labels``.
@@ -117,7 +115,7 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> np.ndarray[Any, Any]:
+def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Array:
     if bool(options.photos) == (options.images is not None):
         problem = "needs either image files or --images"
         raise RuntimeProblem("bench", problem, "pass real images, in one form")
@@ -148,21 +146,19 @@ def _measure(options: argparse.Namespace) -> int:
         problem = f"cannot be read: {last_line(error)}"
         raise RuntimeProblem(file or "request", problem, "check the path") from None
     request: protocol.Request = from_json(text, *protocol.REQUESTS)
-    print(to_json(_execute(request)))
-    return 0
-
-
-def _execute(request: protocol.Request) -> protocol.Result:
     if isinstance(request, protocol.CompareRequest):
-        return comparing.compare(request)
+        print(to_json(comparing.compare(request)))
+        return 0
     baseline_bytes = peak_bytes()  # before the runtime is imported
     session, _ = open_source(request.model, request.threads)
     images = read_images(Path(request.images))
     if isinstance(request, protocol.BenchmarkRequest):
-        return benchmarking.benchmark(session, images, request.plan, baseline_bytes)
+        print(to_json(benchmarking.benchmark(session, images, request.plan, baseline_bytes)))
+        return 0
     logits = predict(session, images)
     write_logits(Path(request.out), logits)
-    return protocol.PredictResult(*logits.shape)
+    print(to_json(protocol.PredictResult(*logits.shape)))
+    return 0
 
 
 def _print_problem(problem: RuntimeProblem) -> None:
@@ -200,13 +196,18 @@ def _model(text: str) -> ModelSource:
 # Option, attribute of a plan, type, description.
 _PLAN_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--turns", "turns", _count, "turns of every model"),
-    ("--runs", "runs", _count, "timed inferences, per turn if models alternate"),
+    ("--runs", "runs", _count, "timed inferences (of compare: per turn)"),
     ("--warmup", "warmup", int, "minimum number of warm-up inferences"),
-    ("--warmup-seconds", "warmup_s", _seconds, "minimum duration of the warm-up"),
+    ("--warmup-seconds", "warmup_s", _seconds, "minimum duration of the warm-up, in seconds"),
     ("--seed", "seed", int, "seed of the order of the models"),
     ("--batches", "batches", _count, "batch sizes for throughput"),
-    ("--throughput-seconds", "batch_s", _seconds, "duration per batch size, 0: none"),
-    ("--sustained", "sustained_s", _seconds, "duration of a run without pauses"),
+    (
+        "--throughput-seconds",
+        "batch_s",
+        _seconds,
+        "duration per batch size, in seconds",
+    ),
+    ("--sustained", "sustained_s", _seconds, "duration of a run without pauses, in seconds"),
 )
 
 
@@ -216,11 +217,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Run an image classifier exported by Finch on this device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    pixels: dict[str, Any] = {"type": Path, "metavar": "NPY", "help": "uint8 [n, size, size, 3]"}
+    pixels: dict[str, Any] = {
+        "type": Path,
+        "metavar": "NPY",
+        "help": "NumPy file, uint8 [n, size, size, 3]",
+    }
 
     command = commands.add_parser("classify", help="print the top-k labels of images")
     command.add_argument("images", nargs="+", metavar="IMAGE", help="image file")
-    command.add_argument("--top", type=_count, default=3, metavar="K", help="labels per image (3)")
+    command.add_argument(
+        "--top", type=_count, default=3, metavar="K", help="labels per image (default: 3)"
+    )
     _add_common(command, _classify, bundle=True)
 
     command = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
@@ -231,7 +238,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(command, BenchmarkPlan())
     _add_common(command, _bench, bundle=True)
 
-    command = commands.add_parser("compare", help="time several models in alternation")
+    command = commands.add_parser(
+        "compare", help="measure latency of several models in interleaved turns"
+    )
     text = f"{' or '.join(RUNTIMES)}, and the model file; the first is the reference"
     command.add_argument("models", nargs="+", type=_model, metavar="RUNTIME=FILE", help=text)
     command.add_argument("--images", required=True, **pixels)
@@ -239,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(command, _compare, bundle=False)
 
     command = commands.add_parser("measure", help="execute a JSON request and print its result")
-    text = "request file (standard input)"
+    text = "request file (default: standard input)"
     command.add_argument("request", nargs="?", type=Path, metavar="REQUEST", help=text)
     command.set_defaults(command=_measure)
     return parser
@@ -256,7 +265,7 @@ def _add_plan(command: argparse.ArgumentParser, plan: BenchmarkPlan | ComparePla
                 default=getattr(plan, name),
                 nargs="+" if name == "batches" else None,
                 metavar="N",
-                help=f"{text} (%(default)s)",
+                help=f"{text} (default: %(default)s)",
             )
 
 
@@ -266,9 +275,9 @@ def _plan(kind: type[Plan], options: argparse.Namespace) -> Plan:
 
 def _add_common(command: argparse.ArgumentParser, function: Any, *, bundle: bool) -> None:
     if bundle:
-        text = "unpacked bundle (the folder that contains finch_runtime)"
+        text = "unpacked bundle (default: the folder that contains finch_runtime)"
         command.add_argument("--bundle", type=Path, default=HERE, metavar="DIR", help=text)
-    text = f"threads of one inference ({'that of the bundle, or 1' if bundle else '1'})"
+    text = f"threads of one inference (default: {'that of the bundle, or 1' if bundle else '1'})"
     command.add_argument("--threads", type=_count, metavar="N", help=text)
     command.add_argument("--json", action="store_true", help="print all results as JSON")
     command.set_defaults(command=function)

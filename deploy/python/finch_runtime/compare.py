@@ -43,9 +43,10 @@ def compare(request: CompareRequest) -> CompareResult:
     shuffle = random.Random(request.plan.seed)
     workers: list[_Worker] = []
     try:
-        # One after the other: concurrent loading would distort the load times.
         for model in request.models:
             workers.append(_Worker(model, request))
+            # One after the other: concurrent loading would distort the load times.
+            workers[-1].wait()
         before = read_conditions()
         for turn in range(request.plan.turns):
             order = order[::-1] if turn % 2 else shuffle.sample(order, len(order))
@@ -77,11 +78,20 @@ class _Worker:
         )
         self._process.start()
         remote_end.close()
+
+    def wait(self) -> Any:
+        """Waits until the process has loaded its model, or ended its turn; returns its result."""
         try:
-            self._receive()
-        except BaseException:
-            self.stop()
-            raise
+            content = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            problem = f"its process exited with code {self._process.exitcode}"
+            remedy = "check that all models fit into memory at the same time"
+            raise RuntimeProblem(self._path, problem, remedy) from None
+        if isinstance(content, RuntimeProblem):
+            subject = "" if str(content.thing) == self._path else f"{content.thing}: "
+            raise RuntimeProblem(self._path, f"{subject}{content.problem}", content.remedy)
+        return content
 
     def take_turn(self) -> None:
         self._request(True)
@@ -101,22 +111,7 @@ class _Worker:
     def _request(self, is_turn: bool) -> Any:
         with suppress(OSError):  # the process has exited; receiving reports it
             self._pipe.send(is_turn)
-        return self._receive()
-
-    def _receive(self) -> Any:
-        try:
-            content = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            raise RuntimeProblem(
-                self._path,
-                f"its process exited with code {self._process.exitcode}",
-                "check that all models fit into memory at the same time",
-            ) from None
-        if isinstance(content, RuntimeProblem):
-            subject = "" if str(content.thing) == self._path else f"{content.thing}: "
-            raise RuntimeProblem(self._path, f"{subject}{content.problem}", content.remedy)
-        return content
+        return self.wait()
 
 
 def _serve(pipe: Connection, model: ModelSource, request: CompareRequest) -> None:

@@ -76,15 +76,13 @@ def _decode(source: str | Path | BinaryIO) -> Image.Image:
     except PermissionError:
         raise RuntimeProblem(name, "permission denied", "check the file's permissions") from None
     except UnidentifiedImageError:
-        raise RuntimeProblem(
-            name, f"not an image in a supported format ({', '.join(FORMATS)})", "convert it to JPEG"
-        ) from None
+        problem = f"not an image in a supported format ({', '.join(FORMATS)})"
+        raise RuntimeProblem(name, problem, "convert it to JPEG") from None
     except Image.DecompressionBombError:
         raise RuntimeProblem(name, "has too many pixels", "reduce its size") from None
     except Exception as error:  # decoders raise arbitrary exceptions on damaged files
-        raise RuntimeProblem(
-            name, f"cannot be decoded: {last_line(error)}", "copy it again or remove it"
-        ) from error
+        problem = f"cannot be decoded: {last_line(error)}"
+        raise RuntimeProblem(name, problem, "copy it again or remove it") from error
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
@@ -99,9 +97,8 @@ def _to_rgb(name: object, image: Image.Image) -> Image.Image:
     elif image.mode == "F":
         raise RuntimeProblem(name, "has floating-point pixels", "save it with 8 or 16 bits")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("RGB")
 
 
@@ -116,8 +113,7 @@ def _from_16_bit(name: object, image: Image.Image) -> Image.Image:
 def _scale(image: Image.Image, size: int, fit: str) -> Image.Image:
     width, height = image.size
     if fit == "crop":
-        # Cropping with a box computes only the remaining pixels: a strip of 1 x 1,000,000 pixels is
-        # not enlarged first.
+        # A box computes only the remaining pixels: a strip of 1 x 1,000,000 is not enlarged first.
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         box = (left, top, left + side, top + side)

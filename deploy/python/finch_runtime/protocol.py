@@ -223,9 +223,6 @@ class CompareResult:
     conditions: list[Conditions]
 
 
-Result = Union[PredictResult, BenchmarkResult, CompareResult]
-
-
 def best_rate(rates: Sequence[Rate]) -> Optional[Rate]:
     """The highest throughput, at the smallest batch that reaches it; None without rates."""
     return max(rates, key=lambda rate: (rate.images_per_s, -rate.batch), default=None)

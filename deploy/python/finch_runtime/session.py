@@ -56,9 +56,8 @@ class Session:
         try:
             logits, probabilities = self.loaded.infer(images)
         except Exception as error:  # the runtimes have no common exception class
-            raise RuntimeProblem(
-                self.model, f"{self.runtime} failed: {last_line(error)}", "export the model again"
-            ) from error
+            problem = f"{self.runtime} failed: {last_line(error)}"
+            raise RuntimeProblem(self.model, problem, "export the model again") from error
         return logits.astype(np.float32, copy=False), probabilities.astype(np.float32, copy=False)
 
     def _check(self, images: Array) -> None:
@@ -69,11 +68,9 @@ class Session:
         )
         if not fits:
             batch = "1" if self.fixed_batch else "batch"
-            raise RuntimeProblem(
-                "images",
-                f"{images.dtype} {list(images.shape)} does not fit {self.model}",
-                f"pass uint8 [{batch}, {self.size}, {self.size}, 3]",
-            )
+            problem = f"{images.dtype} {list(images.shape)} does not fit {self.model}"
+            remedy = f"pass uint8 [{batch}, {self.size}, {self.size}, 3]"
+            raise RuntimeProblem("images", problem, remedy)
 
 
 def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:

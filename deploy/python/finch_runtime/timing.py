@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
 from finch_runtime.energy import EnergyMeter, total_energy
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.protocol import Energy, ModelTiming
+from finch_runtime.runtimes import Array
 from finch_runtime.session import Session
 from finch_runtime.usage import installed_bytes, peak_bytes
 
@@ -24,9 +24,7 @@ class Timer:
         baseline_bytes: Peak memory before the inference runtime was imported.
     """
 
-    def __init__(
-        self, session: Session, images: np.ndarray[Any, Any], baseline_bytes: int | None
-    ) -> None:
+    def __init__(self, session: Session, images: Array, baseline_bytes: int | None) -> None:
         if len(images) == 0:
             raise RuntimeProblem("images", "none given", "pass some real images")
         self._session, self._images, self._baseline_bytes = session, images, baseline_bytes

@@ -56,13 +56,9 @@ _SSH_ERRORS = (
 
 
 class Connection:
-    """Runs commands on another machine.
+    """Runs commands on another machine, over the shared connection at ``socket``.
 
-    Args:
-        name: Name of the device, for messages.
-        host: ``user@host``, or a host name of the user's ssh configuration.
-        port: Port; None for that of the ssh configuration.
-        socket: Path of the socket of the shared connection.
+    ``host`` and ``port`` are those of ``evaluate.devices``; ``name`` is used in messages.
     """
 
     def __init__(self, name: str, host: str, port: int | None, socket: Path) -> None:
@@ -87,7 +83,7 @@ class Connection:
         Raises:
             DeviceError: The connection was lost.
         """
-        process = self._start("no", command, subprocess.PIPE)
+        process = self.start("no", command, subprocess.PIPE)
         # Detached from the process, since communicate() would close it.
         stdin, process.stdin = process.stdin, None
         assert stdin is not None
@@ -102,42 +98,12 @@ class Connection:
                 raise
         text = stderr.decode("utf-8", "replace")
         if process.returncode == _CONNECTION_LOST:
-            raise DeviceError(
-                self.name,
-                f"the connection was lost ({_last_line(text)})",
-                "check the device and run the stage again: finished devices are kept",
-            )
+            remedy = "check the device and run the stage again: finished devices are kept"
+            raise DeviceError(self.name, f"the connection was lost ({_last_line(text)})", remedy)
         return subprocess.CompletedProcess(command, process.returncode, stdout, text)
 
-    def open_shared(self) -> subprocess.Popen[bytes]:
-        """Starts the process that holds the shared connection; it ends with this process.
-
-        Raises:
-            DeviceError: There is no connection, or no ssh.
-        """
-        with tempfile.TemporaryFile() as stderr:
-            try:
-                # `cat` returns its input, and ends when its standard input is closed.
-                process = self._start("yes", "cat", stderr)
-            except FileNotFoundError:
-                problem, remedy = "needs the OpenSSH client", "install openssh-client here"
-                raise DeviceError(self.name, problem, remedy) from None
-            assert process.stdin and process.stdout
-            try:
-                with suppress(BrokenPipeError):
-                    process.stdin.write(_READY)
-                    process.stdin.flush()
-                for line in process.stdout:  # the output of login scripts comes first
-                    if line.endswith(_READY):
-                        return process
-                process.wait()
-            except BaseException:
-                process.kill()
-                raise
-            stderr.seek(0)
-            raise self._explain(stderr.read().decode("utf-8", "replace"))
-
-    def _start(self, master: str, command: str, stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    def start(self, master: str, command: str, stderr: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Starts ssh with a command; ``master`` is ``yes`` for the shared connection."""
         options = {**_OPTIONS, "ControlMaster": master, "ControlPath": str(self._socket)}
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return subprocess.Popen(
@@ -148,7 +114,8 @@ class Connection:
             start_new_session=True,  # the stage handles Ctrl-C
         )
 
-    def _explain(self, stderr: str) -> DeviceError:
+    def explain(self, stderr: str) -> DeviceError:
+        """The error of an ssh that could not connect, from its output."""
         texts = {
             "reason": _last_line(stderr),
             "target": self.target,
@@ -168,10 +135,27 @@ def connect(name: str, host: str, port: int | None) -> Iterator[Connection]:
         DeviceError: There is no connection; the message has the remedy.
     """
     # The path of a socket is limited to about 100 bytes, so it is directly below /tmp.
-    with tempfile.TemporaryDirectory(prefix="finch-", dir="/tmp") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="finch-", dir="/tmp") as folder,
+        tempfile.TemporaryFile() as stderr,
+    ):
         connection = Connection(name, host, port, Path(folder, "ssh"))
-        process = connection.open_shared()
         try:
+            # `cat` returns its input, and ends when its standard input is closed.
+            process = connection.start("yes", "cat", stderr)
+        except FileNotFoundError:
+            problem, remedy = "needs the OpenSSH client", "install openssh-client here"
+            raise DeviceError(name, problem, remedy) from None
+        assert process.stdin and process.stdout
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(_READY)
+                process.stdin.flush()
+            # The output of login scripts comes first.
+            if not any(line.endswith(_READY) for line in process.stdout):
+                process.wait()
+                stderr.seek(0)
+                raise connection.explain(stderr.read().decode("utf-8", "replace"))
             yield connection
         finally:
             process.kill()

@@ -25,11 +25,9 @@ class Files:
 
 
 class Device(Protocol):
-    """A machine that runs models. Its failures raise DeviceError."""
+    """A machine that runs models. Its failures raise DeviceError; ``name`` is its listed name."""
 
-    @property
-    def name(self) -> str:
-        """Name in ``evaluate.devices``."""
+    name: str
 
     def describe(self) -> Host:
         """Hardware and software of the device."""

@@ -48,26 +48,17 @@ def open_device(listed: ListedDevice) -> Iterator[Device]:
 class RemoteDevice:
     """Runs models with the Python interpreter of another machine.
 
-    Args:
-        listed: Its entry in ``evaluate.devices``.
-        connection: Connection to it.
-
     Raises:
         DeviceError: It has no Python, or one that is too old.
     """
 
     def __init__(self, listed: ListedDevice, connection: Connection) -> None:
-        self._listed = listed
-        self._connection = connection
+        self.name = listed.name
+        self._listed, self._connection = listed, connection
         self._runner = Path(remote_runner.__file__).read_text(encoding="utf-8")
         self._store: str | None = None
         self._copied: set[str] = set()
         self._check_python()
-
-    @property
-    def name(self) -> str:
-        """Name in ``evaluate.devices``."""
-        return self._listed.name
 
     def describe(self) -> Host:
         """Hardware and software of the device.

@@ -34,14 +34,12 @@ FAILED = "finch: failed: "
 STORE = "finch-measure"
 CPUS = Path("/sys/devices/system/cpu")
 
-_X86_FLAGS = (
-    "avx avx2 fma f16c avx512f avx512bw avx512_vnni avx512_bf16 avx512_fp16 avx_vnni avx_vnni_int8 "
-    "amx_tile amx_int8 amx_bf16"
-)
-_ARM_FLAGS = "neon asimd asimdhp asimddp i8mm bf16 sve sve2 sme"
-
 # Instruction sets that determine the speed of inference kernels, in the spelling of Linux.
-VECTOR_FLAGS = frozenset(f"{_X86_FLAGS} {_ARM_FLAGS}".split())
+_FLAGS = (
+    "avx avx2 fma f16c avx512f avx512bw avx512_vnni avx512_bf16 avx512_fp16 avx_vnni avx_vnni_int8 "
+    "amx_tile amx_int8 amx_bf16 neon asimd asimdhp asimddp i8mm bf16 sve sve2 sme"
+)
+VECTOR_FLAGS = frozenset(_FLAGS.split())
 
 # Variables of a shell or a stage that would change how a model runs.
 _REMOVED = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TBB_", "ORT_", "OV_")
@@ -231,8 +229,7 @@ def main(words: Sequence[str]) -> None:
             code = run(rest[0], int(rest[1]), rest[2], rest[3])
             print(f"\n{EXIT_CODE}{code}", file=sys.stderr)
         elif command == "fetch":
-            with Path(rest[0]).open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.write(Path(rest[0]).read_bytes())
             Path(rest[0]).unlink()
         elif command == "clear":
             shutil.rmtree(rest[0])

@@ -69,9 +69,8 @@ def load_model(runtime: str, path: Path, threads: int) -> tuple[str, LoadedModel
     except RuntimeProblem:
         raise
     except Exception as error:  # the runtimes have no common exception class
-        raise RuntimeProblem(
-            path, f"{runtime} cannot load it: {last_line(error)}", "export or unpack it again"
-        ) from error
+        problem = f"{runtime} cannot load it: {last_line(error)}"
+        raise RuntimeProblem(path, problem, "export or unpack it again") from error
 
 
 def _import_package(name: str) -> Any:
@@ -82,6 +81,5 @@ def _import_package(name: str) -> Any:
         problem = "is not installed" if error.name == name else last_line(error)
         raise RuntimeProblem(name, problem, f"pip install {name}") from None
     except ImportError as error:
-        raise RuntimeProblem(
-            name, f"cannot be imported: {last_line(error)}", f"reinstall {name}"
-        ) from error
+        problem = f"cannot be imported: {last_line(error)}"
+        raise RuntimeProblem(name, problem, f"reinstall {name}") from error
