@@ -92,9 +92,14 @@ def stage(
                     overrides = tuple(o for o in overrides if o not in own)
                     keys = [override.removeprefix(f"{name}.") for override in own]
                     values["config"] = load_section(values.pop("config_path"), config, keys)
-                params = load_params(params_path, overrides)
+                params, process = load_params(params_path, overrides), read_process_rank()
+                if process.world_size > 1 and not distributed:
+                    problem = (
+                        f"{name} does not support distributed training; run it without torchrun"
+                    )
+                    raise FinchError(f"WORLD_SIZE = {process.world_size}", problem)
                 # In distributed training the main process holds the lock for all.
-                locked = exclusive and read_process_rank().is_main
+                locked = exclusive and process.is_main
                 with _lock(paths, name) if locked else nullcontext():
                     function(Context(params, paths, log, params_path, overrides), **values)
 

@@ -91,3 +91,13 @@ def test_a_process_that_was_launched_launches_no_others(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert should_launch() is expected
+
+
+def test_a_stage_that_is_not_distributed_refuses_several_processes(project: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *torchrun, "-m", "stages.qat"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode != 0
+    line = "finch qat: WORLD_SIZE = 2: qat does not support distributed training; "
+    assert line in done.stderr
+    assert not (project / "models").exists()
