@@ -94,10 +94,9 @@ def stage(
                     values["config"] = load_section(values.pop("config_path"), config, keys)
                 params, process = load_params(params_path, overrides), read_process_rank()
                 if process.world_size > 1 and not distributed:
-                    problem = (
-                        f"{name} does not support distributed training; run it without torchrun"
-                    )
-                    raise FinchError(f"WORLD_SIZE = {process.world_size}", problem)
+                    problem = f"{name} does not support distributed training"
+                    remedy = "run it without torchrun"
+                    raise FinchError(f"WORLD_SIZE = {process.world_size}", problem, remedy)
                 # In distributed training the main process holds the lock for all.
                 locked = exclusive and process.is_main
                 with _lock(paths, name) if locked else nullcontext():

@@ -34,8 +34,8 @@ class JournaledArrays:
     be written, every method raises a TrainingError, and finished steps are kept.
 
     Args:
-        work: Folder for unfinished files, not a DVC output; used by one process at a time. Files
-            with another key are removed.
+        work: Folder for unfinished files, not a DVC output; used by one process at a time, and
+            cleared if there is no journal with this key.
         key: Hash of everything that the content depends on.
         arrays: The files.
 
@@ -57,11 +57,15 @@ class JournaledArrays:
 
     def __enter__(self) -> Self:
         with self._report_errors():
-            self._remove_others()
             if not self._read_journal():
+                shutil.rmtree(self._work, ignore_errors=True)
+                self.folder.mkdir(parents=True)
                 self._write_headers()
-            for name, size in self._sizes.items():
-                os.truncate(self.folder / name, size)
+            for path in self.folder.iterdir():
+                if path.name in self._sizes:
+                    os.truncate(path, self._sizes[path.name])
+                else:
+                    path.unlink()  # a temporary file of a killed process
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -94,15 +98,6 @@ class JournaledArrays:
         """Replaces ``path`` by the finished folder, after the context has exited."""
         put_in_place(self.folder, path)
         shutil.rmtree(self._work, ignore_errors=True)
-
-    def _remove_others(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for other in self._work.iterdir():
-            if other not in (self.folder, self._journal):
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
-        for other in self.folder.iterdir():
-            if other.name not in self._arrays:  # a temporary file of a killed process
-                other.unlink()
 
     def _read_journal(self) -> bool:
         """Loads the journal; False if it is missing, damaged, or has sizes above the files'."""

@@ -6,6 +6,7 @@ its quantizer. The folded weights and biases are trainable.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -46,11 +47,9 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> int:
             network.set_submodule(norm_path, nn.Sequential(*rest) if rest else nn.Identity())
         error = (network(example) - expected).abs().max() / expected.abs().max()
     if not error <= _TOLERANCE:
-        raise QATError(
-            "the student",
-            "has other outputs after folding its batch norms into its convolutions",
-            "set qat.epochs to 0, or choose another distill.model",
-        )
+        problem = "has other outputs after folding its batch norms into its convolutions"
+        remedy = "set qat.epochs to 0, or choose another distill.model"
+        raise QATError("the student", problem, remedy)
     return len(pairs)
 
 
@@ -58,7 +57,6 @@ def _find_pairs(network: nn.Module, example: Tensor) -> dict[str, str]:
     """Maps the path of a batch norm with statistics to that of the convolution before it."""
     outputs: list[tuple[Tensor, str]] = []
     pairs: dict[str, str] = {}
-    hooks = []
 
     def after_convolution(path: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         outputs.append((output, path))
@@ -68,14 +66,13 @@ def _find_pairs(network: nn.Module, example: Tensor) -> dict[str, str]:
             if output is inputs[0] and norm.running_mean is not None:
                 pairs[path] = convolution_path
 
-    for path, module in network.named_modules():
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            hooks.append(module.register_forward_hook(partial(after_convolution, path)))
-        elif isinstance(module, _BatchNorm):
-            hooks.append(module.register_forward_pre_hook(partial(before_norm, path)))
-    try:
+    with ExitStack() as hooks:
+        for path, module in network.named_modules():
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+                hook = module.register_forward_hook(partial(after_convolution, path))
+                hooks.enter_context(hook)
+            elif isinstance(module, _BatchNorm):
+                hook = module.register_forward_pre_hook(partial(before_norm, path))
+                hooks.enter_context(hook)
         network(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return pairs
