@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 def train_two(folder, device):
     module = distributed_runs.__name__
-    options = ["--standsingle", "--nproc-per-node", "2", "--log-dir", str(folder / "logs")]
+    options = ["--standalone", "--nproc-per-node", "2", "--log-dir", str(folder / "logs")]
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *options, "-m", module, folder, device],
         cwd=ROOT,
