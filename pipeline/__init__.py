@@ -1,1 +1,1 @@
-"""Finch's library: from photographs to a compressed student. No Click, no DVC in here."""
+"""Finch's library, from labeled images to a packaged student. It does not use Click or DVC."""
