@@ -63,7 +63,7 @@ def main(epochs: int) -> None:
         return False
 
     teacher = CachedTeacher(np.zeros((1, len(images), CLASSES), np.float16), images[None])
-    val = split.only(np.arange(1))
+    val = split.select(np.arange(1))
     task = TrainingTask(recipe, CrossEntropy(), split, val, Views(), teacher)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", "key", minutes=5)

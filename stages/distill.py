@@ -12,7 +12,7 @@ from stages.command import Context, stage
 def distill(context: Context) -> None:
     """Train the student with the labels and the teacher's logits."""
     from pipeline.losses.figkd.class_order import describe_order
-    from pipeline.models.pretrained import start_classifier
+    from pipeline.models.pretrained import init_classifier
     from pipeline.training.distillation_inputs import open_distillation_inputs
     from stages.training import StageTraining
 
@@ -22,7 +22,7 @@ def distill(context: Context) -> None:
     )
     data, order = inputs.data, inputs.class_order
     class_order = describe_order(recipe.class_order, order, data.classes)
-    student = start_classifier(recipe, data.classes, data.image_size)
+    student = init_classifier(recipe, data.classes, data.image_size)
     training = StageTraining(context, "distill", inputs.task, inputs.device, inputs.key_inputs)
     record = {
         "data": data.fingerprint,

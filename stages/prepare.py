@@ -17,7 +17,7 @@ def prepare(context: Context) -> None:
     from pipeline.data.decoding import decode
     from pipeline.data.packing import pack
     from pipeline.data.sources import read_source
-    from pipeline.data.split import keep_together, split_dataset
+    from pipeline.data.split import merge_groups, split_dataset
     from pipeline.files import whole_file, write_json
     from pipeline.report.audit_page import render_audit
 
@@ -36,10 +36,10 @@ def prepare(context: Context) -> None:
     try:
         check_bad(audit, skip=params.on_bad == "skip")
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
-        splits = split_dataset(keep_together(usable, near), params)
+        splits = split_dataset(merge_groups(usable, near), params)
         audit = replace(audit, splits=splits)
     finally:
-        # Also after an error, which the audit explains.
+        # Also written after an error, because the audit explains it.
         write_json(paths.reports / "audit.json", report(audit))
         with whole_file(paths.reports / "audit.html") as temporary:
             temporary.write_text(render_audit(audit), encoding="utf-8")

@@ -54,7 +54,7 @@ class Owls(DataSource):
     def read(self, path):
         classes = sorted(folder.name for folder in path.iterdir())
         return classes, [
-            Sample.below(path, file, label, None)
+            Sample.from_path(path, file, label, None)
             for label, name in enumerate(classes)
             for file in sorted((path / name).iterdir())
         ]

@@ -23,7 +23,7 @@ from pipeline.logit_cache import CacheKey
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
-from pipeline.models.pretrained import start_classifier
+from pipeline.models.pretrained import init_classifier
 from pipeline.params import Compare, CompareEntry, Distill, Views
 from pipeline.plugins import LOSSES
 from pipeline.training.loop import train
@@ -184,7 +184,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         indices, val_split = None, data.split("val")
     else:
         indices = np.sort(np.concatenate([f for k, f in enumerate(folds) if k != run.fold]))
-        val_split = train_split.only(folds[run.fold])
+        val_split = train_split.select(folds[run.fold])
     labels, logits = train_split.labels, setup.teacher.logits
     order = order_classes(
         recipe.class_order, labels, logits, classes=data.classes, head=setup.head_weights
@@ -193,7 +193,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
     torch.manual_seed(run.seed)
     started = time.perf_counter()
     task = TrainingTask(recipe, loss, train_split, val_split, setup.views, setup.teacher, indices)
-    student = start_classifier(recipe, data.classes, data.image_size)
+    student = init_classifier(recipe, data.classes, data.image_size)
     result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {
         "entry": run.entry,

@@ -20,9 +20,9 @@ from pipeline.progress import Track, silent
 FORMAT = 1
 
 ELONGATED = 3.0
-"""Aspect ratio above which an image is reported; a center crop drops two thirds of it."""
+"""Images above this aspect ratio are reported; a center crop removes over two thirds of one."""
 
-_MAX_NAMED = 3  # in an error; the report lists all
+_MAX_NAMED = 3  # images in an error message; the report lists all of them
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Audit:
 
     Attributes:
         dataset: The audited data set.
-        decoded: All its images.
-        usable: The usable images; all indices refer to these.
+        decoded: All images of the data set.
+        usable: The usable images. All indices refer to them.
         copies: Groups of exact duplicates, as indices.
-        near: Near-duplicates, without exact ones.
+        near: Pairs of near-duplicates, without exact duplicates.
         near_distance: Maximum Hamming distance of the search in bits; 0 if it was disabled.
         blank: Indices of images without contrast.
         splits: Indices of the images of every split; empty before splitting.
@@ -57,7 +57,7 @@ class Audit:
 
     @property
     def small(self) -> list[int]:
-        """Indices of images with a side shorter than the packed size, which are enlarged."""
+        """Indices of images with a side shorter than ``image_size``; decoding enlarges them."""
         shorter = self.usable.records["size"].min(axis=1)
         return np.flatnonzero(shorter < self.usable.image_size).tolist()
 
@@ -69,7 +69,7 @@ class Audit:
 
     @property
     def groups_across_splits(self) -> dict[str, list[SplitName]]:
-        """Groups that lie in more than one split; only published splits do that."""
+        """Groups in more than one split; this can happen only with published splits."""
         return groups_across_splits(self.usable.samples, self.splits)
 
     @cached_property
@@ -102,7 +102,7 @@ def examine(
     search for them.
     """
     usable = decoded.usable()
-    # Files with the same bytes have the same pixels, too.
+    # Files with equal bytes also have equal pixels.
     copies = group_equal(usable.records["pixel_hash"])
     blank = np.flatnonzero(usable.records["contrast"] < MIN_CONTRAST).tolist()
     # One image per group of copies is compared; the hash of a blank image is noise.
@@ -118,7 +118,7 @@ def check_bad(audit: Audit, *, skip: bool) -> None:
     """Checks that all images are usable, or with ``skip``, that every class has usable images.
 
     Raises:
-        DataError: An image or a class is not usable.
+        DataError: An image cannot be used, or a class has no usable images.
     """
     if audit.bad and not skip:
         named = _name_some([f"{sample.name} ({problem})" for sample, problem in audit.bad])
@@ -139,7 +139,7 @@ def check_leakage(audit: Audit, *, allow: bool) -> None:
     report lists their duplicates.
 
     Raises:
-        DataError: There are some, and ``allow`` is false.
+        DataError: There are such duplicates, and ``allow`` is false.
     """
     leaks = [
         " = ".join(

@@ -32,7 +32,7 @@ from pipeline.files import hash_file, hash_value, whole_file
 from pipeline.progress import Track, silent
 
 TIME_LIMIT_S = 60
-"""Maximum time to decode one image, in seconds; a decoder that takes longer hangs."""
+"""Maximum time to decode one image, in seconds. A slower decoder is assumed to hang."""
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_IMAGES = 128
@@ -44,7 +44,7 @@ class DecodedImages:
 
     Attributes:
         samples: The images.
-        problems: Why an image cannot be used, empty if it can.
+        problems: Why each image cannot be used; empty for usable images.
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
         image_size: Height and width of the decoded pixels.
         fit: ``crop`` or ``stretch``.
@@ -62,7 +62,7 @@ class DecodedImages:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def only(self, indices: Sequence[int]) -> DecodedImages:
+    def select(self, indices: Sequence[int]) -> DecodedImages:
         """The images at ``indices``, in that order."""
         rows = np.asarray(indices, dtype=np.int64)
         return replace(
@@ -74,14 +74,10 @@ class DecodedImages:
 
     def usable(self) -> DecodedImages:
         """The images without a problem."""
-        return self.only([i for i, problem in enumerate(self.problems) if not problem])
+        return self.select([i for i, problem in enumerate(self.problems) if not problem])
 
     def pixels(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Reads the pixels of all images, one chunk at a time.
-
-        Yields:
-            Indices int64 [k] and their pixels uint8 [k, size, size, 3].
-        """
+        """Yields (indices int64 [k], pixels uint8 [k, size, size, 3]), one chunk at a time."""
         for chunk in np.unique(self._chunk_of).tolist():
             indices = np.flatnonzero(self._chunk_of == chunk)
             with np.load(_chunk_file(self._folder, chunk), allow_pickle=False) as arrays:
@@ -104,18 +100,18 @@ def decode(
 ) -> DecodedImages:
     """Decodes all images in worker processes.
 
-    An image that crashes or blocks its decoder gets an entry in ``problems``, as a damaged one
-    does. The result does not depend on ``workers``; 0 is one process per available core.
+    An image whose decoder crashes or hangs gets an entry in ``problems``, like a damaged image.
+    The result does not depend on ``workers``; 0 starts one process per available core.
 
-    Chunks of an earlier run with the same images and options, in the working folder ``folder``, are
-    reused; everything else in it is deleted.
+    ``folder`` contains the chunks. Chunks of an earlier run with the same images and options are
+    reused; other folders in it are deleted.
     """
     work = folder / _cache_key(samples, image_size, fit)
     work.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
         if other != work:
             shutil.rmtree(other, ignore_errors=True)
-    # Independent of the number of workers, so that chunks can be reused with any.
+    # Independent of the number of workers, so that runs with other numbers can reuse chunks.
     length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (3 * image_size**2)))
     chunks = [samples[start : start + length] for start in range(0, len(samples), length)]
 
@@ -143,7 +139,7 @@ def decode(
 
 
 def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
-    """Hash of everything that the result depends on; image files are identified without reading."""
+    """Hash of all inputs of the result; image files are identified by path, size and time."""
 
     def identify(sample: Sample) -> list[Any]:
         file: list[Any] = [sample.name, str(sample.path)]
@@ -196,8 +192,8 @@ def _decode_chunks(
             try:
                 done.result()
             except ProcessExpired:
-                # One image crashed its decoder: decode each in a process of its own.
-                images = [decoder.alone(pool, sample) for sample in chunks[number]]
+                # The decoder of one image crashed. Decode the images as separate tasks to find it.
+                images = [decoder.decode_separately(pool, sample) for sample in chunks[number]]
                 _write_chunk(images, _chunk_file(folder, number))
             yield number
     except BaseException:
@@ -213,7 +209,7 @@ def _cores() -> int:
 
 
 def _silence() -> None:
-    """Redirects stderr, on which C libraries report damaged files."""
+    """Discards stderr, because C libraries print messages about damaged files."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)
@@ -237,7 +233,7 @@ class _Decoder:
     fit: str
     time_limit_s: float
 
-    def one(self, sample: Sample) -> DecodedImage:
+    def decode(self, sample: Sample) -> DecodedImage:
         # Ends the process from a C thread, even if a decoder never releases the GIL.
         faulthandler.dump_traceback_later(self.time_limit_s, exit=True)
         try:
@@ -246,12 +242,12 @@ class _Decoder:
             faulthandler.cancel_dump_traceback_later()
 
     def chunk(self, samples: Sequence[Sample], path: Path) -> None:
-        _write_chunk([self.one(sample) for sample in samples], path)
+        _write_chunk([self.decode(sample) for sample in samples], path)
 
-    def alone(self, pool: ProcessPool, sample: Sample) -> DecodedImage:
+    def decode_separately(self, pool: ProcessPool, sample: Sample) -> DecodedImage:
         try:
-            image: DecodedImage = pool.schedule(self.one, args=(sample,)).result()
+            image: DecodedImage = pool.schedule(self.decode, args=(sample,)).result()
         except ProcessExpired:
-            problem = f"crashes its decoder, or takes over {self.time_limit_s:g} s"
+            problem = f"crashes the decoder, or takes more than {self.time_limit_s:g} s to decode"
             return unusable_image(problem, self.image_size)
         return image

@@ -1,7 +1,7 @@
-"""Decoding of one image, with the checks that make it fit for training.
+"""Decodes one image, and checks that it can be used for training.
 
-The checks are stricter than those of the device runtime, which accepts whatever can be decoded: a
-file with the wrong suffix, several frames or hardly any pixels is a mistake in collecting the data.
+The checks are stricter than those of the device runtime, which accepts every decodable image. A
+file with a wrong suffix, several frames or very few pixels is usually a mistake.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_BYTES = 256 << 20
 """Maximum file size. Files are read whole; a larger one could exhaust memory."""
 
 HASH_SIDE = 16
-"""The perceptual hash has ``HASH_SIDE**2`` bits. 64 bits do not distinguish solar cells."""
+"""The perceptual hash has ``HASH_SIDE**2`` bits. 64 bits are too few for images of solar cells."""
 
 MIN_CONTRAST = 2.0
-"""Below this ``DecodedImage.contrast``, an image is blank and its perceptual hash is noise."""
+"""An image with a lower ``contrast`` is blank, and its perceptual hash is meaningless."""
 
 _FORMAT_OF_SUFFIX = {
     **{".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000", ".png": "PNG", ".webp": "WEBP"},
@@ -50,9 +50,9 @@ RECORD = np.dtype(
         ("perceptual_hash", np.uint64, HASH_SIDE**2 // 64),
     ]
 )
-"""What is known about an image besides its pixels.
+"""Metadata of an image.
 
-``size`` is the width and height of the file's image, before EXIF rotation. ``contrast`` is the
+``size`` is the width and height of the image in the file, before EXIF rotation. ``contrast`` is the
 standard deviation of the grayscale pixels, on a scale of 0 to 255. ``file_hash`` and ``pixel_hash``
 are SHA-256 hashes of the encoded bytes and of the decoded pixels; the latter is equal for lossless
 copies in different formats. ``perceptual_hash`` is the pHash of the pixels.
@@ -64,8 +64,8 @@ class DecodedImage:
     """An image and its record, or zeros and the reason why it cannot be used.
 
     Attributes:
-        pixels: uint8 [size, size, 3], as a device will load it.
-        record: One ``RECORD``, of shape [].
+        pixels: uint8 [size, size, 3], as the device runtime loads them.
+        record: A scalar of dtype ``RECORD``.
         problem: Empty for a usable image.
     """
 
@@ -84,12 +84,12 @@ class _UnusableError(Exception):
 
 
 def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
-    """Reads, checks, decodes and hashes one image. Raises nothing, whatever the bytes are.
+    """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
     ``size`` is the height and width of the result; ``fit`` is ``crop`` or ``stretch``.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about what is checked here
+        warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
             content = _read(sample)
             pixels = load_image(io.BytesIO(content), size, fit)
@@ -134,17 +134,17 @@ def _check(sample: Sample, content: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(content)) as image:
         image_format, (width, height) = image.format, image.size
         frames = int(getattr(image, "n_frames", 1))
-    if image_format == "MPO":  # a JPEG with a preview or depth map appended, from a phone
+    if image_format == "MPO":  # a JPEG of a phone, with an appended preview or depth map
         image_format, frames = "JPEG", 1
     # The path of a sample with `content` does not name an image file.
     expected = None if sample.content else _FORMAT_OF_SUFFIX.get(sample.path.suffix.lower())
     if expected and expected != image_format:
-        raise _UnusableError(f"is {image_format}, but its suffix means {expected}")
+        raise _UnusableError(f"is {image_format}, but has a suffix of {expected}")
     if frames > 1:
         raise _UnusableError(f"has {frames} frames or pages, expected 1")
     if min(width, height) < MIN_SIDE:
         raise _UnusableError(f"has {width} x {height} pixels, the minimum is {MIN_SIDE} per side")
     if image_format == "PNG":
         with Image.open(io.BytesIO(content)) as image:
-            image.verify()  # checksums and the end of the file, which decoding ignores
+            image.verify()  # checks the CRCs and the end of the file, unlike decoding
     return width, height

@@ -1,4 +1,4 @@
-"""Exact and near-duplicates among hashes."""
+"""Searches for exact duplicates and near-duplicates by their hashes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.progress import Track, silent
 MAX_PAIRS = 100_000
 """The search for near-duplicates stops after this many pairs."""
 
-# A tile of 16 x 8192 hashes of 8 bytes fits a core's cache: five times as fast as whole rows.
+# Tiles of 16 x 8192 hashes fit into the cache of a core: five times as fast as whole rows.
 _ROWS, _COLUMNS = 16, 8192
 
 
@@ -23,7 +23,7 @@ class NearPairs:
     Attributes:
         pairs: int64 [k, 2], indices, sorted; the lower index of a pair is first.
         distances: int64 [k], Hamming distances in bits.
-        complete: False if there were more than ``MAX_PAIRS``.
+        complete: False if the search stopped at ``MAX_PAIRS``.
     """
 
     pairs: NDArray[np.int64]
@@ -32,7 +32,7 @@ class NearPairs:
 
 
 def group_equal(digests: NDArray[np.uint8]) -> list[list[int]]:
-    """Indices of equal digests, uint8 [n, bytes], in groups of two or more by their first index."""
+    """Groups of two or more indices of equal digests, uint8 [n, bytes], by first index."""
     groups: dict[bytes, list[int]] = {}
     for index, digest in enumerate(digests):
         groups.setdefault(digest.tobytes(), []).append(index)
@@ -42,8 +42,8 @@ def group_equal(digests: NDArray[np.uint8]) -> list[list[int]]:
 def find_near(hashes: NDArray[np.uint64], distance: int, track: Track = silent) -> NearPairs:
     """Finds all pairs of hashes, uint64 [n, words], that differ in at most ``distance`` bits.
 
-    Compares all pairs, most of them by their first 64 bits only: about 5 s for 100,000 hashes on
-    one core, growing quadratically, with a few megabytes of memory.
+    Compares all pairs, most of them by their first 64 bits only. 100,000 hashes take about 5 s on
+    one core and a few megabytes of memory. The time grows quadratically.
     """
     first_words = np.ascontiguousarray(hashes[:, 0])
 

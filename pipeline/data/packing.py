@@ -27,8 +27,8 @@ def pack(
 ) -> PreparedData:
     """Writes the packed splits to a folder, which is replaced atomically.
 
-    All images of ``decoded`` are usable; the indices of the splits are disjoint. The counts of the
-    audit are stored in ``dataset.json``, but are not part of the fingerprint.
+    All images of ``decoded`` must be usable, and the splits must be disjoint. ``audit``, the counts
+    of the audit, is stored in ``dataset.json`` but is not part of the fingerprint.
     """
     size = decoded.image_size
     with whole_folder(folder) as temporary:
@@ -55,7 +55,7 @@ def pack(
             "format": FORMAT,
             "source": dataset.name,
             "origin": dataset.origin,
-            "licence": dataset.license,  # spelled so since format 1; the fingerprint covers it
+            "licence": dataset.license,  # this spelling is part of format 1 and the fingerprint
             "classes": list(dataset.classes),
             "image_size": size,
             "fit": decoded.fit,

@@ -31,7 +31,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def only(self, indices: NDArray[np.int64]) -> Split:
+    def select(self, indices: NDArray[np.int64]) -> Split:
         """Copies the images at ``indices``, int64 [m], into memory."""
         return Split(self.images[indices], self.labels[indices])
 
@@ -59,7 +59,7 @@ class PreparedData:
         return str(self.info["fingerprint"])
 
     def images_path(self, name: SplitName) -> Path:
-        """The file with the images of a split, which a device can read."""
+        """The file with the images of a split, readable by the device runtime."""
         return self.folder / name / "images.npy"
 
     def split(self, name: SplitName) -> Split:

@@ -60,7 +60,7 @@ def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, li
 
 
 def _remedy(groups: NDArray[np.int64], by_block: bool) -> str:
-    """How to get a class, whose images are in these groups, into all splits."""
+    """Remedy for a class that a split lacks; ``groups`` are the groups of its images."""
     if len(groups) < len(SPLITS):
         return f"it has {len(groups)} images for {len(SPLITS)} splits: add some"
     if len(set(groups.tolist())) < len(SPLITS):
@@ -79,13 +79,13 @@ def stratify(
 ) -> list[NDArray[np.int64]]:
     """Divides images into parts by blocks of neighbors, with similar class proportions.
 
-    Minimizes the squared relative deviation of every class count, and of the number of images, from
-    the target: greedily, blocks with a large fraction of a class first, then by moving single
-    blocks while that helps. A part that lacks a class then gets a block of it, if possible.
+    Minimizes the squared relative deviations of class counts and part sizes from their targets.
+    Blocks are assigned greedily, those with a large fraction of a class first. Then single blocks
+    are moved while this helps. Last, a part that lacks a class gets a block of it, if possible.
 
     ``fractions`` are the relative sizes of the parts; ``seed`` breaks ties between blocks. Images
     with the same number in ``groups``, int64 [images], are in one block, which may make it longer
-    than ``block`` images. None is a group for every image.
+    than ``block`` images. With None, every image is a group.
 
     Returns:
         Sorted indices of every part.
@@ -94,7 +94,7 @@ def stratify(
     classes, columns, totals = np.unique(labels, return_inverse=True, return_counts=True)
     counts = np.zeros((blocks.max() + 1, len(classes)))
     np.add.at(counts, (blocks, columns), 1)
-    # The last column, a block's fraction of all images, decides where the classes do not.
+    # The last column, a block's fraction of all images, balances the sizes of the parts.
     weights = np.column_stack([counts / totals, counts.sum(axis=1) / len(labels)])
     deficit = np.outer(fractions, np.ones(weights.shape[1])) / sum(fractions)
 
@@ -134,7 +134,7 @@ def _add_missing_classes(
     deficit: NDArray[np.float64],
     part_of_block: NDArray[np.int64],
 ) -> None:
-    """Moves blocks, in place, to parts that lack a class, if their part keeps all its classes."""
+    """Moves blocks to parts that lack a class, unless this removes a class from a part."""
     holders = np.zeros((len(deficit), counts.shape[1]), dtype=int)
     np.add.at(holders, part_of_block, counts > 0)
 
@@ -159,8 +159,8 @@ def _add_missing_classes(
             part_of_block[block] = part
 
 
-def keep_together(dataset: ImageDataset, pairs: NDArray[np.int64]) -> ImageDataset:
-    """Merges the groups of both images of every pair, int64 [k, 2], indices of samples."""
+def merge_groups(dataset: ImageDataset, pairs: NDArray[np.int64]) -> ImageDataset:
+    """Merges the groups of the images of every pair; int64 [k, 2], sample indices."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -188,7 +188,7 @@ def groups_across_splits(
 
 
 def _number_groups(dataset: ImageDataset) -> NDArray[np.int64]:
-    """The number of every sample's group, [samples]; one without a group is a group of its own."""
+    """Group number of every sample, [samples]; a sample without a group has its own number."""
     numbers: dict[object, int] = {}
     return np.array(
         [
@@ -199,10 +199,10 @@ def _number_groups(dataset: ImageDataset) -> NDArray[np.int64]:
 
 
 def _number_blocks(groups: NDArray[np.int64], block: int) -> NDArray[np.int64]:
-    """The number of every image's block, [images].
+    """Block number of every image, [images].
 
-    Groups are ordered by their first image. A block takes whole groups until it has ``block``
-    images or more.
+    Groups are ordered by their first image. A block is filled with whole groups until it has
+    ``block`` images or more.
     """
     _, first, members, sizes = np.unique(
         groups, return_index=True, return_inverse=True, return_counts=True

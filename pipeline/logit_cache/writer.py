@@ -20,7 +20,7 @@ from pipeline.models.classifier import Classifier
 from pipeline.models.inference import teacher_logits
 from pipeline.params import CacheLogits, Views
 from pipeline.progress import Track, silent
-from pipeline.views import make_views, to_bytes, to_unit_range
+from pipeline.views import make_views, to_uint8, to_unit_range
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _run_teacher(
     pixels = make_views(images, indices, view, source.views, source.device)
     blocks: dict[str, NDArray[Any]] = {}
     if params.pack_views:
-        blocks[VIEWS] = to_bytes(pixels)
+        blocks[VIEWS] = to_uint8(pixels)
         pixels = to_unit_range(blocks[VIEWS], source.device)
     logits = teacher_logits(source.teacher, pixels, source.precision).cpu().numpy()
     with np.errstate(over="ignore"):  # overflow raises the error below

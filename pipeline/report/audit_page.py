@@ -175,6 +175,6 @@ def _thumbnails(audit: Audit, wanted: set[int], side: int) -> dict[int, NDArray[
     indices = sorted(wanted)
     return {
         indices[at]: shrink(image, side)
-        for ats, pixels in audit.usable.only(indices).pixels()
+        for ats, pixels in audit.usable.select(indices).pixels()
         for at, image in zip(ats, pixels, strict=True)
     }

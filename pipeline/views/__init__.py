@@ -1,4 +1,4 @@
-"""Data augmentation. A view is a pure function of (image, view number, seed).
+"""Data augmentation. A view is an augmented image: a function of (image, view number, seed).
 
 Its random numbers come from a counter-based generator with the key (seed, view, image), so they do
 not depend on the batch, the order or the number of workers. Pixels are computed for a whole batch
@@ -16,10 +16,10 @@ from pipeline.params import Views
 from pipeline.views.auto_augment import auto_augment
 from pipeline.views.color import jitter_color
 from pipeline.views.geometry import random_crop, random_erase
-from pipeline.views.pixels import to_bytes, to_unit_range
+from pipeline.views.pixels import to_uint8, to_unit_range
 from pipeline.views.rng import count_numbers, random_numbers
 
-__all__ = ["make_views", "to_bytes", "to_unit_range"]
+__all__ = ["make_views", "to_uint8", "to_unit_range"]
 
 
 def make_views(

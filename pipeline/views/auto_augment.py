@@ -1,7 +1,7 @@
-"""TrivialAugment and RandAugment, with operations and strengths of its own for every image.
+"""TrivialAugment and RandAugment, with separate operations and strengths for every image.
 
-torchvision's functions are used if they treat all images of a batch alike. Most of its operations
-take one strength for the whole batch.
+Operations without a strength are torchvision's. Its other operations take one strength for the
+whole batch, so they are implemented here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class MaxStrength:
 
 
 Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
-"""From images float32 [n, 3, size, size] in [0, 1], and a strength in [-1, 1] per image."""
+"""Maps images, float32 [n, 3, size, size] in [0, 1], with a strength in [-1, 1] per image."""
 
 
 def _transform(matrix: Callable[[float, MaxStrength, int], tuple[float, ...]]) -> Operation:
@@ -64,7 +64,7 @@ def _rotation(strength: float, limits: MaxStrength, size: int) -> tuple[float, .
 
 
 def _translation(strength: float, limits: MaxStrength, size: int) -> float:
-    """In whole pixels, which needs no interpolation; the image is 2 wide."""
+    """Shift by whole pixels, without interpolation; 2 is the width of the image."""
     return -2 * int(strength * limits.shift) / size
 
 
@@ -93,8 +93,8 @@ def _blurred(pixels: Tensor) -> Tensor:
 
 def _posterize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
     bits = [8 - round(abs(strength) * limits.bits) for strength in strengths]
-    images = zip(pixels.unbind(), bits, strict=True)
-    return torch.stack([F.posterize(image, kept) for image, kept in images])
+    levels = pixels.new_tensor([2**kept for kept in bits]).view(-1, 1, 1, 1)
+    return torch.minimum(pixels.mul(levels).floor_(), levels - 1).div_(levels)
 
 
 def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
@@ -104,7 +104,7 @@ def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -
 
 _OPERATIONS: dict[str, Operation] = {
     "identity": lambda pixels, *_: pixels,
-    # Shear keeps the first row or column, at -1, in place.
+    # Shear does not move the first row or column, at coordinate -1.
     "shear_x": _transform(lambda s, limits, _: (1, s * limits.shear, s * limits.shear, 0, 1, 0)),
     "shear_y": _transform(lambda s, limits, _: (1, 0, 0, s * limits.shear, 1, s * limits.shear)),
     "shift_x": _transform(lambda *args: (1, 0, _translation(*args), 0, 1, 0)),

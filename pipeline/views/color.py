@@ -47,7 +47,7 @@ def shift_hue(pixels: Tensor, shifts: Tensor) -> Tensor:
         (green - blue) / divisor,
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    # Distance of the hue from each channel's own: up to 1 the channel is maximal, from 2 minimal.
+    # HSV to RGB: value - chroma * max(0, min(k, 4 - k, 1)), k = (n + hue) mod 6, n = 5, 3, 1.
     offsets = torch.tensor([5.0, 3.0, 1.0], device=pixels.device).view(1, 3, 1, 1)
-    distance = torch.remainder(offsets + hue + 6 * shifts, 6)
-    return value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
+    k = torch.remainder(offsets + hue + 6 * shifts, 6)
+    return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Random crops, flips, quarter turns and erasing.
+"""Random crops, flips, rotations by multiples of 90 degrees, and erasing.
 
 Pixels are float32 [n, 3, size, size]. Random numbers are float32 [n, at least 16], indexed by
 ``Column``.
@@ -19,10 +19,10 @@ from pipeline.views.rng import Column
 
 
 def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
-    """Crops, flips and turns every image with a single interpolation."""
+    """Crops, flips and rotates every image with a single interpolation."""
     area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
     log_ratio = (2 * numbers[:, Column.CROP_RATIO] - 1) * float(np.log(recipe.crop_ratio))
-    # Limited so that the crop fits: a crop of the whole area is square.
+    # Limited so that the crop fits into the image.
     ratio = torch.clamp(torch.exp(log_ratio), area, 1 / area)
     width = (area * ratio).sqrt().clamp(max=1)
     height = (area / ratio).sqrt().clamp(max=1)
@@ -32,7 +32,7 @@ def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
     flip_x = 1 - 2 * (numbers[:, Column.FLIP_X] < 0.5).to(pixels.dtype) * recipe.horizontal_flip
     flip_y = 1 - 2 * (numbers[:, Column.FLIP_Y] < 0.5).to(pixels.dtype) * recipe.vertical_flip
     turns = torch.floor(4 * numbers[:, Column.TURN]) * recipe.quarter_turns
-    # Rounded, because these are exactly -1, 0 or 1.
+    # Rounded to exactly -1, 0 or 1.
     cos = torch.cos(turns * (torch.pi / 2)).round()
     sin = torch.sin(turns * (torch.pi / 2)).round()
     first_row = width * flip_x * cos, -width * flip_x * sin, center_x

@@ -16,16 +16,16 @@ def to_unit_range(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
-def to_bytes(pixels: Tensor) -> NDArray[np.uint8]:
+def to_uint8(pixels: Tensor) -> NDArray[np.uint8]:
     """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, 3]."""
     rounded = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
     return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def image_means(pixels: Tensor, dim: tuple[int, ...]) -> Tensor:
-    """Means over ``dim``, which are kept, of every image; bit-identical in any batch.
+    """Per-image means over ``dim``, with ``keepdim``; bit-identical in any batch.
 
-    Pixels are float32 [n, channels, height, width], about [0, 1]; ``dim`` does not contain 0.
+    Pixels are float32 [n, channels, height, width], in about [0, 1]; ``dim`` does not contain 0.
     """
     if pixels.device.type == "cpu":
         if len(pixels) == 1:

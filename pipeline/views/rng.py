@@ -13,7 +13,7 @@ NUMBERS_PER_OPERATION = 3  # operation, magnitude and sign
 
 
 class Column(IntEnum):
-    """What each random number of a view decides. Append new ones, so that views do not change."""
+    """Purpose of each random number of a view. Other values would change all views."""
 
     CROP_AREA = 0
     CROP_RATIO = 1

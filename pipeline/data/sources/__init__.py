@@ -1,4 +1,4 @@
-"""Data sources: each lists labeled images. One file per source, see ``DataSource``."""
+"""Data sources, which list labeled images. ``DataSource`` is their base class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Section
 
-if TYPE_CHECKING:  # pipeline.params looks the sources up
+if TYPE_CHECKING:  # pipeline.params imports the sources
     from pipeline.params import Prepare
 
 __all__ = ["SPLITS", "DataSource", "ImageDataset", "Sample", "SplitName", "read_source"]
@@ -54,7 +54,7 @@ def _check_folder(path: Path, source: str) -> None:
 
 
 def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:
-    """Sets every sample's group to what a regular expression matches in its name."""
+    """Sets the group of every sample to the match of a regular expression in its name."""
     samples = []
     for sample in dataset.samples:
         match = re.search(pattern, sample.name)
@@ -89,7 +89,7 @@ def check_dataset(dataset: ImageDataset) -> None:
             raise DataError(where, problem, "rename one")
     labels = [sample.label for sample in dataset.samples]
     for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
-        raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add some or drop it")
+        raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add images of it")
     if len(dataset.classes) < 2:
         remedy = "set prepare.path to the folder that contains the class folders"
         raise DataError(where, f"has {len(dataset.classes)} class, at least 2 are needed", remedy)

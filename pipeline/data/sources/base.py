@@ -1,4 +1,4 @@
-"""The interface of a data source, and what it returns."""
+"""Base class of data sources, and the types that they return."""
 
 from __future__ import annotations
 
@@ -39,16 +39,24 @@ class Sample:
     content: Callable[[], bytes] | None = None
 
     @classmethod
-    def below(
-        cls, root: Path, path: Path, label: int, split: SplitName | None, group: str | None = None
+    def from_path(
+        cls,
+        root: Path,
+        path: Path,
+        label: int,
+        split: SplitName | None,
+        group: str | None = None,
+        where: str = "",
     ) -> Sample:
-        """A sample whose name is its path relative to ``root``.
+        """A sample named by its path relative to ``root``. ``where`` is the line that lists it.
 
         Raises:
-            DataError: The path is outside of ``root``.
+            DataError: The path is outside of ``root``; with ``where``, also if it is not a file.
         """
         if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
-            raise DataError(root, f"{str(path)!r} is outside the data set's folder")
+            raise DataError(where or root, f"{str(path)!r} is outside the data set's folder")
+        if where and not is_file(path):
+            raise DataError(where, f"{str(path)!r} is not a file", "restore it, or remove the line")
         return cls(path, path.relative_to(root).as_posix(), label, split, group)
 
     def read(self) -> bytes:
@@ -58,14 +66,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Labeled images, in an order in which neighbors may be related.
+    """Labeled images. Consecutive images may be related, such as frames of a video.
 
     Attributes:
         name: Name of the source.
         classes: Class names; a label is an index into them.
         samples: The images.
         license: License of the images.
-        origin: URL or other description of where they come from.
+        origin: URL or other description of their source.
     """
 
     name: str
@@ -86,11 +94,11 @@ class DataSource(ABC):
 
     Attributes:
         license: License of the images.
-        origin: URL or other description of where they come from; empty for the path's name.
+        origin: URL or other description of their source; if empty, the name of ``path``.
         path_kind: What ``prepare.path`` must point to; None if the source needs no path.
         publishes_splits: Whether samples can have a split (``prepare.split: published``).
         requires_all_classes: Whether every split must contain every class.
-        can_download: Whether ``read`` takes ``download: bool``, which is ``prepare.download``.
+        can_download: Whether ``read`` has an argument ``download: bool`` (``prepare.download``).
     """
 
     license: str = "not stated"
@@ -102,7 +110,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> Listing:
-        """Lists class names and samples, in an order in which neighbors may be related.
+        """Lists class names and samples. Consecutive samples may be related.
 
         Args:
             path: ``prepare.path``; an existing folder if ``path_kind`` is folder, unless the source
@@ -114,7 +122,7 @@ class DataSource(ABC):
 
 
 def encode_ppm(pixels: NDArray[np.uint8]) -> bytes:
-    """Encodes pixels, [height, width, 3], as an image file."""
+    """Encodes pixels, [height, width, 3], as a PPM file."""
     height, width, _ = pixels.shape
     return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
@@ -134,7 +142,7 @@ def read_text(path: Path, remedy: str, encoding: str = "utf-8") -> str:
 
 
 def is_file(path: Path) -> bool:
-    """``Path.is_file``, but False instead of an error for names that no file can have."""
+    """``Path.is_file``, but returns False instead of raising an error for invalid names."""
     try:
         return path.is_file()
     except OSError:

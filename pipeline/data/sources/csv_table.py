@@ -55,7 +55,7 @@ class CSVTable(DataSource):
 
 
 def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows that are not blank, stripped, each with the number of its last line."""
+    """Non-blank rows with stripped values, each with the number of its last line."""
     remedy = "set prepare.path to the CSV file, saved as UTF-8"
     text = read_text(table, remedy, "utf-8-sig")  # Excel writes a byte order mark
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")

@@ -11,12 +11,12 @@ from pipeline.plugins import SOURCES
 
 _CELL_TYPES = ("mono", "poly")
 _GRADES = {0.0: "functional", 1 / 3: "slight", 2 / 3: "moderate", 1.0: "defective"}
-"""By defect probability."""
+"""Names of the grades by defect probability."""
 
 
 @SOURCES.register("elpv")
 class ELPV(DataSource):
-    """2,624 electroluminescence images of solar cells; 8 classes: cell type, then defect grade.
+    """2,624 electroluminescence images of solar cells; 8 classes: cell type and defect grade.
 
     Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in
     Electroluminescence Imagery", EU PVSEC 2018.

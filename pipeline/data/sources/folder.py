@@ -19,7 +19,7 @@ _SPLIT_NAMES: dict[str, SplitName] = {
 
 @SOURCES.register("folder")
 class Folder(DataSource):
-    """``<class>/**`` or ``<split>/<class>/**``, classes sorted by name.
+    """Images in ``<class>/**`` or ``<split>/<class>/**``, with classes sorted by name.
 
     Hidden files and files with other suffixes are ignored. Symbolic links are followed.
     """
@@ -45,7 +45,7 @@ class Folder(DataSource):
         if not classes:
             raise DataError(path, "contains no class folders", "make one folder per class")
         samples = [
-            Sample.below(path, file, labels[folder.name], split)
+            Sample.from_path(path, file, labels[folder.name], split)
             for split, folder in class_folders
             for file in sorted(_image_files(folder, (path.resolve(),)))
         ]

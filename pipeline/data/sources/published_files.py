@@ -25,7 +25,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def read_columns(path: Path, columns: int, separator: str | None = None) -> list[list[str]]:
-    """Rows of a table without quoting; the last column takes the rest of the line.
+    """Rows of a table without quoting; the last column is the rest of the line.
 
     Without a separator, columns are separated by whitespace.
 
@@ -64,7 +64,7 @@ def parse_index(text: str, first: int, count: int, where: object) -> int:
     """Converts a published number that counts from ``first`` to an index from 0.
 
     Raises:
-        DataError: It is not an integer from ``first`` to ``first + count - 1``.
+        DataError: ``text`` is not an integer from ``first`` to ``first + count - 1``.
     """
     index = int(text) - first if text.isdecimal() else -1
     if not 0 <= index < count:

@@ -36,7 +36,8 @@ class GroceryStore(DataSource):
                     raise DataError(where, f"{line!r} is not `path, fine label, coarse label`")
                 if int(fields[1]) >= len(classes):
                     raise DataError(where, f"label {fields[1]} is not in classes.csv")
-                samples.append(Sample.below(path, path / fields[0], int(fields[1]), split))
+                file, label = path / fields[0], int(fields[1])
+                samples.append(Sample.from_path(path, file, label, split, where=where))
         return classes, samples
 
 
@@ -74,13 +75,13 @@ class TinyImageNet(DataSource):
             if not images.is_dir():
                 raise DataError(images, "is missing", "fetch the data set again")
             for file in sorted(images.glob("*.JPEG")):
-                samples.append(Sample.below(path, file, label, "train"))
+                samples.append(Sample.from_path(path, file, label, "train"))
         table = path / "val" / "val_annotations.txt"
         for name, synset, *_box in published.read_columns(table, 6):
             if synset not in labels:
                 raise DataError(table, f"{synset!r} is not in wnids.txt")
             file = path / "val" / "images" / name
-            samples.append(Sample.below(path, file, labels[synset], "test"))
+            samples.append(Sample.from_path(path, file, labels[synset], "test"))
         return _synset_names(synsets, path / "words.txt"), samples
 
 
@@ -88,10 +89,10 @@ def _synset_names(synsets: list[str], table: Path) -> list[str]:
     words = dict(published.read_columns(table, 2, "\t"))
     for synset in synsets:
         if synset not in words:
-            raise DataError(table, f"has no words for {synset!r}", "fetch the data set again")
+            raise DataError(table, f"has no entry for {synset!r}", "fetch the data set again")
     names = [words[synset].partition(",")[0].strip() for synset in synsets]
     counts = Counter(name.casefold() for name in names)
-    # Two synsets are called crane, the bird and the machine: add the synset to such names.
+    # Two synsets have the name crane (bird and machine). Add the synset to duplicate names.
     return [
         name if counts[name.casefold()] == 1 else f"{name} ({synset})"
         for name, synset in zip(names, synsets, strict=True)
@@ -100,7 +101,7 @@ def _synset_names(synsets: list[str], table: Path) -> list[str]:
 
 @SOURCES.register("cub200")
 class CUB200(DataSource):
-    """11,788 images of 200 birds (Wah et al., CNS-TR-2011-001), with train and test splits."""
+    """11,788 images of 200 bird species (Wah et al., CNS-TR-2011-001); train and test."""
 
     license = "non-commercial research and education only"
     origin = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
@@ -108,7 +109,7 @@ class CUB200(DataSource):
     def read(self, path: Path) -> Listing:
         """Reads a folder ``CUB_200_2011``."""
         table = path / "classes.txt"
-        # 001.Black_footed_Albatross
+        # For example, 001.Black_footed_Albatross
         birds = (
             (number, name.partition(".")[2].replace("_", " "))
             for number, name in published.read_columns(table, 2)
@@ -122,27 +123,28 @@ class CUB200(DataSource):
             label = published.parse_index(labels.get(number, ""), 1, len(classes), where)
             training = published.parse_index(is_training.get(number, ""), 0, 2, where)
             split = published.TRAIN_AND_TEST[0 if training else 1]
-            samples.append(Sample.below(path, path / "images" / name, label, split))
+            file = path / "images" / name
+            samples.append(Sample.from_path(path, file, label, split, where=where))
         return classes, samples
 
 
 @SOURCES.register("stanford_dogs")
 class StanfordDogs(DataSource):
-    """20,580 ImageNet images of 120 breeds (Khosla et al., FGVC 2011); train and test."""
+    """20,580 ImageNet images of 120 dog breeds (Khosla et al., FGVC 2011); train and test."""
 
     license = "not stated; ImageNet's own terms are non-commercial research and education"
     origin = "http://vision.stanford.edu/aditya86/ImageNetDogs/"
 
     def read(self, path: Path) -> Listing:
-        """Reads a folder with ``Images``, and the lists in it or in its folder ``lists``."""
+        """Reads a folder with ``Images``, and ``*_list.mat`` in this folder or in ``lists``."""
         lists = path / "lists" if (path / "lists").is_dir() else path
         samples, breeds = [], []
         for split in published.TRAIN_AND_TEST:
             table = lists / f"{split}_list.mat"
             files, numbers = published.read_matlab(table, "file_list", "labels")
             for file, number in zip(map(str, files), map(str, numbers), strict=True):
-                # n02085620-Chihuahua/n02085620_5927.jpg
+                # For example, n02085620-Chihuahua/n02085620_5927.jpg
                 breeds.append((number, file.partition("/")[0].partition("-")[2].replace("_", " ")))
                 label = published.parse_index(number, 1, 10**6, table)
-                samples.append(Sample.below(path, path / "Images" / file, label, split))
+                samples.append(Sample.from_path(path, path / "Images" / file, label, split))
         return published.order_classes(breeds, 1, lists), samples

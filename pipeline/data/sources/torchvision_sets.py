@@ -18,10 +18,10 @@ from pipeline.plugins import SOURCES
 
 
 class TorchvisionSource(DataSource):
-    """The data set of ``torchvision.datasets`` that has the name of the subclass.
+    """Base class. A subclass has the name of its class in ``torchvision.datasets``.
 
     Attributes:
-        variants: Keyword arguments of torchvision's class, one dictionary per object to open.
+        variants: Keyword arguments of torchvision's class, one dictionary per instance.
     """
 
     can_download = True
@@ -37,7 +37,7 @@ class TorchvisionSource(DataSource):
 
     @abstractmethod
     def _list(self, root: Path, opened: list[Any]) -> Listing:
-        """Lists the samples below ``root``; ``opened`` are torchvision's objects."""
+        """Lists the samples below ``root``; ``opened`` are torchvision data sets."""
 
     def _open(self, root: Path, download: bool, options: dict[str, Any]) -> Any:
         import torchvision.datasets  # imports torch, which the other sources do not need
@@ -73,9 +73,8 @@ class CIFAR100(TorchvisionSource):
             path = root / "cifar-100-python" / split
             for row, (pixels, label) in enumerate(zip(data.data, data.targets, strict=True)):
                 name = f"{split}/{row:05}.ppm"
-                samples.append(
-                    Sample(path, name, label, split, content=partial(encode_ppm, pixels))
-                )
+                content = partial(encode_ppm, pixels)
+                samples.append(Sample(path, name, label, split, content=content))
         return opened[0].classes, samples
 
 
@@ -96,15 +95,15 @@ class FGVCAircraft(TorchvisionSource):
                 if variant not in classes:
                     raise DataError(table, f"{variant!r} is not in variants.txt")
                 path = data / "images" / f"{number}.jpg"
-                samples.append(Sample.below(root, path, classes.index(variant), split))
+                samples.append(Sample.from_path(root, path, classes.index(variant), split))
         return classes, samples
 
 
 @SOURCES.register("stanford_cars")
 class StanfordCars(TorchvisionSource):
-    """16,185 images of 196 cars (Krause et al., 3dRR 2013); train and test.
+    """16,185 images of 196 car models (Krause et al., 3dRR 2013); train and test.
 
-    The site of the data set is gone: torchvision only reads it.
+    Its website no longer exists, so torchvision can only read local files.
     """
 
     origin = "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
@@ -114,22 +113,19 @@ class StanfordCars(TorchvisionSource):
         base = root / "stanford_cars"
         (names,) = published.read_matlab(base / "devkit" / "cars_meta.mat", "class_names")
         classes = tuple(str(name) for name in names)
-        tables = (
-            base / "devkit" / "cars_train_annos.mat",
-            base / "cars_test_annos_withlabels.mat",
-        )
+        tables = (base / "devkit" / "cars_train_annos.mat", base / "cars_test_annos_withlabels.mat")
         samples = []
         for split, table in zip(published.TRAIN_AND_TEST, tables, strict=True):
             for row in published.read_matlab(table, "annotations")[0]:
                 path = base / f"cars_{split}" / str(row["fname"])
                 label = published.parse_index(str(row["class"]), 1, len(classes), table)
-                samples.append(Sample.below(root, path, label, split))
+                samples.append(Sample.from_path(root, path, label, split))
         return classes, samples
 
 
 @SOURCES.register("flowers102")
 class Flowers102(TorchvisionSource):
-    """8,189 images of 102 flowers (Nilsback and Zisserman, ICVGIP 2008); train, val, test."""
+    """8,189 images of 102 flower species (Nilsback and Zisserman 2008); train, val, test."""
 
     origin = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
@@ -145,7 +141,7 @@ class Flowers102(TorchvisionSource):
                 row = published.parse_index(str(number), 1, len(labels), base / "setid.mat")
                 label = published.parse_index(str(labels[row]), 1, len(classes), label_table)
                 path = base / "jpg" / f"image_{number:05}.jpg"
-                samples.append(Sample.below(root, path, label, split))
+                samples.append(Sample.from_path(root, path, label, split))
         return classes, samples
 
 
@@ -160,12 +156,12 @@ class OxfordIIITPet(TorchvisionSource):
         base = root / "oxford-iiit-pet"
         samples, breeds = [], []
         for split, name in zip(published.TRAIN_AND_TEST, ("trainval.txt", "test.txt"), strict=True):
-            table = base / "annotations" / name  # image, breed, species, breed in species
+            table = base / "annotations" / name  # columns: image, breed, species, breed in species
             for image, number, *_ in published.read_columns(table, 4):
                 breeds.append((number, image.rpartition("_")[0].replace("_", " ")))
                 label = published.parse_index(number, 1, 10**6, table)
                 path = base / "images" / f"{image}.jpg"
-                samples.append(Sample.below(root, path, label, split))
+                samples.append(Sample.from_path(root, path, label, split))
         return published.order_classes(breeds, 1, base / "annotations"), samples
 
 
@@ -173,7 +169,7 @@ class OxfordIIITPet(TorchvisionSource):
 class Food101(TorchvisionSource):
     """101,000 images of 101 dishes (Bossard et al., ECCV 2014); train and test.
 
-    Some labels of the training split are wrong on purpose.
+    Some labels of the training split are deliberately wrong.
     """
 
     license = "scientific fair use only; the photographs belong to those who took them"
@@ -186,15 +182,15 @@ class Food101(TorchvisionSource):
         for split in published.TRAIN_AND_TEST:
             table = base / "meta" / f"{split}.txt"
             for number, line in published.read_lines(table):
-                dish = line.partition("/")[0]
+                dish, where = line.partition("/")[0], f"{table}, line {number}"
                 if dish not in classes:
-                    raise DataError(f"{table}, line {number}", f"{dish!r} is not in classes.txt")
-                path = base / "images" / f"{line}.jpg"
-                samples.append(Sample.below(root, path, classes.index(dish), split))
+                    raise DataError(where, f"{dish!r} is not in classes.txt")
+                path, label = base / "images" / f"{line}.jpg", classes.index(dish)
+                samples.append(Sample.from_path(root, path, label, split, where=where))
         return classes, samples
 
 
-# In the order of the numbers in the published files, which have no names.
+# In the order of the class numbers. The published files have no class names.
 _TRAFFIC_SIGNS = tuple(
     """speed limit 20|speed limit 30|speed limit 50|speed limit 60|speed limit 70|speed limit 80|
     end of speed limit 80|speed limit 100|speed limit 120|no overtaking|no overtaking by lorries|
@@ -211,7 +207,7 @@ _TRAFFIC_SIGNS = tuple(
 class GTSRB(TorchvisionSource):
     """39,270 images of 43 German traffic signs (Stallkamp et al. 2012); train and test.
 
-    A track of 30 training images shows one physical sign, so a track is a group.
+    The 30 training images of a track show one physical sign, and are one group.
     """
 
     origin = "https://benchmark.ini.rub.de/gtsrb_dataset.html"
@@ -223,18 +219,18 @@ class GTSRB(TorchvisionSource):
         for path in sorted((base / "GTSRB" / "Training").glob("*/*.ppm")):
             label = published.parse_index(path.parent.name, 0, len(classes), path)
             track = f"{path.parent.name}/{path.stem.partition('_')[0]}"
-            samples.append(Sample.below(root, path, label, "train", track))
+            samples.append(Sample.from_path(root, path, label, "train", track))
         table = base / "GT-final_test.csv"
         for row in csv.DictReader([line for _, line in published.read_lines(table)], delimiter=";"):
             path = base / "GTSRB" / "Final_Test" / "Images" / (row.get("Filename") or "")
             label = published.parse_index(row.get("ClassId") or "", 0, len(classes), table)
-            samples.append(Sample.below(root, path, label, "test"))
+            samples.append(Sample.from_path(root, path, label, "test"))
         return classes, samples
 
 
 @SOURCES.register("eurosat")
 class EuroSAT(TorchvisionSource):
-    """27,000 satellite images of 64 x 64 pixels, 10 types of land (Helber et al. 2019)."""
+    """27,000 satellite images of 64 x 64 pixels, 10 types of land cover (Helber et al. 2019)."""
 
     license = "MIT"
     origin = "https://github.com/phelber/EuroSAT"
@@ -245,5 +241,5 @@ class EuroSAT(TorchvisionSource):
             number = sample.path.stem.rpartition("_")[2]  # River_2.jpg comes before River_10.jpg
             return sample.label, int(number) if number.isdecimal() else 0, sample.path.name
 
-        samples = [Sample.below(root, Path(f), label, None) for f, label in opened[0].samples]
+        samples = [Sample.from_path(root, Path(f), label, None) for f, label in opened[0].samples]
         return opened[0].classes, sorted(samples, key=order)

@@ -18,7 +18,7 @@ from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Positive
 
-# Package, license and location of the typefaces. matplotlib, always installed, comes first.
+# Package, license and files of the typefaces. matplotlib is always installed.
 _PACKAGES = (
     ("matplotlib", "Bitstream Vera", "mpl-data/fonts/ttf/DejaVuSans*.ttf"),
     ("matplotlib", "Bitstream Vera", "mpl-data/fonts/ttf/DejaVuSerif*.ttf"),
@@ -59,7 +59,7 @@ _CHARACTERS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 
 @SOURCES.register("typefaces")
 class Typefaces(DataSource):
-    """Images of two or three lines of text as seen by a camera, for tests of scale and statistics.
+    """Images of two or three lines of text as seen by a camera, for tests with many images.
 
     An image is a pure function of (seed, typeface, number). Words, colors, size and camera have the
     same distribution for every class.
@@ -89,7 +89,7 @@ class Typefaces(DataSource):
         """Lists the images; each is rendered when it is read.
 
         Raises:
-            DataError: Fewer typefaces are installed.
+            DataError: Fewer than ``classes`` typefaces are installed.
         """
         installed = find_typefaces()
         if len(installed) < self.classes:
@@ -102,16 +102,14 @@ class Typefaces(DataSource):
         samples = []
         for label, (file, _) in enumerate(chosen):
             for number in range(self.images_per_class):
-                name, content = (
-                    f"{file.stem}/{number:06}.ppm",
-                    partial(_render, file, self.seed, number),
-                )
+                name = f"{file.stem}/{number:06}.ppm"
+                content = partial(_render, file, self.seed, number)
                 samples.append(Sample(file, name, label, content=content))
         return [file.stem for file, _ in chosen], samples
 
 
 def find_typefaces() -> list[tuple[Path, str]]:
-    """Installed typefaces with their licenses, family by family."""
+    """Installed typefaces with their licenses, grouped by family."""
     found = []
     for package, license, pattern in _PACKAGES:
         spec = importlib.util.find_spec(package)  # its files are read without importing it
@@ -122,7 +120,7 @@ def find_typefaces() -> list[tuple[Path, str]]:
 
 
 def _render(typeface: Path, seed: int, number: int) -> bytes:
-    # By name, not by index, so that installing more typefaces changes no image.
+    # The name, not the index, so that more installed typefaces do not change the images.
     name = zlib.crc32(typeface.stem.encode())
     rng = np.random.default_rng((seed, name, number))
     return encode_ppm(_capture(_print(typeface, rng), rng))

@@ -1,9 +1,9 @@
 """MobileNetV2 and ShuffleNet V1 and V2 for 32 x 32 pixel images, as in the distillation literature.
 
 MobileNetV2 (Sandler et al., arXiv 1801.04381) has width 0.5, ReLU instead of ReLU6, an expansion
-convolution also in the first block, and one stride less than for ImageNet. The ShuffleNets (arXiv
-1707.01083 and 1807.11164) have a 1 x 1 stem without pooling, 3 groups in V1, width 1 in V2, and
-torch's default initial weights.
+convolution also in the first block, and one stride of 2 less than for ImageNet. The ShuffleNets
+(arXiv 1707.01083 and 1807.11164) have a 1 x 1 stem without pooling, 3 groups in V1, width 1 in V2,
+and torch's default initial weights.
 """
 
 from __future__ import annotations

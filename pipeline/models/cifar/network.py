@@ -25,7 +25,7 @@ class CifarNetwork(nn.Module):
         features: Maps images to [n, num_features, height, width].
         num_features: Output channels of ``features``.
         num_classes: Number of classes.
-        kaiming: Initialize convolutions with ``kaiming_normal_`` (fan-out), not as torch does.
+        kaiming: Initialize convolutions with ``kaiming_normal_`` (fan-out), not torch's default.
         head_std: Standard deviation of the classifier's initial weights; None is torch's default.
 
     Attributes:
@@ -96,8 +96,8 @@ def append_stages(
 ) -> int:
     """Appends stages of blocks to a network with ``channels`` output channels.
 
-    A stage is (output channels, number of blocks, stride of the first block). A block is made from
-    (input channels, output channels, stride). Returns the output channels of the last one.
+    A stage is (output channels, number of blocks, stride of the first block). ``block`` takes
+    (input channels, output channels, stride). Returns the output channels of the last block.
     """
     for out_channels, blocks, stride in stages:
         for index in range(blocks):

@@ -1,7 +1,7 @@
 """Residual and wide residual networks for 32 x 32 pixel images.
 
 ResNet (He et al., arXiv 1512.03385, section 4.2), with 1 x 1 convolutions for shortcuts that change
-the shape, as in the distillation literature. ``x4`` has four times the channels after a stem of 32.
+the shape, as in the distillation literature. ``x4`` has four times the channels, and a stem of 32.
 ``resnet50`` is the ImageNet network with a 3 x 3 stem of stride 1 and without max pooling. Wide
 ResNet (Zagoruyko and Komodakis, arXiv 1605.07146) is without dropout.
 """
@@ -77,7 +77,7 @@ def _bottleneck(in_channels: int, out_channels: int, stride: int) -> Residual:
 
 
 def resnet(depth: int, num_classes: int, *, wide: bool = False) -> CifarNetwork:
-    """The network of ``depth`` = 6n + 2 layers; ``wide`` is ``x4``."""
+    """ResNet with ``depth`` = 6n + 2 layers; ``wide`` selects the variant ``x4``."""
     stem, widening = (32, 4) if wide else (16, 1)
     features = nn.Sequential(conv_bn(3, stem, 3))
     channels = append_stages(features, stem, _stages(widening, (depth - 2) // 6), _basic)
@@ -93,7 +93,7 @@ def resnet50(num_classes: int) -> CifarNetwork:
 
 
 def wide_resnet(depth: int, widening: int, num_classes: int) -> CifarNetwork:
-    """WRN-depth-widening, of ``depth`` = 6n + 4 layers."""
+    """WRN-``depth``-``widening``, with ``depth`` = 6n + 4 layers."""
     features = nn.Sequential(conv(3, 16, 3))
     stages = _stages(widening, (depth - 4) // 6)
     channels = append_stages(features, 16, stages, PreActivation)

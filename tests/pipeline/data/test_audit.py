@@ -57,7 +57,7 @@ def names(findings):
     return [[sample["name"] for sample in finding["photographs"]] for finding in findings]
 
 
-def test_every_kind_of_finding_is_named(audit):
+def test_every_kind_of_finding_is_listed(audit):
     found = report(replace(audit, splits=SPLITS))
     assert [bad["name"] for bad in found["bad"]] == ["<b>8</b>.png", "9.png"]
     assert found["bad"][0]["problem"] == "is empty"
@@ -74,7 +74,7 @@ def test_every_kind_of_finding_is_named(audit):
     assert [sample["name"] for sample in found["elongated"]] == ["7.png"]
 
 
-def test_figures_count_what_is_listed(audit):
+def test_counts_match_the_lists(audit):
     counts = count_findings(replace(audit, splits=SPLITS))
     assert (counts["photographs"], counts["bad"]) == (10, 2)
     assert counts["exact_duplicates"] == {"found": 2, "across_splits": 2, "across_labels": 1}

@@ -61,23 +61,23 @@ def test_every_image_is_decoded_as_on_the_device(run, samples):
     assert not pixels[3].any()
 
 
-def test_any_number_of_workers_finds_the_same(run, tmp_path):
+def test_any_number_of_workers_gives_the_same_result(run, tmp_path):
     one, three = (run(workers=count, folder=tmp_path / str(count)) for count in (1, 3))
     assert np.array_equal(one.records, three.records)
     assert one.problems == three.problems
     assert np.array_equal(all_pixels(one), all_pixels(three))
 
 
-def test_pixels_follow_the_selected_images(run):
+def test_selected_images_have_their_own_pixels(run):
     decoded = run()
     pixels = all_pixels(decoded)
     usable = decoded.usable()
     assert [sample.name for sample in usable.samples] == [f"{n}.jpg" for n in range(9) if n != 3]
-    picked = usable.only([7, 0, 4])
+    picked = usable.select([7, 0, 4])
     assert [sample.name for sample in picked.samples] == ["8.jpg", "0.jpg", "5.jpg"]
     assert np.array_equal(all_pixels(picked), pixels[[8, 0, 5]])
     assert np.array_equal(picked.records, decoded.records[[8, 0, 5]])
-    assert list(decoded.only([]).pixels()) == []
+    assert list(decoded.select([]).pixels()) == []
 
 
 def test_an_interrupted_run_resumes_from_intact_chunks(run, tmp_path):
@@ -146,7 +146,7 @@ def vanish():
 def test_a_decoder_that_crashes_or_hangs_affects_one_image(run, samples, culprit):
     listed = [*samples[:5], replace(samples[5], content=culprit), *samples[6:]]
     decoded = run(listed, time_limit_s=4.0)  # others may be slow on a loaded machine
-    assert "crashes its decoder" in decoded.problems[5]
+    assert "crashes the decoder" in decoded.problems[5]
     assert [n for n, problem in enumerate(decoded.problems) if problem] == [3, 5]
     assert np.array_equal(all_pixels(decoded)[6], load_image(samples[6].path, SIZE, "crop"))
 
@@ -166,7 +166,7 @@ def test_samples_with_content_are_identified_by_it(run, tmp_path):
         assert np.array_equal(all_pixels(run(made))[0], expected)
 
 
-def test_discard_leaves_nothing(run, tmp_path):
+def test_discard_deletes_all_files(run, tmp_path):
     run().discard()
     assert list((tmp_path / "work").iterdir()) == []
 

@@ -35,7 +35,7 @@ def bits_apart(one, other):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files_are_unreadable_and_raise_nothing(tmp_path, kind):
+def test_damaged_files_are_unusable_and_raise_no_exception(tmp_path, kind):
     paths = write_damaged(tmp_path, kind)
     assert paths
     taken = [path.name for path in paths if not look(path).problem]

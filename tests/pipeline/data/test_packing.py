@@ -21,7 +21,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
-def test_packed_pixels_are_those_that_a_device_loads(prepare, source, split, fit):
+def test_packed_pixels_equal_those_of_the_device_runtime(prepare, source, split, fit):
     data = prepare(fit=fit)
     for name in SPLITS:
         part = open_prepared(data.folder).split(name)
@@ -31,7 +31,7 @@ def test_packed_pixels_are_those_that_a_device_loads(prepare, source, split, fit
             assert label == source.samples[index].label
 
 
-def test_packed_pixels_are_those_of_pillow(prepare, source, split):
+def test_packed_pixels_equal_those_of_pillow(prepare, source, split):
     part = prepare(fit="stretch").split("train")
     for image, index in zip(part.images, split["train"], strict=True):
         with Image.open(source.samples[index].path) as sample:
@@ -39,7 +39,7 @@ def test_packed_pixels_are_those_of_pillow(prepare, source, split):
         assert np.array_equal(image, np.asarray(square))
 
 
-def test_another_reader_finds_plain_arrays_and_names(prepare, tmp_path):
+def test_files_are_plain_arrays_and_text(prepare, tmp_path):
     data = prepare()
     images = np.load(data.images_path("val"), allow_pickle=False)
     assert (images.dtype, images.shape) == (np.uint8, (2, SIZE, SIZE, 3))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.data.sources import SPLITS, ImageDataset, Sample
-from pipeline.data.split import groups_across_splits, keep_together, split_dataset
+from pipeline.data.split import groups_across_splits, merge_groups, split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Fractions, Prepare
 
@@ -29,14 +29,14 @@ def published(**options):
 
 
 def shares(labels, parts):
-    """[3, classes]: the share of every class that lies in every part."""
+    """[3, classes]: the fraction of every class in every part."""
     labels = np.asarray(labels)
     totals = np.bincount(labels)
     return np.array([np.bincount(labels[part], minlength=len(totals)) / totals for part in parts])
 
 
 def spread(labels, parts):
-    """Root mean square of what the class shares of 60/20/20 miss."""
+    """Root mean square deviation of the class shares from 60/20/20."""
     return np.sqrt(np.mean((shares(labels, parts) - np.array([[0.6], [0.2], [0.2]])) ** 2))
 
 
@@ -207,7 +207,7 @@ def test_a_source_without_a_published_split_is_refused(lacking):
 
 @st.composite
 def grouped(draw):
-    """Labels and groups of images: groups of one class, apart from each other or not."""
+    """Labels and groups of images. A group has one class; its images may be scattered."""
     classes = draw(st.integers(2, 3))
     sizes = draw(st.lists(st.integers(1, 6), min_size=8 * classes, max_size=12 * classes))
     labels, groups = [], []
@@ -303,13 +303,13 @@ def test_a_class_in_too_few_groups_is_refused():
     st.lists(st.sampled_from(["a", "b", None]), min_size=2, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8),
 )
-def test_keep_together_merges_chains_of_pairs_and_groups(groups, pairs):
+def test_merge_groups_merges_chains_of_pairs_and_groups(groups, pairs):
     pairs = [(a % len(groups), b % len(groups)) for a, b in pairs]
     samples = tuple(
         Sample(Path(f"{i}.png"), f"{i}.png", 0, group=group) for i, group in enumerate(groups)
     )
     source = ImageDataset("drawn", ("only",), samples, "CC0", "here")
-    joined = keep_together(source, np.array(pairs, np.int64).reshape(-1, 2))
+    joined = merge_groups(source, np.array(pairs, np.int64).reshape(-1, 2))
     # By hand: merge sets until nothing more is linked.
     links = pairs + [
         (i, j) for i in range(len(groups)) for j in range(i) if groups[i] and groups[i] == groups[j]

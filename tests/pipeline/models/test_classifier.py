@@ -25,7 +25,7 @@ TINY = "test_efficientnet"
 
 @pytest.fixture
 def model():
-    """A small trained-looking classifier: its batch norms have statistics of their own."""
+    """A small classifier with non-default batch norm statistics, as after training."""
     torch.manual_seed(0)
     built = build_classifier(TINY, CLASSES, 32)
     built.train()
@@ -67,7 +67,7 @@ def test_the_same_weights_make_the_same_bytes(tmp_path, model):
     assert (tmp_path / "one" / WEIGHTS).read_bytes() == (tmp_path / "two" / WEIGHTS).read_bytes()
 
 
-def test_the_weights_are_plain_safetensors_of_the_network(tmp_path, model, images):
+def test_the_weights_are_a_plain_safetensors_file(tmp_path, model, images):
     save_classifier(tmp_path / "m", model, {})
     state = load_file(tmp_path / "m" / WEIGHTS)
     bare = timm.create_model(TINY, num_classes=3).eval()
@@ -90,7 +90,7 @@ def test_images_are_normalized_as_the_architecture_expects(architecture):
         torch.testing.assert_close(built(images), built.backbone((images - mean) / std))
 
 
-def test_saving_replaces_the_model_of_before_as_a_whole(tmp_path, model):
+def test_saving_replaces_the_whole_folder(tmp_path, model):
     save_classifier(tmp_path / "m", model, {})
     (tmp_path / "m" / "stale").write_text("")
     save_classifier(tmp_path / "m", model, {})
@@ -115,7 +115,7 @@ def test_weights_of_another_model_of_the_same_shape_are_refused(tmp_path, model)
     save_classifier(tmp_path / "m", model, {})
     save_classifier(tmp_path / "other", build_classifier(TINY, CLASSES, 32), {})
     (tmp_path / "other" / WEIGHTS).replace(tmp_path / "m" / WEIGHTS)
-    with pytest.raises(ArtefactError, match=r"not the file of model\.json"):
+    with pytest.raises(ArtefactError, match=r"does not match model\.json"):
         load_classifier(tmp_path / "m", CPU)
 
 

@@ -44,7 +44,7 @@ CLASSES = tuple("abcdefgh")
 
 
 def by_hand(model):
-    """Multiply-adds as the layers' own shapes give them."""
+    """Multiply-adds, computed from the shapes of the layers."""
     counted = []
 
     def count(layer, _inputs, output):
@@ -83,7 +83,7 @@ def test_multiply_adds_of_a_small_network_follow_the_formula():
     assert count_multiply_adds(model) == expected == by_hand(model)
 
 
-def test_teacher_and_student_of_the_default_chain():
+def test_multiply_adds_of_the_default_teacher_and_student():
     student = count_multiply_adds(build_classifier("mobilenetv2_035", CLASSES, 96))
     teacher = count_multiply_adds(build_classifier("tf_efficientnet_lite0", CLASSES, 96))
     assert student == pytest.approx(10.66e6, rel=1e-3)
@@ -91,13 +91,13 @@ def test_teacher_and_student_of_the_default_chain():
 
 
 @pytest.mark.parametrize("architecture", ["mobilenetv2_035", "resnet18", "mobilenetv3_small_050"])
-def test_the_count_is_that_of_the_layers(architecture):
+def test_the_count_is_the_sum_over_the_layers(architecture):
     model = build_classifier(architecture, CLASSES, 64)
     assert count_multiply_adds(model) == by_hand(model)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_counting_leaves_the_network_as_it_was(training):
+def test_counting_does_not_change_the_network(training):
     model = build_classifier("test_efficientnet", CLASSES, 32).train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     count_multiply_adds(model)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
-from pipeline.models.pretrained import load_pretrained, start_classifier
+from pipeline.models.pretrained import init_classifier, load_pretrained
 from pipeline.params import Distill, Finetune
 
 LITE0 = "tf_efficientnet_lite0"
@@ -62,7 +62,7 @@ def images():
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def test_package_weights_make_the_function_that_they_make_under_their_own_names(images):
+def test_package_weights_give_the_logits_that_they_give_under_their_own_names(images):
     reference = timm.create_model(LITE0, num_classes=1000).eval()
     reference.load_state_dict(renamed(package_tensors()))
     model = build_classifier(LITE0, classes(1000), 64).eval()
@@ -73,7 +73,7 @@ def test_package_weights_make_the_function_that_they_make_under_their_own_names(
     assert expected.std() > 0.1
 
 
-def test_another_class_count_keeps_the_backbone_and_a_fresh_head(images):
+def test_with_another_class_count_only_the_backbone_is_loaded(images):
     reference = timm.create_model(LITE0, num_classes=0).eval()
     reference.load_state_dict(renamed(package_tensors()), strict=False)
     model = build_classifier(LITE0, classes(8), 64).eval()
@@ -90,7 +90,7 @@ def test_another_class_count_keeps_the_backbone_and_a_fresh_head(images):
 
 @pytest.fixture
 def donor():
-    """A tiny network of which every tensor differs from a fresh one."""
+    """A tiny network whose tensors all differ from those of a new one."""
     torch.manual_seed(0)
     model = build_classifier(TINY, classes(5), 32)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def donor():
 
 
 @pytest.mark.parametrize("by_finch", [True, False])
-def test_a_file_fills_the_network_whether_finch_or_timm_wrote_it(tmp_path, donor, by_finch):
+def test_weight_files_of_finch_and_of_timm_can_be_loaded(tmp_path, donor, by_finch):
     path = tmp_path / "m" / WEIGHTS
     if by_finch:
         save_classifier(path.parent, donor, {})
@@ -121,14 +121,14 @@ def test_a_file_fills_the_network_whether_finch_or_timm_wrote_it(tmp_path, donor
 
 
 @pytest.mark.parametrize("kind", [Finetune, Distill])
-def test_teacher_and_student_start_from_what_their_parameters_name(tmp_path, donor, kind):
+def test_teacher_and_student_start_from_the_weights_in_the_parameters(tmp_path, donor, kind):
     path = tmp_path / "w.safetensors"
     save_file(donor.backbone.state_dict(), path)
     plain = {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0, "model": TINY}
 
     def started(**first):
         torch.manual_seed(4)
-        return start_classifier(kind(**plain, **first), classes(3), 32).state_dict()
+        return init_classifier(kind(**plain, **first), classes(3), 32).state_dict()
 
     scratch, filled = started(pretrained="none"), started(pretrained="file", weights=str(path))
     donated = donor.state_dict()
@@ -186,7 +186,7 @@ def test_a_package_of_another_network_is_refused(tmp_path, monkeypatch):
         load_pretrained(build_classifier(LITE0, classes(3), 32), "package")
 
 
-def test_timm_without_a_network_is_refused_with_the_alternatives(monkeypatch):
+def test_timm_without_internet_access_is_refused_with_the_alternatives(monkeypatch):
     def offline(*arguments, **options):
         raise ConnectionError("no route\nto host")
 
@@ -197,7 +197,7 @@ def test_timm_without_a_network_is_refused_with_the_alternatives(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_timms_own_weights_fill_the_network(monkeypatch, donor):
+def test_weights_of_timm_are_loaded(monkeypatch, donor):
     model = build_classifier(TINY, classes(5), 32)
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: donor.backbone)
     load_pretrained(model, "timm")

@@ -8,7 +8,7 @@ from torch import nn
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
-from pipeline.models.pretrained import load_pretrained, start_classifier
+from pipeline.models.pretrained import init_classifier, load_pretrained
 from pipeline.models.zoo import count_parameters, create_network, full_name
 from pipeline.params import Distill
 
@@ -27,11 +27,11 @@ SMALL = "torchvision/shufflenet_v2_x0_5"
         ("cifar_resnet20", "cifar_resnet20"),
     ],
 )
-def test_a_name_is_timms_before_it_is_torchvisions(name, full):
+def test_timm_takes_precedence_over_torchvision(name, full):
     assert full_name(name) == full
 
 
-def test_finchs_own_names_are_no_other_librarys():
+def test_no_other_library_has_the_names_of_finch():
     others = {*timm.list_models(), *torchvision.models.list_models()}
     assert not [name for name in others if name.startswith("cifar_")]
 
@@ -76,7 +76,7 @@ def test_networks_that_do_not_classify_images_are_refused(name):
         ("vit_b_32", 64),
     ],
 )
-def test_a_network_of_torchvision_gives_logits_of_our_classes_from_a_head_that_is_found(name, size):
+def test_a_torchvision_network_has_logits_of_all_classes_and_its_head_is_found(name, size):
     # Shapes only, save where the network computes its widths with tensors.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         model = create_network(f"torchvision/{name}", 3, size)
@@ -102,7 +102,7 @@ def test_a_network_of_torchvision_can_be_saved_and_loaded(tmp_path):
 
 
 def test_inception_networks_use_the_normalization_of_their_weights():
-    """What torchvision does to inputs normalized as ImageNet's comes to mean and std 0.5."""
+    """torchvision converts inputs normalized for ImageNet to a mean and std of 0.5."""
     with torch.device("meta"):
         config = create_network("torchvision/inception_v3", 3, 96).pretrained_cfg
     theirs = torchvision.models.Inception3(transform_input=True, init_weights=False)
@@ -117,7 +117,7 @@ def test_inception_networks_use_the_normalization_of_their_weights():
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Weights of the published shape in torchvision's place, and a record of the download."""
+    """Replaces torchvision's weights by some of the same shape, and records the download."""
     torch.manual_seed(1)
     state = torchvision.models.get_model("shufflenet_v2_x0_5").state_dict()
     requests = []
@@ -132,7 +132,7 @@ def hub(monkeypatch):
 
 
 @pytest.mark.parametrize("origin", ["library", "timm"])
-def test_torchvisions_weights_fill_all_but_a_head_of_other_classes(hub, origin):
+def test_torchvision_weights_are_loaded_except_for_a_head_of_other_classes(hub, origin):
     state, requests = hub
     model = build_classifier(SMALL, CLASSES, 32)
     fresh = model.backbone.fc.weight.clone()
@@ -146,7 +146,7 @@ def test_torchvisions_weights_fill_all_but_a_head_of_other_classes(hub, origin):
     assert options["check_hash"]
 
 
-def test_torchvision_without_a_network_is_refused_with_the_alternatives(monkeypatch):
+def test_torchvision_without_internet_access_is_refused_with_the_alternatives(monkeypatch):
     def offline(self, **options):
         raise ConnectionError("no route\nto host")
 
@@ -156,11 +156,11 @@ def test_torchvision_without_a_network_is_refused_with_the_alternatives(monkeypa
         load_pretrained(build_classifier(SMALL, CLASSES, 32), "library")
 
 
-def test_a_network_of_torchvision_starts_from_its_weights_as_a_student(hub):
+def test_a_student_of_torchvision_starts_from_pretrained_weights(hub):
     state, _ = hub
     recipe = {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0}
     student = Distill(**recipe, model=SMALL, pretrained="library")
-    model = start_classifier(student, CLASSES, 32)
+    model = init_classifier(student, CLASSES, 32)
     for name, tensor in model.backbone.state_dict().items():
         assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
 
@@ -171,13 +171,13 @@ def test_finchs_own_networks_have_no_library_weights():
 
 
 @pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])
-def test_a_network_for_one_image_size_is_built_for_ours(name):
+def test_a_network_with_a_fixed_input_size_is_built_for_the_image_size(name):
     model = create_network(name, 3, 64).eval()
     with torch.inference_mode():
         assert model(torch.rand(1, 3, 64, 64)).shape == (1, 3)
 
 
-def test_an_image_size_that_a_network_cannot_have_is_refused():
+def test_an_unsupported_image_size_is_refused():
     with pytest.raises(ParameterError, match="cannot be built for images of 30 px"):
         create_network("torchvision/vit_b_32", 3, 30)
 

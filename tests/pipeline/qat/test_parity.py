@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pipeline.errors import ExportError
-from pipeline.models.pretrained import start_classifier
+from pipeline.models.pretrained import init_classifier
 from pipeline.params import load_params
 from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.parity import check_qdq_parity
@@ -130,7 +130,7 @@ def deep() -> FakeQuantizedClassifier:
     """A network of fifty layers with TensorFlow padding, which depends on the input size."""
     torch.manual_seed(0)
     network = load_params(PROJECT / "params.yaml").finetune
-    return fake_quantize(start_classifier(network, ("a", "b", "c"), LARGE), NOISE)
+    return fake_quantize(init_classifier(network, ("a", "b", "c"), LARGE), NOISE)
 
 
 def write(model: FakeQuantizedClassifier, path: Path, batch: Any) -> Path:

@@ -1,4 +1,4 @@
-"""Compared with torchvision's classes, which get one image and one choice at a time."""
+"""Comparison with torchvision's classes, which are called with one image at a time."""
 
 import math
 from itertools import product
@@ -20,7 +20,7 @@ SIZE = 40  # more than the 32 px that TrivialAugment can shift by
 
 
 def smooth_image():
-    """Without edges, where a rounding error in a place would be a large one in a pixel."""
+    """An image without edges, so that small errors of position are small errors of pixels."""
     coarse = torch.from_numpy(noise(1, size=5)).permute(0, 3, 1, 2)
     image = torch.nn.functional.interpolate(coarse.float(), SIZE, mode="bicubic").clamp(0, 255)
     image = image.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -29,7 +29,7 @@ def smooth_image():
 
 
 class Choices:
-    """Stands in for torch's random numbers, in the order in which torchvision asks for them."""
+    """Replaces torch's random numbers, in the order in which torchvision draws them."""
 
     def __init__(self, monkeypatch):
         self.whole, self.signs = [], []
@@ -38,7 +38,7 @@ class Choices:
 
 
 def every_outcome(transform, image, monkeypatch, magnitudes):
-    """What torchvision makes of an image, [operations, magnitudes, signs, 3 * SIZE * SIZE]."""
+    """All results of torchvision for an image, [operations, magnitudes, signs, 3 * SIZE * SIZE]."""
     results = []
     with monkeypatch.context() as patch:
         choices = Choices(patch)
@@ -49,7 +49,7 @@ def every_outcome(transform, image, monkeypatch, magnitudes):
 
 
 def nearest(views, outcomes):
-    """Which outcome each view is, and by how much it misses it."""
+    """The error and the index of the outcome nearest to each view."""
     flat = torch.from_numpy(views).permute(0, 3, 1, 2).flatten(1)
     errors = torch.cdist(flat, outcomes.flatten(0, -2), p=math.inf)
     return errors.min(dim=1)

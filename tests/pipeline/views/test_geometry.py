@@ -25,7 +25,7 @@ def turned(times):
     ],
 )
 def test_flips_and_quarter_turns_are_those_of_numpy_and_all_occur(switches, moves):
-    """Each move with the same chance: none is below a thousandth of the binomial."""
+    """All are equally likely: the counts are in the 99.9 % interval of the binomial."""
     image, count = noise(1)[0], 400
     views = views_of(np.repeat(image[None], count, 0), Views(**{**NOTHING, **switches}))
     candidates = np.stack([move(image) for move in moves]) / 255
@@ -39,8 +39,8 @@ def test_flips_and_quarter_turns_are_those_of_numpy_and_all_occur(switches, move
 def windows(recipe, count=200):
     """Left, top, width and height of each view's crop, as fractions of the image, read off ramps.
 
-    The red channel tells a pixel's column and the green one its row, so that the slopes of a view
-    are the sides of its crop.
+    The red channel contains the column of a pixel, the green channel its row. The slopes of a
+    view are the sides of its crop.
     """
     size = 64
     ramp = np.zeros((size, size, 3), np.uint8)

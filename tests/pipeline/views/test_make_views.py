@@ -63,7 +63,7 @@ def test_a_view_is_the_same_to_the_bit_in_any_batch_on_a_gpu(recipe):
 
 
 def sampled(image, x, y):
-    """The pixel at a place in pixels: bilinear, with the image's mirror image around it."""
+    """The pixel at (x, y), with bilinear interpolation and reflection padding."""
     size = len(image)
 
     def pixel(column, row):
@@ -79,7 +79,7 @@ def sampled(image, x, y):
 
 
 def default_view(image, numbers, recipe):
-    """The default recipe pixel by pixel, in double precision, as its parameters describe it."""
+    """The default augmentation, pixel by pixel in double precision."""
     size = len(image)
     area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[0]
     ratio = np.clip(recipe.crop_ratio ** (2 * numbers[1] - 1), area, 1 / area)
@@ -159,7 +159,7 @@ def test_any_recipe_gives_pixels_in_the_unit_range(recipe, view):
     assert found.max() <= 1
 
 
-def test_flips_that_do_not_suit_every_image_are_off_by_default():
+def test_vertical_flips_and_rotations_are_off_by_default():
     recipe = Views()
     assert recipe.horizontal_flip
     assert not recipe.vertical_flip

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipeline.views import to_bytes, to_unit_range
+from pipeline.views import to_uint8, to_unit_range
 from tests.pipeline.views.view_helpers import CPU, noise
 
 
@@ -12,6 +12,6 @@ def test_unit_range_is_exact():
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
-def test_bytes_come_back_as_they_were():
+def test_to_uint8_inverts_to_unit_range():
     images = noise(2)
-    np.testing.assert_array_equal(to_bytes(to_unit_range(images, CPU)), images)
+    np.testing.assert_array_equal(to_uint8(to_unit_range(images, CPU)), images)

@@ -5,7 +5,7 @@ from pipeline.views.rng import count_numbers, random_numbers
 
 
 def test_the_random_numbers_are_pinned():
-    """Caches and results depend on them."""
+    """Caches and results depend on these numbers."""
     found = random_numbers(np.array([0, 41]), view=3, seed=7, count=16)[:, :3]
     assert found.tolist() == [
         [0.6164661709962761, 0.5126241854544518, 0.2724526320300522],

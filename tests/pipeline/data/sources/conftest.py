@@ -11,7 +11,7 @@ from pipeline.params import Prepare
 
 @pytest.fixture
 def put_photos():
-    """Writes small images, making their folders."""
+    """Writes small images, and creates their folders."""
 
     def put(folder, *names):
         for name in names:
@@ -24,7 +24,7 @@ def put_photos():
 
 @pytest.fixture
 def put_text():
-    """Writes a text file, making its folder."""
+    """Writes a text file, and creates its folder."""
 
     def put(path, text):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def put_matlab():
 
 @pytest.fixture
 def listed():
-    """Reads a source and lists (name, class, split) of its images, all of which are there."""
+    """Reads a source and lists (name, class, split) of its images, all of which exist."""
 
     def read(source, folder, **options):
         found = read_source(Prepare(source=source, path=str(folder), **options))

@@ -16,7 +16,7 @@ GRADES = {"functional": 0, "slight": 1 / 3, "moderate": 2 / 3, "defective": 1}
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Puts a package of the same layout in the place of the real one."""
+    """Replaces the package with one of the same layout."""
     (tmp_path / "data").mkdir()
     spec = ModuleSpec("elpv_dataset", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)

@@ -26,7 +26,7 @@ def test_text_that_is_not_an_integer_is_refused(text):
 def test_paths_below_a_folder_are_inside_it(tmp_path_factory, parts):
     folder = tmp_path_factory.getbasetemp().resolve()
     try:
-        name = Sample.below(folder, folder / "/".join(parts), 0, None).name
+        name = Sample.from_path(folder, folder / "/".join(parts), 0, None).name
     except DataError:
         assert ".." in parts or parts[0] == ""
         return

@@ -82,7 +82,7 @@ def test_a_registered_source_gets_its_options_as_parameters(owls):
 
 @pytest.fixture
 def bursts(tmp_path):
-    """Images whose names say which nest and which camera."""
+    """Images whose names contain a nest and a camera."""
     for kind in ("robin", "wren"):
         (tmp_path / kind).mkdir()
         for day in (1, 2):

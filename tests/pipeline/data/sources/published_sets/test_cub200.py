@@ -40,7 +40,7 @@ def test_birds_and_splits_are_as_published(published, listed):
         ("images.txt", "1 ../../x.jpg\n", "is outside"),
         ("images.txt", "1 /etc/passwd\n", "is outside"),
         ("images.txt", "1\n", r"images\.txt, line 1: '1'.* 2 columns"),
-        ("images.txt", "1 gone.jpg\n2 x\n", "class 'Laysan Albatross': has no images"),
+        ("images.txt", "1 gone.jpg\n2 x\n", r"images\.txt, image 1: .*gone\.jpg' is not a file"),
         ("classes.txt", "1 001.A\n3 003.B\n", "classes.*consecutive from 1"),
     ],
 )

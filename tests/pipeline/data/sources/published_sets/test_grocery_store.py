@@ -61,11 +61,12 @@ def test_ids_and_not_the_order_of_rows_number_the_classes(layout):
 @pytest.mark.parametrize(
     "name", ["../outside.jpg", "train/../../outside.jpg", "/outside.jpg", "{root}/outside.jpg"]
 )
-def test_a_row_that_leaves_the_folder_is_refused_with_its_path(layout, name):
+def test_a_path_outside_the_folder_is_refused_with_its_line(layout, name):
     Image.new("RGB", (4, 4)).save(layout.parent / "outside.jpg")
     name = name.format(root=layout.parent)
     append(layout / "val.txt", f"\n{name}, 0, 0\n")
-    assert f"{str(layout / name)!r} is outside" in refusal(layout)
+    where = f"{layout / 'val.txt'}, line 4: "
+    assert refusal(layout).startswith(f"{where}{str(layout / name)!r} is outside")
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,10 @@ def test_a_malformed_row_is_refused_with_its_line(layout, row, problem):
 
 
 @pytest.mark.parametrize("name", ["train/none.jpg", "", "train"])
-def test_a_row_of_a_missing_file_is_refused_with_its_path(layout, name):
+def test_a_row_of_a_missing_file_is_refused_with_its_line(layout, name):
     append(layout / "train.txt", f"{name}, 0, 0\n")
-    assert refusal(layout).startswith(f"{layout / name}: is not a file")
+    where = f"{layout / 'train.txt'}, line 3: "
+    assert refusal(layout).startswith(f"{where}{str(layout / name)!r} is not a file")
 
 
 @pytest.mark.parametrize(

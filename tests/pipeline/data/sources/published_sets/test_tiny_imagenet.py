@@ -54,7 +54,7 @@ def test_validation_is_carved_from_train(published):
 
 def test_what_is_missing_is_named(published, listed, put_text):
     put_text(published / "words.txt", "n02124075\tEgyptian cat\n")
-    with pytest.raises(DataError, match=r"words\.txt: has no words for 'n02012849'"):
+    with pytest.raises(DataError, match=r"words\.txt: has no entry for 'n02012849'"):
         listed("tiny_imagenet", published)
     put_text(published / "val/val_annotations.txt", "val_0.JPEG\tn99999999\t0\t0\t62\t62\n")
     with pytest.raises(DataError, match=r"'n99999999' is not in wnids\.txt"):
