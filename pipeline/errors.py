@@ -1,4 +1,4 @@
-"""The one exception tree. Every message names the thing, what is wrong with it, and what to do."""
+"""All exceptions. A message consists of a subject, a problem and a remedy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class FinchError(Exception):
-    """Anything a user can cause or mend. Shown as one line, without a traceback.
+    """An error that the user can fix. The command line shows it without a traceback.
 
     Args:
-        thing: What the message is about: a parameter's key, a file, a class name.
-        problem: What is wrong with it, with the offending value and what is allowed.
+        thing: Subject of the message, such as a parameter, a file or a class name.
+        problem: The invalid value, and which values are allowed.
         remedy: What to do about it.
     """
 
@@ -24,15 +24,15 @@ class FinchError(Exception):
 
 
 class ParameterError(FinchError):
-    """A parameter is unknown, of the wrong type, impossible, or at odds with another one."""
+    """A parameter is unknown, of the wrong type, invalid, or in conflict with another one."""
 
 
 class DataError(FinchError):
-    """The photographs, their labels or their splits cannot be used as they are."""
+    """The images, labels or splits cannot be used."""
 
 
 class ArtefactError(FinchError):
-    """A file of an earlier stage is missing, truncated, or was made from something else."""
+    """A file of an earlier stage is missing, damaged, or was made from other inputs."""
 
     def __init__(self, path: Path, problem: str, remedy: str = "") -> None:
         self.path = path
@@ -40,7 +40,7 @@ class ArtefactError(FinchError):
 
 
 class TrainingError(FinchError):
-    """Training cannot go on: a loss that is not finite, logits of the wrong shape."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class ExportError(FinchError):
@@ -48,11 +48,11 @@ class ExportError(FinchError):
 
 
 class QuantizationError(FinchError):
-    """A candidate cannot be made as described."""
+    """A candidate cannot be made with these parameters."""
 
 
 class QATError(FinchError):
-    """Quantization-aware training lacks a requirement, or does not fit the model."""
+    """A requirement of quantization-aware training is missing, or the model is unsupported."""
 
 
 class MeasurementError(FinchError):
@@ -60,7 +60,7 @@ class MeasurementError(FinchError):
 
 
 class DeviceError(MeasurementError):
-    """A device cannot be reached, or cannot measure anything at all."""
+    """A device cannot be reached, or cannot measure any candidate."""
 
 
 class SelectionError(FinchError):
@@ -68,10 +68,10 @@ class SelectionError(FinchError):
 
 
 class Stopped(Exception):
-    """Long work was asked to stop, and stopped between two steps.
+    """Work was interrupted on request, between two steps.
 
     Args:
-        kept: What has been saved, and from where the next run resumes; for a person.
+        kept: Message for the user: what was saved, and where the next run resumes.
     """
 
     def __init__(self, kept: str) -> None:
@@ -85,7 +85,7 @@ def one_of(name: str, known: Iterable[str], what: str) -> str:
     Args:
         name: As the user wrote it.
         known: All valid names.
-        what: What the name denotes, for the message.
+        what: Kind of the names, for the message.
 
     Raises:
         ValueError: The name is unknown. The message lists close matches, or all known names.

@@ -21,7 +21,7 @@ from pipeline.errors import ArtefactError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``; what is written there takes its place at the end.
+    """Yields a temporary path in the same folder, which is renamed to ``path`` at the end.
 
     When the block raises, ``path`` is left as it was.
     """
@@ -39,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty temporary folder beside ``path``; it takes the place of ``path`` at the end.
+    """Yields an empty temporary folder next to ``path``, which replaces ``path`` at the end.
 
     When the block raises, ``path`` is left as it was.
     """
@@ -54,10 +54,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, path: Path) -> None:
-    """Moves a folder that was finished elsewhere to ``path``, whose content it takes the place of.
+    """Moves a folder to ``path`` and replaces what exists there.
 
-    Within one file system that is a rename; from another one the folder is copied, and is at
-    ``path`` whole or not at all.
+    Within one file system the folder is renamed. From another one it is copied to a temporary
+    folder first, so that ``path`` is never incomplete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -77,16 +77,16 @@ def _replace(made: Path, path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON value, indented, with a final newline, whole."""
+    """Writes an indented JSON value atomically, with a final newline."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON file of an earlier stage; all of them hold an object.
+    """Reads a JSON object from a file of an earlier stage.
 
     Raises:
-        ArtefactError: The file is missing, cannot be read, is not whole JSON, or no object.
+        ArtefactError: The file is missing, unreadable, truncated, or not a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -102,10 +102,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """Maps a packed array into memory, to be read.
+    """Opens a ``.npy`` file as a read-only memory map.
 
     Raises:
-        ArtefactError: The file is missing, truncated or no NumPy file; objects are not unpickled.
+        ArtefactError: The file is missing, truncated or not a NumPy file, or has Python objects.
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]

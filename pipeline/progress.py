@@ -1,4 +1,4 @@
-"""How the library tells that it is getting on, without knowing who listens."""
+"""Interface of the progress display."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Item = TypeVar("Item")
 
 
 class Track(Protocol):
-    """Passes items through and shows how far they have got (see ``stages.console``)."""
+    """Yields items and displays progress; implemented in ``stages.console``."""
 
     def __call__(
         self, items: Iterable[Item], description: str, total: int | None = None
     ) -> Iterator[Item]:
-        """Yields every item, and tells ``total`` of them where ``items`` has no length."""
+        """Yields every item. ``total`` is their number if ``items`` has no length."""
         ...
 
 
 def silent(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """The ``Track`` that shows nothing."""
+    """A ``Track`` without display."""
     yield from items

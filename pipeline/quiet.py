@@ -1,4 +1,4 @@
-"""Libraries that talk on the terminal, made to talk to the log."""
+"""Redirects the terminal output of libraries to the log."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from typing import Any, cast
 
 @contextlib.contextmanager
 def quiet(log: logging.Logger) -> Iterator[None]:
-    """Turns what this thread writes to stdout and stderr into one debug message of ``log``.
+    """Logs stdout and stderr of this thread as one debug message.
 
-    What other threads write, such as the one that refreshes a progress bar, goes on to the
-    terminal.
+    Output of other threads, such as one that refreshes a progress bar, is not redirected.
     """
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         with (
-            contextlib.redirect_stdout(cast(io.StringIO, _Split(said, sys.stdout))),
-            contextlib.redirect_stderr(cast(io.StringIO, _Split(said, sys.stderr))),
+            contextlib.redirect_stdout(cast(io.StringIO, _Split(output, sys.stdout))),
+            contextlib.redirect_stderr(cast(io.StringIO, _Split(output, sys.stderr))),
         ):
             yield
     finally:
-        if text := said.getvalue().strip():
+        if text := output.getvalue().strip():
             log.debug("%s", text)
 
 
 class _Split:
-    """One stream to the thread that made it, another to all others."""
+    """A stream that is ``mine`` in the thread that created it, and ``others`` in all others."""
 
     def __init__(self, mine: object, others: object) -> None:
         self._streams = {threading.get_ident(): mine}

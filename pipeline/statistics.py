@@ -55,8 +55,8 @@ class PairedTTest:
         difference: Mean of method minus baseline.
         low: Lower end of the 95 % confidence interval of ``difference``.
         high: Upper end of the interval.
-        p: Two-sided p value. None, as the interval, with fewer than two seeds or if all differences
-            are equal.
+        p: Two-sided p value. ``p`` and the interval are None with fewer than two seeds, or if all
+            differences are equal.
     """
 
     difference: float
@@ -78,7 +78,7 @@ def paired_drop(
     images is not used: it ends at the estimate when all differences have one sign. Without any
     difference the interval extends about 3.7 images to either side.
 
-    Takes whether each model is correct, bool [n], for the same images in the same order.
+    The arguments, bool [n], are True where an image is classified correctly.
 
     Raises:
         MeasurementError: The shapes differ, or there are no images.
@@ -103,7 +103,7 @@ def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = No
 
     Args:
         ratios: Latency of the model in each round, relative to any common unit.
-        reference: Latency of the model to compare with in the same rounds, in the same unit; 1 by
+        reference: Latency of the reference model in the same rounds and in the same unit; 1 by
             default.
 
     Raises:
@@ -114,7 +114,7 @@ def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = No
     if rounds != len(reference) or rounds < 2:
         raise MeasurementError(
             "paired ratio",
-            f"got {rounds} rounds, and {len(reference)} of the reference",
+            f"got {rounds} rounds of the model and {len(reference)} of the reference",
             "time both models in the same rounds, at least two",
         )
     mean, margin = _mean_and_margin(np.log(ratios) - np.log(reference))
@@ -134,7 +134,7 @@ def paired_t_test(method: Sequence[float], baseline: Sequence[float]) -> PairedT
 
 
 def mcnemar(method_correct: NDArray[np.bool_], baseline_correct: NDArray[np.bool_]) -> float:
-    """Two-sided p value of McNemar's exact test of two models' correctness, bool [n] each."""
+    """Two-sided p value of McNemar's exact test; the arguments are as for ``paired_drop``."""
     from scipy.stats import binomtest
 
     gained = int(np.sum(method_correct & ~baseline_correct))

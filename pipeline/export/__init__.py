@@ -1,1 +1,1 @@
-"""Export from PyTorch to ONNX, and comparison of both."""
+"""Export from PyTorch to ONNX, and comparison of the outputs."""

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX, with the preprocessing in the graph.
+"""Exports a PyTorch model with its preprocessing to ONNX.
 
 An exported file takes ``images``, uint8 [batch, height, width, 3] RGB, and returns ``logits`` and
 ``probabilities``, both float32 [batch, classes].
@@ -50,7 +50,7 @@ def export_onnx(
 def to_onnx_program(
     model: WithPreprocessing, name: str, *, batch: Literal["dynamic", 1], opset: int
 ) -> ONNXProgram:
-    """As ``export_onnx``, but in memory; ``name`` is for error messages."""
+    """Like ``export_onnx``, but in memory; ``name`` is for error messages."""
     # With an example of one image, the exporter would specialize the batch to 1.
     size = model.spec.image_size
     example = torch.zeros(1 if batch == 1 else 2, size, size, 3, dtype=torch.uint8)
@@ -78,7 +78,7 @@ def to_onnx_program(
 
 
 def save(program: ONNXProgram, path: Path) -> None:
-    """Writes a program as one valid file, without the exporter's metadata on the Python source.
+    """Writes a program as one valid file, without the exporter's metadata about the Python source.
 
     The metadata contains paths of this machine, and makes a small student 10 % larger.
     """
@@ -118,7 +118,7 @@ class WithPreprocessing(torch.nn.Module):
 
 
 def _root_cause(error: BaseException) -> str:
-    """First line of the root cause; the exporter's own message is a page long."""
+    """First line of the root cause, because the exporter's message is very long."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().partition("\n")[0]

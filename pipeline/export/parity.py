@@ -59,12 +59,12 @@ class Parity:
 
     @property
     def worst(self) -> Difference:
-        """The largest relative difference."""
+        """The difference with the largest ``relative``."""
         return max(self.differences, key=lambda difference: difference.relative)
 
 
 def parity_images(split: Split) -> NDArray[np.uint8]:
-    """Up to 64 images, uint8 [n, size, size, 3], evenly spaced so that all classes are included."""
+    """Up to 64 images, uint8 [n, size, size, 3] RGB, evenly spaced over the split."""
     chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
     return np.array(split.images[chosen])
 
@@ -130,7 +130,7 @@ def compare_outputs(
     for size in batches:
         outputs = [run(slice(start, start + size)) for start in range(0, images, size)]
         difference = _difference(size, outputs)
-        # Written so that NaN fails, too.
+        # `not (a <= b)` is also true for NaN.
         if not (difference.relative <= tolerance and difference.probability <= tolerance):
             raise ExportError(
                 path.name,
@@ -164,7 +164,7 @@ def check_io_contract(
     """
 
     def describe(values: Sequence[Any]) -> str:
-        # A dynamic batch is a name in ONNX; which name does not matter.
+        # In ONNX, a dynamic batch has an arbitrary name.
         shapes = [["batch" if isinstance(d, str) else d for d in v.shape] for v in values]
         return ", ".join(f"{v.name} {v.type} {s}" for v, s in zip(values, shapes, strict=True))
 

@@ -43,7 +43,7 @@ def build_loss(
     loss = LOSSES[recipe.method]
     arguments: dict[str, object] = {"num_classes": num_classes, "class_order": class_order}
     arguments["label_smoothing"] = recipe.label_smoothing
-    # A loss has only those of the three that it uses.
+    # A loss accepts only the arguments that it uses.
     arguments = {k: v for k, v in arguments.items() if k in inspect.signature(loss).parameters}
     built: DistillationLoss = loss(**arguments, **dict(recipe.loss_options))
     return built

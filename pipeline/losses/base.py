@@ -1,4 +1,4 @@
-"""The interface of every loss, and two operations on logits that several losses share."""
+"""Base class of the losses, and two functions of logits that several losses use."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class DistillationLoss(nn.Module):
         labels: Tensor,
         teacher_scale: float = 1.0,
     ) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name; they add up to the loss.
+        """The weighted terms of the loss by name; their sum is the loss.
 
         Args:
-            student_logits: [n, classes]; half precision is computed in float32.
+            student_logits: [n, classes]; half precision is converted to float32.
             teacher_logits: [n, classes]; unused and possibly None if ``needs_teacher`` is False.
             labels: int64 [n].
             teacher_scale: Factor of the teacher's terms, see the method ``teacher_scale``.
@@ -84,12 +84,12 @@ class DistillationLoss(nn.Module):
         raise NotImplementedError
 
     def teacher_scale(self, epoch: float) -> float:
-        """The warm-up's factor of the teacher's terms, 0 to 1, after a number of epochs."""
+        """Warm-up factor of the teacher's terms, 0 to 1, after ``epoch`` epochs."""
         return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
 
 
 def normalize(logits: Tensor, kind: Normalization) -> Tensor:
-    """Subtracts each row's mean (``centered``), and divides by its deviation (``standardized``).
+    """Subtracts the mean of each row; ``standardized`` also divides by the standard deviation.
 
     Standardization follows "Logit Standardization in Knowledge Distillation" (CVPR 2024).
     """
@@ -99,7 +99,7 @@ def normalize(logits: Tensor, kind: Normalization) -> Tensor:
     if kind == "centered":
         return centered
     variance = centered.square().mean(dim=-1, keepdim=True)
-    # The epsilon keeps value and gradient of a row of equal logits finite.
+    # The epsilon keeps the value and the gradient finite if all logits of a row are equal.
     return centered / (variance + 1e-7).sqrt()
 
 

@@ -8,7 +8,7 @@ from pipeline.plugins import LOSSES
 
 @LOSSES.register("cross_entropy")
 class CrossEntropy(DistillationLoss):
-    """Cross-entropy with the labels: fine-tuning, and the baseline of a comparison."""
+    """Cross-entropy with the labels, for fine-tuning and as a baseline."""
 
     needs_teacher = False
 

@@ -12,11 +12,11 @@ from pipeline.plugins.section import AboveZero, NotNegative
 
 @LOSSES.register("dkd")
 class DKDLoss(DistillationLoss):
-    """Cross-entropy plus the two parts of KD's divergence, each with a weight of its own.
+    """Cross-entropy plus the two parts of the KL divergence of KD, with separate weights.
 
-    "Decoupled Knowledge Distillation" (CVPR 2022, arXiv 2203.08679). KD's divergence is the sum of
-    that between target class and all other classes (TCKD), and that among the other classes
-    (NCKD) times the teacher's probability of them. The paper trains for 240 epochs.
+    "Decoupled Knowledge Distillation" (CVPR 2022, arXiv 2203.08679). The KL divergence of KD
+    is TCKD (target class against all others) plus NCKD (among the others) multiplied by the
+    teacher's total probability of the other classes. The paper trains for 240 epochs.
 
     Args:
         weight: Weight of the sum of TCKD and NCKD.
@@ -51,10 +51,10 @@ class DKDLoss(DistillationLoss):
 
 
 def _decouple(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [n, 2] of the target class and of all others, and [n, classes - 1] of each other."""
+    """Logits [n, 2] of the target class and all others combined; [n, classes - 1] of the others."""
     target = labels[:, None]
     columns = torch.arange(logits.shape[1] - 1, device=logits.device)
-    # Selected instead of masked by a large number, which would have to exceed every logit.
+    # `gather` instead of a mask: a constant for masking would have to exceed every logit.
     others = logits.gather(1, columns + (columns >= target))
     pair = torch.cat([logits.gather(1, target), others.logsumexp(dim=1, keepdim=True)], dim=1)
     return pair, others

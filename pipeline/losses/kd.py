@@ -1,4 +1,4 @@
-"""Hinton's knowledge distillation."""
+"""Knowledge distillation (Hinton et al., 2015)."""
 
 from __future__ import annotations
 

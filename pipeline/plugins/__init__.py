@@ -1,8 +1,8 @@
-"""The four tables of plug-ins.
+"""The four registries of plug-ins.
 
-A plug-in is one file that registers itself under a name, in the package that a table names or in
-another installed package, through the entry point group ``finch.plugins``. See
-docs/contributing.md.
+A plug-in is a class or function that is registered under a name. Its module belongs to the package
+of the registry, or is an entry point in the group ``finch.plugins`` of another installed package.
+See docs/contributing.md.
 """
 
 from pipeline.plugins.registry import Registry
@@ -14,7 +14,7 @@ SOURCES = Registry("source", "pipeline.data.sources")
 """Data sources, by ``prepare.source``."""
 
 RUNTIMES = Registry("runtime", "pipeline.quantize.runtimes")
-"""Makers of candidates, by ``runtime`` of ``quantize.candidates``."""
+"""Inference runtimes, by ``runtime`` of ``quantize.candidates``."""
 
 SECTIONS = Registry("report section", "pipeline.report.sections")
 """Sections of the report page."""

@@ -1,4 +1,4 @@
-"""Parameters that are declared once: by the signature and the docstring of what takes them."""
+"""Parameters from the signature and the docstring of a class or function."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def options_of(
         description = described.get(argument.name)
         if argument.default is argument.empty or not description:
             raise TypeError(
-                f"{target.__qualname__}: {argument.name} needs a default and a description under "
-                "Args, as every option of a plug-in"
+                f"{target.__qualname__}: {argument.name} needs a default and a description "
+                "under Args"
             )
         field = Field(argument.default, description=description)
         fields[argument.name] = (hints[argument.name], field)

@@ -1,4 +1,4 @@
-"""A table of implementations by name, filled by the files that hold them."""
+"""A registry of plug-ins by name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 class Registry:
     """Plug-ins of one kind.
 
-    The modules of ``package``, and those that other installed packages name under the entry point
-    group ``finch.plugins``, are imported at the first lookup and register their plug-ins.
+    The first lookup imports the modules of ``package`` and loads the entry points of the group
+    ``finch.plugins``, which register the plug-ins.
 
     Args:
-        kind: What a name denotes, for messages.
+        kind: Kind of plug-in, for error messages.
         package: Dotted name of the package with the built-in plug-ins.
     """
 
@@ -55,7 +55,7 @@ class Registry:
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> Any:
-        """The plug-in registered under ``name``; a ``ParameterError`` lists close names."""
+        """The plug-in registered under ``name``; raises ``ParameterError`` if there is none."""
         try:
             return self._entries[one_of(name, self.names(), self.kind)]
         except ValueError as error:
@@ -67,7 +67,7 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True  # first, because a plug-in may look another one up
+        self._loaded = True  # set first, because imported plug-ins may use the registry
         try:
             package = importlib.import_module(self._package)
             for module in pkgutil.walk_packages(package.__path__, f"{self._package}."):

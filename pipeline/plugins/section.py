@@ -1,4 +1,4 @@
-"""The base of every group of parameters, and the number types that their fields share."""
+"""Base class of the groups of parameters, and number types of their fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the candidates: files of one student, for each runtime and precision."""
+"""Makes the candidates: the student as files for several runtimes and precisions."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class CandidateSet:
     """Content of ``candidates.json``.
 
     Attributes:
-        candidates: In the order of ``quantize.candidates``, each followed by its mixed precision.
+        candidates: In the order of ``quantize.candidates``, each followed by its mixed variant.
         reference: Name of the fp32 student that the others are compared with.
-        mixed_precision: Searches, one for each static int8 candidate that loses too much.
+        mixed_precision: One search for each static int8 candidate whose accuracy drop is too large.
     """
 
     candidates: tuple[MadeCandidate, ...]
@@ -96,13 +96,13 @@ def make_candidates(
             model's size.
         folder: Replaced by ``candidates.json`` and one folder per candidate.
         track: Progress display.
-        search: Settings of mixed precision; without them none is searched.
+        search: Settings of the mixed-precision search; None disables it.
         qat: The QDQ files of ``export_qdq``, by batch, for method ``qat``.
 
     Raises:
         ArtefactError: An exported file is missing or damaged.
-        QuantizationError: The calibration images do not fit, there is no reference, or a runtime
-            cannot run the student.
+        QuantizationError: The calibration images do not fit, there is no reference, a batch size
+            was not exported, or a runtime cannot run the student.
     """
     reference = next((c.name for c in candidates if c.is_reference), None)
     if reference is None:
@@ -129,7 +129,7 @@ def _make(
     search: SearchSetup | None,
     track: Track,
 ) -> tuple[list[MadeCandidate], MixedPrecisionSearch | None]:
-    """A candidate and, if int8 loses too much, its mixed precision."""
+    """Makes a candidate and, if its accuracy drop is too large, a mixed-precision one."""
     runtime: CandidateRuntime = RUNTIMES[candidate.runtime]()
     target = folder / candidate.name
     target.mkdir()
@@ -169,7 +169,7 @@ def _source(candidate: Candidate, files: FilesByBatch, calibration: NDArray[np.u
         raise QuantizationError(
             candidate.name,
             f"needs the student exported with batch {candidate.batch}",
-            f"exported are: {', '.join(str(batch) for batch in files)}",
+            f"exported batch sizes: {', '.join(str(batch) for batch in files)}",
         )
     source = files[candidate.batch]
     expected, given = _image_shape(source), list(calibration.shape[1:])

@@ -42,7 +42,7 @@ def find_layers(model: ModelProto) -> tuple[Layer, ...]:
         for v in (*graph.value_info, *graph.output)
     }
     found: list[list[NodeProto]] = []
-    owners: dict[str, int] = {}  # of each tensor, the last layer that it depends on
+    owners: dict[str, int] = {}  # the last layer that each tensor depends on
     for node in graph.node:
         if node.op_type in _WEIGHTED and len(weights.get(node.input[1], ())) > 1:
             layer = len(found)
@@ -66,6 +66,6 @@ def find_layers(model: ModelProto) -> tuple[Layer, ...]:
 
 
 def _module(node: NodeProto) -> str:
-    """The module in a weight's name: the exporter's wrapper, the module, the parameter."""
+    """Module of a weight: ``features.0`` for ``model.features.0.weight``."""
     path, _, parameter = str(node.input[1]).rpartition(".")
     return path.removeprefix("model.") if path and parameter == "weight" else str(node.name)

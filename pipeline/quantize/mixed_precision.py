@@ -1,7 +1,7 @@
 """Search for mixed precision: the most sensitive layers in float, the others in int8.
 
-The validation images that select a step also select what ships, so the drop of the selected step is
-slightly optimistic; ``verify`` measures it on the test split.
+The step is selected on the validation images, so its accuracy drop on them is slightly optimistic.
+The stage ``verify`` measures the shipped candidate on the test split.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sensitivity:
         layer: Name of the layer.
         error: Root mean square error of the logits, relative to the standard deviation of the fp32
             student's logits.
-        lost: Number of correct images of the student minus that of the variant.
+        lost: Number of images that the student classifies correctly, minus that of the variant.
     """
 
     layer: str
@@ -86,7 +86,7 @@ class MixedPrecisionSearch:
 
 @dataclass(frozen=True)
 class SearchSetup:
-    """How candidates are checked, and how far a search goes."""
+    """Validator and parameters of a search."""
 
     validator: CandidateValidator
     params: MixedPrecision
@@ -100,18 +100,18 @@ def search_mixed_precision(
     folder: Path,
     track: Track = silent,
 ) -> MixedPrecisionSearch | None:
-    """Finds the fewest layers in float, of 1, 2, 4, ..., with which the drop is accepted.
+    """Keeps the 1, 2, 4, ... most sensitive layers in float until the drop is accepted.
 
     Args:
         candidate: A static int8 candidate.
-        variants: The candidate with any layers in float.
-        int8: Its file with all layers in int8.
+        variants: Writes the candidate with any of its layers in float.
+        int8: File of the candidate with all layers in int8.
         setup: Validation images, accepted drop and limits of the search.
         folder: Folder of all candidates; ``<name>-mixed`` is written to it if a step is accepted.
         track: Progress display.
 
     Returns:
-        What was tried; None if the candidate's own drop is accepted.
+        Steps and outcome; None if the drop of the int8 candidate is accepted.
 
     Raises:
         QuantizationError: The candidate has no layers, or the runtime cannot run a variant.
@@ -157,10 +157,9 @@ def _rank_layers(
 ) -> list[Sensitivity]:
     """Sensitivities of all layers on some validation images, highest error first.
 
-    A layer's sensitivity is the error if it alone is in int8 and all others are in float. The
-    reverse, one layer in float and all others in int8, would miss a range between two layers that
-    int8 cannot represent: either of them in float gains nothing while the other still rounds the
-    shared values. Alone in int8, each shows the whole error, and both are kept in float.
+    The sensitivity of a layer is the error of the logits when only this layer is in int8. The
+    reverse, only this layer in float, would underestimate two layers that share a tensor whose
+    range int8 cannot represent: with one of them in float, the other still rounds the tensor.
     """
     chosen = validator.sample(images)
     pixels, labels = np.array(validator.images[chosen]), validator.labels[chosen]

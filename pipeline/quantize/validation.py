@@ -19,13 +19,13 @@ from pipeline.statistics import AccuracyDrop, paired_drop
 
 @dataclass(eq=False)
 class CandidateValidator:
-    """Compares candidates with the exported fp32 student, in the sessions that devices use.
+    """Compares candidates with the exported fp32 student, run by the device runtime.
 
     Attributes:
         student: The exported student.
         images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
         labels: int [n].
-        rule: Its ``max_drop`` and ``max_drop_bound`` apply.
+        rule: Section ``bundle`` of the parameters, with the limits of the accuracy drop.
         threads: Threads of the inference runtime.
     """
 
@@ -57,7 +57,7 @@ class CandidateValidator:
             ) from problem
 
     def drop(self, logits: NDArray[np.float32]) -> AccuracyDrop:
-        """Accuracy drop, to the fp32 student, of a model with these logits."""
+        """Accuracy drop of a model with these logits relative to the fp32 student."""
         return paired_drop(correct(self.student_logits, self.labels), correct(logits, self.labels))
 
     def accepts(self, drop: AccuracyDrop) -> bool:
@@ -66,7 +66,7 @@ class CandidateValidator:
 
     @property
     def can_accept(self) -> bool:
-        """Whether there are enough images to accept a model with the student's own logits."""
+        """Whether there are enough images to accept a model without any drop."""
         return self.accepts(self.drop(self.student_logits))
 
     def sample(self, count: int) -> NDArray[np.intp]:

@@ -1,1 +1,1 @@
-"""The figures of a run as one page that a person can read."""
+"""Results as HTML pages and Markdown."""

@@ -1,4 +1,4 @@
-"""The audit of a data set as an HTML page that loads nothing."""
+"""The audit of a data set as a self-contained HTML page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -78,7 +78,7 @@ def _classes(audit: Audit, rows: Sequence[Finding]) -> list[Part]:
 
 
 def _tiles(counts: Mapping[str, Any], *, complete: bool) -> list[tuple[str, str, str]]:
-    """Label, value and explanation of each; ``complete`` is the search for near-duplicates."""
+    """Label, value and explanation of each tile; ``complete`` is False for a partial search."""
     bad, copies, near = counts["bad"], counts["exact_duplicates"], counts["near_duplicates"]
     across = "{across_splits} across splits, {across_labels} with several labels"
     pairs, imbalance = (DASH, "not searched"), (DASH, "a class is empty")

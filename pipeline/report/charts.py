@@ -1,4 +1,4 @@
-"""Charts as SVG elements that take their colors and typeface from the page around them.
+"""Charts as SVG elements that inherit colors and typeface from the page.
 
 One drawing unit is one pixel of the page (72 dpi). The same data gives the same bytes.
 """
@@ -26,7 +26,7 @@ _INK, _MUTED, _LINE, _ACCENT, _PAPER = "#010101", "#020202", "#030303", "#040404
 _VARIABLES = {_INK: "ink", _MUTED: "muted", _LINE: "line", _ACCENT: "accent", _PAPER: "paper"}
 
 _STYLE = {
-    # Wider than the typefaces of pages, so that a text that fits here fits there.
+    # Wider than the system typefaces of the page, so that texts fit there, too.
     "font.family": ["DejaVu Sans"],
     "font.size": 12,
     "axes.titlesize": 11,
@@ -52,7 +52,7 @@ _EDGES = {"shipped": _ACCENT, "proposed": _ACCENT, "teacher": _INK}  # others ar
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the ends of its confidence interval, which equal it if there is none."""
+    """A value and the ends of its confidence interval; all three are equal if there is none."""
 
     value: float
     low: float
@@ -73,7 +73,7 @@ class DotRow:
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity of a dot plot, with a dashed line and a dotted line at its limits."""
+    """One quantity of a dot plot. ``limit`` is a dashed line, ``interval_limit`` a dotted one."""
 
     title: str
     limit: float | None = None
@@ -91,7 +91,7 @@ def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, titl
 
 
 def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) -> Figure:
-    """Draws one line per model and one panel per quantity, with confidence intervals.
+    """Draws one row per model and one panel per quantity, with confidence intervals.
 
     In a narrow chart (``width`` in pixels), the names are above the dots instead of beside them.
     """
@@ -174,7 +174,7 @@ def to_svg(figure: Figure, *, name: str, title: str) -> Markup:
         figure.savefig(text, format="svg", metadata=no_metadata)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].rstrip()
-    # matplotlib's style rule would apply to every element of the page.
+    # The style rule of matplotlib would apply to the whole page.
     svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'(width|height)="([\d.]+)pt"', r'\1="\2"', svg, count=2)
@@ -206,7 +206,7 @@ def _draw_estimate(axes: Axes, kind: str, estimate: Estimate, y: float) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[float], *, most_ticks: int) -> None:
-    """Sets the x axis, which is logarithmic for positive values that are far apart."""
+    """Scales the x axis; positive values that are far apart get a logarithmic one."""
     low, high = min(values), max(values)
     if low > 0 and high / low >= _LOG_FROM:
         pad = (high / low) ** 0.08

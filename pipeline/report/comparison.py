@@ -17,7 +17,7 @@ def as_markdown(facts: dict[str, Any]) -> str:
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """Results, tuning trials and runs of ``compare.json`` as an HTML page that loads nothing."""
+    """Results, tuning trials and runs of ``compare.json`` as a self-contained HTML page."""
     title = f"Distillation methods on {facts['data']['source']}"
     tuning = (
         "Every method was tuned with the same number of trials on the same held-out part of the "
@@ -35,7 +35,7 @@ def as_page(facts: dict[str, Any]) -> str:
 
 
 def write_runs(path: Path, facts: dict[str, Any]) -> None:
-    """Writes one row per final run: everything that the table of results is computed from."""
+    """Writes the final runs, from which the table of results is computed, as CSV."""
     figures = ("val_accuracy", "accuracy", "balanced_accuracy", "inside_pairs", "seconds")
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -34,7 +34,7 @@ def contact_sheet(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
 
 
 def evenly_spaced(indices: NDArray[np.integer], most: int) -> list[int]:
-    """At most ``most`` of the indices."""
+    """At most ``most`` of the indices, evenly spaced."""
     spread = np.linspace(0, len(indices) - 1, min(most, len(indices)))
     chosen: list[int] = indices[spread.round().astype(int)].tolist()
     return chosen

@@ -1,4 +1,4 @@
-"""Pages as single HTML files that load nothing, made of the blocks of ``blocks.html.jinja``."""
+"""Self-contained HTML pages, built from the macros of ``blocks.html.jinja``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ blocks = cast(_Blocks, _environment.get_template("blocks.html.jinja").module)
 
 
 class Block(Protocol):
-    """HTML of its own, such as a table or what a function of ``blocks`` returns."""
+    """HTML, such as a table or the result of a function of ``blocks``."""
 
     def __html__(self) -> str: ...
 
@@ -40,7 +40,7 @@ Part = str | Block
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a page, which is left out without parts; ``anchor`` is its id."""
+    """A section of a page, omitted if it has no parts; ``anchor`` is its id."""
 
     anchor: str
     title: str

@@ -1,4 +1,4 @@
-"""Everything that the report page shows, read from the files of the stages before it."""
+"""Data of the report page, read from the files of earlier stages."""
 
 import csv
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class DeviceEvaluation:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the page shows; ``read_json`` returned what is a mapping.
+    """Data of the report page; each mapping is the content of a JSON file.
 
     Attributes:
         class_order: ``order`` of the class indices, and ``sha256`` of the names in that order.
@@ -202,8 +202,8 @@ def _parse(kind: type[T], value: Any, path: Path) -> T:
         raise ArtefactError(path, f"has an unexpected format ({key}: {first['msg']})") from None
 
 
-def _read_training(reports: Path, who: str, recipe: Mapping[str, Any]) -> Training:
-    figures, path = read_json(reports / f"{who}.json"), reports / f"{who}_history.csv"
+def _read_training(reports: Path, name: str, recipe: Mapping[str, Any]) -> Training:
+    figures, path = read_json(reports / f"{name}.json"), reports / f"{name}_history.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]

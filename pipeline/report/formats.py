@@ -15,7 +15,7 @@ def percent(fraction: float | None) -> str:
 
 
 def decimal(number: float) -> str:
-    """Two decimals and a true minus sign."""
+    """Two decimals, with the Unicode minus sign."""
     # Adding zero turns a negative zero into zero.
     return f"{round(number, 2) + 0.0:.2f}".replace("-", MINUS)
 
@@ -48,5 +48,5 @@ def value(option: Any) -> str:
 
 
 def typeset(text: str) -> str:
-    """A text, which may be ``Markup``, without a line break before a unit."""
+    """Replaces spaces before units by no-break spaces; ``Markup`` stays ``Markup``."""
     return type(text)(re.sub(r"(?<=\d) (?=(%|ms|kB|MB)(\W|$))", "\N{NO-BREAK SPACE}", text))

@@ -23,7 +23,7 @@ _PER_CONFUSION = 4  # images per class
 
 @dataclass(frozen=True)
 class Confusion:
-    """Indices of the images of class ``label``, which has ``total``, that are ``predicted``."""
+    """Images of class ``label`` classified as ``predicted``, of ``total`` in the class."""
 
     label: str
     predicted: str
@@ -61,10 +61,10 @@ def render_inspection(
     per_class: int,
     confusions: Sequence[Confusion] | None,
 ) -> str:
-    """Renders the page, which loads nothing.
+    """Renders a self-contained page.
 
-    It shows ``views`` augmented views of ``per_class`` images of every class, of fewer images if
-    there are many classes, and the teacher's ``confusions`` on the validation split, if any.
+    It shows ``views`` augmented views of ``per_class`` images of every class (fewer if there are
+    many classes), and the teacher's ``confusions`` on the validation split, if not None.
     """
     images, info = data.split(split), data.info
     most = max(1, _THUMBNAILS // (len(data.classes) * (views + 1)))

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that loads nothing. The same facts give the same bytes."""
+"""The report as a self-contained HTML page. The same facts give the same bytes."""
 
 from markupsafe import Markup
 
@@ -47,7 +47,7 @@ def _lead(facts: Facts) -> str:
 
 
 def _tiles(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
-    """Label, value and explanation of each."""
+    """Label, value and explanation of each tile."""
 
     def than_teacher(ratio: str, more: str, less: str) -> str:
         times, word = (metrics[ratio], more) if metrics[ratio] >= 1 else (1 / metrics[ratio], less)

@@ -19,7 +19,7 @@ def as_markdown(facts: dict[str, Any]) -> str:
 
 
 def as_page(facts: dict[str, Any]) -> str:
-    """The same as an HTML page that loads nothing, with a chart."""
+    """The same content as a self-contained HTML page with a chart."""
     title = f"Students within {value(facts['latency_ms'])} ms"
     verdict = Markup("<strong>{}.</strong>").format(facts["verdict"])
     lines: list[Part] = []

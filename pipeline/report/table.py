@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
-    """A heading with a unit, and what makes a cell of an item; numbers are right-aligned."""
+    """A heading with a unit; ``cell`` returns the cell of an item. Numbers are right-aligned."""
 
     heading: str
     cell: Callable[[T], str | Cell]

@@ -29,16 +29,16 @@ class BundleSpec:
 
     Attributes:
         name: Name of the bundle, and of the folder in the archive.
-        files: Files of the model; the first one is what the runtime loads.
+        files: Files of the model; the runtime loads the first one.
         runtime: Inference runtime of the model.
         precision: ``fp32``, ``fp16`` or ``int8``.
         batch: ``dynamic``, or 1.
         portable: ONNX file for devices without the model's runtime; None if the model is ONNX.
         labels: Class names, in the order of the logits.
         image_size: Height and width of the input, in pixels.
-        fit: How an image becomes square (``prepare.fit``).
+        fit: How images are made square (``prepare.fit``).
         threads: Threads that the model was measured with.
-        record: How the model was made, as further keys of the manifest: ``params``, ``candidates``,
+        record: Further keys of the manifest on how the model was made: ``params``, ``candidates``,
             ``chosen``, ``made_from`` and ``data``.
         data_license: License of the training images as text; None to ship without it.
     """
@@ -58,7 +58,7 @@ class BundleSpec:
 
 
 def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str, Any]:
-    """Writes the bundle, a tar.gz whose bytes depend on its content alone.
+    """Writes the bundle, a tar.gz whose bytes depend only on its content.
 
     Args:
         spec: What to pack.
@@ -129,7 +129,7 @@ def unpack_bundle(archive: Path, folder: Path) -> Path:
     """Unpacks a bundle into a folder, and checks every file against the manifest.
 
     Returns:
-        The bundle's own folder, named as the bundle, in ``folder``.
+        The folder of the bundle in ``folder``; it has the name of the bundle.
 
     Raises:
         ArtefactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
@@ -166,7 +166,7 @@ def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
     present = _hashes({path: files[path] for path in files if path != "manifest.json"})
     for path in sorted(expected.keys() | present.keys()):
         if expected.get(path) != present.get(path):
-            raise ArtefactError(archive, f"{path} in it does not match its manifest", _REMEDY)
+            raise ArtefactError(archive, f"its {path} does not match the manifest", _REMEDY)
 
 
 def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -222,9 +222,9 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 content = tar.extractfile(member) if member.isreg() else None
                 # tarfile's own filters came with Python 3.11.4, and had a vulnerability with links.
                 if content is None or not _is_inside(member.name):
-                    raise ArtefactError(path, f"{member.name} in it is not a plain file", _REMEDY)
+                    raise ArtefactError(path, f"its {member.name} is not a plain file", _REMEDY)
                 files[member.name] = content.read()
-            # The checksum is at the very end, after what tar reads.
+            # gzip verifies its checksum at the end of the file, which tar does not read.
             while stream.read(1 << 20):
                 pass
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from pipeline.params import Bundle
 
 @dataclass(frozen=True)
 class Verdict:
-    """Result for one candidate, with its reason in plain English."""
+    """Status of one candidate, and the reason for it."""
 
     name: str
     status: Literal["shipped", "accepted", "rejected"]
@@ -36,14 +36,14 @@ def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
     drop's 95 % CI exceeds ``max_drop_bound``, if it is slower than the reference, or if a size or
     its memory exceeds a limit. Only the size and memory limits apply to the reference itself. Of
     the accepted candidates whose latency is at most ``1 + latency_tolerance`` times the lowest, the
-    smallest ships (then the fastest, then the first by name).
+    smallest is chosen (then the fastest, then the first by name).
 
     Args:
-        evaluation: Measurements of a device, made now or earlier.
+        evaluation: Measurements of one device.
         rule: Section ``bundle`` of the parameters; its ``device`` is ignored.
 
     Returns:
-        Verdicts in the order of the evaluation; last, the candidates that the device cannot run.
+        Verdicts in the order of the evaluation, then those the device cannot run.
 
     Raises:
         SelectionError: The reference is missing, a name occurs twice, a measurement is invalid, or

@@ -1,4 +1,4 @@
-"""Runs the bundle on the test split, next to the teacher and the fp32 student."""
+"""Compares the bundle with the teacher and the fp32 student on the test split."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def verify_bundle(
     runtime_folder: Path,
     track: Track = silent,
 ) -> Verification:
-    """Unpacks a bundle and runs it, using its own files only, on the test split.
+    """Unpacks a bundle and runs it on the test split, with only the files in it.
 
     Args:
         archive: The bundle.
         teacher: The exported teacher.
         student: The exported fp32 student.
-        data: Prepared data, of which the test split is read.
+        data: Prepared data; only the test split is read.
         runtime_folder: Folder of the device runtime, for teacher and student.
         track: Progress display.
 
@@ -84,11 +84,11 @@ def verify_bundle(
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
         manifest = read_json(folder / "manifest.json")
-        own, ours = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
+        packed, installed = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
         models = {
-            "shipped": (own, MeasuredModel(folder, None)),
-            "student": (ours, MeasuredModel(student, "onnxruntime")),
-            "teacher": (ours, MeasuredModel(teacher, "onnxruntime")),
+            "shipped": (packed, MeasuredModel(folder, None)),
+            "student": (installed, MeasuredModel(student, "onnxruntime")),
+            "teacher": (installed, MeasuredModel(teacher, "onnxruntime")),
         }
         logits = {
             name: runtime.predict(model, images, manifest["threads"])

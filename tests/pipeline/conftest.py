@@ -1,4 +1,4 @@
-"""For every test of the library: an example may take its time, since a busy machine is no fault."""
+"""Hypothesis without deadlines, because a busy machine can be slow, and a fixture for threads."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ settings.load_profile("no deadline")
 
 @pytest.fixture
 def one_thread():
-    """What small networks are fastest on."""
+    """Limits PyTorch to one thread, with which small networks are fastest."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -23,7 +23,7 @@ def test_a_file_shows_its_old_content_until_the_new_one_is_whole(tmp_path):
     with whole_file(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
-        assert temporary.parent == path.parent  # a rename across file systems is no rename
+        assert temporary.parent == path.parent  # only a rename within one file system is atomic
     assert path.read_text() == "half"
     with whole_file(path) as temporary:
         temporary.write_text("new")
@@ -97,14 +97,14 @@ def test_two_writers_of_one_file_leave_one_whole_file(tmp_path):
     assert names(tmp_path) == ["shared.json"]
 
 
-def test_json_comes_back_as_it_went(tmp_path):
+def test_json_round_trip(tmp_path):
     value = {"ä": [1, 2.5, None, True], "nested": {"x": "\n"}, "a": "日本"}
     write_json(tmp_path / "value.json", value)
     assert read_json(tmp_path / "value.json") == value
     assert (tmp_path / "value.json").read_text("utf-8").endswith("}\n")
 
 
-def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path):
+def test_the_old_file_is_kept_if_a_value_is_not_json(tmp_path):
     write_json(tmp_path / "value.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "value.json", {"a": object()})
@@ -145,7 +145,7 @@ def made_folder(path):
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_folder_finished_elsewhere_takes_the_place(tmp_path, is_there):
+def test_a_folder_is_moved_and_replaces_the_old_one(tmp_path, is_there):
     path = tmp_path / "deep" / "logits"
     if is_there:
         path.mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_a_folder_finished_elsewhere_takes_the_place(tmp_path, is_there):
     assert not made.exists()
 
 
-def test_a_folder_finished_in_another_file_system_takes_the_place_too(tmp_path):
+def test_a_folder_of_another_file_system_is_moved(tmp_path):
     shared_memory = Path("/dev/shm")
     if not shared_memory.is_dir() or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second file system")

@@ -44,8 +44,9 @@ def order_classes(
 
     Raises:
         ParameterError: The file of ``kind: file`` is unreadable or does not list every class once,
-            or logits are needed and not cached.
-        TrainingError: Logits or weights are not finite or belong to other classes or images.
+            or logits are needed but not cached.
+        TrainingError: Logits or weights are not finite or have a wrong shape, or a class has no
+            images.
     """
     if options.kind == "file":
         return _read_order(Path(options.file or ""), classes)
@@ -55,7 +56,7 @@ def order_classes(
         return list(map(int, np.random.default_rng(options.seed).permutation(len(classes))))
     if options.similarity == "weights":
         features = _head_weights(head(), len(classes))
-        features = features - features.mean(axis=0)  # softmax ignores what all classes share
+        features = features - features.mean(axis=0)  # softmax does not depend on a common offset
     elif teacher_logits is None:
         problem = "needs cached logits, but cache_logits.views is 0"
         raise ParameterError(
@@ -66,7 +67,7 @@ def order_classes(
         features = features - features.mean(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         distances = pdist(features, "cosine")
-    # A class of constant features has no cosine: treat it as uncorrelated.
+    # Constant features have no cosine similarity; treat the class as uncorrelated.
     tree = linkage(np.nan_to_num(distances, nan=1.0), method="average", optimal_ordering=True)
     return list(map(int, leaves_list(tree)))
 

@@ -18,16 +18,16 @@ from pipeline.plugins.section import AboveZero, NotNegative
 class FiGKDLoss(DistillationLoss):
     """Cross-entropy, a distance between wavelet bands of the logits, and a KD divergence.
 
-    A reconstruction from the abstract of FiGKD (arXiv 2505.11897). The paper's equation, wavelet
-    and weights were not available; what the abstract leaves open is an option. The loss is ::
+    Implemented from the abstract of FiGKD (arXiv 2505.11897). The equation, wavelet and weights of
+    the paper were not available; options replace what the abstract does not specify. The loss is ::
 
         label_weight * cross_entropy(z_s, labels)
         + detail_weight * distance(detail(z_s / T), detail(z_t / T))
         + kd_weight * kd(z_s, z_t)
 
     where ``detail`` is the discrete wavelet transform along the class axis without its
-    approximation band. The term ``kd`` is that of standardized-logit KD (CVPR 2024) and not in the
-    abstract; ``kd_weight=0`` omits it. The defaults come from the comparison in docs/results.md.
+    approximation band. The term ``kd`` is standardized-logit KD (CVPR 2024). It is not in the
+    abstract; ``kd_weight=0`` disables it. The defaults come from the comparison in docs/results.md.
 
     Args:
         num_classes: Number of classes of student and teacher.

@@ -1,8 +1,8 @@
 """The discrete wavelet transform of logits along the class axis.
 
-Up to ``DENSE_CLASSES`` classes the transform is a product with a matrix. Above, each level pads the
-signal and convolves it with PyWavelets' filters at stride 2, so that memory grows linearly with the
-number of classes. Filters, padding and conventions come from PyWavelets in both cases.
+Up to ``DENSE_CLASSES`` classes the transform is a matrix product. For more classes, each level pads
+the signal and convolves it with the filters at stride 2, so that memory is linear in the number of
+classes. Filters, padding and conventions come from PyWavelets in both cases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _known_mode = partial(one_of, known=pywt.Modes.modes, what="padding mode of PyWa
 
 def _check_level(level: object) -> object:
     if level != "max" and not (type(level) is int and level >= 1):
-        # One message, where the union would give one for each of its members.
+        # The union would produce one message for each of its members.
         raise PydanticCustomError("level", "Input should be a whole number from 1, or max")
     return level
 
@@ -57,7 +57,7 @@ class ClassAxisDWT(nn.Module):
         order: Class at each position of the axis; 0, 1, ... if None.
 
     Raises:
-        ParameterError: Wavelet or mode are unknown, the level is too deep for the number of
+        ParameterError: The wavelet or mode is unknown, the level is too deep for the number of
             classes, or ``order`` is not a permutation.
     """
 
@@ -103,8 +103,8 @@ class ClassAxisDWT(nn.Module):
             logits: [..., num_classes], of any floating dtype, on any device.
 
         Returns:
-            [..., sum(band_sizes)], float64 for float64 logits and float32 for all others, since
-            half precision would round away the differences that make up the detail.
+            [..., sum(band_sizes)], float64 for float64 logits and float32 for all others,
+            because half precision is too coarse for the detail coefficients.
         """
         with torch.autocast(logits.device.type, enabled=False):
             if logits.dtype not in (torch.float32, torch.float64):
@@ -140,7 +140,7 @@ def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
     """The fraction of the energy of centered logits in each band of a transform.
 
     The mean squared detail is this fraction times the total energy, so a class order that moves
-    energy into the detail acts like a larger weight of the loss.
+    energy into the detail has the effect of a larger ``detail_weight``.
 
     Args:
         logits: [n, classes], of any floating dtype.

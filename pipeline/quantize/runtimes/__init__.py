@@ -1,1 +1,1 @@
-"""Inference runtimes that candidates are made for, one file each."""
+"""Inference runtimes that candidates are made for, one module each."""

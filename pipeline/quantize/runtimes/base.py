@@ -1,4 +1,4 @@
-"""The interface of a runtime."""
+"""Base class of the runtimes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ReduceRange = Annotated[
 
 
 class Variants(Protocol):
-    """A static int8 candidate, calibrated once, of which any layers can be kept in float.
+    """A calibrated static int8 candidate. Any of its layers can be kept in float.
 
     Attributes:
         layers: The layers that int8 quantizes, in order of execution.
@@ -35,21 +35,21 @@ class Variants(Protocol):
     layers: tuple[Layer, ...]
 
     def write(self, folder: Path, float_layers: Collection[str] = ()) -> Path:
-        """Writes a variant, with the named layers in float, to a folder; returns as ``make``."""
+        """Writes a variant with these layers in float; returns the file that is loaded."""
         ...
 
 
 class CandidateRuntime(ABC):
     """Makes candidates for one inference runtime.
 
-    Subclasses register with ``@RUNTIMES.register(name)``. On devices, the file of the same name in
-    ``finch_runtime/runtimes`` loads what they make.
+    Subclasses register with ``@RUNTIMES.register(name)``. On devices, the module of the same name
+    in ``finch_runtime/runtimes`` loads the files.
 
     Attributes:
-        package: Name on PyPI; bundles require the version that is installed here.
-        int8_methods: Options of every int8 method, by the method's name. A method ``static`` gets
-            calibration images, a method ``qat`` gets the QDQ file of stage ``qat``.
-        unsupported: Why the runtime lacks a method of other runtimes, and what to use instead.
+        package: Name on PyPI; bundles pin the installed version.
+        int8_methods: Options of each int8 method, by name. The method ``static`` receives
+            calibration images, and ``qat`` receives the QDQ file of the stage ``qat``.
+        unsupported: Methods of other runtimes, with the reason and an alternative.
         mixed_precision: Whether ``open_variants`` is implemented.
     """
 

@@ -1,6 +1,6 @@
 """Candidates for ONNX Runtime: fp32, fp16 weights, and int8.
 
-fp16 halves the file: weights are stored in 16 bits and cast to float32 when the file is loaded,
+fp16 halves the file size: weights are stored in 16 bits and cast to float32 when they are loaded,
 because the CPU kernels compute in float32.
 
 The defaults of static int8 are QDQ with unsigned activations, signed weights with a scale per
@@ -124,7 +124,7 @@ def _store_as_fp16(source: Path, target: Path) -> None:
     model = onnx.load(source)
     graph = model.graph
     for weights in graph.initializer:
-        # Not worth it for biases and the constants of the preprocessing.
+        # Biases and the constants of the preprocessing are too small to matter.
         is_large = len(weights.dims) > 1 and math.prod(weights.dims) >= 256
         if weights.data_type != TensorProto.FLOAT or not is_large:
             continue
@@ -178,7 +178,7 @@ class _StaticVariants:
             eight_bits["axis"] = 0
         starts = range(0, len(self._calibration), self._batch)
         batches = ({"images": self._calibration[i : i + self._batch]} for i in starts)
-        # QOperator does not support types of single tensors.
+        # QOperator does not support `TensorQuantOverrides`.
         depthwise = _depthwise_weights(self._model, float_nodes) if options.format == "qdq" else []
         quantization.quantize_static(
             self._prepared,
@@ -193,7 +193,7 @@ class _StaticVariants:
             reduce_range=options.reduce_range,
             nodes_to_exclude=[*_ignored_nodes(self._model), *float_nodes],
             extra_options={
-                # Logits quantized to 256 levels would tie.
+                # Quantized logits have 256 levels, so that classes would tie.
                 "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
                 # Per-channel kernels need one zero point for all channels.
                 "WeightSymmetric": True,
@@ -203,9 +203,9 @@ class _StaticVariants:
 
 
 def _prevent_requantization(path: Path, float_nodes: Collection[str]) -> None:
-    """Makes ONNX Runtime compute in float what the file has in float.
+    """Prevents ONNX Runtime from quantizing float layers.
 
-    When it loads a file, it quantizes the weights of any Conv or Gemm between DequantizeLinear and
+    At load time it quantizes the weights of any Conv or Gemm between DequantizeLinear and
     QuantizeLinear, with one scale per tensor. A Max that changes no value separates the two.
     """
     import onnx
@@ -255,11 +255,11 @@ def _preprocess(candidate: Candidate, source: Path, target: Path) -> None:
     try:
         # `quant_pre_process` would log the error and continue.
         onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors have no class of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         problem = f"onnxruntime cannot run the student: {last_line(error)}"
         remedy = "choose another runtime, or another model"
         raise QuantizationError(candidate.name, problem, remedy) from error
-    # The exporter wrote the shapes; symbolic inference would need sympy and seconds.
+    # The file contains all shapes; symbolic inference would require sympy.
     quant_pre_process(source, target, skip_symbolic_shape=True)
 
 

@@ -3,12 +3,12 @@
 The defaults of static int8 were chosen by agreement with fp32, for mobilenetv2_035 on a CPU without
 VNNI:
 
-- Ranges are the minimum and maximum over all calibration images. NNCF's default takes the mean of
-  the images' own extremes, which clips the most confident images (error of the logits 0.37 instead
-  of 0.05).
+- Ranges are the minimum and maximum over all calibration images. NNCF's default is the mean of
+  the per-image extremes, which clips the most confident images (error of the logits 0.37 instead of
+  0.05).
 - Weights use 7 of 8 bits (``OverflowFix.ENABLE``) except depthwise ones, for the reason given in
   ``pipeline.quantize.runtimes.onnxruntime``: agreement is 98 % instead of 95 %.
-- Bias correction is thorough (error 0.08 with the fast one); it takes a few seconds more.
+- Bias correction is ``thorough``, which takes a few seconds more (error 0.08 with ``fast``).
 - Activations are symmetric; asymmetric ones are no better.
 
 The preprocessing stays in float: NNCF recognizes it.
@@ -48,7 +48,7 @@ _WEIGHTED = (
     "GroupConvolutionBackpropData",
     "MatMul",
 )
-# Operators that keep the values, so that a range before them belongs to the operators after them.
+# Operators that do not change values: a range before them applies to the operators after them.
 _PASS_THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "MaxPool", "StridedSlice", "Pad")
 
 
@@ -109,7 +109,7 @@ def _convert(candidate: Candidate, source: Path) -> Model:
         # Not `Core.read_model`, which does not fold ONNX's decompositions: the file would be twice
         # as large, and NNCF would find no biases to correct.
         return openvino.convert_model(source)
-    except Exception as error:  # the runtime's errors have no class of their own
+    except Exception as error:  # openvino's errors have no common base class
         unknown = [line for line in str(error).splitlines() if "No conversion rule" in line]
         reason = unknown[0].lstrip("- ") if unknown else last_line(error)
         problem = f"openvino cannot run the student: {reason}"
@@ -129,8 +129,8 @@ def _save(model: Model, folder: Path, *, compress_to_fp16: bool = False) -> Path
 def _name_by_order(model: Model) -> None:
     """Names the nodes by their position.
 
-    OpenVINO names nodes without a name by a counter of the process, so that the bytes of a file
-    would depend on what the process made before.
+    OpenVINO numbers unnamed nodes with a counter of the process, so that the bytes of a file would
+    depend on earlier conversions.
     """
     for index, node in enumerate(model.get_ordered_ops()):
         if node.get_type_name() not in ("Parameter", "Result"):
@@ -187,11 +187,11 @@ def _find_weighted(source: Path, model: Model) -> dict[str, Layer]:
 
 
 class _StaticVariants:
-    """Static int8; NNCF runs once, and is undone for the layers that are kept in float.
+    """Static int8. NNCF runs once; its changes to the layers in float are reverted.
 
-    NNCF takes seconds to minutes, mostly for ranges and biases. Undone are the ranges of a layer's
-    input, its weights and its bias. ``weighted`` has the layers by the names of their operators,
-    which are the same in both models.
+    NNCF takes seconds to minutes, mostly for ranges and biases. The ranges of a layer's input, its
+    weights and its bias are reverted. ``weighted`` maps the names of operators, which are the same
+    in both models, to layers.
     """
 
     def __init__(self, weighted: Mapping[str, Layer], student: Model, int8: Model) -> None:
@@ -230,7 +230,7 @@ class _StaticVariants:
         return owners
 
     def _restore(self, op: Node) -> None:
-        """Gives an operator the float model's weights and bias."""
+        """Restores the weights and the bias of an operator from the float model."""
         from openvino import opset13
 
         def constant(owner: Node) -> Node:
@@ -253,7 +253,7 @@ def _direct_users(op: Node) -> list[Node]:
 
 
 def _users(op: Node) -> Iterator[Node]:
-    """Operators that use a value, also through operators that keep it."""
+    """Operators that use the output of ``op``, directly or through ``_PASS_THROUGH`` operators."""
     for user in _direct_users(op):
         if user.get_type_name() in _PASS_THROUGH:
             yield from _users(user)

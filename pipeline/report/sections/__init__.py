@@ -23,8 +23,8 @@ class ReportSection:
 
     Attributes:
         title: Heading, which the navigation shows too.
-        order: Position on the page, ascending. The built-in sections have multiples of 10.
-        parts: Returns the content; an empty list leaves the section out.
+        order: Sort key on the page. The built-in sections have multiples of 10.
+        parts: Returns the content; the section is omitted if it is empty.
     """
 
     title: str
@@ -33,5 +33,5 @@ class ReportSection:
 
 
 def section(title: str, *, order: int) -> Callable[[Parts], ReportSection]:
-    """Decorator that makes a section of the function that returns its parts."""
+    """Decorator for a function that returns the parts of a section."""
     return lambda parts: ReportSection(title, order, parts)

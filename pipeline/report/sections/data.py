@@ -1,4 +1,4 @@
-"""Origin, license, split and size of the data set, and SHA-256 of everything in the bundle."""
+"""Origin, license, split and size of the data set, and SHA-256 of the bundle's inputs."""
 
 from markupsafe import Markup
 

@@ -14,7 +14,7 @@ from pipeline.report.sections import section
 from pipeline.report.table import Column, Table, estimate, make_table
 from pipeline.statistics import AccuracyDrop
 
-_SHOWN = 5  # most sensitive layers
+_SHOWN = 5  # number of sensitive layers in the text
 
 
 @SECTIONS.register("quantization")

@@ -31,16 +31,16 @@ def training(facts: Facts) -> list[Part]:
         f"cached for {views} of every training image."
     )
     return [
-        blocks.columns([_curves(network, who) for who, network in networks.items()]),
+        blocks.columns([_curves(network, name) for name, network in networks.items()]),
         blocks.group("Recipes", [recipes, text]),
     ]
 
 
-def _curves(network: Training, who: str) -> Markup:
+def _curves(network: Training, name: str) -> Markup:
     figures, best = network.figures, int(network.figures["best_epoch"])
     accuracy = f"Best validation accuracy {percent(figures['val_accuracy'])} %"
     title = (
-        f"{who}: validation accuracy and training loss over {len(network.history)} epochs. "
+        f"{name}: validation accuracy and training loss over {len(network.history)} epochs. "
         f"{accuracy} in epoch {best}."
     )
     caption = (
@@ -49,5 +49,5 @@ def _curves(network: Training, who: str) -> Markup:
         f"{percent(figures['val_majority_fraction'])} %."
     )
     chart = plot_history(network.history, best_epoch=best)
-    svg = to_svg(chart, name=f"history-{who.lower()}", title=title)
-    return blocks.group(f"{who}: {network.recipe['model']}", [blocks.figure(svg, caption)])
+    svg = to_svg(chart, name=f"history-{name.lower()}", title=title)
+    return blocks.group(f"{name}: {network.recipe['model']}", [blocks.figure(svg, caption)])

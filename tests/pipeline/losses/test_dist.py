@@ -24,7 +24,9 @@ def test_the_loss_equals_correlations_in_numpy(logits, labels, cross_entropy):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_the_loss_equals_torchdistills(published, single_batch, value_and_gradient, temperature):
+def test_the_loss_equals_that_of_torchdistill(
+    published, single_batch, value_and_gradient, temperature
+):
     student, teacher, labels = single_batch
     ours = DISTLoss(label_weight=0.0, beta=2.0, gamma=0.7, temperature=temperature)
     theirs = published("DISTLoss", beta=2.0, gamma=0.7, tau=temperature)

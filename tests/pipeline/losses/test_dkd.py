@@ -25,7 +25,7 @@ def tckd_and_nckd(student, teacher, labels, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_the_loss_is_the_one_tckd_and_nckd(logits, labels, cross_entropy, temperature):
+def test_the_loss_equals_tckd_and_nckd_in_numpy(logits, labels, cross_entropy, temperature):
     student, teacher = logits(1), logits(2)
     loss = DKDLoss(
         label_smoothing=0.1,
@@ -44,9 +44,7 @@ def test_the_loss_is_the_one_tckd_and_nckd(logits, labels, cross_entropy, temper
     assert loss(student, teacher, labels).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_with_the_papers_weights_it_equals_torchdistills_kd(
-    published, single_batch, value_and_gradient
-):
+def test_with_the_weights_of_the_paper_it_equals_kd(published, single_batch, value_and_gradient):
     """Equation 5: KD is TCKD plus NCKD times the teacher's probability of other classes."""
     student, teacher, labels = single_batch
     non_target = 1 - (teacher / 4).softmax(dim=1)[torch.arange(len(labels)), labels]

@@ -21,5 +21,5 @@ def test_examples_of_a_module_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_the_loss_has_an_example():
+def test_figkd_has_an_example():
     assert doctest.testmod(importlib.import_module("pipeline.losses.figkd.loss")).attempted

@@ -51,16 +51,16 @@ def assert_same(ours, theirs, batch, value_and_gradient):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_the_loss_equals_torchdistills(published, single_batch, value_and_gradient, temperature):
+def test_the_loss_equals_that_of_torchdistill(
+    published, single_batch, value_and_gradient, temperature
+):
     ours = KDLoss(weight=0.7, label_weight=0.2, temperature=temperature)
     theirs = published("KDLoss", temperature=temperature, alpha=0.2, beta=0.7)
     assert_same(ours, theirs, single_batch, value_and_gradient)
 
 
-def test_standardized_kd_equals_torchdistills_at_a_corrected_temperature(
-    published, single_batch, value_and_gradient
-):
-    """That code divides the variance by n - 1, its paper by n; the temperature compensates."""
+def test_standardized_kd_equals_that_of_torchdistill(published, single_batch, value_and_gradient):
+    """torchdistill divides the variance by n - 1, the paper by n; the temperature compensates."""
     classes = single_batch[0].shape[1]
     ratio = classes / (classes - 1)
     ours = KDLoss(weight=9 / ratio, label_weight=1.0, temperature=2 * ratio**0.5, standardized=True)

@@ -8,7 +8,7 @@ from pipeline.losses import FiGKDLoss, LogitMSELoss
 
 
 @pytest.mark.parametrize("centered", [False, True])
-def test_the_loss_equals_numpys(logits, labels, cross_entropy, centered):
+def test_the_loss_equals_the_error_in_numpy(logits, labels, cross_entropy, centered):
     student, teacher = logits(1), logits(2)
     loss = LogitMSELoss(weight=0.3, label_weight=0.8, centered=centered)
     difference = (student - teacher).numpy()
@@ -28,7 +28,7 @@ def test_a_constant_shift_does_not_change_centered_mse(logits, labels, shift):
 
 
 def test_haar_at_the_maximum_level_is_centered_mse(logits, labels):
-    """The content of 8 logits is then their mean; 7 of the 8 coefficients are left."""
+    """The approximation of 8 logits is their mean; the other 7 coefficients are the detail."""
     student, teacher = logits(1, classes=8), logits(2, classes=8)
     detail = FiGKDLoss(8, level=3, detail_weight=7.0).terms(student, teacher, labels)["detail"]
     mse = LogitMSELoss(centered=True, weight=8.0).terms(student, teacher, labels)["mse"]

@@ -39,7 +39,7 @@ class FiGKDTask(timm.task.TrainingTask):
         return {"loss": sum(terms.values()), "output": output, **terms}
 
 
-def test_timm_trains_a_student_with_it():
+def test_timm_trains_a_student():
     student, teacher = network(8, seed=1), network(32, seed=2)
     images, labels = images_and_labels()
     before = [parameter.clone() for parameter in teacher.parameters()]
@@ -70,7 +70,7 @@ class LogitsLossWrapper(nn.Module):
         return self.loss(student_io_dict["."]["output"], teacher_io_dict["."]["output"], targets)
 
 
-def test_torchdistill_trains_a_student_with_it():
+def test_torchdistill_trains_a_student():
     register_low_level_loss(FiGKDLoss)
     figkd = {"key": "FiGKDLoss", "kwargs": {"num_classes": CLASSES, "wavelet": "db2"}}
     wrapper = {"key": "LogitsLossWrapper"}

@@ -1,4 +1,4 @@
-"""A signature becomes a group of parameters, with its types, limits, defaults and descriptions."""
+"""``options_of`` reads types, limits, defaults and descriptions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Derived(Example):
         super().__init__(1, rate=rate)
 
 
-def test_descriptions_of_base_classes_count_unless_replaced() -> None:
+def test_descriptions_are_inherited_unless_overridden() -> None:
     fields = options_of(Derived, "derived").model_fields
     descriptions = {name: field.description for name, field in fields.items()}
     assert descriptions == {"rate": "A rate, in hertz.", "kind": "Its own description."}

@@ -1,4 +1,4 @@
-"""Lookup by name, plug-ins of other packages, and what a wrong name gets."""
+"""Lookup by name, plug-ins of other packages, and errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.errors import ParameterError
 from pipeline.plugins import Registry
 
 
-def test_an_unknown_name_gets_close_names() -> None:
+def test_the_error_for_an_unknown_name_lists_close_names() -> None:
     registry = Registry("greeting", "pipeline.plugins")
     registry.register("hello")(lambda: None)
     with pytest.raises(ParameterError, match=r"greeting.*'helo'.*hello"):
@@ -20,7 +20,7 @@ def test_an_unknown_name_gets_close_names() -> None:
     assert "helo" not in registry
 
 
-def test_two_objects_of_one_name_are_refused() -> None:
+def test_two_plugins_with_one_name_are_refused() -> None:
     registry = Registry("greeting", "pipeline.plugins")
     registry.register("hello")(Registry)
     with pytest.raises(ParameterError, match=r"'hello'.*Registry.*Path.*rename"):

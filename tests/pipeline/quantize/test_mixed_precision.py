@@ -1,4 +1,4 @@
-"""Mixed precision of networks in which int8 destroys one part."""
+"""Mixed precision of networks with a part that int8 cannot represent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def scaled(student: Path, path: Path, factors: list[tuple[str, Any, float]]) -> 
 
 @pytest.fixture(scope="module")
 def coarse_weights(exported: dict[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One channel has weights next to which the others of its layer round to 0."""
+    """One channel has so large weights that the others of its layer round to 0."""
     # Its ReLU6 outputs are 0 or 6.
     factors = [(f"model.residual.0.0.weight{end}", 3, 500.0) for end in ENDS]
     path = tmp_path_factory.mktemp("onnx") / "student.onnx"
@@ -94,7 +94,7 @@ def agreement(path: Path, student: Path, images: Images) -> float:
 
 
 def validator_for(student: Path, images: Images, **limits: float) -> CandidateValidator:
-    """Labels are the student's own predictions, so its accuracy is 1."""
+    """The labels are the predictions of the student, whose accuracy is thus 1."""
     labels = run(student, images).argmax(axis=1)
     rule = Bundle.model_validate({"max_drop": 5.0, "max_drop_bound": 15.0, **limits})
     return CandidateValidator(student, images, labels, rule)
@@ -130,7 +130,7 @@ def searched(
     return make(coarse_weights, [FP32, COARSE], calibration, validator, folder), folder
 
 
-def test_the_destroyed_layer_is_found_and_kept_in_float(
+def test_the_most_sensitive_layer_is_kept_in_float(
     searched: tuple[CandidateSet, Path], coarse_weights: Path, images: Images
 ) -> None:
     _, folder = searched

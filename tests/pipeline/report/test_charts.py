@@ -98,7 +98,7 @@ def test_texts_lie_in_the_chart_and_do_not_overlap(rows, width):
 
 
 @pytest.mark.parametrize("width", [1040, 360])
-def test_names_cover_no_dots(width):
+def test_names_do_not_cover_dots(width):
     figure = plot_dots(NEARLY_EQUAL, PANELS, width=width)
     renderer = rendered(figure)
     boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
@@ -123,7 +123,7 @@ def test_limits_are_dashed_lines():
         assert drawn == {panel.limit, panel.interval_limit} - {None}
 
 
-def test_the_shipped_model_is_bold_and_the_only_one():
+def test_only_the_shipped_model_is_bold():
     svg = to_svg(plot_dots(ROWS, PANELS, width=1040), name="x", title="")
     assert {each.name for each in ROWS} <= set(svg_texts(svg))
     assert svg.count("font-weight: 700") == 1
@@ -140,7 +140,7 @@ def test_a_wide_range_of_positive_values_has_a_logarithmic_axis(largest, scale, 
 
 
 @pytest.mark.parametrize("make", CHARTS)
-def test_the_svg_is_reproducible_and_takes_its_style_from_the_page(make):
+def test_the_svg_is_reproducible_and_inherits_its_style(make):
     svg = to_svg(make(), name="one", title='accuracy & "latency" <here>')
     assert svg == to_svg(make(), name="one", title='accuracy & "latency" <here>')
     root = ElementTree.fromstring(svg)

@@ -99,7 +99,7 @@ def rows(table):
     return [[cell.text for cell in row.all("th", "td")] for row in table.all("tr")]
 
 
-def test_the_page_loads_nothing(page, tree):
+def test_the_page_is_self_contained(page, tree):
     assert page.startswith("<!DOCTYPE html>")
     assert not list(tree.all("script", "link", "img", "iframe", "object", "embed", "base", "form"))
     for element in tree.all():
@@ -111,7 +111,7 @@ def test_the_page_loads_nothing(page, tree):
     assert [link for link in links if not link.startswith("#")] == ["https://images.example/set"]
 
 
-def test_links_and_labels_lead_somewhere_and_ids_are_unique(tree):
+def test_links_and_labels_have_targets_and_ids_are_unique(tree):
     attributes = [(name, value) for e in tree.all() for name, value in e.attributes.items()]
     ids = [value for name, value in attributes if name == "id"]
     assert max(Counter(ids).values()) == 1
@@ -152,7 +152,7 @@ def test_figures_are_right_aligned_under_a_unit(tree):
     assert all("number" in td.classes for td in body if "colspan" not in td.attributes)
 
 
-def test_pictures_have_a_title_and_take_defined_colours(page, tree):
+def test_charts_have_a_title_and_use_defined_colors(page, tree):
     pictures = list(tree.all("svg"))
     assert len(pictures) == 4
     for picture in pictures:
@@ -346,7 +346,7 @@ def test_a_gain_is_a_negative_drop(facts):
     assert f"{MINUS}1.50 points (95 % CI {MINUS}3.00 to 0.00)" in text
 
 
-def test_an_origin_that_is_no_web_address_is_no_link(facts):
+def test_only_a_web_address_is_a_link(facts):
     dataset = {**facts.dataset, "origin": "javascript:alert(1)"}
     tree = Tree(render(replace(facts, dataset=dataset))).root
     assert "javascript:alert(1)" in tree.text

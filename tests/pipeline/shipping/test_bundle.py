@@ -143,7 +143,7 @@ def test_an_unpacked_bundle_classifies_images(kind, request, images, tmp_path):
     assert classify(folder, *images) == {"night": "dark", "noon": "süß & bright"}
 
 
-def test_the_manifest_names_every_file_and_what_it_was_made_from(openvino_inputs, tmp_path):
+def test_the_manifest_lists_all_files_and_inputs(openvino_inputs, tmp_path):
     returned = build_bundle(**openvino_inputs)
     folder = unpack_bundle(openvino_inputs["out"], tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -189,7 +189,7 @@ def test_the_contract_in_the_manifest_is_that_of_the_model(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "runtime"), [("inputs", "onnxruntime"), ("openvino_inputs", "openvino")]
 )
-def test_requirements_pin_what_was_measured_and_no_more(kind, runtime, request, tmp_path):
+def test_requirements_pin_only_the_measured_versions(kind, runtime, request, tmp_path):
     folder = unpack_bundle(build(**request.getfixturevalue(kind)), tmp_path)
     text = (folder / "requirements.txt").read_text()
     assert text.splitlines() == [
@@ -221,7 +221,7 @@ def test_the_same_content_gives_the_same_bytes(inputs, tmp_path):
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_members_are_sorted_and_belong_to_nobody(inputs):
+def test_members_are_sorted_and_have_no_owner(inputs):
     with tarfile.open(build(**inputs)) as tar:
         members = tar.getmembers()
     assert [m.name for m in members] == sorted(m.name for m in members)
@@ -230,7 +230,7 @@ def test_members_are_sorted_and_belong_to_nobody(inputs):
     }
 
 
-def test_a_failed_build_leaves_the_old_archive_and_nothing_else(inputs):
+def test_a_failed_build_keeps_the_old_archive(inputs):
     before = sha256(build(**inputs))
     broken = {**RECORD, "made_from": {"student": float("nan")}}
     with pytest.raises(ValueError, match="JSON"):
@@ -254,7 +254,7 @@ def test_missing_parts_are_named(inputs, openvino_inputs, tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0, 0.2, 0.7, 0.99, "all but one byte"])
-def test_a_truncated_archive_is_refused_and_leaves_nothing(inputs, tmp_path, fraction):
+def test_a_truncated_archive_is_refused_and_not_unpacked(inputs, tmp_path, fraction):
     archive = build(**inputs)
     content = archive.read_bytes()
     keep = len(content) - 1 if isinstance(fraction, str) else int(fraction * len(content))
@@ -265,7 +265,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(inputs, tmp_path, fra
     assert not target.exists()
 
 
-def test_a_changed_byte_anywhere_is_noticed(inputs, tmp_path):
+def test_any_changed_byte_is_detected(inputs, tmp_path):
     archive = build(**inputs)
     content = archive.read_bytes()
     expected = contents(unpack_bundle(archive, tmp_path / "whole"))
@@ -309,7 +309,7 @@ def swap(members, name, content):
     [
         (lambda m: swap(m, "labels.txt", b"x\ny\n"), "labels.txt .*manifest"),
         (lambda m: m.append((tarfile.TarInfo("birds-1.0/more"), b"")), "more .*manifest"),
-        (lambda m: m.pop(0), "does not match its manifest"),
+        (lambda m: m.pop(0), "does not match the manifest"),
         (
             lambda m: m.append((tarfile.TarInfo("other/file"), b"")),
             "no folder with a manifest.json",
@@ -319,9 +319,7 @@ def swap(members, name, content):
         (lambda m: m.clear(), "no folder with a manifest.json"),
     ],
 )
-def test_an_archive_that_is_not_what_its_manifest_lists_is_refused(
-    inputs, tmp_path, change, expected
-):
+def test_an_archive_that_does_not_match_its_manifest_is_refused(inputs, tmp_path, change, expected):
     archive = build(**inputs)
     rewrite(archive, change)
     with pytest.raises(ArtefactError, match=expected):
@@ -330,7 +328,7 @@ def test_an_archive_that_is_not_what_its_manifest_lists_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../out", "birds-1.0/../../out", "/tmp/out", "birds-1.0\\out"])
-def test_a_name_that_leads_out_of_the_folder_is_refused(inputs, tmp_path, name):
+def test_a_path_outside_of_the_folder_is_refused(inputs, tmp_path, name):
     archive = build(**inputs)
     rewrite(archive, lambda members: members.append((tarfile.TarInfo(name), b"")))
     with pytest.raises(ArtefactError, match="not a plain file"):
@@ -357,6 +355,6 @@ def test_unpacking_overwrites_nothing(inputs, tmp_path):
     assert files_below(kept.parent) == {"mine.txt"}
 
 
-def test_a_missing_archive_names_the_stage_to_run(tmp_path):
+def test_the_error_for_a_missing_archive_has_the_stage_to_run(tmp_path):
     with pytest.raises(ArtefactError, match=r"none\.tar\.gz: .*missing.*stages\.bundle"):
         unpack_bundle(tmp_path / "none.tar.gz", tmp_path)
