@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.files import read_json, whole_file
+from pipeline.files import atomic_file, read_json
 from pipeline.params.editing import changed
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ def write_searches(folder: Path, students: Iterable[str]) -> None:
     if not rows:
         return
     path = folder / "mixed_precision.csv"
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

@@ -31,7 +31,7 @@ class DataError(FinchError):
     """The images, labels or splits cannot be used."""
 
 
-class ArtefactError(FinchError):
+class ArtifactError(FinchError):
     """A file of an earlier stage is missing, damaged, or was made from other inputs."""
 
     def __init__(self, path: Path, problem: str, remedy: str = "") -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder, which is renamed to ``path`` at the end.
 
     When the block raises, ``path`` is left as it was.
@@ -38,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields an empty temporary folder next to ``path``, which replaces ``path`` at the end.
 
     When the block raises, ``path`` is left as it was.
@@ -53,7 +53,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put_in_place(made: Path, path: Path) -> None:
+def move_folder(made: Path, path: Path) -> None:
     """Moves a folder to ``path`` and replaces what exists there.
 
     Within one file system the folder is renamed. From another one it is copied to a temporary
@@ -65,7 +65,7 @@ def put_in_place(made: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with whole_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             shutil.copytree(made, temporary, dirs_exist_ok=True)
         shutil.rmtree(made)
 
@@ -78,7 +78,7 @@ def _replace(made: Path, path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes an indented JSON value atomically, with a final newline."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -86,18 +86,18 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object from a file of an earlier stage.
 
     Raises:
-        ArtefactError: The file is missing, unreadable, truncated, or not a JSON object.
+        ArtifactError: The file is missing, unreadable, truncated, or not a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
+        raise ArtifactError(path, "is missing") from None
     except OSError as error:
-        raise ArtefactError(path, f"cannot be read ({error.strerror})") from None
+        raise ArtifactError(path, f"cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise ArtefactError(path, f"is truncated or not JSON ({error})") from None
+        raise ArtifactError(path, f"is truncated or not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise ArtefactError(path, f"holds a {type(value).__name__}, not an object")
+        raise ArtifactError(path, f"holds a {type(value).__name__}, not an object")
     return value
 
 
@@ -105,14 +105,14 @@ def open_array(path: Path) -> NDArray[Any]:
     """Opens a ``.npy`` file as a read-only memory map.
 
     Raises:
-        ArtefactError: The file is missing, truncated or not a NumPy file, or has Python objects.
+        ArtifactError: The file is missing, truncated or not a NumPy file, or has Python objects.
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
+        raise ArtifactError(path, "is missing") from None
     except (ValueError, EOFError, OSError) as error:
-        raise ArtefactError(path, f"is truncated or not a NumPy file ({error})") from None
+        raise ArtifactError(path, f"is truncated or not a NumPy file ({error})") from None
 
 
 def hash_file(path: Path) -> str:

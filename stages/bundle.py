@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 def bundle(context: Context) -> None:
     """Select a candidate and package it with everything that a device needs."""
-    from pipeline.files import whole_folder, write_json
+    from pipeline.files import atomic_folder, write_json
     from pipeline.measure.evaluation import read_evaluation
     from pipeline.shipping.bundle import build_bundle
     from pipeline.shipping.select import select_candidate
@@ -31,7 +31,7 @@ def bundle(context: Context) -> None:
     for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
     spec, archive = _spec(context, evaluation, selection), paths.dist / f"{rule.name}.tar.gz"
-    with whole_folder(paths.dist) as folder:
+    with atomic_folder(paths.dist) as folder:
         manifest = build_bundle(spec, paths.runtime, folder / archive.name)
         write_json(folder / "manifest.json", manifest)
     context.log.info(

@@ -18,7 +18,7 @@ import click
 import filelock
 from finch_runtime.telemetry import turn_off
 
-from pipeline.errors import ArtefactError, FinchError
+from pipeline.errors import ArtifactError, FinchError
 from pipeline.params import Params, load_params, load_section
 from pipeline.plugins.section import Section
 from pipeline.training.process_rank import read_process_rank
@@ -37,7 +37,7 @@ class Context:
 
     Attributes:
         params: Validated parameters.
-        paths: Paths of all artefacts.
+        paths: Paths of all artifacts.
         log: Logger of the stage.
         params_path: Parameter file.
         overrides: Values of ``--set``.
@@ -138,7 +138,7 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
         _fail(name, f"interrupted; {kept}; run it again", 128 + stop.number, debug)
     except FinchError as error:
         message = str(error)
-        writer = paths.stage_of(error.path) if isinstance(error, ArtefactError) else None
+        writer = paths.stage_of(error.path) if isinstance(error, ArtifactError) else None
         if writer and not error.remedy:
             message += f"; run `finch {writer.replace('_', '-')}` (or `dvc repro`)"
         _fail(name, message, 1, debug)

@@ -18,14 +18,14 @@ def export(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.export.onnx_export import export_onnx
     from pipeline.export.parity import check_parity, parity_images
-    from pipeline.files import whole_folder, write_json
+    from pipeline.files import atomic_folder, write_json
     from pipeline.models.classifier import load_classifier
 
     params, paths = context.params.export, context.paths
     images = parity_images(open_prepared(paths.prepared).split("val"))
     sources = {"teacher": paths.teacher, "student": paths.student, "student-b1": paths.student}
     report = {}
-    with whole_folder(paths.onnx) as folder:
+    with atomic_folder(paths.onnx) as folder:
         for name, source in track(sources.items(), "exporting", len(sources)):
             model, _ = load_classifier(source, torch.device("cpu"))
             network, spec, path = model.backbone, model.spec, folder / f"{name}.onnx"

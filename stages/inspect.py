@@ -32,7 +32,7 @@ _splits = click.Choice(["train", "val", "test"])
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     """Write a page with augmented images, class counts and teacher confusions."""
     from pipeline.data.prepared import open_prepared
-    from pipeline.files import whole_file
+    from pipeline.files import atomic_file
     from pipeline.report.inspection import render_inspection
     from pipeline.report.table import images_per_class
 
@@ -41,7 +41,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     page = render_inspection(
         data, shown, recipe, views=views, per_class=per_class, confusions=confusions
     )
-    with whole_file(context.paths.reports / "inspect.html") as temporary:
+    with atomic_file(context.paths.reports / "inspect.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     Console().print(Markdown(images_per_class(data.info).markdown()))
     for confusion in confusions or []:

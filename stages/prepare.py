@@ -18,7 +18,7 @@ def prepare(context: Context) -> None:
     from pipeline.data.packing import pack
     from pipeline.data.sources import read_source
     from pipeline.data.split import merge_groups, split_dataset
-    from pipeline.files import whole_file, write_json
+    from pipeline.files import atomic_file, write_json
     from pipeline.report.audit_page import render_audit
 
     params, paths = context.params.prepare, context.paths
@@ -41,7 +41,7 @@ def prepare(context: Context) -> None:
     finally:
         # Also written after an error, because the audit explains it.
         write_json(paths.reports / "audit.json", report(audit))
-        with whole_file(paths.reports / "audit.html") as temporary:
+        with atomic_file(paths.reports / "audit.html") as temporary:
             temporary.write_text(render_audit(audit), encoding="utf-8")
     counts = count_findings(audit)
     _warn(context, counts)

@@ -25,12 +25,12 @@ def qat(context: Context) -> None:
 
     Only needed for candidates with `method: qat`.
     """
-    from pipeline.files import whole_folder, write_json
+    from pipeline.files import atomic_folder, write_json
     from pipeline.qat.requirements import check_requirements, compile_kernels
 
     params, paths = context.params, context.paths
     if not params.qat.epochs:
-        with whole_folder(paths.qat) as folder:
+        with atomic_folder(paths.qat) as folder:
             write_json(folder / "qat.json", {"epochs": 0})
         context.log.info("skipped, since qat.epochs is 0")
         return
@@ -57,7 +57,7 @@ def qat(context: Context) -> None:
     training = StageTraining(context, "qat", task, inputs.device, inputs.key_inputs)
     result = train_qat(student, quantized, training.run, task.val, inputs.device)
     metrics = {name: value for name, value in vars(result).items() if name != "model"}
-    with whole_folder(paths.qat) as folder:
+    with atomic_folder(paths.qat) as folder:
         record = {
             "epochs": recipe.epochs,
             "method": recipe.method,

@@ -11,7 +11,7 @@ from stages.command import Context, stage
 )
 def report(context: Context) -> None:
     """Write the report page and the metrics of the selected model."""
-    from pipeline.files import whole_file, write_json
+    from pipeline.files import atomic_file, write_json
     from pipeline.report.facts import read_facts, summary
     from pipeline.report.page import render
 
@@ -24,7 +24,7 @@ def report(context: Context) -> None:
         reports=paths.reports,
         manifest=paths.dist / "manifest.json",
     )
-    with whole_file(paths.reports / "index.html") as temporary:
+    with atomic_file(paths.reports / "index.html") as temporary:
         temporary.write_text(render(facts), encoding="utf-8")
     metrics = summary(facts)
     write_json(paths.reports / "metrics.json", metrics)

@@ -12,11 +12,11 @@ def resolve(context: Context) -> None:
     """
     import yaml
 
-    from pipeline.files import whole_file
+    from pipeline.files import atomic_file
 
     values = context.params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    with whole_file(context.paths.params) as temporary:
+    with atomic_file(context.paths.params) as temporary:
         header = "# Effective values. Written by `finch resolve`; edit params.yaml instead.\n"
         temporary.write_text(header + text, encoding="utf-8")
     context.log.info("wrote reports/params.yaml: %d sections", len(values))

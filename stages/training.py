@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from pipeline.files import whole_file, write_json
+from pipeline.files import atomic_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, save_classifier
 from pipeline.models.inference import count_multiply_adds
@@ -149,7 +149,7 @@ class StageTraining:
 def _write_history(path: Path, history: list[Epoch]) -> None:
     """One row per epoch, for ``dvc plots``."""
     rows = [{"epoch": epoch.epoch, **_metrics_of(epoch)} for epoch in history]
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

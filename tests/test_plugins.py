@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from pipeline.data.sources import DataSource, Sample
 from pipeline.losses.base import DistillationLoss
 from pipeline.plugins import LOSSES, RUNTIMES, SECTIONS, SOURCES
-from pipeline.plugins.section import NotNegative
+from pipeline.plugins.section import NonNegativeFloat
 from pipeline.quantize.runtimes.base import CandidateRuntime
 from pipeline.report.sections import section
 
@@ -38,7 +38,7 @@ class L1Loss(DistillationLoss):
         weight: Weight of the difference.
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, weight: NotNegative = 0.5) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, weight: NonNegativeFloat = 0.5) -> None:
         super().__init__(label_smoothing)
         self.weight = weight
 

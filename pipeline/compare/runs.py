@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import ArtefactError, ParameterError
-from pipeline.files import hash_file, hash_value, open_array, read_json, whole_file
+from pipeline.errors import ArtifactError, ParameterError
+from pipeline.files import atomic_file, hash_file, hash_value, open_array, read_json
 from pipeline.logit_cache import CacheKey
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
@@ -108,10 +108,10 @@ class RunStore:
         """The record of a finished run, see ``train_run``.
 
         Raises:
-            ArtefactError: The run is not finished.
+            ArtifactError: The run is not finished.
         """
         if not self.is_finished(key):
-            raise ArtefactError(self.folder / key, "was deleted", "run the comparison again")
+            raise ArtifactError(self.folder / key, "was deleted", "run the comparison again")
         return read_json(self.folder / key / "model.json")
 
     def lock(self, key: str, *, wait: bool) -> AbstractContextManager[object] | None:
@@ -131,13 +131,13 @@ class RunStore:
         """The run's logits on the test split, float32 [n, classes]; computed once.
 
         Raises:
-            ArtefactError: The run is not finished, or a file is damaged.
+            ArtifactError: The run is not finished, or a file is damaged.
         """
         path = self.folder / key / "test_logits.npy"
         if not path.is_file():
             model, _ = load_classifier(self.folder / key, setup.device)
             logits = compute_logits(model, setup.data.split("test"), setup.device)
-            with whole_file(path) as temporary, temporary.open("wb") as file:
+            with atomic_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, logits)
         return open_array(path)
 

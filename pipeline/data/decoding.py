@@ -28,7 +28,7 @@ from pebble import ProcessExpired, ProcessPool
 from pipeline.data import decoding_checks
 from pipeline.data.decoding_checks import DecodedImage, decode_image, unusable_image
 from pipeline.data.sources.base import Sample
-from pipeline.files import hash_file, hash_value, whole_file
+from pipeline.files import atomic_file, hash_file, hash_value
 from pipeline.progress import Track, silent
 
 TIME_LIMIT_S = 60
@@ -216,7 +216,7 @@ def _silence() -> None:
 
 
 def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         np.savez(
             temporary,
             problems=[image.problem for image in images],

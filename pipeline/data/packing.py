@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.data.decoding import DecodedImages
 from pipeline.data.prepared import FORMAT, PreparedData
 from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
-from pipeline.files import hash_file, hash_value, whole_folder, write_json
+from pipeline.files import atomic_folder, hash_file, hash_value, write_json
 from pipeline.progress import Track, silent
 
 
@@ -31,7 +31,7 @@ def pack(
     of the audit, is stored in ``dataset.json`` but is not part of the fingerprint.
     """
     size = decoded.image_size
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         images = {}
         for name in SPLITS:
             (temporary / name).mkdir()

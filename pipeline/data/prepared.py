@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.sources.base import SplitName
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 from pipeline.files import open_array, read_json
 
 FORMAT = 1
@@ -66,7 +66,7 @@ class PreparedData:
         """Opens a split without reading the pixels.
 
         Raises:
-            ArtefactError: A file is missing, truncated, or inconsistent with ``dataset.json``.
+            ArtifactError: A file is missing, truncated, or inconsistent with ``dataset.json``.
         """
         labels_path = self.folder / name / "labels.npy"
         images, labels = open_array(self.images_path(name)), open_array(labels_path)
@@ -74,9 +74,9 @@ class PreparedData:
         shape = (expected, self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
             problem = f"is {images.dtype} {images.shape}, expected uint8 {shape}"
-            raise ArtefactError(self.images_path(name), problem)
+            raise ArtifactError(self.images_path(name), problem)
         if labels.shape != (expected,):
-            raise ArtefactError(labels_path, f"has shape {labels.shape}, expected ({expected},)")
+            raise ArtifactError(labels_path, f"has shape {labels.shape}, expected ({expected},)")
         return Split(images, np.array(labels))
 
 
@@ -84,11 +84,11 @@ def open_prepared(folder: Path) -> PreparedData:
     """Opens a prepared folder.
 
     Raises:
-        ArtefactError: ``dataset.json`` is missing or has another format.
+        ArtifactError: ``dataset.json`` is missing or has another format.
     """
     path = folder / "dataset.json"
     info = read_json(path)
     if info.get("format") != FORMAT:
         problem = f"has format {info.get('format')!r}, expected {FORMAT}"
-        raise ArtefactError(path, problem, "run `finch prepare`")
+        raise ArtifactError(path, problem, "run `finch prepare`")
     return PreparedData(folder, info)

@@ -15,7 +15,7 @@ import torch
 from torch.onnx import ONNXProgram
 
 from pipeline.errors import ExportError
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.models.classifier import Spec
 from pipeline.quiet import quiet
 
@@ -86,7 +86,7 @@ def save(program: ONNXProgram, path: Path) -> None:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     ClearMetadataAndDocStringPass()(program.model)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         program.save(temporary, external_data=False)
         onnx.checker.check_model(temporary, full_check=True)
 

@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ArtefactError, TrainingError
-from pipeline.files import put_in_place, read_json, write_json
+from pipeline.errors import ArtifactError, TrainingError
+from pipeline.files import move_folder, read_json, write_json
 
 JOURNAL_SECONDS = 2.0
 """Interval between two writes of the journal, and therefore the work that a kill can lose."""
@@ -96,7 +96,7 @@ class JournaledArrays:
 
     def move_to(self, path: Path) -> None:
         """Replaces ``path`` by the finished folder, after the context has exited."""
-        put_in_place(self.folder, path)
+        move_folder(self.folder, path)
         shutil.rmtree(self._work, ignore_errors=True)
 
     def _read_journal(self) -> bool:
@@ -106,7 +106,7 @@ class JournaledArrays:
             sizes = {name: int(journal["bytes"][name]) for name in self._arrays}
             steps, correct = int(journal["steps"]), int(journal["correct"])
             lengths = {name: (self.folder / name).stat().st_size for name in sizes}
-        except (ArtefactError, KeyError, TypeError, ValueError, OSError):
+        except (ArtifactError, KeyError, TypeError, ValueError, OSError):
             return False
         if any(lengths[name] < size for name, size in sizes.items()):
             return False

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import ArtefactError, TrainingError
+from pipeline.errors import ArtifactError, TrainingError
 from pipeline.files import hash_value, open_array, read_json
 from pipeline.params import Views
 
@@ -66,19 +66,19 @@ def read_cache(folder: Path, key: CacheKey, views: int | None = None) -> dict[st
         views: Expected number of views per image, 0 for an empty cache; None accepts any number.
 
     Raises:
-        ArtefactError: The file is missing, has another format, or was made from other inputs.
+        ArtifactError: The file is missing, has another format, or was made from other inputs.
     """
     path = folder / INFO
     info = read_json(path)
     if info.get("format") != FORMAT:
-        raise ArtefactError(path, f"has format {info.get('format')!r}, expected {FORMAT}")
+        raise ArtifactError(path, f"has format {info.get('format')!r}, expected {FORMAT}")
     stale = [name for name, value in vars(key).items() if info["key"].get(name) != value]
     if stale:
         made_from = {"teacher": "another teacher", "data": "other data", "views": "other views"}
-        raise ArtefactError(path, f"was made from {' and '.join(made_from[n] for n in stale)}")
+        raise ArtifactError(path, f"was made from {' and '.join(made_from[n] for n in stale)}")
     found = info["shape"][0]
     if views is not None and found != views:
-        raise ArtefactError(path, f"was made with cache_logits.views = {found}, expected {views}")
+        raise ArtifactError(path, f"was made with cache_logits.views = {found}, expected {views}")
     return info
 
 
@@ -86,14 +86,14 @@ def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
     """Opens the logits of a cache: float16 or float32 [K, n, classes], memory-mapped.
 
     Raises:
-        ArtefactError: The cache is missing, truncated, empty (K = 0), or was made from other
+        ArtifactError: The cache is missing, truncated, empty (K = 0), or was made from other
             inputs.
     """
     info = read_cache(folder, key)
     if info["shape"][0] == 0:
         problem = "contains no logits: it was made with cache_logits.views = 0"
         remedy = "set cache_logits.views to 1 or more, then run `finch cache-logits`"
-        raise ArtefactError(folder / INFO, problem, remedy)
+        raise ArtifactError(folder / INFO, problem, remedy)
     return _open(folder / LOGITS, info["shape"], info["dtype"])
 
 
@@ -104,7 +104,7 @@ def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
         uint8 [K, n, size, size, 3], memory-mapped; None if views are not packed.
 
     Raises:
-        ArtefactError: The file is missing or truncated.
+        ArtifactError: The file is missing or truncated.
     """
     info = read_json(folder / INFO)
     if info["views_sha256"] is None:
@@ -116,5 +116,5 @@ def _open(path: Path, shape: list[int], dtype: str) -> NDArray[Any]:
     """Opens an array and checks its dtype and first dimensions."""
     array = open_array(path)
     if list(array.shape[: len(shape)]) != shape or str(array.dtype) != dtype:
-        raise ArtefactError(path, f"has {array.dtype} {array.shape}, unlike {INFO}")
+        raise ArtifactError(path, f"has {array.dtype} {array.shape}, unlike {INFO}")
     return array

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import Stopped, TrainingError
-from pipeline.files import hash_file, hash_value, whole_folder, write_json
+from pipeline.files import atomic_folder, hash_file, hash_value, write_json
 from pipeline.logit_cache.journal import Arrays, JournaledArrays
 from pipeline.logit_cache.reader import FORMAT, INFO, LOGITS, VIEWS, CacheKey, check_classes
 from pipeline.models.classifier import Classifier
@@ -114,7 +114,7 @@ def write_empty_cache(folder: Path, source: CacheSource) -> None:
     """
     check_classes(source.teacher.spec.classes, source.data.classes)
     shape = (0, len(source.data.split("train")), len(source.data.classes))
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         write_json(temporary / INFO, _describe(source.key, shape))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.losses.base import DistillationLoss
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import AboveZero, NotNegative
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat
 
 # Deviations below this fraction of the values are rounding errors of float32.
 _CONSTANT = 1e-6
@@ -32,12 +32,12 @@ class DISTLoss(DistillationLoss):
         self,
         *,
         label_smoothing: float = 0.0,
-        weight: NotNegative = 1.0,
-        label_weight: NotNegative = 1.0,
-        warmup_epochs: NotNegative = 0.0,
-        beta: NotNegative = 1.0,
-        gamma: NotNegative = 1.0,
-        temperature: AboveZero = 1.0,
+        weight: NonNegativeFloat = 1.0,
+        label_weight: NonNegativeFloat = 1.0,
+        warmup_epochs: NonNegativeFloat = 0.0,
+        beta: NonNegativeFloat = 1.0,
+        gamma: NonNegativeFloat = 1.0,
+        temperature: PositiveFloat = 1.0,
     ) -> None:
         super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.losses.base import DistillationLoss, kd_divergence
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import AboveZero, NotNegative
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat
 
 
 @LOSSES.register("dkd")
@@ -29,12 +29,12 @@ class DKDLoss(DistillationLoss):
         self,
         *,
         label_smoothing: float = 0.0,
-        weight: NotNegative = 1.0,
-        label_weight: NotNegative = 1.0,
-        warmup_epochs: NotNegative = 20.0,
-        alpha: NotNegative = 1.0,
-        beta: NotNegative = 8.0,
-        temperature: AboveZero = 4.0,
+        weight: NonNegativeFloat = 1.0,
+        label_weight: NonNegativeFloat = 1.0,
+        warmup_epochs: NonNegativeFloat = 20.0,
+        alpha: NonNegativeFloat = 1.0,
+        beta: NonNegativeFloat = 8.0,
+        temperature: PositiveFloat = 4.0,
     ) -> None:
         super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.weight = weight

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pipeline.losses.base import DistillationLoss, Normalization, kd_divergence, normalize
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import AboveZero, NotNegative
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat
 
 
 @LOSSES.register("kd")
@@ -27,10 +27,10 @@ class KDLoss(DistillationLoss):
         self,
         *,
         label_smoothing: float = 0.0,
-        weight: NotNegative = 0.9,
-        label_weight: NotNegative = 0.1,
-        warmup_epochs: NotNegative = 0.0,
-        temperature: AboveZero = 4.0,
+        weight: NonNegativeFloat = 0.9,
+        label_weight: NonNegativeFloat = 0.1,
+        warmup_epochs: NonNegativeFloat = 0.0,
+        temperature: PositiveFloat = 4.0,
         standardized: bool = False,
     ) -> None:
         super().__init__(label_smoothing, label_weight, warmup_epochs)

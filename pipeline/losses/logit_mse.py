@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.losses.base import DistillationLoss, Normalization, normalize
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import NotNegative
+from pipeline.plugins.section import NonNegativeFloat
 
 
 @LOSSES.register("logit_mse")
@@ -23,9 +23,9 @@ class LogitMSELoss(DistillationLoss):
         self,
         *,
         label_smoothing: float = 0.0,
-        weight: NotNegative = 0.1,
-        label_weight: NotNegative = 1.0,
-        warmup_epochs: NotNegative = 0.0,
+        weight: NonNegativeFloat = 0.1,
+        label_weight: NonNegativeFloat = 1.0,
+        warmup_epochs: NonNegativeFloat = 0.0,
         centered: bool = False,
     ) -> None:
         super().__init__(label_smoothing, label_weight, warmup_epochs)

@@ -13,7 +13,7 @@ from finch_runtime.protocol import ComparePlan
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import ArtefactError, DeviceError, MeasurementError
+from pipeline.errors import ArtifactError, DeviceError, MeasurementError
 from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.devices.device import Device
@@ -61,13 +61,13 @@ def evaluate_devices(
     ``hosts``, the content of ``reports/hosts.json``. The folder is removed at the end.
 
     Raises:
-        ArtefactError: A file is missing, or ``hosts`` lacks a device.
+        ArtifactError: A file is missing, or ``hosts`` lacks a device.
         DeviceError: At the end, if devices failed; the message names them.
     """
     for listed in params.devices:
         if listed.name not in hosts:
             path, remedy = Path("reports/hosts.json"), "run `python -m stages.probe`"
-            raise ArtefactError(path, f"lacks the device {listed.name}", remedy)
+            raise ArtifactError(path, f"lacks the device {listed.name}", remedy)
     package = DeviceRuntime(inputs.runtime).files()
     dependencies = {
         "candidates": read_json(inputs.candidates / "candidates.json"),
@@ -105,7 +105,7 @@ def evaluate_candidates(
     """Measures accuracy, latency and resource usage of all candidates and the teacher.
 
     Raises:
-        ArtefactError: A file is missing.
+        ArtifactError: A file is missing.
         DeviceError: The device failed, or cannot run the reference.
     """
     index = read_json(inputs.candidates / "candidates.json")
@@ -161,7 +161,7 @@ def _find_models(
     models[_TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
     for name, model in models.items():
         if not model.path.is_file():
-            raise ArtefactError(model.path, f"is missing, needed for {name}")
+            raise ArtifactError(model.path, f"is missing, needed for {name}")
     infos = {
         c["name"]: ModelInfo(c["name"], c["runtime"], c["precision"], c["batch"], c["bytes"])
         for c in candidates

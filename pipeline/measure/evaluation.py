@@ -10,8 +10,8 @@ from pathlib import Path
 from finch_runtime.protocol import Conditions
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ArtefactError
-from pipeline.files import read_json, whole_file
+from pipeline.errors import ArtifactError
+from pipeline.files import atomic_file, read_json
 from pipeline.measure.accuracy import Metrics
 from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput
@@ -108,14 +108,14 @@ def read_evaluation(path: Path) -> Evaluation:
     """Reads the JSON form of an evaluation.
 
     Raises:
-        ArtefactError: The file is missing, or is not an evaluation.
+        ArtifactError: The file is missing, or is not an evaluation.
     """
     try:
         return TypeAdapter(Evaluation).validate_python(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ArtefactError(path, f"is not an evaluation ({place}: {first['msg']})") from None
+        raise ArtifactError(path, f"is not an evaluation ({place}: {first['msg']})") from None
 
 
 def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
@@ -124,7 +124,7 @@ def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
     Latencies are in ms, accuracy and agreement in percent, the drop in percentage points; ``low``
     and ``high`` are the ends of 95 % intervals.
     """
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"]

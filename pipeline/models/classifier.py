@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.errors import ArtefactError, ParameterError
-from pipeline.files import hash_file, read_json, whole_folder, write_json
+from pipeline.errors import ArtifactError, ParameterError
+from pipeline.files import atomic_folder, hash_file, read_json, write_json
 from pipeline.models.zoo import create_network, full_name
 
 FORMAT = 1
@@ -107,7 +107,7 @@ def save_classifier(
     Returns:
         SHA-256 of the weights file.
     """
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         save_file(state, temporary / WEIGHTS)
         digest = hash_file(temporary / WEIGHTS)
@@ -125,20 +125,20 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         The classifier, and the content of ``model.json``.
 
     Raises:
-        ArtefactError: A file is missing or truncated, or the weights do not match ``model.json``.
+        ArtifactError: A file is missing or truncated, or the weights do not match ``model.json``.
     """
     info_path, path = folder / "model.json", folder / WEIGHTS
     info = read_json(info_path)
     if info.get("format") != FORMAT:
-        raise ArtefactError(info_path, f"has format {info.get('format')!r}, expected {FORMAT}")
+        raise ArtifactError(info_path, f"has format {info.get('format')!r}, expected {FORMAT}")
     try:
         if hash_file(path) != info["weights_sha256"]:
-            raise ArtefactError(path, "is truncated, or does not match model.json")
+            raise ArtifactError(path, "is truncated, or does not match model.json")
         state = load_file(path)
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
+        raise ArtifactError(path, "is missing") from None
     except SafetensorError as error:
-        raise ArtefactError(path, f"is not a safetensors file ({error})") from None
+        raise ArtifactError(path, f"is not a safetensors file ({error})") from None
     values = ((field.name, info[field.name]) for field in fields(Spec))
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
     spec = Spec(**arguments)

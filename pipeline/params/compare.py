@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline.errors import ParameterError, one_of
 from pipeline.params.messages import explain
 from pipeline.params.student import Distill
-from pipeline.plugins.section import Positive, Section
+from pipeline.plugins.section import PositiveInt, Section
 
 
 class CompareEntry(Section):
@@ -38,25 +38,25 @@ class Compare(Section):
     against: list[str] = Field(
         default_factory=list, description="Baselines: entries that all others are tested against."
     )
-    seeds: Positive = Field(3, description="Final runs per entry, with seeds 0, 1, ….")
-    trials: Positive = Field(4, description="Number of hyperparameter settings tried per entry.")
+    seeds: PositiveInt = Field(3, description="Final runs per entry, with seeds 0, 1, ….")
+    trials: PositiveInt = Field(4, description="Number of hyperparameter settings tried per entry.")
     folds: int = Field(
         4,
         ge=2,
         description="Folds of the training split. A trial trains on all but one and is validated "
         "on the held-out fold.",
     )
-    trial_folds: Positive = Field(
+    trial_folds: PositiveInt = Field(
         1,
         description="Number of folds that are held out, one after the other, for each setting. The "
         "setting with the best mean accuracy is selected. More folds reduce the variance of "
         "tuning.",
     )
-    fold_block: Positive = Field(5, description="Neighboring images that stay in one fold.")
-    trial_epochs: Positive | None = Field(
+    fold_block: PositiveInt = Field(5, description="Neighboring images that stay in one fold.")
+    trial_epochs: PositiveInt | None = Field(
         None, description="Epochs of a trial; null: `distill.epochs`."
     )
-    confused_pairs: Positive = Field(
+    confused_pairs: PositiveInt = Field(
         10,
         description="Pairs of classes that the teacher confuses most, for which the accuracy "
         "within pairs is reported.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 LOCAL = "local"
 
@@ -61,7 +61,7 @@ class Evaluate(Section):
         5, ge=3, description="Minimum number of rounds; each round starts new processes."
     )
     max_rounds: int = Field(30, ge=3, description="Maximum number of rounds.")
-    max_minutes: AboveZero = Field(
+    max_minutes: PositiveFloat = Field(
         2.0, description="Time limit of all rounds. A round that would exceed it is not started."
     )
     max_half_width: float = Field(
@@ -76,18 +76,18 @@ class Evaluate(Section):
     warmup: int = Field(
         30, ge=1, description="Minimum number of warm-up inferences before the first turn."
     )
-    warmup_seconds: NotNegative = Field(0.2, description="Minimum duration of the warm-up.")
-    threads: Positive = Field(1, description="Threads of the inference runtime.")
-    batches: list[Positive] = Field(
+    warmup_seconds: NonNegativeFloat = Field(0.2, description="Minimum duration of the warm-up.")
+    threads: PositiveInt = Field(1, description="Threads of the inference runtime.")
+    batches: list[PositiveInt] = Field(
         [1, 2, 4, 8, 16, 32],
         description="Batch sizes for measuring throughput, if the model's batch size is dynamic; "
         "[]: throughput is not measured.",
     )
-    thread_sweep: list[Positive] = Field(
+    thread_sweep: list[PositiveInt] = Field(
         default_factory=list,
         description="Additional numbers of threads for measuring latency and throughput.",
     )
-    sustained_seconds: NotNegative = Field(
+    sustained_seconds: NonNegativeFloat = Field(
         0.0,
         description="Duration of a run without pauses per model, which shows thermal throttling; "
         "0 disables it.",

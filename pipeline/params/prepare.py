@@ -12,15 +12,15 @@ from pydantic import Field, create_model, field_validator, model_validator
 from pipeline.errors import one_of
 from pipeline.plugins import SOURCES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import AboveZero, Positive, Section
+from pipeline.plugins.section import PositiveFloat, PositiveInt, Section
 
 
 class Fractions(Section):
     """Fractions of the images per split; they add up to 1."""
 
-    train: AboveZero = Field(0.6, description="Fraction of images for training.")
-    val: AboveZero = Field(0.2, description="Fraction of images for validation.")
-    test: AboveZero = Field(0.2, description="Fraction of images for the test split.")
+    train: PositiveFloat = Field(0.6, description="Fraction of images for training.")
+    val: PositiveFloat = Field(0.2, description="Fraction of images for validation.")
+    test: PositiveFloat = Field(0.2, description="Fraction of images for the test split.")
 
     @model_validator(mode="after")
     def _add_up(self) -> Fractions:
@@ -67,7 +67,7 @@ class Prepare(Section):
         "the order of the source are kept together; `random`: stratified, image by image.",
     )
     fractions: Fractions = Field(default_factory=Fractions, description="Fractions per split.")
-    block: Positive = Field(
+    block: PositiveInt = Field(
         30, description="`split: blocks`: number of neighboring images per block."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")

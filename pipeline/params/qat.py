@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pipeline.errors import one_of
 from pipeline.params.student import Distill
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import AboveZero, Section
+from pipeline.plugins.section import PositiveFloat, Section
 
 
 class QAT(Section):
@@ -23,7 +23,7 @@ class QAT(Section):
         None, description="Loss, with its options in `distill`; null: `distill.method`."
     )
     # One tenth of a usual value for training from scratch, since the weights are already trained.
-    lr: AboveZero = Field(0.001, description="Peak learning rate of a cosine schedule.")
+    lr: PositiveFloat = Field(0.001, description="Peak learning rate of a cosine schedule.")
 
     @field_validator("method")
     @classmethod

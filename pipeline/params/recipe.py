@@ -6,20 +6,20 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.plugins.section import AboveZero, Fraction, NotNegative, Positive, Section
+from pipeline.plugins.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 
 class Recipe(Section):
     """Training recipe."""
 
-    epochs: Positive = Field(description="Number of epochs.")
-    batch_size: Positive = Field(description="Images per step, over all processes.")
+    epochs: PositiveInt = Field(description="Number of epochs.")
+    batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="SGD with Nesterov momentum, or AdamW."
     )
-    lr: AboveZero = Field(description="Peak learning rate.")
+    lr: PositiveFloat = Field(description="Peak learning rate.")
     momentum: Fraction = Field(0.9, description="Momentum of SGD.")
-    weight_decay: NotNegative = Field(
+    weight_decay: NonNegativeFloat = Field(
         description="Weight decay; not applied to biases and normalization layers."
     )
     schedule: Literal["one_cycle", "cosine", "constant", "multi_step"] = Field(
@@ -30,17 +30,17 @@ class Recipe(Section):
         default=[0.625, 0.75, 0.875],
         description="Milestones of `multi_step`, as fractions of all steps.",
     )
-    gamma: AboveZero = Field(
+    gamma: PositiveFloat = Field(
         0.1, le=1, description="Factor of the learning rate at each milestone of `multi_step`."
     )
     warmup: Fraction = Field(0.2, description="Fraction of the steps with linear warm-up.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
-    mixup: NotNegative = Field(
+    mixup: NonNegativeFloat = Field(
         0.0,
         description="Mixup: λ is sampled from the Beta distribution with both parameters equal to "
         "this; 0 disables it. If `cutmix` is also set, each batch uses one of the two at random.",
     )
-    cutmix: NotNegative = Field(
+    cutmix: NonNegativeFloat = Field(
         0.0, description="CutMix, with λ sampled as for `mixup`; 0 disables it."
     )
     ema_decay: float = Field(
@@ -50,7 +50,9 @@ class Recipe(Section):
         description="Decay per step of the exponential moving average (EMA) of the weights; 0 "
         "disables it.",
     )
-    clip_norm: NotNegative = Field(0.0, description="Maximum gradient norm; 0 disables clipping.")
+    clip_norm: NonNegativeFloat = Field(
+        0.0, description="Maximum gradient norm; 0 disables clipping."
+    )
     keep: Literal["best", "last"] = Field(
         "best",
         description="Epoch of the final weights: `best` has the best validation accuracy; `last` "
@@ -62,7 +64,7 @@ class Recipe(Section):
         description="Early stopping after this many epochs without a better validation accuracy; 0 "
         "disables it.",
     )
-    accumulate: Positive = Field(
+    accumulate: PositiveInt = Field(
         1, description="Gradient accumulation: micro-batches per step, to save memory."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -8,13 +8,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from pipeline.params.network import ModelName
-from pipeline.plugins.section import AboveZero, Positive, Section
+from pipeline.plugins.section import PositiveFloat, PositiveInt, Section
 
 
 class Scout(Section):
     """Untrained students to measure, and the latency budget."""
 
-    latency_ms: AboveZero = Field(
+    latency_ms: PositiveFloat = Field(
         1.0, description="Latency budget: the largest p50 at batch size 1, in milliseconds."
     )
     models: list[ModelName] = Field(
@@ -28,7 +28,7 @@ class Scout(Section):
         5, ge=3, description="Measurement rounds; each runs every candidate in a new process."
     )
     runs: int = Field(50, ge=10, description="Timed inferences per candidate and round.")
-    warmup: Positive = Field(
+    warmup: PositiveInt = Field(
         20, description="Number of warm-up inferences before the timed inferences."
     )
 

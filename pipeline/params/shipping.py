@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 
 from pipeline.params.candidate import Candidate
 from pipeline.params.evaluate import LOCAL
-from pipeline.plugins.section import AboveZero, NotNegative, Positive, Section
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 
 class Export(Section):
     """PyTorch to ONNX."""
 
     opset: int = Field(18, ge=18, le=23, description="ONNX operator set.")
-    tolerance: AboveZero = Field(
+    tolerance: PositiveFloat = Field(
         1e-4, description="Largest difference of a logit, relative to the image's largest logit."
     )
 
@@ -29,7 +29,7 @@ class MixedPrecision(Section):
         "static int8 candidate whose accuracy drop exceeds `bundle.max_drop` or "
         "`bundle.max_drop_bound`.",
     )
-    images: Positive = Field(
+    images: PositiveInt = Field(
         128, description="Validation images that each layer's sensitivity is measured on."
     )
     max_float_fraction: float = Field(
@@ -40,7 +40,7 @@ class MixedPrecision(Section):
 class Quantize(Section):
     """Candidates for deployment, calibration and mixed precision."""
 
-    calibration_images: Positive = Field(
+    calibration_images: PositiveInt = Field(
         256, description="Number of training images for calibration."
     )
     mixed_precision: MixedPrecision = Field(
@@ -80,12 +80,12 @@ class Bundle(Section):
     device: str = Field(
         LOCAL, description="Device in `evaluate.devices` whose measurements select the candidate."
     )
-    max_drop: NotNegative = Field(
+    max_drop: NonNegativeFloat = Field(
         1.0,
         description="Largest accepted accuracy drop relative to fp32 on validation images, in "
         "percentage points.",
     )
-    max_drop_bound: NotNegative = Field(
+    max_drop_bound: NonNegativeFloat = Field(
         2.0,
         description="Largest accepted upper end of the 95 % CI of the drop, in percentage points. "
         "The CI is wide if there are few validation images.",
@@ -93,21 +93,21 @@ class Bundle(Section):
     percentile: Literal["p50", "p90", "p99"] = Field(
         "p50", description="Percentile of latency by which accepted candidates are compared."
     )
-    latency_tolerance: NotNegative = Field(
+    latency_tolerance: NonNegativeFloat = Field(
         0.10,
         description="The smallest candidate within this fraction above the lowest latency is "
         "selected.",
     )
-    max_model_mb: AboveZero | None = Field(
+    max_model_mb: PositiveFloat | None = Field(
         None,
         description="Largest accepted size of the model's files, in 10^6 bytes; null: no limit.",
     )
-    max_total_mb: AboveZero | None = Field(
+    max_total_mb: PositiveFloat | None = Field(
         None,
         description="Largest accepted size of model and inference runtime, in 10^6 bytes; null: no "
         "limit.",
     )
-    max_memory_mb: AboveZero | None = Field(
+    max_memory_mb: PositiveFloat | None = Field(
         None, description="Largest accepted peak resident memory, in 10^6 bytes; null: no limit."
     )
 

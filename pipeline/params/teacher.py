@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params.network import ModelName, Network, Pretrained
 from pipeline.params.recipe import Recipe
-from pipeline.plugins.section import Positive, Section
+from pipeline.plugins.section import PositiveInt, Section
 
 
 class Finetune(Network, Recipe):
@@ -32,7 +32,7 @@ class CacheLogits(Section):
         "teacher runs during distillation, on a new view of every image in every epoch.",
     )
     dtype: Literal["float16", "float32"] = Field("float16", description="Dtype of cached logits.")
-    batch_size: Positive = Field(128, description="Batch size of the teacher.")
+    batch_size: PositiveInt = Field(128, description="Batch size of the teacher.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
         description="Precision of the teacher's forward pass, with cached logits and without; "

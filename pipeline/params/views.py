@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.plugins.section import AboveZero, Fraction, Positive, Section
+from pipeline.plugins.section import Fraction, PositiveFloat, PositiveInt, Section
 
 
 class Views(Section):
     """Data augmentation; a view is a pure function of (image, view number, seed)."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all views.")
-    crop_scale: AboveZero = Field(
+    crop_scale: PositiveFloat = Field(
         0.7, le=1, description="Minimum fraction of the image's area in a random crop."
     )
     crop_ratio: float = Field(
@@ -33,7 +33,7 @@ class Views(Section):
         description="`trivial`: TrivialAugment, one operation of random magnitude; `rand`: "
         "RandAugment, `auto_ops` operations of one magnitude.",
     )
-    auto_ops: Positive = Field(2, description="Number of operations of `auto: rand`.")
+    auto_ops: PositiveInt = Field(2, description="Number of operations of `auto: rand`.")
     auto_magnitude: int = Field(
         9, ge=0, le=30, description="Magnitude of the operations of `auto: rand`."
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pipeline.errors import ParameterError, one_of
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.params import load_params, params_model
 from pipeline.params.editing import changed, merged
 
@@ -66,7 +66,7 @@ def apply_preset(name: str, path: Path) -> list[Change]:
         for part in reversed(key.split(".")):
             value = {part: value}
         values = merged(values, value)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         # As bytes, which preserves line endings.
         temporary.write_bytes(changed(path.read_bytes().decode(), values).encode())
         try:

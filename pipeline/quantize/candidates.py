@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Split
-from pipeline.errors import ArtefactError, QuantizationError
-from pipeline.files import hash_file, whole_folder, write_json
+from pipeline.errors import ArtifactError, QuantizationError
+from pipeline.files import atomic_folder, hash_file, write_json
 from pipeline.params import Candidate
 from pipeline.plugins import RUNTIMES
 from pipeline.progress import Track, silent
@@ -100,7 +100,7 @@ def make_candidates(
         qat: The QDQ files of ``export_qdq``, by batch, for method ``qat``.
 
     Raises:
-        ArtefactError: An exported file is missing or damaged.
+        ArtifactError: An exported file is missing or damaged.
         QuantizationError: The calibration images do not fit, there is no reference, a batch size
             was not exported, or a runtime cannot run the student.
     """
@@ -110,7 +110,7 @@ def make_candidates(
     sources = [_source(c, qat if c.method == "qat" else exported, calibration) for c in candidates]
     made: list[MadeCandidate] = []
     searches: list[MixedPrecisionSearch] = []
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         tracked = track(candidates, "making candidates", len(candidates))
         for candidate, source in zip(tracked, sources, strict=True):
             new, found = _make(candidate, source, calibration, temporary, search, track)
@@ -194,7 +194,7 @@ def _image_shape(path: Path) -> list[int]:
     try:
         images = onnx.load(path).graph.input[0]
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
+        raise ArtifactError(path, "is missing") from None
     except (DecodeError, IndexError):
-        raise ArtefactError(path, "is truncated or not ONNX") from None
+        raise ArtifactError(path, "is truncated or not ONNX") from None
     return [dimension.dim_value for dimension in images.type.tensor_type.shape.dim[1:]]

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import whole_file
+from pipeline.files import atomic_file
 from pipeline.report.document import Page, Section
 from pipeline.report.formats import DASH, percent
 from pipeline.report.table import Column, Table, make_table
@@ -37,7 +37,7 @@ def as_page(facts: dict[str, Any]) -> str:
 def write_runs(path: Path, facts: dict[str, Any]) -> None:
     """Writes the final runs, from which the table of results is computed, as CSV."""
     figures = ("val_accuracy", "accuracy", "balanced_accuracy", "inside_pairs", "seconds")
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["entry", "setting", "seed", *figures])
         for run in _rows(facts, "runs"):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
 from pipeline.measure.host import Host
@@ -112,7 +112,7 @@ def read_facts(
     """Reads the files of the earlier stages from their folders, and the manifest of the bundle.
 
     Raises:
-        ArtefactError: A file is missing or broken, or the bundle was made from other files.
+        ArtifactError: A file is missing or broken, or the bundle was made from other files.
     """
     dataset = read_json(prepared / "dataset.json")
     student_info = read_json(student / "model.json")
@@ -122,7 +122,7 @@ def read_facts(
     selected_on = _read_device(evaluations / name)
     if selected_on.evaluation.teacher is None:
         problem = "has no measurements of the teacher, which this device cannot run"
-        raise ArtefactError(evaluations / name, problem, "select with another bundle.device")
+        raise ArtifactError(evaluations / name, problem, "select with another bundle.device")
     shipped = bundle["chosen"]["name"]
     for part, present in {
         "data": dataset["fingerprint"],
@@ -131,17 +131,17 @@ def read_facts(
         "model": next((c["files"] for c in made["candidates"] if c["name"] == shipped), None),
     }.items():
         if bundle["made_from"][part] != present:
-            raise ArtefactError(manifest, f"was made from another {part} than the present one")
+            raise ArtifactError(manifest, f"was made from another {part} than the present one")
     verified_path = reports / "verify.json"
     verified = _parse(Verification, read_json(verified_path), verified_path)
     if verified.candidate != shipped:
         problem = f"is for {verified.candidate}, but the bundle contains {shipped}"
-        raise ArtefactError(verified_path, problem)
+        raise ArtifactError(verified_path, problem)
     qat_info = None
     if any(candidate["options"].get("method") == "qat" for candidate in made["candidates"]):
         qat_info = read_json(qat / "qat.json")
         if qat_info.get("student") != student_info["weights_sha256"]:
-            raise ArtefactError(qat / "qat.json", "was made from another student")
+            raise ArtifactError(qat / "qat.json", "was made from another student")
     others = [path for path in sorted(evaluations.glob("*.json")) if path.name != name]
     return Facts(
         dataset=dataset,
@@ -199,7 +199,7 @@ def _parse(kind: type[T], value: Any, path: Path) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ArtefactError(path, f"has an unexpected format ({key}: {first['msg']})") from None
+        raise ArtifactError(path, f"has an unexpected format ({key}: {first['msg']})") from None
 
 
 def _read_training(reports: Path, name: str, recipe: Mapping[str, Any]) -> Training:
@@ -208,9 +208,9 @@ def _read_training(reports: Path, name: str, recipe: Mapping[str, Any]) -> Train
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing") from None
+        raise ArtifactError(path, "is missing") from None
     except (OSError, TypeError, ValueError) as error:
-        raise ArtefactError(path, f"cannot be read ({error})") from None
+        raise ArtifactError(path, f"cannot be read ({error})") from None
     if not rows:
-        raise ArtefactError(path, "contains no epochs")
+        raise ArtifactError(path, "contains no epochs")
     return Training(figures, rows, recipe)

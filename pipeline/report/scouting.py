@@ -78,11 +78,8 @@ def _chart(facts: dict[str, Any]) -> list[Part]:
             kind = "proposed" if index == facts["proposal"] else kind
             p50 = Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"])
             cost = s["multiply_adds"] / 1e6
-            name, estimates = (
-                f"{s['model']}, {s['image_size']} px",
-                (p50, Estimate(cost, cost, cost)),
-            )
-            rows.append(DotRow(name, kind, estimates))
+            name = f"{s['model']}, {s['image_size']} px"
+            rows.append(DotRow(name, kind, (p50, Estimate(cost, cost, cost))))
     if not rows:
         return []
     rows.sort(key=lambda row: -row.estimates[1].value)

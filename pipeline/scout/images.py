@@ -46,7 +46,7 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
     """Reads images of the prepared training split or, if there is none, of the source.
 
     Raises:
-        ArtefactError: The prepared data is damaged.
+        ArtifactError: The prepared data is damaged.
         DataError: The source is missing, or no image of it can be read.
     """
     if (prepared / "dataset.json").is_file():

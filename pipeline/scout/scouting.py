@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 from pipeline.files import hash_value, read_json, write_json
 from pipeline.measure.host import describe_host
 from pipeline.models.zoo import full_name
@@ -41,14 +41,14 @@ def read_student(path: Path) -> Student | None:
     """A student that was measured before; None if there is no file.
 
     Raises:
-        ArtefactError: The file is damaged.
+        ArtifactError: The file is damaged.
     """
     if not path.is_file():
         return None
     try:
         return TypeAdapter(Student).validate_python(read_json(path))
     except ValidationError:
-        raise ArtefactError(path, "is not a measured student", "delete it and run again") from None
+        raise ArtifactError(path, "is not a measured student", "delete it and run again") from None
 
 
 def scout_students(

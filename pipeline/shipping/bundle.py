@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import ArtefactError, DataError
-from pipeline.files import whole_file
+from pipeline.errors import ArtifactError, DataError
+from pipeline.files import atomic_file
 from pipeline.plugins import RUNTIMES
 
 FORMAT = 1
@@ -69,7 +69,7 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
         The content of its ``manifest.json``.
 
     Raises:
-        ArtefactError: A model file or the device runtime is missing, or the inference runtime is
+        ArtifactError: A model file or the device runtime is missing, or the inference runtime is
             not installed, so that its version is unknown.
         DataError: A class name is empty or has a line break.
     """
@@ -87,7 +87,7 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     manifest = _manifest(spec, _hashes(files))
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files["manifest.json"] = text.encode()
-    with whole_file(out) as temporary:
+    with atomic_file(out) as temporary:
         _write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
     return manifest
 
@@ -132,19 +132,19 @@ def unpack_bundle(archive: Path, folder: Path) -> Path:
         The folder of the bundle in ``folder``; it has the name of the bundle.
 
     Raises:
-        ArtefactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
+        ArtifactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
             folder exists already.
     """
     files = _read_archive(archive)
     names = {name.partition("/")[0] for name in files}
     name = names.pop() if len(names) == 1 else ""
     if f"{name}/manifest.json" not in files:
-        raise ArtefactError(archive, "is not a bundle: no folder with a manifest.json", _REMEDY)
+        raise ArtifactError(archive, "is not a bundle: no folder with a manifest.json", _REMEDY)
     _check_files({path.removeprefix(f"{name}/"): files[path] for path in files}, archive)
 
     target = folder / name
     if target.exists():
-        raise ArtefactError(target, "exists already", "remove it, or unpack elsewhere")
+        raise ArtifactError(target, "exists already", "remove it, or unpack elsewhere")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking.") as temporary:
         for path, content in files.items():
@@ -162,11 +162,11 @@ def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
     except (ValueError, TypeError, KeyError):
         found, expected = None, {}
     if found != FORMAT:
-        raise ArtefactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
+        raise ArtifactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
     present = _hashes({path: files[path] for path in files if path != "manifest.json"})
     for path in sorted(expected.keys() | present.keys()):
         if expected.get(path) != present.get(path):
-            raise ArtefactError(archive, f"its {path} does not match the manifest", _REMEDY)
+            raise ArtifactError(archive, f"its {path} does not match the manifest", _REMEDY)
 
 
 def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -178,7 +178,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
-        raise ArtefactError(path, problem, "run `python -m stages.quantize`") from None
+        raise ArtifactError(path, problem, "run `python -m stages.quantize`") from None
 
 
 def _requirements(runtime: str) -> str:
@@ -187,13 +187,13 @@ def _requirements(runtime: str) -> str:
         return "".join(f"{name}=={metadata.version(name)}\n" for name in names)
     except metadata.PackageNotFoundError as error:
         problem = f"cannot pin a version: {error.name} is not installed"
-        raise ArtefactError(Path("requirements.txt"), problem) from None
+        raise ArtifactError(Path("requirements.txt"), problem) from None
 
 
 def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:
     package = runtime_folder / "finch_runtime"
     if not (package / "__main__.py").is_file():
-        raise ArtefactError(package, "is not the device runtime: __main__.py is missing")
+        raise ArtifactError(package, "is not the device runtime: __main__.py is missing")
     return {
         path.relative_to(runtime_folder).as_posix(): path.read_bytes()
         for path in package.rglob("*")
@@ -222,16 +222,16 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 content = tar.extractfile(member) if member.isreg() else None
                 # tarfile's own filters came with Python 3.11.4, and had a vulnerability with links.
                 if content is None or not _is_inside(member.name):
-                    raise ArtefactError(path, f"its {member.name} is not a plain file", _REMEDY)
+                    raise ArtifactError(path, f"its {member.name} is not a plain file", _REMEDY)
                 files[member.name] = content.read()
             # gzip verifies its checksum at the end of the file, which tar does not read.
             while stream.read(1 << 20):
                 pass
     except FileNotFoundError:
-        raise ArtefactError(path, "is missing", _REMEDY) from None
+        raise ArtifactError(path, "is missing", _REMEDY) from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         problem = f"is truncated, damaged or not a bundle ({error})"
-        raise ArtefactError(path, problem, _REMEDY) from None
+        raise ArtifactError(path, problem, _REMEDY) from None
     return files
 
 

@@ -77,7 +77,7 @@ def verify_bundle(
         track: Progress display.
 
     Raises:
-        ArtefactError: The bundle or a model is missing or damaged.
+        ArtifactError: The bundle or a model is missing or damaged.
         MeasurementError: A model cannot be run.
     """
     images, labels = data.images_path("test"), data.split("test").labels

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.errors import ArtefactError, TrainingError
-from pipeline.files import hash_value, whole_file
+from pipeline.errors import ArtifactError, TrainingError
+from pipeline.files import atomic_file, hash_value
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import TrainingState
 
@@ -75,7 +75,7 @@ class Checkpoints:
         """
         content = _to_bytes(state.tensors(), {"state": json.dumps(state.metadata())})
         try:
-            with whole_file(self.path) as temporary:
+            with atomic_file(self.path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             intact = "; the previous checkpoint is intact" if self.path.exists() else ""
@@ -88,7 +88,7 @@ class Checkpoints:
         """Loads the checkpoint into ``state``; returns False if there is none.
 
         Raises:
-            ArtefactError: The file is damaged, or does not fit this training run.
+            ArtifactError: The file is damaged, or does not fit this training run.
         """
         for partial in self.folder.glob(".*.safetensors"):  # left by a killed process
             partial.unlink()
@@ -99,12 +99,12 @@ class Checkpoints:
                 metadata = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise ArtefactError(self.path, f"is damaged ({error})", _DELETE) from None
+            raise ArtifactError(self.path, f"is damaged ({error})", _DELETE) from None
         try:
             state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             problem = f"does not fit this training run ({textwrap.shorten(str(error), 300)})"
-            raise ArtefactError(self.path, problem, _DELETE) from None
+            raise ArtifactError(self.path, problem, _DELETE) from None
         return True
 
     def clear(self) -> None:

@@ -53,7 +53,7 @@ def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> Tr
         TrainingError: The loss or a weight is not finite, the task is inconsistent, the GPU runs
             out of memory, or a checkpoint cannot be written.
         ParameterError: Device, model, world size or teacher do not support the recipe.
-        ArtefactError: The checkpoint is damaged or does not fit this training run.
+        ArtifactError: The checkpoint is damaged or does not fit this training run.
         Stopped: ``env.should_stop`` returned true.
     """
     task.check(len(model.spec.classes))

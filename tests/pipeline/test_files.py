@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ArtefactError
-from pipeline.files import put_in_place, read_json, whole_file, whole_folder, write_json
+from pipeline.errors import ArtifactError
+from pipeline.files import atomic_file, atomic_folder, move_folder, read_json, write_json
 
 
 def names(folder):
@@ -20,12 +20,12 @@ def mode(path):
 
 def test_a_file_shows_its_old_content_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "deep" / "down" / "model.onnx"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
         assert temporary.parent == path.parent  # only a rename within one file system is atomic
     assert path.read_text() == "half"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "half"
     assert path.read_text() == "new"
@@ -38,7 +38,7 @@ def test_a_file_stays_as_it_was_when_the_writing_fails(tmp_path, error, before):
     path = tmp_path / "report.json"
     if before is not None:
         path.write_text(before)
-    with pytest.raises(error), whole_file(path) as temporary:
+    with pytest.raises(error), atomic_file(path) as temporary:
         temporary.write_text("half")
         raise error
     assert (path.read_text() if path.exists() else None) == before
@@ -48,15 +48,15 @@ def test_a_file_stays_as_it_was_when_the_writing_fails(tmp_path, error, before):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path, error):
     path = tmp_path / "deep" / "prepared"
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "a").write_text("1")
         (temporary / "b").write_text("1")
         assert not path.exists()
-    with pytest.raises(error), whole_folder(path) as temporary:
+    with pytest.raises(error), atomic_folder(path) as temporary:
         (temporary / "a").write_text("2")
         raise error
     assert {p.name: p.read_text() for p in path.iterdir()} == {"a": "1", "b": "1"}
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         assert names(temporary) == []
         (temporary / "a").write_text("3")
         assert (path / "a").read_text() == "1"
@@ -66,7 +66,7 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path, error):
 
 def test_other_users_may_read_what_was_written(tmp_path):
     write_json(tmp_path / "a.json", {})
-    with whole_folder(tmp_path / "folder") as temporary:
+    with atomic_folder(tmp_path / "folder") as temporary:
         (temporary / "x").write_text("")
     assert mode(tmp_path / "a.json") == 0o644
     assert mode(tmp_path / "folder") == 0o755
@@ -78,7 +78,7 @@ def test_a_link_is_replaced_and_what_it_pointed_to_is_left_alone(tmp_path):
     cached.write_text("cached")
     cached.chmod(0o444)
     (tmp_path / "out").symlink_to(cached)
-    with whole_file(tmp_path / "out") as temporary:
+    with atomic_file(tmp_path / "out") as temporary:
         temporary.write_text("new")
     assert cached.read_text() == "cached"
     assert mode(cached) == 0o444
@@ -117,15 +117,15 @@ def test_every_truncation_of_a_json_file_is_refused_by_name(tmp_path):
     path = tmp_path / "dataset.json"
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(ArtefactError, match="truncated or not JSON") as caught:
+        with pytest.raises(ArtifactError, match="truncated or not JSON") as caught:
             read_json(path)
         assert caught.value.path == path
 
 
 def test_a_missing_or_unreadable_json_file_is_refused(tmp_path):
-    with pytest.raises(ArtefactError, match=r"none\.json: is missing"):
+    with pytest.raises(ArtifactError, match=r"none\.json: is missing"):
         read_json(tmp_path / "none.json")
-    with pytest.raises(ArtefactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="cannot be read"):
         read_json(tmp_path)
 
 
@@ -133,7 +133,7 @@ def test_a_missing_or_unreadable_json_file_is_refused(tmp_path):
 def test_a_json_file_that_holds_no_object_is_refused_by_name(tmp_path, text):
     path = tmp_path / "dataset.json"
     path.write_text(text)
-    with pytest.raises(ArtefactError, match="not an object") as caught:
+    with pytest.raises(ArtifactError, match="not an object") as caught:
         read_json(path)
     assert caught.value.path == path
 
@@ -151,7 +151,7 @@ def test_a_folder_is_moved_and_replaces_the_old_one(tmp_path, is_there):
         path.mkdir(parents=True)
         (path / "b").write_text("old")
     made = made_folder(tmp_path / "work" / "key")
-    put_in_place(made, path)
+    move_folder(made, path)
     assert names(path) == ["a"]
     assert not made.exists()
 
@@ -162,7 +162,7 @@ def test_a_folder_of_another_file_system_is_moved(tmp_path):
         pytest.skip("needs a second file system")
     with tempfile.TemporaryDirectory(dir=shared_memory) as elsewhere:
         made = made_folder(Path(elsewhere) / "made")
-        put_in_place(made, tmp_path / "logits")
+        move_folder(made, tmp_path / "logits")
         assert not made.exists()
     assert names(tmp_path) == ["logits"]
     assert (tmp_path / "logits/a").read_text() == "new"

@@ -1,4 +1,4 @@
-"""The class order from parameters to artefact, as a user runs it."""
+"""The class order from parameters to artifact, as a user runs it."""
 
 from __future__ import annotations
 

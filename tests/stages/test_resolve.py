@@ -107,8 +107,8 @@ def test_a_changed_default_runs_the_stages_that_read_its_section(fake_project: P
     # The file sets it, so the default is not in force.
     edit(
         params / "evaluate.py",
-        "warmup_seconds: NotNegative = Field(0.2",
-        "warmup_seconds: NotNegative = Field(0.3",
+        "warmup_seconds: NonNegativeFloat = Field(0.2",
+        "warmup_seconds: NonNegativeFloat = Field(0.3",
     )
     assert repro(fake_project) == ["resolve"]
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from pipeline.data.sources.base import DataSource, Listing, Sample, encode_ppm
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
-from pipeline.plugins.section import Positive
+from pipeline.plugins.section import PositiveInt
 
 # Package, license and files of the typefaces. matplotlib is always installed.
 _PACKAGES = (
@@ -77,7 +77,7 @@ class Typefaces(DataSource):
         self,
         *,
         classes: Annotated[int, Field(ge=2)] = 60,
-        images_per_class: Positive = 100,
+        images_per_class: PositiveInt = 100,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.classes = classes

@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.losses.base import DistillationLoss, Normalization, kd_divergence, normalize
 from pipeline.losses.figkd.transform import Bands, ClassAxisDWT, Level, PaddingMode, WaveletName
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import AboveZero, NotNegative
+from pipeline.plugins.section import NonNegativeFloat, PositiveFloat
 
 
 @LOSSES.register("figkd")
@@ -70,19 +70,19 @@ class FiGKDLoss(DistillationLoss):
         *,
         class_order: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
-        detail_weight: NotNegative = 0.15,
-        kd_weight: NotNegative = 3.0,
-        label_weight: NotNegative = 1.0,
-        warmup_epochs: NotNegative = 0.0,
+        detail_weight: NonNegativeFloat = 0.15,
+        kd_weight: NonNegativeFloat = 3.0,
+        label_weight: NonNegativeFloat = 1.0,
+        warmup_epochs: NonNegativeFloat = 0.0,
         wavelet: WaveletName = "haar",
         level: Level = 1,
         mode: PaddingMode = "symmetric",
         bands: Bands = "detail",
         normalization: Normalization = "none",
-        temperature: AboveZero = 1.0,
+        temperature: PositiveFloat = 1.0,
         distance: Literal["mse", "l1", "kl"] = "mse",
         redraw: bool = False,
-        kd_temperature: AboveZero = 2.0,
+        kd_temperature: PositiveFloat = 2.0,
     ) -> None:
         super().__init__(label_smoothing, label_weight, warmup_epochs)
         self.transform = ClassAxisDWT(num_classes, wavelet, level, mode, bands, class_order)

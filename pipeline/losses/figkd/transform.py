@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from pipeline.errors import ParameterError, one_of
-from pipeline.plugins.section import Positive
+from pipeline.plugins.section import PositiveInt
 
 _known_wavelet = partial(
     one_of, known=pywt.wavelist(kind="discrete"), what="discrete wavelet of PyWavelets"
@@ -38,7 +38,7 @@ def _check_level(level: object) -> object:
 Bands = Literal["detail", "content", "all"]
 WaveletName = Annotated[str, AfterValidator(_known_wavelet)]
 PaddingMode = Annotated[str, AfterValidator(_known_mode)]
-Level = Annotated[Positive | Literal["max"], BeforeValidator(_check_level)]
+Level = Annotated[PositiveInt | Literal["max"], BeforeValidator(_check_level)]
 
 DENSE_CLASSES = 1024
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from finch_runtime.protocol import PredictRequest, Request, to_json
 from finch_runtime.runtimes import RUNTIMES
 
-from pipeline.errors import ArtefactError, DeviceError
+from pipeline.errors import ArtifactError, DeviceError
 from pipeline.measure.devices import remote_runner
 from pipeline.measure.devices.connection import Connection, connect
 from pipeline.measure.devices.device import Device, Files, ThisMachine
@@ -77,7 +77,7 @@ class RemoteDevice:
         """Copies the files, unless the same content is there already.
 
         Raises:
-            ArtefactError: A file cannot be read.
+            ArtifactError: A file cannot be read.
             DeviceError: The device could not receive them.
         """
         store = self._open_store()
@@ -85,7 +85,7 @@ class RemoteDevice:
             key = remote_runner.content_key(files.folder, files.names)
         except OSError as error:
             path = Path(error.filename)
-            raise ArtefactError(path, f"cannot be read ({error.strerror})") from None
+            raise ArtifactError(path, f"cannot be read ({error.strerror})") from None
         if key not in self._copied:
 
             def pack(stream: IO[bytes]) -> None:

@@ -21,11 +21,8 @@ _ENDED = {
 @section("Measurement", order=100)
 def measurement(facts: Facts) -> list[Part]:
     """Protocol, machine, conditions and runtimes."""
-    evaluation, host, conditions = (
-        facts.evaluation,
-        facts.selected_on.host,
-        facts.evaluation.conditions,
-    )
+    evaluation, host = facts.evaluation, facts.selected_on.host
+    conditions = evaluation.conditions
     temperature = _range((c.temperature_c for c in conditions), "°C")
     frequency = _range((c.frequency_mhz for c in conditions), "MHz")
     cores = f"{host.logical_cores} logical, {host.physical_cores or 'unknown'} physical"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.prepared import open_prepared
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 
 SIZE = 16
 
@@ -15,7 +15,7 @@ SIZE = 16
 def test_a_truncated_array_is_refused_by_name(prepare, file, keep):
     path = prepare().folder / "val" / file
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ArtefactError, match="truncated") as caught:
+    with pytest.raises(ArtifactError, match="truncated") as caught:
         open_prepared(path.parents[1]).split("val")
     assert caught.value.path == path
 
@@ -24,7 +24,7 @@ def test_a_truncated_array_is_refused_by_name(prepare, file, keep):
 def test_a_missing_array_is_refused_and_the_other_splits_can_be_read(prepare, file):
     data = prepare()
     (data.folder / "test" / file).unlink()
-    with pytest.raises(ArtefactError, match="is missing") as caught:
+    with pytest.raises(ArtifactError, match="is missing") as caught:
         data.split("test")
     assert caught.value.path == data.folder / "test" / file
     assert len(data.split("train")) == 4
@@ -34,7 +34,7 @@ def test_a_missing_array_is_refused_and_the_other_splits_can_be_read(prepare, fi
 def test_an_array_of_another_split_is_refused(prepare, file):
     data = prepare()
     shutil.copy(data.folder / "train" / file, data.folder / "val" / file)
-    with pytest.raises(ArtefactError, match="expected") as caught:
+    with pytest.raises(ArtifactError, match="expected") as caught:
         data.split("val")
     assert caught.value.path == data.folder / "val" / file
 
@@ -42,7 +42,7 @@ def test_an_array_of_another_split_is_refused(prepare, file):
 def test_an_array_of_another_type_is_refused(prepare):
     data = prepare()
     np.save(data.images_path("val"), np.zeros((2, SIZE, SIZE, 3), dtype=np.float32))
-    with pytest.raises(ArtefactError, match="is float32"):
+    with pytest.raises(ArtifactError, match="is float32"):
         data.split("val")
 
 
@@ -54,16 +54,16 @@ def test_a_pickled_array_is_refused_and_not_executed(prepare, tmp_path):
     data = prepare()
     path = data.folder / "val" / "labels.npy"
     np.save(path, np.array([Attack(), Attack()], dtype=object), allow_pickle=True)
-    with pytest.raises(ArtefactError) as caught:
+    with pytest.raises(ArtifactError) as caught:
         data.split("val")
     assert caught.value.path == path
     assert not (tmp_path / "mark").exists()
 
 
 def test_a_missing_folder_and_another_format_are_refused(prepare, tmp_path):
-    with pytest.raises(ArtefactError, match=r"dataset\.json: is missing"):
+    with pytest.raises(ArtifactError, match=r"dataset\.json: is missing"):
         open_prepared(tmp_path / "none")
     description = prepare().folder / "dataset.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"format": 99}))
-    with pytest.raises(ArtefactError, match="format 99, expected 1"):
+    with pytest.raises(ArtifactError, match="format 99, expected 1"):
         open_prepared(description.parent)

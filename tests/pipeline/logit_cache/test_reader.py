@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ArtefactError, TrainingError
+from pipeline.errors import ArtifactError, TrainingError
 from pipeline.logit_cache import (
     cache_key,
     check_classes,
@@ -73,7 +73,7 @@ def test_teacher_with_other_classes_raises(classes, expected):
 )
 def test_cache_of_other_inputs_raises_and_names_them(data, tmp_path, changes, message):
     key, _ = write(tmp_path / "logits", data)
-    with pytest.raises(ArtefactError, match=message):
+    with pytest.raises(ArtifactError, match=message):
         open_logit_cache(tmp_path / "logits", replace(key, **changes))
 
 
@@ -92,17 +92,17 @@ def test_cache_of_other_inputs_raises_and_names_them(data, tmp_path, changes, me
 def test_damaged_cache_raises(data, tmp_path, damage, message):
     key, _ = write(tmp_path / "logits", data)
     damage(tmp_path / "logits" / "logits.npy")
-    with pytest.raises(ArtefactError, match=message) as caught:
+    with pytest.raises(ArtifactError, match=message) as caught:
         open_logit_cache(tmp_path / "logits", key)
     assert caught.value.path == tmp_path / "logits" / "logits.npy"
 
 
 def test_missing_cache_or_other_format_raises(data, tmp_path):
     key = cache_key("a", data, RECIPE)
-    with pytest.raises(ArtefactError, match=r"cache\.json: is missing"):
+    with pytest.raises(ArtifactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
     (tmp_path / "cache.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ArtefactError, match=r"cache\.json: has format 99, .* 2"):
+    with pytest.raises(ArtifactError, match=r"cache\.json: has format 99, .* 2"):
         open_logit_cache(tmp_path, key)
 
 
@@ -116,7 +116,7 @@ def test_packed_views_are_none_or_checked(data, tmp_path):
         (Path.unlink, "missing"),
     ):
         damage(tmp_path / "packed" / "views.npy")
-        with pytest.raises(ArtefactError, match=message) as caught:
+        with pytest.raises(ArtifactError, match=message) as caught:
             open_packed_views(tmp_path / "packed")
         assert caught.value.path == tmp_path / "packed" / "views.npy"
         write(tmp_path / "packed", data, pack_views=True)
@@ -127,19 +127,19 @@ def test_empty_cache_has_no_logits(data, tmp_path):
     write_empty_cache(tmp_path, source(data))
     assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
     assert read_cache(tmp_path, key, 0)["shape"][0] == 0
-    with pytest.raises(ArtefactError, match=r"cache\.json: contains no logits: .*views = 0; set"):
+    with pytest.raises(ArtifactError, match=r"cache\.json: contains no logits: .*views = 0; set"):
         open_logit_cache(tmp_path, key)
 
 
 def test_cache_with_other_number_of_views_raises(data, tmp_path):
     key = key_of(data)
     write_empty_cache(tmp_path / "none", source(data))
-    with pytest.raises(ArtefactError, match=r"cache_logits\.views = 0, .*8"):
+    with pytest.raises(ArtifactError, match=r"cache_logits\.views = 0, .*8"):
         read_cache(tmp_path / "none", key, 8)
     write(tmp_path / "three", data, views=3)
     assert read_cache(tmp_path / "three", key, 3)["shape"][0] == 3
     for views in (0, 2):
-        with pytest.raises(ArtefactError, match=rf"views = 3, .*{views}"):
+        with pytest.raises(ArtifactError, match=rf"views = 3, .*{views}"):
             read_cache(tmp_path / "three", key, views)
 
 
@@ -147,5 +147,5 @@ def test_cache_with_other_number_of_views_raises(data, tmp_path):
 def test_empty_cache_of_other_inputs_raises(data, tmp_path, change):
     key = key_of(data)
     write_empty_cache(tmp_path, source(data))
-    with pytest.raises(ArtefactError, match="was made from"):
+    with pytest.raises(ArtifactError, match="was made from"):
         read_cache(tmp_path, replace(key, **{change: "b"}), 0)

@@ -15,7 +15,7 @@ from pipeline.losses import (
 )
 from pipeline.params.student import distill_model
 from pipeline.plugins import LOSSES
-from pipeline.plugins.section import NotNegative
+from pipeline.plugins.section import NonNegativeFloat
 
 ORDER = [6, 0, 5, 1, 4, 2, 3]
 RECIPE = {"epochs": 1, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0, "label_smoothing": 0.1}
@@ -112,7 +112,7 @@ class MarginLoss(DistillationLoss):
         margin: Largest difference that is ignored.
     """
 
-    def __init__(self, num_classes, *, margin: NotNegative = 0.5):
+    def __init__(self, num_classes, *, margin: NonNegativeFloat = 0.5):
         super().__init__()
         self.num_classes = num_classes
         self.margin = margin

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.prepared import Split
-from pipeline.errors import ArtefactError, DeviceError
+from pipeline.errors import ArtifactError, DeviceError
 from pipeline.measure.evaluate import EvaluationInputs, evaluate_devices
 from pipeline.params import Evaluate
 from tests.pipeline.measure.linear_model import write_model
@@ -156,6 +156,6 @@ def test_a_device_that_cannot_run_the_reference_fails(run, tmp_path):
 
 
 def test_a_device_missing_in_hosts_json_is_named(run, tmp_path):
-    with pytest.raises(ArtefactError, match=r"hosts\.json: .* pi; run .python -m stages.probe"):
+    with pytest.raises(ArtifactError, match=r"hosts\.json: .* pi; run .python -m stages.probe"):
         run(hosts=("local",))
     assert not (tmp_path / "cache").exists()

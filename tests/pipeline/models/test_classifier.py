@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from pipeline.errors import ArtefactError, ParameterError
+from pipeline.errors import ArtifactError, ParameterError
 from pipeline.models.classifier import (
     WEIGHTS,
     Classifier,
@@ -106,7 +106,7 @@ def test_truncated_weights_are_refused(tmp_path, model, keep):
     save_classifier(tmp_path / "m", model, {})
     path = tmp_path / "m" / WEIGHTS
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ArtefactError, match="truncated") as caught:
+    with pytest.raises(ArtifactError, match="truncated") as caught:
         load_classifier(tmp_path / "m", CPU)
     assert caught.value.path == path
 
@@ -115,7 +115,7 @@ def test_weights_of_another_model_of_the_same_shape_are_refused(tmp_path, model)
     save_classifier(tmp_path / "m", model, {})
     save_classifier(tmp_path / "other", build_classifier(TINY, CLASSES, 32), {})
     (tmp_path / "other" / WEIGHTS).replace(tmp_path / "m" / WEIGHTS)
-    with pytest.raises(ArtefactError, match=r"does not match model\.json"):
+    with pytest.raises(ArtifactError, match=r"does not match model\.json"):
         load_classifier(tmp_path / "m", CPU)
 
 
@@ -123,7 +123,7 @@ def test_weights_of_another_model_of_the_same_shape_are_refused(tmp_path, model)
 def test_a_missing_file_is_refused_by_name(tmp_path, model, file):
     save_classifier(tmp_path / "m", model, {})
     (tmp_path / "m" / file).unlink()
-    with pytest.raises(ArtefactError, match="is missing") as caught:
+    with pytest.raises(ArtifactError, match="is missing") as caught:
         load_classifier(tmp_path / "m", CPU)
     assert caught.value.path == tmp_path / "m" / file
 
@@ -132,7 +132,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path, model, file):
 def test_a_description_that_is_truncated_or_of_another_format_is_refused(tmp_path, model, text):
     save_classifier(tmp_path / "m", model, {})
     (tmp_path / "m" / "model.json").write_text(text)
-    with pytest.raises(ArtefactError, match=r"truncated|has format"):
+    with pytest.raises(ArtifactError, match=r"truncated|has format"):
         load_classifier(tmp_path / "m", CPU)
 
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline.errors import ArtefactError, QuantizationError
+from pipeline.errors import ArtifactError, QuantizationError
 from pipeline.params import Candidate
 from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
@@ -151,7 +151,7 @@ def test_a_missing_or_truncated_student_is_named(
     path = tmp_path / "student.onnx"
     if length is not None:
         path.write_bytes(exported["dynamic"].read_bytes()[:length])
-    with pytest.raises(ArtefactError, match=rf"student\.onnx: .*{expected}"):
+    with pytest.raises(ArtifactError, match=rf"student\.onnx: .*{expected}"):
         make_candidates({"dynamic": path}, FP32, calibration, tmp_path / "candidates")
 
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 from pipeline.files import read_json, write_json
 from pipeline.report.facts import summary
 
@@ -25,7 +25,7 @@ FILES = (
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_named(run, file):
     (run.root / file).unlink()
-    with pytest.raises(ArtefactError, match="is missing") as caught:
+    with pytest.raises(ArtifactError, match="is missing") as caught:
         run.read()
     assert caught.value.path == run.root / file
 
@@ -35,14 +35,14 @@ def test_a_truncated_file_is_named(run, file):
     text = (run.root / file).read_text()
     cut = text.rindex(",") if file.endswith(".csv") else len(text) // 2
     (run.root / file).write_text(text[:cut])
-    with pytest.raises(ArtefactError) as caught:
+    with pytest.raises(ArtifactError) as caught:
         run.read()
     assert caught.value.path == run.root / file
 
 
 def test_a_history_without_epochs_is_refused(run):
     (run.reports / "student_history.csv").write_text("epoch,loss,val_accuracy\n")
-    with pytest.raises(ArtefactError, match=r"student_history.csv: .*no epochs"):
+    with pytest.raises(ArtifactError, match=r"student_history.csv: .*no epochs"):
         run.read()
 
 
@@ -56,7 +56,7 @@ def test_a_history_without_epochs_is_refused(run):
 def test_a_bundle_made_from_something_else_is_refused(run, file, key, part):
     changed = read_json(run.root / file) | {key: "ff" * 32}
     write_json(run.root / file, changed)
-    with pytest.raises(ArtefactError, match=rf"manifest.json: .*another {part}\b"):
+    with pytest.raises(ArtifactError, match=rf"manifest.json: .*another {part}\b"):
         run.read()
 
 
@@ -66,7 +66,7 @@ def test_candidates_that_the_bundle_was_not_made_from_are_refused(run):
     for candidate in made["candidates"]:
         candidate["files"] = {"x/model.xml": "ff" * 32}
     write_json(path, made)
-    with pytest.raises(ArtefactError, match=r"manifest.json: .*another model"):
+    with pytest.raises(ArtifactError, match=r"manifest.json: .*another model"):
         run.read()
 
 
@@ -74,14 +74,14 @@ def test_another_evaluation_than_that_of_the_bundle_is_refused(run):
     evaluation = read_json(run.reports / "evaluations/local.json")
     evaluation["candidates"][0]["accuracy"] += 0.01
     write_json(run.reports / "evaluations/local.json", evaluation)
-    with pytest.raises(ArtefactError, match=r"manifest.json: .*another evaluation"):
+    with pytest.raises(ArtifactError, match=r"manifest.json: .*another evaluation"):
         run.read()
 
 
 def test_a_verification_of_another_candidate_is_refused(run):
     verified = read_json(run.reports / "verify.json") | {"candidate": "onnxruntime-fp32"}
     write_json(run.reports / "verify.json", verified)
-    with pytest.raises(ArtefactError, match=r"verify.json: .*onnxruntime-fp32"):
+    with pytest.raises(ArtifactError, match=r"verify.json: .*onnxruntime-fp32"):
         run.read()
 
 
@@ -89,7 +89,7 @@ def test_an_invalid_verification_is_refused(run):
     verified = read_json(run.reports / "verify.json")
     del verified["shipped"]["recalls"]
     write_json(run.reports / "verify.json", verified)
-    with pytest.raises(ArtefactError, match=r"verify.json: .*shipped.recalls"):
+    with pytest.raises(ArtifactError, match=r"verify.json: .*shipped.recalls"):
         run.read()
 
 
@@ -101,7 +101,7 @@ def test_qat_is_read_if_a_candidate_comes_from_it(run):
 
 def test_qat_of_another_student_is_refused(run):
     run.add_qat(student="ff" * 32)
-    with pytest.raises(ArtefactError, match=r"qat.json: .*another student"):
+    with pytest.raises(ArtifactError, match=r"qat.json: .*another student"):
         run.read()
 
 
@@ -142,5 +142,5 @@ def test_the_measurements_are_those_of_the_selecting_device(run):
 def test_a_selecting_device_without_the_teacher_is_refused(run):
     path = run.reports / "evaluations/local.json"
     write_json(path, read_json(path) | {"teacher": None})
-    with pytest.raises(ArtefactError, match=r"local.json: .*teacher.*bundle\.device"):
+    with pytest.raises(ArtifactError, match=r"local.json: .*teacher.*bundle\.device"):
         run.read()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtifactError
 from pipeline.files import write_json
 from pipeline.params import Candidate, Scout
 from pipeline.scout import scouting
@@ -27,7 +27,7 @@ def test_a_stored_student_is_read_back(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "key.json").write_text('{"model": "one"}')
-    with pytest.raises(ArtefactError, match=r"key\.json.*delete it"):
+    with pytest.raises(ArtifactError, match=r"key\.json.*delete it"):
         read_student(tmp_path / "key.json")
 
 

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pipeline.errors import ArtefactError, DataError
+from pipeline.errors import ArtifactError, DataError
 from pipeline.shipping.bundle import BundleSpec, build_bundle, unpack_bundle
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
@@ -246,9 +246,9 @@ def test_a_class_name_that_is_not_one_line_is_refused(inputs, label):
 
 def test_missing_parts_are_named(inputs, openvino_inputs, tmp_path):
     openvino_inputs["spec"].files[1].unlink()
-    with pytest.raises(ArtefactError, match=r"model\.bin: .*stages\.quantize"):
+    with pytest.raises(ArtifactError, match=r"model\.bin: .*stages\.quantize"):
         build_bundle(**openvino_inputs)
-    with pytest.raises(ArtefactError, match=r"finch_runtime: .*__main__"):
+    with pytest.raises(ArtifactError, match=r"finch_runtime: .*__main__"):
         build_bundle(**inputs | {"runtime_folder": tmp_path})
     assert not inputs["out"].exists()
 
@@ -260,7 +260,7 @@ def test_a_truncated_archive_is_refused_and_not_unpacked(inputs, tmp_path, fract
     keep = len(content) - 1 if isinstance(fraction, str) else int(fraction * len(content))
     archive.write_bytes(content[:keep])
     target = tmp_path / "unpacked"
-    with pytest.raises(ArtefactError, match="truncated, damaged"):
+    with pytest.raises(ArtifactError, match="truncated, damaged"):
         unpack_bundle(archive, target)
     assert not target.exists()
 
@@ -275,7 +275,7 @@ def test_any_changed_byte_is_detected(inputs, tmp_path):
         archive.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
         try:
             unnoticed.append(unpack_bundle(archive, tmp_path / f"unpacked-{place}"))
-        except ArtefactError:
+        except ArtifactError:
             assert not (tmp_path / f"unpacked-{place}").exists()
     # Some bits of the compression have no effect: then the unpacked bytes are the same.
     assert len(unnoticed) <= 1
@@ -322,7 +322,7 @@ def swap(members, name, content):
 def test_an_archive_that_does_not_match_its_manifest_is_refused(inputs, tmp_path, change, expected):
     archive = build(**inputs)
     rewrite(archive, change)
-    with pytest.raises(ArtefactError, match=expected):
+    with pytest.raises(ArtifactError, match=expected):
         unpack_bundle(archive, tmp_path / "unpacked")
     assert not (tmp_path / "unpacked").exists()
 
@@ -331,7 +331,7 @@ def test_an_archive_that_does_not_match_its_manifest_is_refused(inputs, tmp_path
 def test_a_path_outside_of_the_folder_is_refused(inputs, tmp_path, name):
     archive = build(**inputs)
     rewrite(archive, lambda members: members.append((tarfile.TarInfo(name), b"")))
-    with pytest.raises(ArtefactError, match="not a plain file"):
+    with pytest.raises(ArtifactError, match="not a plain file"):
         unpack_bundle(archive, tmp_path / "unpacked")
 
 
@@ -341,7 +341,7 @@ def test_links_and_devices_are_refused(inputs, tmp_path, kind):
     member = tarfile.TarInfo("birds-1.0/link")
     member.type, member.linkname = kind, "birds-1.0/labels.txt"
     rewrite(archive, lambda members: members.append((member, b"")))
-    with pytest.raises(ArtefactError, match=r"birds-1\.0/link .*not a plain file"):
+    with pytest.raises(ArtifactError, match=r"birds-1\.0/link .*not a plain file"):
         unpack_bundle(archive, tmp_path / "unpacked")
 
 
@@ -350,11 +350,11 @@ def test_unpacking_overwrites_nothing(inputs, tmp_path):
     kept = tmp_path / "birds-1.0" / "mine.txt"
     kept.parent.mkdir()
     kept.write_text("mine")
-    with pytest.raises(ArtefactError, match=r"birds-1\.0: .*exists"):
+    with pytest.raises(ArtifactError, match=r"birds-1\.0: .*exists"):
         unpack_bundle(archive, tmp_path)
     assert files_below(kept.parent) == {"mine.txt"}
 
 
 def test_the_error_for_a_missing_archive_has_the_stage_to_run(tmp_path):
-    with pytest.raises(ArtefactError, match=r"none\.tar\.gz: .*missing.*stages\.bundle"):
+    with pytest.raises(ArtifactError, match=r"none\.tar\.gz: .*missing.*stages\.bundle"):
         unpack_bundle(tmp_path / "none.tar.gz", tmp_path)

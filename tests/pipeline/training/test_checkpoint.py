@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pipeline.errors import ArtefactError, Stopped, TrainingError
+from pipeline.errors import ArtifactError, Stopped, TrainingError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.loop import train
@@ -131,7 +131,7 @@ def test_damaged_checkpoint_raises(tmp_path):
     whole = checkpoints.path.read_bytes()
     for size in (0, 5, 500, len(whole) - 1):
         checkpoints.path.write_bytes(whole[:size])
-        with pytest.raises(ArtefactError, match=r"key\.safetensors: is damaged .*; delete it"):
+        with pytest.raises(ArtifactError, match=r"key\.safetensors: is damaged .*; delete it"):
             train_small(checkpoints)
 
 
@@ -145,7 +145,7 @@ def test_damaged_checkpoint_raises(tmp_path):
 def test_checkpoint_of_another_architecture_raises(tmp_path, other, expected):
     checkpoints = Checkpoints(tmp_path, "key", HOUR)
     stopped_after(3, checkpoints)
-    with pytest.raises(ArtefactError, match=expected):
+    with pytest.raises(ArtifactError, match=expected):
         train(
             network(**other),
             small_task(SQUARE),
@@ -155,7 +155,7 @@ def test_checkpoint_of_another_architecture_raises(tmp_path, other, expected):
 
 def test_checkpoint_without_ema_raises_if_ema_is_enabled(tmp_path):
     stopped_after(3, Checkpoints(tmp_path, "key", HOUR), settings=recipe(ema_decay=0.0))
-    with pytest.raises(ArtefactError, match=r"key\.safetensors: .*n_averaged"):
+    with pytest.raises(ArtifactError, match=r"key\.safetensors: .*n_averaged"):
         train_small(Checkpoints(tmp_path, "key", HOUR))
 
 

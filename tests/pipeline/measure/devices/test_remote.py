@@ -18,7 +18,7 @@ from finch_runtime.protocol import (
     to_json,
 )
 
-from pipeline.errors import ArtefactError, DeviceError, MeasurementError
+from pipeline.errors import ArtifactError, DeviceError, MeasurementError
 from pipeline.measure.devices.connection import connect
 from pipeline.measure.devices.device import Files
 from pipeline.measure.devices.remote import RemoteDevice, open_device
@@ -118,7 +118,7 @@ def test_files_keep_their_relative_paths(device, tmp_path):
 
 
 def test_a_missing_file_is_named(device, tmp_path):
-    with pytest.raises(ArtefactError, match=r"model\.onnx: cannot be read"):
+    with pytest.raises(ArtifactError, match=r"model\.onnx: cannot be read"):
         MeasuredModel(tmp_path / "model.onnx", "onnxruntime").copy_to(device)
 
 
