@@ -27,7 +27,7 @@ from stages.interruption import Interrupted, raise_interrupts
 from stages.launch import launch, report_to_launcher, should_launch
 from stages.workspace import Workspace
 
-# Here, since every stage imports this module before any inference runtime that has telemetry.
+# At import, since every stage imports this module before any inference runtime.
 turn_off()
 
 
@@ -60,10 +60,10 @@ def stage(
     config: type[Section] | None = None,
     options: Sequence[click.Parameter] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
-    """Decorator that makes a command of a stage's function.
+    """Decorator that creates a command from a stage's function.
 
     The command exits with 1 after an error, 130 after Ctrl-C and 143 after SIGTERM, so that DVC
-    does not take unfinished outputs for a result.
+    does not accept unfinished outputs.
 
     Args:
         reads: Inputs, for ``--help``.
@@ -144,14 +144,14 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
         _fail(name, message, 1, debug)
     except BrokenPipeError:  # the output goes to a pager that was closed; Click exits silently
         raise
-    except Exception as error:  # whatever it is: one line and an exit code
+    except Exception as error:  # all others are also reported in one line
         detail = " ".join(str(error).split())
         message = f"{type(error).__name__}: {detail}; --debug shows the traceback"
         _fail(name, message, 1, debug, expected=False)
 
 
 def _lock(paths: Workspace, name: str) -> AbstractContextManager[object]:
-    """A second process would write the same files; a stage outlives a ``dvc`` that was killed."""
+    """Locks out a second process; a stage can still be running after its ``dvc`` was killed."""
     paths.locks.mkdir(parents=True, exist_ok=True)
     path = paths.locks / f"{name}.lock"
     try:
@@ -168,8 +168,8 @@ def _fail(name: str, message: str, code: int, debug: bool, *, expected: bool = T
     if not report_to_launcher(line, expected):
         print(line, file=sys.stderr)
     sys.stderr.flush()
-    # Without interpreter shutdown: there native runtimes could change the exit code, and one of
-    # several training processes could wait for another that is gone.
+    # Skips interpreter shutdown, in which native libraries could change the exit code, and a
+    # process of distributed training could wait for one that has exited.
     if code > 128 or read_process_rank().world_size > 1:
         os._exit(code)
     sys.exit(code)

@@ -50,7 +50,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
 
 
 def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | None":
-    """Those of the teacher; None without a teacher that was trained on these data."""
+    """The teacher's most frequent confusions; None if no teacher was trained on this data."""
     from pipeline.models.classifier import load_classifier
     from pipeline.report.inspection import most_frequent_confusions
     from pipeline.training.device import prepare_torch

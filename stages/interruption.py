@@ -55,7 +55,7 @@ def between_steps(
     try:
         yield lambda: bool(numbers)
     except Stopped as stopped:
-        numbers.append(signal.SIGTERM)  # counts where only another process was interrupted
+        numbers.append(signal.SIGTERM)  # has an effect if only another process was interrupted
         kept = stopped.kept
     finally:
         raise_interrupts()

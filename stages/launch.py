@@ -1,4 +1,4 @@
-"""Launches a training stage in several processes, on one machine or on many.
+"""Launches a training stage in several processes, on one or more machines.
 
 With torchrun's options in FINCH_TORCHRUN, the process of a stage becomes a launcher. It runs the
 same command in several processes through torchrun, prints one line and returns one exit code for
@@ -29,7 +29,7 @@ _INTERRUPTED = "interrupted; no result was written; run it again"
 
 
 def should_launch() -> bool:
-    """Whether this process must launch others, and is not one of them."""
+    """Whether this process must launch the training processes, and was not launched itself."""
     return bool(os.environ.get(OPTIONS)) and "WORLD_SIZE" not in os.environ
 
 

@@ -48,7 +48,7 @@ def params(context: Context, section: str | None, as_json: bool) -> None:
     width = min(60, max(len(text) for text, _, _ in rows))
     for text, key, _ in rows:
         line = f"{text:<{width}}  # {source(key)}" if key else text
-        # Bold where a terminal shows it; a pipe gets plain text.
+        # Click removes the style if the output is not a terminal.
         click.echo(click.style(line, bold=bool(key) and source(key) != "default"))
 
 
@@ -70,7 +70,7 @@ def _only(values: dict[str, Any], section: str) -> dict[str, Any]:
 def _rows(
     values: Mapping[str, Any], indent: str = "", prefix: str = ""
 ) -> Iterator[tuple[str, str, Any]]:
-    """Lines of YAML: the text, and key and value where it is not just the name of a section."""
+    """Lines of YAML as (text, key, value); the key is empty if the line only names a section."""
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:

@@ -68,10 +68,10 @@ def analyze(
 def most_confused(
     logits: NDArray[np.floating], labels: NDArray[np.int64], count: int
 ) -> list[tuple[int, int]]:
-    """The ``count`` pairs of classes (a < b) that the teacher confuses most, in this order.
+    """The ``count`` pairs of classes (a < b) that the teacher confuses most, in descending order.
 
-    They are ranked by the mean probability of the other class. Predictions would be too few: a
-    teacher makes few errors on few images. ``logits`` are [n, classes], ``labels`` int64 [n].
+    They are ranked by the mean probability of the other class, not by the number of errors, which
+    is small on few images. ``logits`` are [n, classes], ``labels`` int64 [n].
     """
     classes = logits.shape[1]
     probabilities = np.zeros((classes, classes))

@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class ComparisonSetup:
-    """What all runs share.
+    """Data and settings that all runs share.
 
     Attributes:
         compare: Entries and tuning budget.

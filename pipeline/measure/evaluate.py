@@ -233,11 +233,11 @@ def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds
     notes = set()
     for c in candidates:
         if c["name"] in rounds.latencies:
-            # OpenVINO's own version has the build after a hyphen, that of its package does not.
+            # ``openvino.__version__`` adds the build after a hyphen; the package version does not.
             there = rounds.latencies[c["name"]].runtime_version.partition("-")[0]
             runtime, here = c["runtime"], c["runtime_version"]
             if there != here:
                 notes.add(
-                    f"{device} has {runtime} {there}, candidates are made with {runtime} {here}"
+                    f"{device} has {runtime} {there}, candidates were made with {runtime} {here}"
                 )
     return sorted(notes)

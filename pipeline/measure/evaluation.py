@@ -42,8 +42,8 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
     """Measurements of one model on one device.
 
     Attributes:
-        agreement: Fraction of images classified as by the fp32 student.
-        drop: Accuracy drop to the fp32 student, paired by image.
+        agreement: Fraction of images with the same predicted class as the fp32 student.
+        drop: Accuracy drop relative to the fp32 student, paired by image.
         latency: Latency at batch 1.
         ratio: Latency ratio to the fp32 student, paired by turn.
         footprint: Memory, energy and disk usage at batch 1.
@@ -73,7 +73,7 @@ class Evaluation:
         device: Name in ``evaluate.devices``.
         images: Number of validation images.
         rounds: Number of rounds.
-        ended: Why there were no more rounds: the latency ratios ``converged``, or the limit
+        ended: Why the rounds ended: the latency ratios ``converged``, or the limit
             ``max_rounds`` or ``max_minutes`` (``time_limit``) was reached.
         half_width: Largest relative 95 % CI half-width of a candidate's latency ratio.
         threads: Threads of the inference runtime.

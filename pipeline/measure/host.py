@@ -1,7 +1,7 @@
-"""Facts about a machine that affect its measurements and do not change by themselves.
+"""Hardware and software of a machine that affect its measurements.
 
-Frequency, load and free memory are not among them: measurements are repeated when one of these
-facts changes, and a busy machine must not cause that.
+Frequency, load and free memory are left out: measurements are repeated if anything recorded here
+changes, and a busy machine must not cause that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.measure.devices import remote_runner
 
 @dataclass(frozen=True)
 class Host:
-    """Stable facts about one machine.
+    """Hardware and software of one machine.
 
     Attributes:
         cpu: Model name; on Arm the name of the board or the ids of the core types.

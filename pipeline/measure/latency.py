@@ -93,10 +93,10 @@ class LatencyPlan:
         threads: Threads of the inference runtime.
         rounds: Minimum number of rounds.
         max_rounds: Maximum number of rounds.
-        max_minutes: No round starts that would exceed this time.
+        max_minutes: Time limit in minutes; a round that would exceed it is not started.
         max_half_width: Rounds end when the 95 % CI of every ratio has at most this half-width,
             relative to the ratio.
-        optional: Models whose ratios do not need that precision.
+        optional: Models whose ratios may have a larger half-width.
         turns: Turns, runs and warm-up of every model in a round.
     """
 

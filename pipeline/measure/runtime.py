@@ -28,7 +28,7 @@ class MeasuredModel:
 
     Attributes:
         path: Model file, or the folder of an unpacked bundle. Files beside a model file that have
-            the same stem belong to it, such as ``model.bin`` to ``model.xml``.
+            the same stem belong to it, such as ``model.bin`` of ``model.xml``.
         runtime: Inference runtime; None for a bundle, whose manifest names it.
     """
 
@@ -141,7 +141,7 @@ def _files_below(folder: Path, start: str) -> Files:
 def _failure(
     completed: CompletedProcess[str], models: Sequence[MeasuredModel], paths: Sequence[str]
 ) -> MeasurementError:
-    """The error of a process that failed, about the model that its last line on stderr names."""
+    """The error of a failed process; the last line of its stderr starts with the model's path."""
     if completed.returncode < 0:
         message = f"its process was ended by {signal.Signals(-completed.returncode).name}"
     else:

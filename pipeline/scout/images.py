@@ -1,4 +1,4 @@
-"""Images to measure with. Real ones, since a runtime can be faster on zeros."""
+"""Real images for the measurements, since a runtime can be faster on zeros."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.data.sources import Sample, read_source
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
-_COUNT = 32  # latency depends neither on many images nor on accurate int8 ranges
+_COUNT = 32  # enough, since latency does not depend on accurate int8 ranges
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _RUNS_PER_TURN = 5
 
 @dataclass(frozen=True)
 class ScoutSetup:
-    """What all students share.
+    """Images and settings that all students share.
 
     Attributes:
         images: Images for calibration and measurement.
@@ -99,7 +99,7 @@ def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
     """Exports, quantizes and measures a student with random weights.
 
     Latency depends on the architecture, not on the weights, so nothing is trained. ``model`` is a
-    full name, see ``zoo.full_name``. If a step fails, the student has the reason.
+    full name, see ``zoo.full_name``. If a step fails, ``problem`` is the reason.
 
     Raises:
         OSError: A file cannot be written.

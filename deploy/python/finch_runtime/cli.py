@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of the output has closed it; without this Python would fail at exit again.
+        # The reader has closed the output; without this, flushing it at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
@@ -118,7 +118,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Array:
     if bool(options.photos) == (options.images is not None):
         problem = "needs either image files or --images"
-        raise RuntimeProblem("bench", problem, "pass real images, in one form")
+        raise RuntimeProblem("bench", problem, "pass exactly one of them")
     if options.images is not None:
         return read_images(options.images)
     if bundle is None:
@@ -195,7 +195,7 @@ def _model(text: str) -> ModelSource:
 
 # Option, attribute of a plan, type, description.
 _PLAN_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
-    ("--turns", "turns", _count, "turns of every model"),
+    ("--turns", "turns", _count, "turns per model"),
     ("--runs", "runs", _count, "timed inferences (of compare: per turn)"),
     ("--warmup", "warmup", int, "minimum number of warm-up inferences"),
     ("--warmup-seconds", "warmup_s", _seconds, "minimum duration of the warm-up, in seconds"),
@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "compare", help="measure latency of several models in interleaved turns"
     )
-    text = f"{' or '.join(RUNTIMES)}, and the model file; the first is the reference"
+    text = f"runtime ({' or '.join(RUNTIMES)}) and model file; the first is the reference"
     command.add_argument("models", nargs="+", type=_model, metavar="RUNTIME=FILE", help=text)
     command.add_argument("--images", required=True, **pixels)
     _add_plan(command, ComparePlan())

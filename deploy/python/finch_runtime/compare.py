@@ -34,7 +34,7 @@ def compare(request: CompareRequest) -> CompareResult:
     """Times all models of a request.
 
     Every other pass over the models has a new random order; the pass after it has the reverse
-    order, so that a steady drift of the machine favors none.
+    order, so that a steady drift of the machine favors no model.
 
     Raises:
         RuntimeProblem: A model cannot be run; the subject is the path of the model.
@@ -115,7 +115,7 @@ class _Worker:
 
 
 def _serve(pipe: Connection, model: ModelSource, request: CompareRequest) -> None:
-    """Runs in the worker process: a turn for each True it receives, the result for a False."""
+    """Runs in the worker process: times a turn for each True received; False ends the loop."""
     with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         try:
             timer = _prepare(model, request)

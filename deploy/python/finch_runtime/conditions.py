@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
 
 
 def _numbers(paths: Iterable[Path]) -> list[int]:
-    """The integers in those files that can be read and contain one."""
+    """The integers in the files, without files that are unreadable or contain no integer."""
     numbers = []
     for path in paths:
         with suppress(ValueError):

@@ -57,7 +57,7 @@ class EnergyMeter:
         return Energy(largest.joules, f"hwmon: {largest.name}")
 
     def _read(self, method: Callable[[_Counter], None], meters: Sequence[_Counter]) -> None:
-        """Reads meters; none is used any more if one of them cannot be read."""
+        """Reads meters; all are disabled if one of them cannot be read."""
         try:
             for meter in meters:
                 method(meter)
@@ -70,7 +70,7 @@ class EnergyMeter:
 
 
 def total_energy(parts: Sequence[Energy]) -> Energy:
-    """Sum of several measurements; not measured if one of them is not."""
+    """Sum of several measurements; ``joules`` is None if one of them failed."""
     if not parts:
         return Energy(None, "not measured: no timed inferences")
     joules = 0.0

@@ -252,7 +252,7 @@ def from_json(text: str, *types: type[Message]) -> Message:
     if version != PROTOCOL:
         raise RuntimeProblem(
             "protocol",
-            f"version is {version!r}, this side has {PROTOCOL}",
+            f"version is {version!r}, expected {PROTOCOL}",
             "use the finch_runtime of the same Finch version on both sides",
         )
     if name not in accepted:

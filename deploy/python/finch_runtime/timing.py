@@ -51,7 +51,7 @@ class Timer:
             index += 1
 
     def time_turn(self, runs: int, untimed: int = 0) -> None:
-        """Times ``runs`` inferences, after ``untimed`` others."""
+        """Times ``runs`` inferences, after ``untimed`` inferences that are not timed."""
         for _ in range(untimed):
             self.run_once(self._count)
         seconds: list[float] = []

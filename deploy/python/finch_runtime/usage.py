@@ -13,8 +13,8 @@ STATUS = Path("/proc/self/status")
 def peak_bytes(status: Path = STATUS) -> int | None:
     """Peak resident memory of this process so far; None if the system does not report it.
 
-    Linux's status file of the process is preferred: the value of ``getrusage`` there starts with
-    the memory of the parent process.
+    On Linux, ``/proc/self/status`` is preferred, since the peak in ``getrusage`` is inherited from
+    the parent process.
     """
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
@@ -31,7 +31,7 @@ def peak_bytes(status: Path = STATUS) -> int | None:
 
 
 def installed_bytes(package: str) -> int | None:
-    """Size of all files of a Python package, which is not imported; None if it has no folder."""
+    """Size of all files of a Python package, without importing it; None if it has no folder."""
     found = importlib.util.find_spec(package)
     folders = (found.submodule_search_locations if found else None) or []
     files = {file for folder in folders for file in Path(folder).rglob("*") if file.is_file()}

@@ -160,7 +160,7 @@ class RemoteDevice:
         return DeviceError(self.name, problem, f"{remedy}; copied files are in {self._store}")
 
     def _quote(self, arguments: Sequence[str]) -> str:
-        # The shell there expands `~/` only if it is not quoted.
+        # The remote shell expands `~/` only if it is not quoted.
         home, python = "~/", self._listed.python
         quoted = shlex.quote(python.removeprefix(home))
         return f"{home if python.startswith(home) else ''}{quoted} {shlex.join(arguments)}"

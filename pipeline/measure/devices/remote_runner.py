@@ -1,6 +1,6 @@
 """Manages files and processes on a device. Standard library only, Python 3.9 or newer.
 
-It is sent as the text of ``python -c``, so nothing has to be installed for it.
+Its source is sent as the argument of ``python -c``, so it does not have to be installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Start of the output, after that of login scripts.
+# Marks the start of the output, after any output of login scripts.
 BEGIN = b"-- finch --\n"
 # Precedes the exit code of a process in the last line of stderr.
 EXIT_CODE = "finch: exit code "
@@ -105,8 +105,8 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
 def read_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
     """Model name and flags in the text of Linux's ``/proc/cpuinfo``.
 
-    Arm kernels give no model name. There it is the name of the board, if available, or the
-    implementer and part numbers of all core types.
+    Arm kernels report no model name. It is replaced by the name of the board, if available, or by
+    the implementer and part numbers of all core types.
     """
     fields: dict[str, list[str]] = {}
     for key, value in re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", text, re.MULTILINE):
@@ -209,7 +209,7 @@ def run(package: str, threads: int, python: str, request: str) -> int:
         process.send_signal(signal.SIGKILL)
 
     threading.Thread(target=kill_when_disconnected, daemon=True).start()
-    process.communicate(request.encode())  # ignores a process that does not read it
+    process.communicate(request.encode())  # does not fail if the process exits early
     return process.returncode
 
 

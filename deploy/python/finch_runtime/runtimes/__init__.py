@@ -1,7 +1,7 @@
-"""Inference runtimes. Each has one file here, named like the Python package that it uses.
+"""Inference runtimes. Each has one file here, named after the Python package that it uses.
 
-The file defines ``load(package, path, threads)``, which returns a ``LoadedModel``. It needs no
-registration.
+The file defines ``load(package, path, threads)``, which returns a ``LoadedModel``. A new file
+needs no registration.
 """
 
 from __future__ import annotations

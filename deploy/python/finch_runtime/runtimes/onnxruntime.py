@@ -16,7 +16,7 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = package.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # errors are raised as well
+    options.log_severity_level = 4  # fatal only; errors are raised as exceptions
     spinning = "1" if threads > 1 else "0"
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     started = time.perf_counter()
