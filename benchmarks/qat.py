@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,6 +44,7 @@ METHODS = ("figkd", "cross_entropy")
 CPU = torch.device("cpu")
 
 Logits = NDArray[np.float32]
+Row = dict[str, str | int | float]
 
 
 def run(path: Path, split: Split) -> Logits:
@@ -59,6 +61,39 @@ def detail(logits: Logits) -> Logits:
     """The one-level Haar detail along the class axis."""
     even = logits[:, : logits.shape[1] // 2 * 2]
     return (even[:, ::2] - even[:, 1::2]) / np.float32(np.sqrt(2))
+
+
+def measure(models: Mapping[str, Mapping[str, Logits]], splits: Mapping[str, Split]) -> Row:
+    """Accuracy of every model on every split, and its detail's difference from that of fp32.
+
+    Args:
+        models: Logits by model and split; the first model is ``fp32``.
+        splits: Splits by name.
+    """
+    row: Row = {
+        f"{split}_{name}": percent(logits[split], splits[split])
+        for split in splits
+        for name, logits in models.items()
+    }
+    for name in list(models)[1:]:
+        difference = detail(models[name]["val"]) - detail(models["fp32"]["val"])
+        row[f"detail_{name}"] = round(float(np.sqrt((difference**2).mean())), 4)
+    return row
+
+
+def print_means(rows: list[Row]) -> None:
+    """Prints the points that each method regains, over the seeds."""
+    for method in METHODS:
+        own = [row for row in rows if row["method"] == method]
+        for split in ("val", "test"):
+            lost, gained = (
+                np.array([float(row[f"{split}_{a}"]) - float(row[f"{split}_{b}"]) for row in own])
+                for a, b in (("fp32", "int8"), ("qat", "int8"))
+            )
+            print(
+                f"{method}, {split}: {gained.mean():+.2f} points "
+                f"({gained.min():+.2f} to {gained.max():+.2f}) of {lost.mean():.2f} lost"
+            )
 
 
 def main() -> None:
@@ -97,7 +132,7 @@ def main() -> None:
         f"{len(splits['val'])} validation and {len(splits['test'])} test images, "
         f"{args.threads} threads"
     )
-    rows: list[dict[str, str | int | float]] = []
+    rows: list[Row] = []
     before = {
         "fp32": run_all(models / "onnx/student.onnx"),
         "int8": run_all(models / "candidates/ort-int8/model.onnx"),
@@ -119,32 +154,13 @@ def main() -> None:
 
             done = train_qat(student, copy.deepcopy(start), fit, splits["val"], CPU)
             logits_by_model = {**before, "initial": initial, "qat": export_and_run(done.model)}
-            row: dict[str, str | int | float] = {
-                "method": method,
-                "seed": seed,
-                "epoch": done.best_epoch,
-            }
-            for name, split in splits.items():
-                for what, logits in logits_by_model.items():
-                    row[f"{name}_{what}"] = percent(logits[name], split)
-            for what, logits in list(logits_by_model.items())[1:]:
-                difference = detail(logits["val"]) - detail(logits_by_model["fp32"]["val"])
-                row[f"detail_{what}"] = round(float(np.sqrt((difference**2).mean())), 4)
+            row: Row = {"method": method, "seed": seed, "epoch": done.best_epoch}
+            row |= measure(logits_by_model, splits)
             if not rows:
                 print(",".join(row))
             print(",".join(map(str, row.values())), flush=True)
             rows.append(row)
-    for method in METHODS:
-        own = [row for row in rows if row["method"] == method]
-        for split in ("val", "test"):
-            lost, gained = (
-                np.array([float(row[f"{split}_{a}"]) - float(row[f"{split}_{b}"]) for row in own])
-                for a, b in (("fp32", "int8"), ("qat", "int8"))
-            )
-            print(
-                f"{method}, {split}: {gained.mean():+.2f} points "
-                f"({gained.min():+.2f} to {gained.max():+.2f}) of {lost.mean():.2f} lost"
-            )
+    print_means(rows)
 
 
 if __name__ == "__main__":
