@@ -15,9 +15,11 @@ from pipeline.measure.latency import Footprint, Latency
 from pipeline.measure.throughput import Threaded, Throughput
 from pipeline.params import params_model
 from pipeline.report.facts import read_facts
+from pipeline.report.page import render
 from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
 from pipeline.statistics import paired_drop, paired_ratio
+from tests.pipeline.report.html_tree import Tree
 
 CLASSES = (
     "mono 0 %",
@@ -388,3 +390,13 @@ def run(tmp_path):
 @pytest.fixture(scope="session")
 def facts(tmp_path_factory):
     return Run(tmp_path_factory.mktemp("facts") / "run").read()
+
+
+@pytest.fixture(scope="module")
+def page(facts):
+    return render(facts)
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return Tree(page).root

@@ -1,0 +1,20 @@
+"""The data set: counts and origin."""
+
+from dataclasses import replace
+
+from pipeline.report.page import render
+from tests.pipeline.report.html_tree import Tree, rows, table
+
+
+def test_images_are_counted_per_class_and_split(tree):
+    found = rows(table(tree, "Images per class and split"))
+    assert found[0] == ["Class", "Training", "Validation", "Test", "All"]
+    assert found[1] == ["mono 0 %", "420", "140", "140", "700"]
+    assert found[-1] == ["All classes", "1,000", "334", "306", "1,640"]
+
+
+def test_only_a_web_address_is_a_link(facts):
+    dataset = {**facts.dataset, "origin": "javascript:alert(1)"}
+    tree = Tree(render(replace(facts, dataset=dataset))).root
+    assert "javascript:alert(1)" in tree.text
+    assert not [a for a in tree.all("a") if not a.attributes["href"].startswith("#")]
