@@ -7,6 +7,7 @@ processes. Batch size and learning rate therefore have the same meaning at any w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors.torch import load, save
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -126,14 +128,24 @@ class ProcessGroup:
         """Copies the main process's state to all if it was restored; returns whether it was."""
         if self._is_single or not self.all_reduce_any(self.is_main and restored)[0]:
             return restored
-        content: list[Any] = [None, None]
+        tensors, metadata = b"", b""
         if self.is_main:
-            on_cpu = {n: t.detach().cpu() for n, t in state.tensors().items()}
-            content = [on_cpu, state.metadata()]
-        dist.broadcast_object_list(content, src=0)
+            on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
+            tensors, metadata = save(on_cpu), json.dumps(state.metadata()).encode()
+        tensors, metadata = self._broadcast(tensors), self._broadcast(metadata)
         if not self.is_main:
-            state.load(*content)
+            state.load(load(tensors), json.loads(metadata))
         return True
+
+    def _broadcast(self, content: bytes) -> bytes:
+        """The main process's bytes; not ``broadcast_object_list``, which unpickles them."""
+        buffer = torch.empty(
+            self.all_reduce_sum(len(content) if self.is_main else 0)[0], dtype=torch.uint8
+        )
+        if self.is_main:
+            buffer.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        dist.broadcast(buffer, src=0)
+        return buffer.numpy().tobytes()
 
 
 @contextmanager
