@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ArtifactError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -89,16 +92,40 @@ def read_json(path: Path) -> dict[str, Any]:
         ArtifactError: The file is missing, unreadable, truncated, or not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
     except OSError as error:
         raise ArtifactError(path, f"cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(path, f"is truncated or not JSON ({error})") from None
     if not isinstance(value, dict):
         raise ArtifactError(path, f"holds a {type(value).__name__}, not an object")
     return value
+
+
+def read_artifact(path: Path, kind: type[T]) -> T:
+    """Reads a JSON object of an earlier stage as a data class or a pydantic model.
+
+    Raises:
+        ArtifactError: As ``read_json``; or a value is missing, of the wrong type, or out of range.
+            The message names the first such value.
+    """
+    return parse_artifact(path, kind, read_json(path))
+
+
+def parse_artifact(path: Path, kind: type[T], value: Any) -> T:
+    """Like ``read_artifact``, for a JSON value that was read from ``path``."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the object"
+        raise ArtifactError(path, f"has an invalid value ({place}: {first['msg']})") from None
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def open_array(path: Path) -> NDArray[Any]:

@@ -1,0 +1,41 @@
+"""The inputs that an artifact records, and the check that they are still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import ArtifactError
+
+# Keys of the records, and how messages name the inputs.
+_INPUTS = {
+    "data": "data/prepared",
+    "teacher": "models/teacher",
+    "teacher_logits": "data/teacher_logits",
+    "student": "models/student",
+    "onnx": "models/onnx/student.onnx",
+    "runtime": "deploy/python/finch_runtime",
+}
+
+
+def check_inputs(path: Path, recorded: Mapping[str, object], **present: str) -> None:
+    """Checks that an artifact was made from the present inputs.
+
+    Example:
+        >>> check_inputs(Path("models/onnx/student.onnx"), {"student": "0123"}, student="0123")
+
+    Args:
+        path: The artifact, for the error message. The command line adds the stage that writes it.
+        recorded: Hash of each input when the artifact was made.
+        present: Hash of each input now; these inputs are compared.
+
+    Raises:
+        ArtifactError: A hash is missing or differs. The message has both.
+    """
+    for key, now in present.items():
+        then, name = recorded.get(key), _INPUTS.get(key, key)
+        if then is None:
+            raise ArtifactError(path, f"does not record the {name} that it was made from")
+        if then != now:
+            problem = f"was made from {name} {str(then)[:12]}, which is now {now[:12]}"
+            raise ArtifactError(path, problem)
