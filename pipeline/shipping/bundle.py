@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,9 +14,9 @@ from typing import Any, Literal
 from pipeline.errors import ArtifactError, DataError
 from pipeline.files import atomic_file
 from pipeline.plugins import RUNTIMES
+from pipeline.shipping.archive import REMEDY, unpack_archive, write_archive
 
 FORMAT = 1
-_REMEDY = "run `python -m stages.bundle`"
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files["manifest.json"] = text.encode()
     with atomic_file(out) as temporary:
-        _write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
+        write_archive(temporary, {f"{spec.name}/{path}": files[path] for path in sorted(files)})
     return manifest
 
 
@@ -135,38 +131,36 @@ def unpack_bundle(archive: Path, folder: Path) -> Path:
         ArtifactError: The archive is missing, truncated, modified or not a bundle, or the bundle's
             folder exists already.
     """
-    files = _read_archive(archive)
-    names = {name.partition("/")[0] for name in files}
-    name = names.pop() if len(names) == 1 else ""
-    if f"{name}/manifest.json" not in files:
-        raise ArtifactError(archive, "is not a bundle: no folder with a manifest.json", _REMEDY)
-    _check_files({path.removeprefix(f"{name}/"): files[path] for path in files}, archive)
+    # Next to the result, so that it can be renamed; the folder itself may be missing as yet.
+    near = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    with tempfile.TemporaryDirectory(dir=near, prefix=".unpacking.") as temporary:
+        hashes = unpack_archive(archive, Path(temporary))
+        names = {path.partition("/")[0] for path in hashes}
+        name = names.pop() if len(names) == 1 else ""
+        if hashes.pop(f"{name}/manifest.json", None) is None:
+            raise ArtifactError(archive, "is not a bundle: no folder with a manifest.json", REMEDY)
+        present = {path.removeprefix(f"{name}/"): digest for path, digest in hashes.items()}
+        _check_files(Path(temporary, name, "manifest.json"), present, archive)
 
-    target = folder / name
-    if target.exists():
-        raise ArtifactError(target, "exists already", "remove it, or unpack elsewhere")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking.") as temporary:
-        for path, content in files.items():
-            place = Path(temporary, path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+        target = folder / name
+        if target.exists():
+            raise ArtifactError(target, "exists already", "remove it, or unpack elsewhere")
+        folder.mkdir(parents=True, exist_ok=True)
         Path(temporary, name).replace(target)
     return target
 
 
-def _check_files(files: Mapping[str, bytes], archive: Path) -> None:
+def _check_files(manifest_file: Path, present: Mapping[str, str], archive: Path) -> None:
     try:
-        manifest = json.loads(files["manifest.json"])
+        manifest = json.loads(manifest_file.read_text("utf-8"))
         found, expected = manifest["format"], dict(manifest["files"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         found, expected = None, {}
     if found != FORMAT:
-        raise ArtifactError(archive, f"its manifest.json does not have format {FORMAT}", _REMEDY)
-    present = _hashes({path: files[path] for path in files if path != "manifest.json"})
+        raise ArtifactError(archive, f"its manifest.json does not have format {FORMAT}", REMEDY)
     for path in sorted(expected.keys() | present.keys()):
         if expected.get(path) != present.get(path):
-            raise ArtifactError(archive, f"its {path} does not match the manifest", _REMEDY)
+            raise ArtifactError(archive, f"its {path} does not match the manifest", REMEDY)
 
 
 def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -199,41 +193,3 @@ def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-
-
-def _write_archive(path: Path, files: Mapping[str, bytes]) -> None:
-    # Time, user and file name must not change the bytes.
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=9, mtime=0) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o644
-            tar.addfile(member, io.BytesIO(content))
-
-
-def _read_archive(path: Path) -> dict[str, bytes]:
-    files = {}
-    try:
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.isreg() else None
-                # tarfile's own filters came with Python 3.11.4, and had a vulnerability with links.
-                if content is None or not _is_inside(member.name):
-                    raise ArtifactError(path, f"its {member.name} is not a plain file", _REMEDY)
-                files[member.name] = content.read()
-            # gzip verifies its checksum at the end of the file, which tar does not read.
-            while stream.read(1 << 20):
-                pass
-    except FileNotFoundError:
-        raise ArtifactError(path, "is missing", _REMEDY) from None
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        problem = f"is truncated, damaged or not a bundle ({error})"
-        raise ArtifactError(path, problem, _REMEDY) from None
-    return files
-
-
-def _is_inside(name: str) -> bool:
-    return not {"", ".", ".."} & set(name.split("/")) and not {"\\", ":"} & set(name)

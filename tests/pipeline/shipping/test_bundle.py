@@ -356,5 +356,5 @@ def test_unpacking_overwrites_nothing(inputs, tmp_path):
 
 
 def test_the_error_for_a_missing_archive_has_the_stage_to_run(tmp_path):
-    with pytest.raises(ArtifactError, match=r"none\.tar\.gz: .*missing.*stages\.bundle"):
+    with pytest.raises(ArtifactError, match=r"none\.tar\.gz: .*missing.*finch bundle"):
         unpack_bundle(tmp_path / "none.tar.gz", tmp_path)
