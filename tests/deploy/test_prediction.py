@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from finch_runtime.session import open_session, predict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from onnxruntime.quantization import quantize_dynamic
 
 if TYPE_CHECKING:
     from conftest import TinyModel
@@ -29,6 +31,20 @@ def test_every_image_gets_its_own_logits(
     logits = predict(open_session(tiny.path(runtime, batch), runtime), images)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, tiny.logits(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_logits_of_an_image_do_not_depend_on_the_other_images(
+    tiny: TinyModel, images: Array, tmp_path: Path
+) -> None:
+    # Ranges of dynamically quantized activations span the batch.
+    path = tmp_path / "model.onnx"
+    quantize_dynamic(tiny.path("onnxruntime", "dynamic"), path)
+    session = open_session(path, "onnxruntime")
+    some = images.copy()
+    some[1] //= 16  # a dark image
+    alone = np.concatenate([session.run(some[i : i + 1])[0] for i in range(len(some))])
+    assert not np.array_equal(session.run(some)[0], alone), "the model is not a dynamic one"
+    np.testing.assert_array_equal(predict(session, some), alone)
 
 
 def test_no_images_are_rejected(tiny: TinyModel) -> None:

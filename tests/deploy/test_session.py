@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.session import open_session
-from onnx import TensorProto, helper
+from finch_runtime.session import MAX_SIZE, MAX_THREADS, open_session
+from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
     from conftest import TinyModel
@@ -45,6 +47,22 @@ def test_outputs_are_not_overwritten_by_the_next_inference(
     first, _ = session.run(images[:1])
     session.run(images[1:2])
     np.testing.assert_allclose(first, tiny.logits(images[:1]), rtol=1e-4, atol=1e-5)
+
+
+@RUNTIMES
+def test_threads_that_share_a_session_get_their_own_results(
+    tiny: TinyModel, images: Array, runtime: str
+) -> None:
+    session = open_session(tiny.path(runtime, "fixed"), runtime)
+    expected = tiny.logits(images)
+
+    def count_wrong(index: int) -> int:
+        mine = index % len(images)
+        runs = (session.run(images[mine : mine + 1])[0] for _ in range(500))
+        return sum(not np.allclose(run[0], expected[mine], rtol=1e-3, atol=1e-4) for run in runs)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(count_wrong, range(8))) == 0
 
 
 @RUNTIMES
@@ -141,6 +159,29 @@ def test_a_model_outside_of_the_contract_is_rejected(
     assert caught.value.thing == path
 
 
+def test_a_model_of_huge_images_is_rejected(tmp_path: Path) -> None:
+    size = MAX_SIZE + 1
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["float"], ["logits"], axes=[1, 2], keepdims=0),
+            helper.make_node("Softmax", ["logits"], ["probabilities"]),
+        ],
+        "huge",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, [1, size, size, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3])
+            for name in ("logits", "probabilities")
+        ],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    with pytest.raises(RuntimeProblem, match=f"{size} x {size} pixels"):
+        open_session(path, "onnxruntime")
+
+
 @RUNTIMES
 @pytest.mark.parametrize("damage", ["empty", "half", "text"])
 def test_a_damaged_model_is_rejected_by_name(
@@ -168,6 +209,74 @@ def test_openvino_weights_that_are_missing_or_cut_are_rejected(
         open_session(path, "openvino")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("pipe", ["model.onnx", "model.xml", "model.bin"])
+def test_a_pipe_as_a_model_is_rejected_without_waiting(
+    tiny: TinyModel, tmp_path: Path, pipe: str
+) -> None:
+    runtime = "onnxruntime" if pipe == "model.onnx" else "openvino"
+    path = tmp_path / tiny.path(runtime, "fixed").name
+    path.write_bytes(tiny.path(runtime, "fixed").read_bytes())
+    (tmp_path / pipe).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / pipe)
+    with pytest.raises(RuntimeProblem, match="is not a regular file") as caught:
+        open_session(path, runtime)
+    assert caught.value.thing == path
+
+
+def test_weights_in_another_file_are_not_loaded(tiny: TinyModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = onnx.load(tiny.path("onnxruntime", "fixed"))
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="model.data")
+    with pytest.raises(RuntimeProblem, match="another file"):
+        open_session(path, "onnxruntime")
+
+
+def save_changed(tiny: TinyModel, path: Path, runtime: str, bias: Array, shape: list[int]) -> Path:
+    """The tiny model with another bias, and outputs of another shape."""
+    import openvino
+
+    model = onnx.load(tiny.path("onnxruntime", "fixed"))
+    graph = model.graph
+    graph.initializer[1].CopyFrom(numpy_helper.from_array(bias, "bias"))
+    graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), "shape"))
+    for node, name in zip(graph.node[-2:], ("logits", "probabilities"), strict=True):
+        node.output[0] = f"flat {name}"
+        graph.node.append(helper.make_node("Reshape", [f"flat {name}", "shape"], [name]))
+    graph.node[3].input[0] = "flat logits"
+    for output in graph.output:
+        output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, shape))
+    onnx.save(model, path / "model.onnx")
+    if runtime == "onnxruntime":
+        return path / "model.onnx"
+    read = openvino.Core().read_model(path / "model.onnx")
+    openvino.save_model(read, path / "model.xml", compress_to_fp16=False)
+    return path / "model.xml"
+
+
+@RUNTIMES
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_are_rejected(
+    tiny: TinyModel, images: Array, tmp_path: Path, runtime: str, value: float
+) -> None:
+    bias = tiny.bias.copy()
+    bias[2] = value
+    path = save_changed(tiny, tmp_path, runtime, bias, [1, 5])
+    with pytest.raises(RuntimeProblem, match="NaN or infinite") as caught:
+        open_session(path, runtime).run(images[:1])
+    assert caught.value.thing == path
+
+
+@RUNTIMES
+@pytest.mark.parametrize("shape", [[5], [5, 1], [1, 1, 5]])
+def test_outputs_of_another_shape_are_rejected(
+    tiny: TinyModel, images: Array, tmp_path: Path, runtime: str, shape: list[int]
+) -> None:
+    path = save_changed(tiny, tmp_path, runtime, tiny.bias, shape)
+    with pytest.raises(RuntimeProblem, match="classes"):
+        open_session(path, runtime).run(images[:1])
+
+
 @RUNTIMES
 def test_a_runtime_that_is_not_installed_is_named(
     tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, runtime: str
@@ -181,7 +290,13 @@ def test_invalid_arguments_are_rejected(tiny: TinyModel, tmp_path: Path) -> None
     path = tiny.path("onnxruntime", "fixed")
     with pytest.raises(RuntimeProblem, match="onnxruntime or openvino"):
         open_session(path, "tflite")
-    with pytest.raises(RuntimeProblem, match="threads"):
-        open_session(path, "onnxruntime", threads=0)
+    for threads in (0, MAX_THREADS + 1, 10**30):
+        with pytest.raises(RuntimeProblem, match=f"threads: {threads} .*1 to {MAX_THREADS}"):
+            open_session(path, "onnxruntime", threads=threads)
     with pytest.raises(RuntimeProblem, match=r"model\.onnx: no such"):
         open_session(tmp_path / "model.onnx", "onnxruntime")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("a\0b", "\ud800", "a" * 300, "loop"):
+        with pytest.raises(RuntimeProblem, match=r"no such file|cannot be read: ") as caught:
+            open_session(tmp_path / name, "onnxruntime")
+        assert caught.value.thing == tmp_path / name

@@ -13,14 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.regular import why_unreadable
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, load_model
 
-_BATCH = 32
+MAX_THREADS = 256
+"""Largest number of threads of one inference. Starting 1,000 takes ONNX Runtime minutes."""
+
+MAX_SIZE = 4096
+"""Largest height and width of an input, in pixels; an image of that size takes 50 MB."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A model that is ready to run.
+    """A model that is ready to run, by any number of threads at the same time.
 
     Attributes:
         model: Model file.
@@ -50,7 +55,8 @@ class Session:
             Logits and probabilities, each float32 [batch, classes].
 
         Raises:
-            RuntimeProblem: The images have the wrong dtype or shape, or the runtime failed.
+            RuntimeProblem: The images have the wrong dtype or shape, the runtime failed, or its
+                outputs have the wrong shape or are not finite.
         """
         self._check(images)
         try:
@@ -58,6 +64,9 @@ class Session:
         except Exception as error:  # the runtimes have no common exception class
             problem = f"{self.runtime} failed: {last_line(error)}"
             raise RuntimeProblem(self.model, problem, "export the model again") from error
+        unusable = _unusable(logits, probabilities, len(images))
+        if unusable is not None:
+            raise RuntimeProblem(self.model, unusable, "export the model again")
         return logits.astype(np.float32, copy=False), probabilities.astype(np.float32, copy=False)
 
     def _check(self, images: Array) -> None:
@@ -79,21 +88,23 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
     Args:
         model: ``.onnx`` for ONNX Runtime; ``.xml``, with ``.bin`` beside it, for OpenVINO.
         runtime: A name in ``runtimes.RUNTIMES``.
-        threads: Threads of one inference.
+        threads: Threads of one inference, 1 to ``MAX_THREADS``.
 
     Raises:
-        RuntimeProblem: The runtime is unknown or not installed, or the model is missing, damaged,
-            or has other inputs or outputs than exported models.
+        RuntimeProblem: The number of threads is out of range, the runtime is unknown or not
+            installed, or the model is missing, damaged, or has other inputs or outputs than
+            exported models.
     """
     path = Path(model)
-    if threads < 1:
-        raise RuntimeProblem("threads", f"{threads} is too small", "use 1 or more")
-    if not path.is_file():
-        raise RuntimeProblem(path, "no such model file", "check the path")
+    if not 1 <= threads <= MAX_THREADS:
+        raise RuntimeProblem("threads", f"{threads} is out of range", f"use 1 to {MAX_THREADS}")
+    unreadable = why_unreadable(path)
+    if unreadable is not None:
+        raise RuntimeProblem(path, unreadable, "check the path of the model")
     version, loaded = load_model(runtime, path, threads)
-    problem = _contract_violation(loaded.inputs, set(loaded.outputs))
-    if problem is not None:
-        raise RuntimeProblem(path, problem, "use a model that Finch exported")
+    violation = _contract_violation(loaded.inputs, set(loaded.outputs))
+    if violation is not None:
+        raise RuntimeProblem(path, violation, "use a model that Finch exported")
     batch, size = loaded.inputs[0].shape[:2]
     assert isinstance(size, int)
     return Session(path, runtime, version, threads, size, isinstance(batch, int), loaded)
@@ -102,13 +113,26 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
 def predict(session: Session, images: Array) -> Array:
     """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, 3], RGB.
 
-    The batch size is 32, or 1 if that of the model is fixed. ``images`` may be memory-mapped.
+    Images run one at a time, as on the device: a dynamically quantized model chooses the range of
+    its activations per batch, so the logits of an image depend on its batch. ``images`` may be
+    memory-mapped.
     """
     if len(images) == 0:
         raise RuntimeProblem("images", "none given", "pass at least one")
-    step = 1 if session.fixed_batch else _BATCH
-    batches = (images[start : start + step] for start in range(0, len(images), step))
-    return np.concatenate([session.run(batch)[0] for batch in batches])
+    return np.concatenate([session.run(images[i : i + 1])[0] for i in range(len(images))])
+
+
+def _unusable(logits: Array, probabilities: Array, images: int) -> str | None:
+    """What is wrong with the outputs of one batch."""
+    if logits.dtype.kind != "f" or probabilities.dtype.kind != "f":
+        return f"it returned {logits.dtype} logits and {probabilities.dtype} probabilities"
+    shape = logits.shape
+    if len(shape) != 2 or shape[0] != images or shape[1] < 1 or shape != probabilities.shape:
+        found = f"logits {list(shape)} and probabilities {list(probabilities.shape)}"
+        return f"it returned {found}, not [{images}, classes] each"
+    if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
+        return "it returned NaN or infinite values"
+    return None
 
 
 def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str | None:
@@ -118,8 +142,11 @@ def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str 
     if not inputs[0].is_uint8:
         return "its input is not uint8"
     shape = list(inputs[0].shape)
-    if len(shape) != 4 or not isinstance(shape[1], int) or shape[1:] != [shape[1], shape[1], 3]:
+    size = shape[1] if len(shape) == 4 else None
+    if not isinstance(size, int) or shape[1:] != [size, size, 3]:
         return f"its input has shape {shape}, not [batch, size, size, 3]"
+    if not 1 <= size <= MAX_SIZE:
+        return f"its images have {size} x {size} pixels; at most {MAX_SIZE} x {MAX_SIZE} fit"
     if isinstance(shape[0], int) and shape[0] != 1:
         return f"its batch size is fixed at {shape[0]}, not 1"
     if not {"logits", "probabilities"} <= outputs:

@@ -6,11 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from finch_runtime.errors import RuntimeProblem
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput
+
+# A tensor in another file has an entry with this key: field 1 of onnx.StringStringEntryProto.
+_EXTERNAL_DATA = b"\x0a\x08location"
 
 
 def load(package: Any, path: Path, threads: int) -> LoadedModel:
     """Loads a model with ``threads`` threads for one inference."""
+    if _has_external_data(path):
+        problem = "keeps weights in another file, which has no hash"
+        raise RuntimeProblem(path, problem, "export it into one file")
     package.disable_telemetry_events()  # the environment variable has no effect on Windows
     options = package.SessionOptions()
     options.intra_op_num_threads = threads
@@ -43,3 +50,13 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         load_s=load_s,
         infer=infer,
     )
+
+
+def _has_external_data(path: Path) -> bool:
+    tail = b""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            if _EXTERNAL_DATA in tail + chunk:
+                return True
+            tail = chunk[-len(_EXTERNAL_DATA) :]
+    return False

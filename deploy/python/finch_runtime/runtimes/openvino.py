@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.regular import why_unreadable
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput
 
 
@@ -15,6 +17,9 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # OpenVINO would try other formats and print errors
             raise RuntimeProblem(path, "is not an OpenVINO model", "pass the model's .xml")
+    unreadable = why_unreadable(path.with_suffix(".bin"))
+    if unreadable is not None:
+        raise RuntimeProblem(path, f"its .bin file: {unreadable}", "export or unpack it again")
     config = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -24,14 +29,14 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
     }
     started = time.perf_counter()
     compiled = package.Core().compile_model(str(path), "CPU", config)
-    request = compiled.create_infer_request()
+    requests = _Requests(compiled)
     load_s = time.perf_counter() - started
 
     outputs = {name: output for output in compiled.outputs for name in output.names}
 
     def infer(images: Array) -> tuple[Array, Array]:
         # Without shared inputs OpenVINO copies the images.
-        results = request.infer({"images": images}, share_inputs=True)
+        results = requests.own.infer({"images": images}, share_inputs=True)
         return results[outputs["logits"]], results[outputs["probabilities"]]
 
     # The effective values: the plugin may override the hints, on Arm and recent Xeons for example.
@@ -50,6 +55,16 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         load_s=load_s,
         infer=infer,
     )
+
+
+class _Requests(threading.local):
+    """An infer request per thread: its inputs and outputs belong to one inference at a time.
+
+    A request that several threads share returns the results of another thread's images.
+    """
+
+    def __init__(self, compiled: Any) -> None:  # called in every thread that uses the object
+        self.own = compiled.create_infer_request()
 
 
 def _as_text(value: Any) -> str:
