@@ -1,0 +1,201 @@
+"""The source files of this project that a module uses, and their hash.
+
+Unfinished work, such as a checkpoint, is continued only by the code that began it. Its key
+therefore contains the hash of that code.
+
+The files are found by parsing, not by importing, so that the result does not depend on what else a
+process has imported. A name that a package re-exports is followed to the module that defines it.
+Modules that cannot change a result are left out: errors, progress bars, and reading and writing of
+files. So is ``pipeline.params``, since the values of the parameters are part of every key.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from pipeline.files import hash_value
+
+_PACKAGES = ("pipeline", "stages", "finch_runtime")
+_LEFT_OUT = (
+    "pipeline.errors",
+    "pipeline.files",
+    "pipeline.params",
+    "pipeline.plugins",
+    "pipeline.progress",
+    "pipeline.quiet",
+)
+# The registries in pipeline.plugins, and the packages whose modules they import.
+_REGISTRIES = {
+    "LOSSES": "pipeline.losses",
+    "RUNTIMES": "pipeline.quantize.runtimes",
+    "SECTIONS": "pipeline.report.sections",
+    "SOURCES": "pipeline.data.sources",
+}
+
+
+def import_closure(*modules: str) -> dict[str, Path]:
+    """Modules of this project that are used by others, directly or not, with their files.
+
+    Imports inside functions count, imports for type checkers do not. A package counts as a whole
+    if a module names it in a string (to run it with ``python -m``), looks its modules up in
+    ``__path__``, or looks a plug-in up in the registry that loads it.
+
+    Args:
+        modules: Dotted names, such as ``stages.distill``; they are part of the result.
+
+    Raises:
+        ModuleNotFoundError: One of the names is not a module of this project.
+    """
+    files: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in files or module.startswith(_LEFT_OUT):
+            continue
+        path = _file_of(module)
+        if path is None:
+            raise ModuleNotFoundError(f"{module} is not a module of this project")
+        files[module] = path
+        waiting += _used_by(module)
+    return dict(sorted(files.items()))
+
+
+def code_fingerprint(*code: str | type) -> str:
+    """SHA-256 of the sources of modules and of all that they use, as 64 hex digits.
+
+    Example:
+        >>> len(code_fingerprint("pipeline.training.loop"))
+        64
+
+    Args:
+        code: Names of modules of this project, or classes. A class of another package, such as a
+            plug-in, adds the file that defines it.
+    """
+    names = [each if isinstance(each, str) else each.__module__ for each in code]
+    own = [name for name in names if name.partition(".")[0] in _PACKAGES]
+    closure = import_closure(*own)
+    hashes = {name: _hash(path) for name, path in closure.items()}
+    for each in code:
+        if isinstance(each, type) and each.__module__ not in own:
+            source = inspect.getsourcefile(each)
+            hashes[each.__module__] = _hash(Path(source)) if source else ""
+    return hash_value(hashes)
+
+
+def _hash(path: Path) -> str:
+    # Independent of the line ends that git writes on different systems.
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+@cache
+def _folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)  # a top-level package is not imported by this
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"{package} is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _file_of(module: str) -> Path | None:
+    package, *rest = module.split(".")
+    if package not in _PACKAGES:
+        return None
+    path = _folder_of(package).joinpath(*rest)
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _modules_of(package: str) -> list[str]:
+    """A package and all modules in it."""
+    folder = _folder_of(package.partition(".")[0]).joinpath(*package.split(".")[1:])
+    names = []
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        names.append(".".join((package, *(part for part in parts if part != "__init__"))))
+    return names
+
+
+@cache
+def _used_by(module: str) -> tuple[str, ...]:
+    """Modules that the code of one module uses."""
+    found: list[str] = []
+    for node in _nodes(module):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if _file_of(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(module, node)
+            for alias in node.names:
+                if source == "pipeline.plugins" and alias.name in _REGISTRIES:
+                    if _looks_up(module, alias.name):
+                        found += _modules_of(_REGISTRIES[alias.name])
+                else:
+                    found += _defining(source, alias.name)
+        elif isinstance(node, ast.Constant) and node.value in _PACKAGES:
+            if node.value != module.partition(".")[0]:
+                found += _modules_of(node.value)
+        elif isinstance(node, ast.Name) and node.id == "__path__":
+            found += _modules_of(module)
+    return tuple(found)
+
+
+def _looks_up(module: str, registry: str) -> bool:
+    """Whether a module uses a registry for more than to register its own plug-in."""
+    uses = [node for node in _nodes(module) if isinstance(node, ast.Name) and node.id == registry]
+    registers = [
+        node
+        for node in _nodes(module)
+        if isinstance(node, ast.Attribute) and node.attr == "register" and node.value in uses
+    ]
+    return len(uses) > len(registers)
+
+
+def _defining(module: str, name: str) -> list[str]:
+    """The module that ``from module import name`` uses, if it belongs to this project."""
+    if _file_of(f"{module}.{name}"):
+        return [f"{module}.{name}"]
+    path = _file_of(module)
+    if path is None:
+        return []
+    if path.name == "__init__.py":
+        for node in _nodes(module):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return _defining(_absolute(module, node), alias.name)
+    return [module]
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    path = _file_of(module)
+    is_package = path is not None and path.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+
+
+@cache
+def _nodes(module: str) -> tuple[ast.AST, ...]:
+    """All nodes of a module, without those that only type checkers see."""
+    path = _file_of(module)
+    assert path is not None
+    return tuple(_walk(ast.parse(path.read_text("utf-8"))))
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and _is_type_checking(child.test):
+            for other in child.orelse:
+                yield from _walk(other)
+        else:
+            yield from _walk(child)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))

@@ -1,0 +1,105 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.code_fingerprint import code_fingerprint, import_closure
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.training.loop", "pipeline.logit_cache.writer", "pipeline.shipping.select"]
+)
+def test_every_module_that_an_import_runs_is_found(module):
+    program = (
+        f"import sys, {module}\n"
+        "for name, each in sys.modules.items():\n"
+        "    if name.startswith(('pipeline.', 'finch_runtime.')) and not hasattr(each, '__path__'):"
+        " print(name)"
+    )
+    command = [sys.executable, "-c", program]
+    output = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    imported = set(output.split())
+    left_out = {
+        name
+        for name in imported
+        if name.startswith(("pipeline.params.", "pipeline.plugins."))
+        or name in ("pipeline.errors", "pipeline.files", "pipeline.progress", "pipeline.quiet")
+        # Read by the parameters, to validate names of plug-ins.
+        or name.startswith(("pipeline.losses", "pipeline.data.sources", "pipeline.quantize"))
+    }
+    assert module in imported
+    assert imported - left_out <= import_closure(module).keys()
+
+
+def test_imports_inside_functions_count_but_not_those_for_type_checkers():
+    closure = import_closure("stages.report")
+    assert "pipeline.report.page" in closure  # imported inside the function
+    assert "pipeline.training.loop" not in closure
+    assert "pipeline.measure.evaluation" not in import_closure("stages.export")
+
+
+def test_a_plug_in_counts_where_plug_ins_are_looked_up():
+    assert "pipeline.losses.dkd" in import_closure("stages.distill")
+    assert "pipeline.losses.dkd" not in import_closure("stages.finetune")
+    assert "pipeline.report.sections.classes" in import_closure("stages.report")
+
+
+def test_a_program_that_is_run_counts_as_a_whole():
+    assert "finch_runtime.cli" in import_closure("pipeline.measure.runtime")
+    assert "finch_runtime.runtimes.openvino" in import_closure("finch_runtime.session")
+
+
+def test_an_unknown_module_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match=r"pipeline\.nothing"):
+        import_closure("pipeline.nothing")
+
+
+@pytest.fixture
+def project(tmp_path):
+    for folder in ("pipeline", "stages"):
+        shutil.copytree(
+            PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copytree(PROJECT / "deploy" / "python" / "finch_runtime", tmp_path / "finch_runtime")
+
+    def fingerprint(*modules):
+        program = (
+            "import sys; from pipeline.code_fingerprint import code_fingerprint as f\n"
+            "print(f(*sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", program, *modules]
+        env = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        run = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    return tmp_path, fingerprint
+
+
+def test_a_changed_source_changes_the_hash_of_its_users_only(project):
+    folder, fingerprint = project
+    loop, writer = fingerprint("pipeline.training.loop"), fingerprint("pipeline.logit_cache.writer")
+    changed = folder / "pipeline" / "training" / "optimizer.py"
+    changed.write_bytes(changed.read_bytes().replace(b"\n", b"\r\n"))
+    assert fingerprint("pipeline.training.loop") == loop
+    changed.write_text(changed.read_text() + "\nEPSILON = 1e-9\n")
+    assert fingerprint("pipeline.training.loop") != loop
+    assert fingerprint("pipeline.logit_cache.writer") == writer
+
+
+def test_a_class_of_another_package_adds_its_file(tmp_path, monkeypatch):
+    path = tmp_path / "other_package.py"
+    path.write_text("class Loss:\n    weight = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import other_package
+
+    before = code_fingerprint("pipeline.training.loop", other_package.Loss)
+    assert before != code_fingerprint("pipeline.training.loop")
+    path.write_text("class Loss:\n    weight = 2\n")
+    assert code_fingerprint("pipeline.training.loop", other_package.Loss) != before
