@@ -19,11 +19,13 @@ from finch_runtime.compare import turn_ratios
 from finch_runtime.energy import total_energy
 from finch_runtime.protocol import ComparePlan, Conditions, ModelTiming
 
+from pipeline.errors import MeasurementError
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
-from pipeline.statistics import paired_ratio
+from pipeline.statistics import LatencyRatio, paired_ratio
 
 Ended = Literal["converged", "max_rounds", "time_limit"]
+Percentile = Literal["p50", "p90", "p99"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Latency:
         p99_ms: 99th percentile.
         max_ms: Maximum.
         round_p50s_ms: Median of each round.
-        round_ratios: Latency ratio to the reference in each round, median over the turns.
+        round_ratios: Latency ratios to the reference in each round, by percentile. ``p50`` is the
+            median of the turns' ratios. ``p90`` and ``p99`` are ratios of percentiles over all runs
+            of a round, since a turn has too few runs.
         load_ms: Time to load the model, median over the rounds.
         first_ms: First inference of a process, median over the rounds.
         runs: Number of timed inferences.
@@ -51,7 +55,7 @@ class Latency:
     p99_ms: float
     max_ms: float
     round_p50s_ms: list[float]
-    round_ratios: list[float]
+    round_ratios: dict[Percentile, list[float]]
     load_ms: float
     first_ms: float
     runs: int
@@ -60,9 +64,26 @@ class Latency:
     runtime_version: str
     settings: dict[str, str]
 
-    def of(self, percentile: Literal["p50", "p90", "p99"]) -> float:
+    def of(self, percentile: Percentile) -> float:
         """A percentile over the runs of all rounds, in milliseconds."""
         return {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms}[percentile]
+
+    def ratio(self, percentile: Percentile = "p50", to: Latency | None = None) -> LatencyRatio:
+        """Latency ratio to the reference, or to another model that was timed in the same rounds.
+
+        Raises:
+            MeasurementError: The ratios of this percentile were not recorded, or the numbers of
+                rounds differ.
+        """
+        own = self.round_ratios.get(percentile)
+        other = to.round_ratios.get(percentile) if to else None
+        if own is None or (to and other is None):
+            raise MeasurementError(
+                "latency",
+                f"the {percentile} of each round was not recorded",
+                "run `finch evaluate` again, or set bundle.percentile to p50",
+            )
+        return paired_ratio(own, other)
 
 
 @dataclass(frozen=True)
@@ -174,13 +195,24 @@ def measure_latency(
 
 def _largest_half_width(by_model: Mapping[str, Sequence[ModelTiming]], plan: LatencyPlan) -> float:
     required = by_model.keys() - {plan.reference, *plan.optional}
-    ratios = (_round_ratios(by_model[name], by_model[plan.reference]) for name in required)
+    ratios = (_median_ratios(by_model[name], by_model[plan.reference]) for name in required)
     return max((paired_ratio(each).half_width for each in ratios), default=0.0)
 
 
-def _round_ratios(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> list[float]:
+def _median_ratios(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> list[float]:
     pairs = zip(timings, reference, strict=True)
     return [float(np.median(turn_ratios(own, other))) for own, other in pairs]
+
+
+def _round_ratios(
+    timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]
+) -> dict[Percentile, list[float]]:
+    own, other = (
+        np.percentile([each.turns for each in timed], [90, 99], axis=(1, 2))
+        for timed in (timings, reference)
+    )
+    p90, p99 = (own / other).tolist()
+    return {"p50": _median_ratios(timings, reference), "p90": p90, "p99": p99}
 
 
 def _summarize(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming]) -> Latency:

@@ -13,7 +13,7 @@ from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
 from pipeline.measure.host import Host
 from pipeline.shipping.verify import Verification
-from pipeline.statistics import LatencyRatio, paired_ratio
+from pipeline.statistics import LatencyRatio
 
 T = TypeVar("T")
 
@@ -94,8 +94,7 @@ class Facts:
     @property
     def speedup(self) -> LatencyRatio:
         """Latency of the teacher divided by that of the shipped model."""
-        teacher, shipped = self.measured_teacher.latency, self.shipped.latency
-        return paired_ratio(teacher.round_ratios, shipped.round_ratios)
+        return self.measured_teacher.latency.ratio(to=self.shipped.latency)
 
     @property
     def verdicts(self) -> dict[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.stats import multinomial, ttest_1samp
+from scipy.stats import binomtest, multinomial, ttest_1samp
 
 from pipeline.errors import MeasurementError
 from pipeline.statistics import (
@@ -126,7 +126,7 @@ def test_the_interval_of_a_drop_has_its_nominal_coverage():
     images = 20
     outcomes = [(a, b) for a in range(images + 1) for b in range(images + 1 - a)]
     drops = [drop(a, b, images) for a, b in outcomes]
-    low, high = np.array([(d.low, d.high) for d in drops]).T / 100
+    low, high, bound = np.array([(d.low, d.high, d.bound) for d in drops]).T / 100
     counts = [(a, b, images - a - b) for a, b in outcomes]
     proportions = np.arange(0, 0.81, 0.05)
     for lost, gained in itertools.product(proportions, proportions):
@@ -135,6 +135,41 @@ def test_the_interval_of_a_drop_has_its_nominal_coverage():
             chances = multinomial.pmf(counts, images, [lost, gained, 1 - lost - gained])
             inside = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
             assert chances[inside].sum() >= 0.95, (lost, gained)
+            assert chances[truth <= bound + 1e-9].sum() >= 0.95, (lost, gained)
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.data())
+def test_the_bound_lies_between_the_drop_and_the_end_of_its_interval(counts, data):
+    lost, images = counts
+    found = drop(lost, data.draw(st.integers(0, images - lost)), images)
+    assert found.points - 1e-9 <= found.bound <= found.high + 1e-9
+
+
+def test_the_bound_is_a_test_of_non_inferiority_at_5_percent():
+    # Without gains and with one loss more than are likely at 5 %, the proportion is Clopper's.
+    lost, images = 3, 500
+    exact = binomtest(lost, images, alternative="less").proportion_ci(0.95, method="exact").high
+    assert drop(lost, 0, images).bound == pytest.approx(100 * exact, rel=0.05)
+    assert drop(0, 0, images).bound == pytest.approx(100 * (1 - 0.05 ** (1 / images)))
+
+
+@pytest.mark.parametrize(("lost", "gained", "points"), [(0, 0, 2.0), (9, 7, 1.5), (2, 0, 2.0)])
+def test_the_images_that_would_settle_a_bound_are_the_fewest(lost, gained, points):
+    found = drop(lost, gained, 200)
+    needed = found.images_for_bound(points)
+
+    def bound(times):
+        return drop(lost * times, gained * times, 200 * times).bound
+
+    above, below = math.ceil(needed / 200), needed // 200
+    assert bound(above) <= points
+    assert not below or bound(below) > points or below * 200 == needed
+
+
+def test_no_images_settle_a_bound_below_the_drop():
+    assert drop(2, 0, 100).images_for_bound(2.0) is None
+    assert drop(2, 0, 100).images_for_bound(2.0 + 1e-9) is None
+    assert drop(0, 0, 1).images_for_bound(2.0) == 149  # 0.05 ** (1 / 149) > 0.98
 
 
 latencies = st.lists(

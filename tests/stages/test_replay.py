@@ -66,7 +66,7 @@ def test_a_limit_on_the_command_line_overrides_the_parameters(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(None, "nowhere.json"), ("{", "nowhere.json"), ('{"device": 3}', "device: ")],
+    [(None, "nowhere.json"), ("{", "nowhere.json"), ('{"host": 3}', "host")],
 )
 def test_an_invalid_recording_is_named(tmp_path: Path, text: str | None, expected: str) -> None:
     recording = tmp_path / "nowhere.json"

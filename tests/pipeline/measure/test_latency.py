@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,8 +110,34 @@ def test_a_ratio_is_computed_turn_by_turn(measure):
     # The machine is ten times slower in the second turn, for both models.
     slow = round_of(timing([[1.0], [10.0], [1.0]]), timing([[2.0], [20.0], [2.2]]))
     found = measure(["a", "b"], [slow] * 2, turns=3, runs=1)
-    assert found.latencies["b"].round_ratios == pytest.approx([2.0, 2.0])
-    assert found.latencies["a"].round_ratios == [1, 1]
+    assert found.latencies["b"].round_ratios["p50"] == pytest.approx([2.0, 2.0])
+    assert found.latencies["a"].round_ratios["p50"] == [1, 1]
+
+
+def test_ratios_of_high_percentiles_are_over_all_runs_of_a_round(measure):
+    seconds = np.random.default_rng(0).uniform(0.001, 0.003, (3, 2, 4, 5))  # round, model, turn
+    lines = [round_of(*(timing(turns.tolist()) for turns in models)) for models in seconds]
+    found = measure(["a", "b"], lines, turns=4, runs=5).latencies
+    ordered = np.sort(seconds.reshape(3, 2, 20)) * 1000
+    # Linear interpolation between order statistics: position p x (20 - 1).
+    p90 = ordered[..., 17] + 0.1 * (ordered[..., 18] - ordered[..., 17])
+    p99 = ordered[..., 18] + 0.81 * (ordered[..., 19] - ordered[..., 18])
+    for percentile, values in (("p90", p90), ("p99", p99)):
+        assert found["a"].round_ratios[percentile] == [1, 1, 1]
+        assert found["b"].round_ratios[percentile] == pytest.approx(values[:, 1] / values[:, 0])
+        logs = np.log(values[:, 1] / values[:, 0])
+        ratio, back = found["b"].ratio(percentile), found["a"].ratio(percentile, to=found["b"])
+        assert ratio.value == pytest.approx(math.exp(logs.mean()))
+        assert (back.low, back.high) == pytest.approx((1 / ratio.high, 1 / ratio.low))
+
+
+def test_a_ratio_that_was_not_recorded_is_an_error(measure):
+    found = measure(["a"], [round_of(timing([[0.1]]))] * 2, turns=1, runs=1).latencies["a"]
+    old = replace(found, round_ratios={"p50": found.round_ratios["p50"]})
+    assert old.ratio("p50").value == 1
+    for own, other in ((old, found), (found, old)):
+        with pytest.raises(MeasurementError, match=r"p99.*finch evaluate"):
+            own.ratio("p99", to=other)
 
 
 def test_rounds_end_when_the_ratio_is_precise(measure):
@@ -153,7 +180,7 @@ def test_an_optional_model_may_be_imprecise(measure):
     ]
     found = measure(["a", "b", "c"], lines, turns=1, runs=1, rounds=3, optional=["c"])
     assert (found.count, found.ended) == (3, "converged")
-    assert len(found.latencies["c"].round_ratios) == 3
+    assert len(found.latencies["c"].round_ratios["p50"]) == 3
 
 
 def test_every_round_requests_the_plan_with_its_own_order(measure, tmp_path):

@@ -18,7 +18,7 @@ from pipeline.report.facts import read_facts
 from pipeline.report.page import render
 from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
-from pipeline.statistics import paired_drop, paired_ratio
+from pipeline.statistics import paired_drop
 from tests.pipeline.report.html_tree import Tree
 
 CLASSES = (
@@ -118,7 +118,10 @@ def _latency(runtime, p50, rng):
         p99_ms=float(p99),
         max_ms=float(seconds.max()),
         round_p50s_ms=round_p50s.tolist(),
-        round_ratios=(round_p50s / 0.712).tolist(),
+        round_ratios={
+            percentile: (np.percentile(seconds, int(percentile[1:]), axis=1) / 0.712).tolist()
+            for percentile in ("p50", "p90", "p99")
+        },
         load_ms=31.25,
         first_ms=4.5,
         runs=seconds.size,
@@ -129,7 +132,7 @@ def _latency(runtime, p50, rng):
     )
 
 
-def _evaluation(rng):
+def _evaluation(rng, host):
     labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["val"])
     student, teacher = _logits(labels, 0.69, rng), _logits(labels, 0.72, rng)
     logits = {
@@ -156,12 +159,13 @@ def _evaluation(rng):
             agreement=agreement(logits[name], student),
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
-            ratio=paired_ratio(latencies[name].round_ratios, latencies[REFERENCE].round_ratios),
+            ratio=latencies[name].ratio(to=latencies[REFERENCE]),
             footprint=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
         )
 
     return Evaluation(
+        host=host,
         device="local",
         images=len(labels),
         rounds=7,
@@ -298,12 +302,10 @@ class Run:
             memory_gib=8,
             system="Linux 6.1",
             python="3.11.9",
-            runtimes={"onnxruntime": "1.22.0", "openvino": "2025.2.0"},
+            packages={"onnxruntime": "1.22.0", "openvino": "2025.2.0"},
         )
-        evaluation = _evaluation(rng)
-        write_json(
-            self.reports / "evaluations/local.json", {"host": asdict(host), **asdict(evaluation)}
-        )
+        evaluation = _evaluation(rng, host)
+        write_json(self.reports / "evaluations/local.json", asdict(evaluation))
 
         selection = select_candidate(evaluation, PARAMS.bundle)
         manifest = {

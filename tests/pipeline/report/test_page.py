@@ -100,7 +100,7 @@ def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster
     swapped = replace(
         facts.evaluation.teacher,
         bytes=100_000,
-        latency=replace(facts.evaluation.teacher.latency, round_ratios=[0.1 / 0.712] * 7),
+        latency=replace(facts.evaluation.teacher.latency, round_ratios={"p50": [0.1 / 0.712] * 7}),
     )
     on = replace(facts.selected_on, evaluation=replace(facts.evaluation, teacher=swapped))
     tree = Tree(render(replace(facts, selected_on=on))).root
