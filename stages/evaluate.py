@@ -17,12 +17,14 @@ from stages.console import track
 def evaluate(context: Context) -> None:
     """Measure all candidates and the teacher on every device, in separate processes."""
     from pipeline.data.prepared import open_prepared
-    from pipeline.files import read_json, write_json
-    from pipeline.measure.evaluate import EvaluationInputs, evaluate_devices
+    from pipeline.files import read_artifact, write_json
+    from pipeline.measure.evaluate import evaluate_devices
     from pipeline.measure.evaluation import write_table
+    from pipeline.measure.host import Host
+    from pipeline.measure.models import EvaluationInputs
 
     paths, evaluations = context.paths, []
-    hosts = read_json(paths.reports / "hosts.json")
+    hosts = read_artifact(paths.reports / "hosts.json", dict[str, Host])
     shutil.rmtree(paths.evaluations, ignore_errors=True)
     inputs = EvaluationInputs(
         candidates=paths.candidates,
@@ -33,8 +35,7 @@ def evaluate(context: Context) -> None:
     for evaluation in evaluate_devices(
         inputs, context.params.evaluate, hosts, paths.partial_evaluations, track
     ):
-        record = {"host": hosts[evaluation.device], **asdict(evaluation)}
-        write_json(paths.evaluations / f"{evaluation.device}.json", record)
+        write_json(paths.evaluations / f"{evaluation.device}.json", asdict(evaluation))
         _log(context.log, evaluation)
         evaluations.append(evaluation)
     write_table(paths.reports / "candidates.csv", evaluations)

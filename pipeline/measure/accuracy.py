@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.errors import MeasurementError
 
 _BINS = 15
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""A number in [0, 1]; readers of JSON reject others."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,11 @@ class Metrics:
         recalls: Recall per class; None for a class without images.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    top5: float | None
-    calibration_error: float
-    recalls: list[float | None]
+    accuracy: Fraction
+    balanced_accuracy: Fraction
+    top5: Fraction | None
+    calibration_error: Fraction
+    recalls: list[Fraction | None]
 
 
 @dataclass(frozen=True)

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from finch_runtime.protocol import ComparePlan
 from numpy.typing import NDArray
 
-from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError, DeviceError, MeasurementError
-from pipeline.files import hash_file, hash_value, read_json, write_json
+from pipeline.files import hash_value, write_json
 from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.devices.device import Device
 from pipeline.measure.devices.remote import open_device
-from pipeline.measure.devices.remote_runner import content_key
-from pipeline.measure.evaluation import Evaluation, Measured, ModelInfo, NotRun, read_evaluation
+from pipeline.measure.evaluation import Evaluation, Measured, NotRun, read_evaluation
+from pipeline.measure.host import Host
 from pipeline.measure.latency import LatencyPlan, Rounds, measure_latency
+from pipeline.measure.models import TEACHER, EvaluationInputs, ListedCandidate, find_models
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
-from pipeline.statistics import paired_drop, paired_ratio
-
-_TEACHER = "teacher"
-
-
-@dataclass(frozen=True)
-class EvaluationInputs:
-    """Files to evaluate.
-
-    Attributes:
-        candidates: Folder that ``make_candidates`` wrote.
-        teacher: Exported teacher.
-        data: Prepared data; only the validation split is used.
-        runtime: Folder that contains the package ``finch_runtime``.
-    """
-
-    candidates: Path
-    teacher: Path
-    data: PreparedData
-    runtime: Path
+from pipeline.statistics import paired_drop
 
 
 def evaluate_devices(
     inputs: EvaluationInputs,
     params: Evaluate,
-    hosts: Mapping[str, Any],
+    hosts: Mapping[str, Host],
     cache: Path,
     track: Track = silent,
 ) -> Iterator[Evaluation]:
@@ -61,31 +41,31 @@ def evaluate_devices(
     ``hosts``, the content of ``reports/hosts.json``. The folder is removed at the end.
 
     Raises:
-        ArtifactError: A file is missing, or ``hosts`` lacks a device.
+        ArtifactError: A file is missing or has changed, or ``hosts`` lacks a device.
         DeviceError: At the end, if devices failed; the message names them.
     """
     for listed in params.devices:
         if listed.name not in hosts:
-            path, remedy = Path("reports/hosts.json"), "run `python -m stages.probe`"
-            raise ArtifactError(path, f"lacks the device {listed.name}", remedy)
-    package = DeviceRuntime(inputs.runtime).files()
+            problem, remedy = f"lacks the device {listed.name}", "run `finch probe`"
+            raise ArtifactError(Path("reports/hosts.json"), problem, remedy)
     dependencies = {
-        "candidates": read_json(inputs.candidates / "candidates.json"),
-        "teacher": hash_file(inputs.teacher) if inputs.teacher.is_file() else None,
+        "models": [asdict(info) for info in find_models(inputs)[1].values()],
         "data": inputs.data.fingerprint,
-        "runtime": content_key(package.folder, package.names),
+        "runtime": DeviceRuntime(inputs.runtime).content_hash(),
         "params": params.model_dump(exclude={"devices"}),
     }
     failures: list[DeviceError] = []
     for listed in params.devices:
-        own = {"device": listed.model_dump(), "host": hosts[listed.name]}
+        host = hosts[listed.name]
+        own = {"device": listed.model_dump(), "host": asdict(host)}
         cached = cache / f"{hash_value({**dependencies, **own})}.json"
         if cached.exists():
             yield read_evaluation(cached)
             continue
         try:
             with open_device(listed) as device:
-                evaluation = evaluate_candidates(inputs, params, device, track)
+                _check_host(device, host)
+                evaluation = evaluate_candidates(inputs, params, device, host, track)
                 # Before the device is closed: a failure to clean up must not lose the results.
                 write_json(cached, asdict(evaluation))
         except DeviceError as error:
@@ -100,22 +80,24 @@ def evaluate_devices(
 
 
 def evaluate_candidates(
-    inputs: EvaluationInputs, params: Evaluate, device: Device, track: Track
+    inputs: EvaluationInputs, params: Evaluate, device: Device, host: Host, track: Track
 ) -> Evaluation:
     """Measures accuracy, latency and resource usage of all candidates and the teacher.
 
     Raises:
-        ArtifactError: A file is missing.
+        ArtifactError: A file is missing, or changed before or during the measurement.
         DeviceError: The device failed, or cannot run the reference.
     """
-    index = read_json(inputs.candidates / "candidates.json")
-    listed, reference = index["candidates"], index["reference"]
-    infos, models = _find_models(inputs, listed)
+    index, infos, models = find_models(inputs)
+    reference, labels = index.reference, inputs.data.split("val").labels
     images, runtime = inputs.data.images_path("val"), DeviceRuntime(inputs.runtime, device)
+    runtime_hash = runtime.content_hash()
     run = _DeviceRun(models, reference, images, runtime, params, track)
     logits = run.measure_logits()
     rounds, throughputs = run.measure_speed()
-    labels = inputs.data.split("val").labels
+    if find_models(inputs)[1] != infos or runtime.content_hash() != runtime_hash:
+        problem = "the models or the device runtime changed while they were measured"
+        raise ArtifactError(inputs.candidates, problem, "run `finch evaluate` again")
 
     def measured(name: str) -> Measured:
         metrics = asdict(score(logits[name], labels))
@@ -126,12 +108,13 @@ def evaluate_candidates(
             agreement=agreement(logits[name], logits[reference]),
             drop=paired_drop(correct(logits[reference], labels), correct(logits[name], labels)),
             latency=rounds.latencies[name],
-            ratio=paired_ratio(rounds.latencies[name].round_ratios),
+            ratio=rounds.latencies[name].ratio(),
             footprint=rounds.footprints[name],
             throughput=throughputs[name],
         )
 
     return Evaluation(
+        host=host,
         device=device.name,
         images=len(labels),
         rounds=rounds.count,
@@ -139,36 +122,26 @@ def evaluate_candidates(
         half_width=rounds.half_width,
         threads=params.threads,
         reference=reference,
-        candidates=[measured(name) for name in rounds.latencies if name != _TEACHER],
+        candidates=[measured(name) for name in rounds.latencies if name != TEACHER],
         not_run=[
             NotRun(**asdict(info), problem=run.problems[name])
             for name, info in infos.items()
             if name in run.problems
         ],
-        teacher=measured(_TEACHER) if _TEACHER in rounds.latencies else None,
-        notes=_version_notes(device.name, listed, rounds),
+        teacher=measured(TEACHER) if TEACHER in rounds.latencies else None,
+        notes=_version_notes(device.name, index.candidates, rounds),
         conditions=rounds.conditions,
+        data=inputs.data.fingerprint,
+        runtime=runtime_hash,
     )
 
 
-def _find_models(
-    inputs: EvaluationInputs, candidates: list[dict[str, Any]]
-) -> tuple[dict[str, ModelInfo], dict[str, MeasuredModel]]:
-    """The candidates, then the teacher, by name."""
-    models = {
-        c["name"]: MeasuredModel(inputs.candidates / c["model"], c["runtime"]) for c in candidates
-    }
-    models[_TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
-    for name, model in models.items():
-        if not model.path.is_file():
-            raise ArtifactError(model.path, f"is missing, needed for {name}")
-    infos = {
-        c["name"]: ModelInfo(c["name"], c["runtime"], c["precision"], c["batch"], c["bytes"])
-        for c in candidates
-    }
-    size = inputs.teacher.stat().st_size
-    infos[_TEACHER] = ModelInfo(_TEACHER, "onnxruntime", "fp32", "dynamic", size)
-    return infos, models
+def _check_host(device: Device, recorded: Host) -> None:
+    now, then = asdict(device.describe()), asdict(recorded)
+    for key, value in now.items():
+        if value != then[key]:
+            problem = f"its {key} is {value}, but was {then[key]} in reports/hosts.json"
+            raise DeviceError(device.name, problem, "run `finch probe`, then `finch evaluate`")
 
 
 @dataclass
@@ -201,7 +174,7 @@ class _DeviceRun:
             max_rounds=params.max_rounds,
             max_minutes=params.max_minutes,
             max_half_width=params.max_half_width,
-            optional=[_TEACHER],
+            optional=[TEACHER],
             turns=ComparePlan(params.turns, params.runs, params.warmup, params.warmup_seconds),
         )
         throughputs: dict[str, Throughput] = {}
@@ -229,15 +202,15 @@ class _DeviceRun:
         self.problems[name] = error.problem
 
 
-def _version_notes(device: str, candidates: list[dict[str, Any]], rounds: Rounds) -> list[str]:
+def _version_notes(device: str, candidates: Sequence[ListedCandidate], rounds: Rounds) -> list[str]:
     notes = set()
     for c in candidates:
-        if c["name"] in rounds.latencies:
+        if c.name in rounds.latencies:
             # ``openvino.__version__`` adds the build after a hyphen; the package version does not.
-            there = rounds.latencies[c["name"]].runtime_version.partition("-")[0]
-            runtime, here = c["runtime"], c["runtime_version"]
-            if there != here:
+            there = rounds.latencies[c.name].runtime_version.partition("-")[0]
+            if there != c.runtime_version:
                 notes.add(
-                    f"{device} has {runtime} {there}, candidates were made with {runtime} {here}"
+                    f"{device} has {c.runtime} {there}, "
+                    f"candidates were made with {c.runtime} {c.runtime_version}"
                 )
     return sorted(notes)

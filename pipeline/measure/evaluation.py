@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from finch_runtime.protocol import Conditions
-from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ArtifactError
-from pipeline.files import atomic_file, read_json
-from pipeline.measure.accuracy import Metrics
+from pipeline.files import atomic_file, read_artifact
+from pipeline.measure.accuracy import Fraction, Metrics
+from pipeline.measure.host import Host
 from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput
 from pipeline.statistics import AccuracyDrop, LatencyRatio
@@ -28,6 +27,7 @@ class ModelInfo:
         precision: Data type of the weights.
         batch: ``dynamic``, or 1.
         bytes: Size of its files.
+        files: SHA-256 of each file that was measured; empty in recordings of earlier versions.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ModelInfo:
     precision: str
     batch: str | int
     bytes: int
+    files: dict[str, str] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
         throughput: Throughput, thread sweep and sustained run.
     """
 
-    agreement: float
+    agreement: Fraction
     drop: AccuracyDrop
     latency: Latency
     ratio: LatencyRatio
@@ -70,6 +71,7 @@ class Evaluation:
     """All measurements on one device.
 
     Attributes:
+        host: Hardware and software of the device.
         device: Name in ``evaluate.devices``.
         images: Number of validation images.
         rounds: Number of rounds.
@@ -83,8 +85,12 @@ class Evaluation:
         teacher: The fp32 teacher with ONNX Runtime; None if it is in ``not_run``.
         notes: Remarks on the validity of the measurements.
         conditions: State of the machine before and after each round.
+        data: Fingerprint of the prepared data; None in recordings of earlier versions, like
+            ``runtime``.
+        runtime: ``DeviceRuntime.content_hash`` of the device runtime that measured.
     """
 
+    host: Host
     device: str
     images: int
     rounds: int
@@ -97,6 +103,8 @@ class Evaluation:
     teacher: Measured | None
     notes: list[str]
     conditions: list[Conditions]
+    data: str | None = None
+    runtime: str | None = None
 
     @property
     def measured(self) -> list[Measured]:
@@ -110,12 +118,7 @@ def read_evaluation(path: Path) -> Evaluation:
     Raises:
         ArtifactError: The file is missing, or is not an evaluation.
     """
-    try:
-        return TypeAdapter(Evaluation).validate_python(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ArtifactError(path, f"is not an evaluation ({place}: {first['msg']})") from None
+    return read_artifact(path, Evaluation)
 
 
 def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:

@@ -12,6 +12,9 @@ from finch_runtime.runtimes import RUNTIMES
 
 from pipeline.measure.devices import remote_runner
 
+# What a bundle may need on a device. The package of a runtime has the runtime's name.
+PACKAGES = ("numpy", "pillow", *RUNTIMES)
+
 
 @dataclass(frozen=True)
 class Host:
@@ -27,7 +30,7 @@ class Host:
         memory_gib: Memory, rounded to GiB.
         system: System and kernel version, such as ``Linux 6.1``.
         python: Python version.
-        runtimes: Version of each installed inference runtime.
+        packages: Version of each installed package in ``PACKAGES``, by its name on PyPI.
         governor: CPU frequency governors, such as ``performance``; empty if unknown.
     """
 
@@ -40,13 +43,13 @@ class Host:
     memory_gib: int
     system: str
     python: str
-    runtimes: dict[str, str]
+    packages: dict[str, str]
     governor: str = ""
 
 
 def describe_host() -> Host:
     """Describes the machine of this process."""
-    facts = remote_runner.describe(RUNTIMES)
+    facts = remote_runner.describe(PACKAGES)
     if facts["cpu"] == "unknown":  # not Linux, where py-cpuinfo is slower and starts processes
         import cpuinfo
         import psutil

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import MeasurementError
 from pipeline.measure.devices.device import Device, Files, ThisMachine
+from pipeline.measure.devices.remote_runner import content_key
 
 Result = TypeVar("Result", protocol.PredictResult, protocol.BenchmarkResult, protocol.CompareResult)
 
@@ -114,6 +115,11 @@ class DeviceRuntime:
             # Otherwise Python would import an installed package of the same name.
             raise MeasurementError(self.folder, "does not contain the package finch_runtime")
         return _files_below(self.folder, "finch_runtime")
+
+    def content_hash(self) -> str:
+        """SHA-256 of the names and contents of the package's files, as 64 hex digits."""
+        package = self.files()
+        return content_key(package.folder, package.names)
 
     def _copy_images(self, images: Path) -> str:
         images = images.resolve()

@@ -97,7 +97,7 @@ def _chart(facts: dict[str, Any]) -> list[Part]:
 
 def _caption(facts: dict[str, Any]) -> str:
     host = facts["host"]
-    runtimes = ", ".join(f"{name} {version}" for name, version in host["runtimes"].items())
+    packages = ", ".join(f"{name} {version}" for name, version in host["packages"].items())
     return (
         f"Untrained students for the {facts['data']['classes']} classes of "
         f"{facts['data']['source']}, converted to the candidates of `quantize` and timed on images "
@@ -107,5 +107,5 @@ def _caption(facts: dict[str, Any]) -> str:
         "the rounds. The fastest candidate has the lowest upper end of this interval. A student is "
         f"within the budget if this end is at most {facts['latency_ms']:g} ms. The largest student "
         f"has the most multiply-adds. Accuracy is not measured. {host['cpu']}, "
-        f"{host['logical_cores']} cores, {runtimes}."
+        f"{host['logical_cores']} cores, {packages}."
     )

@@ -13,13 +13,12 @@ from subprocess import CompletedProcess
 from typing import IO, Any
 
 from finch_runtime.protocol import PredictRequest, Request, to_json
-from finch_runtime.runtimes import RUNTIMES
 
 from pipeline.errors import ArtifactError, DeviceError
 from pipeline.measure.devices import remote_runner
 from pipeline.measure.devices.connection import Connection, connect
 from pipeline.measure.devices.device import Device, Files, ThisMachine
-from pipeline.measure.host import Host
+from pipeline.measure.host import PACKAGES, Host
 from pipeline.params import ListedDevice
 
 _MIN_PYTHON = (3, 9)
@@ -66,8 +65,8 @@ class RemoteDevice:
         Raises:
             DeviceError: It has no NumPy.
         """
-        facts = json.loads(self._call(["describe", "numpy", *RUNTIMES]).stdout)
-        if facts["runtimes"].pop("numpy", None) is None:
+        facts = json.loads(self._call(["describe", *PACKAGES]).stdout)
+        if "numpy" not in facts["packages"]:
             python = self._listed.python
             remedy = f"install it there: {python} -m pip install numpy; or set another `python`"
             raise DeviceError(self.name, f"its {python} has no NumPy", remedy)

@@ -73,7 +73,7 @@ def content_key(folder: Path, names: Iterable[str]) -> str:
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
-    """The attributes of ``pipeline.measure.host.Host``; ``runtimes`` has versions of packages."""
+    """The attributes of ``pipeline.measure.host.Host``; ``packages`` are names on PyPI."""
     try:
         cpu, flags = read_cpuinfo(Path("/proc/cpuinfo").read_text("utf-8", errors="replace"))
     except OSError:
@@ -97,7 +97,7 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
         "memory_gib": round(memory / 2**30),
         "system": f"{platform.system()} {release}",
         "python": platform.python_version(),
-        "runtimes": versions,
+        "packages": versions,
         "governor": " + ".join(sorted(_read_all("cpufreq/scaling_governor"))),
     }
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +12,12 @@ import pytest
 
 from pipeline.data.prepared import Split
 from pipeline.errors import ArtifactError, DeviceError
-from pipeline.measure.evaluate import EvaluationInputs, evaluate_devices
+from pipeline.files import hash_file
+from pipeline.measure import evaluate as evaluating
+from pipeline.measure.evaluate import evaluate_devices
+from pipeline.measure.host import describe_host
+from pipeline.measure.models import EvaluationInputs
+from pipeline.measure.runtime import DeviceRuntime
 from pipeline.params import Evaluate
 from tests.pipeline.measure.linear_model import write_model
 from tests.pipeline.measure.ssh_server import (
@@ -66,6 +71,7 @@ def run(tmp_path, images, listed):
                 "batch": "dynamic",
                 "runtime_version": metadata.version(runtime),
                 "model": f"{name}/{model}",
+                "files": {f"{name}/{p.name}": hash_file(p) for p in path.parent.iterdir()},
                 "bytes": 7,
             }
         )
@@ -74,7 +80,7 @@ def run(tmp_path, images, listed):
     write_model(teacher, scale=0.02)
     data = Prepared(images, np.arange(70) % 3)
 
-    def run(python=sys.executable, hosts=("local", "pi"), **entry):
+    def run(python=sys.executable, hosts=None, **entry):
         params = Evaluate.model_validate(
             {
                 "devices": [{"name": "local"}, listed(python=python, **entry).model_dump()],
@@ -89,7 +95,7 @@ def run(tmp_path, images, listed):
         )
         evaluations = []
         inputs = EvaluationInputs(folder, teacher, data, RUNTIME_FOLDER)
-        facts = {name: {} for name in hosts}
+        facts = hosts or {"local": describe_host(), "pi": describe_host()}
         try:
             for evaluation in evaluate_devices(inputs, params, facts, tmp_path / "cache"):
                 evaluations.append(evaluation)
@@ -113,6 +119,32 @@ def test_finished_devices_are_kept_after_a_failure(run, tmp_path):
     assert there.teacher.accuracy == here.teacher.accuracy
     assert there.not_run == there.notes == []
     assert not (tmp_path / "cache").exists()
+    folder, teacher = tmp_path / "candidates", tmp_path / "teacher.onnx"
+    assert (here.data, here.host) == ("da" * 32, describe_host())
+    assert here.runtime == there.runtime == DeviceRuntime(RUNTIME_FOLDER).content_hash()
+    assert here.candidates[1].files == {
+        f"vino/{name}": hash_file(folder / "vino" / name) for name in ("model.bin", "model.xml")
+    }
+    assert there.teacher.files == {"teacher.onnx": hash_file(teacher)}
+
+
+def test_a_device_that_has_changed_since_it_was_probed_is_not_measured(run):
+    old = replace(describe_host(), packages={"numpy": "1.22"})
+    (here,), error = run(hosts={"local": describe_host(), "pi": old})
+    assert here.device == "local"
+    assert re.match(r"pi: its packages .* but was .*1\.22.*; run `finch probe`", str(error))
+
+
+def test_a_model_that_changes_while_it_is_measured_is_refused(run, tmp_path, monkeypatch):
+    measure = evaluating.measure_latency
+
+    def replace_model(*arguments):
+        write_model(tmp_path / "teacher.onnx", scale=0.03)
+        return measure(*arguments)
+
+    monkeypatch.setattr(evaluating, "measure_latency", replace_model)
+    with pytest.raises(ArtifactError, match="changed while they were measured"):
+        run()
 
 
 def test_a_candidate_that_a_device_cannot_run_is_listed(run, tmp_path):
@@ -156,6 +188,6 @@ def test_a_device_that_cannot_run_the_reference_fails(run, tmp_path):
 
 
 def test_a_device_missing_in_hosts_json_is_named(run, tmp_path):
-    with pytest.raises(ArtifactError, match=r"hosts\.json: .* pi; run .python -m stages.probe"):
-        run(hosts=("local",))
+    with pytest.raises(ArtifactError, match=r"hosts\.json: .* pi; run .finch probe"):
+        run(hosts={"local": describe_host()})
     assert not (tmp_path / "cache").exists()

@@ -35,7 +35,7 @@ def facts():
         "rounds": 5,
         "runs": 50,
         "candidates": ["fp32", "int8"],
-        "host": {"cpu": "A CPU", "logical_cores": 2, "runtimes": {"onnxruntime": "1.22"}},
+        "host": {"cpu": "A CPU", "logical_cores": 2, "packages": {"onnxruntime": "1.22"}},
         "students": [
             student("one", 64, 5_000_000, 0.4, 0.6),
             student("one", 96, 10_664_368, 0.8, 0.7),

@@ -1,0 +1,91 @@
+"""The files of candidates.json, compared with those on disk."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.errors import ArtifactError
+from pipeline.files import hash_file
+from pipeline.measure.models import EvaluationInputs, find_models
+
+
+@dataclass(frozen=True)
+class Folder:
+    inputs: EvaluationInputs
+    index: dict
+
+    def write(self):
+        path = self.inputs.candidates / "candidates.json"
+        path.write_text(json.dumps(self.index))
+
+
+@pytest.fixture
+def made(tmp_path):
+    listed = []
+    for name, files in {"fp32": ["model.onnx"], "vino": ["model.bin", "model.xml"]}.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_text(f"{name} {file}")
+        listed.append(
+            {
+                "name": name,
+                "runtime": "onnxruntime",
+                "precision": "fp32",
+                "batch": 1,
+                "runtime_version": "1",
+                "model": f"{name}/{files[-1]}",
+                "files": {f"{name}/{file}": hash_file(tmp_path / name / file) for file in files},
+                "bytes": 9,
+            }
+        )
+    (tmp_path / "teacher.onnx").write_text("teacher")
+    inputs = EvaluationInputs(tmp_path, tmp_path / "teacher.onnx", None, tmp_path)
+    folder = Folder(inputs, {"candidates": listed, "reference": "fp32"})
+    folder.write()
+    return folder
+
+
+def test_every_file_has_its_hash(made, tmp_path):
+    _, infos, models = find_models(made.inputs)
+    assert list(infos) == list(models) == ["fp32", "vino", "teacher"]
+    assert infos["vino"].files == made.index["candidates"][1]["files"]
+    assert infos["teacher"].files == {"teacher.onnx": hash_file(tmp_path / "teacher.onnx")}
+    assert models["vino"].path == tmp_path / "vino/model.xml"
+
+
+@pytest.mark.parametrize("name", ["fp32/model.onnx", "vino/model.bin"])
+def test_a_file_that_is_not_the_listed_one_is_refused(made, tmp_path, name):
+    listed = hash_file(tmp_path / name)
+    (tmp_path / name).write_text("another model")
+    with pytest.raises(ArtifactError) as caught:
+        find_models(made.inputs)
+    assert caught.value.path == tmp_path / name
+    assert listed[:12] in str(caught.value) and hash_file(tmp_path / name)[:12] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fp32/model.onnx", "vino/model.bin", "teacher.onnx"])
+def test_a_missing_file_is_named(made, tmp_path, name):
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtifactError, match="is missing") as caught:
+        find_models(made.inputs)
+    assert caught.value.path == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda index: index.pop("reference"), "reference"),
+        (lambda index: index.update(reference="int8"), "int8"),
+        (lambda index: index.update(candidates=None), "candidates"),
+        (lambda index: index["candidates"][0].pop("files"), "files"),
+        (lambda index: index["candidates"][0].update(files={}), "fp32/model.onnx"),
+        (lambda index: index["candidates"][0].update(bytes="many"), "bytes"),
+    ],
+)
+def test_an_invalid_index_is_one_line(made, change, match):
+    change(made.index)
+    made.write()
+    with pytest.raises(ArtifactError, match=match) as caught:
+        find_models(made.inputs)
+    assert "\n" not in str(caught.value)
