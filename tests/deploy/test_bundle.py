@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import pytest
-from finch_runtime.bundle import open_bundle
+from finch_runtime.bundle import open_bundle, open_source
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.protocol import ModelSource
 
 Make = Callable[..., Path]
+INPUT = {"dtype": "uint8", "layout": "NHWC", "color": "RGB", "fit": "crop"}
 
 
 def change(folder: Path, key: str, value: Any) -> None:
@@ -57,14 +61,14 @@ def test_a_changed_or_missing_file_is_named(make_bundle: Make, name: str) -> Non
         open_bundle(folder)
     assert caught.value.thing == file
     file.unlink()
-    with pytest.raises(RuntimeProblem, match="cannot be read") as caught:
+    with pytest.raises(RuntimeProblem, match="no such file") as caught:
         open_bundle(folder)
     assert caught.value.thing == file
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret", "finch_runtime/../../secret", "..\\secret", "C:\\secret", "C:secret", "", "a\0b"],
+    ["../secret", "finch_runtime/../../secret", "..\\secret", "C:\\secret", "C:secret", ""],
 )
 def test_a_path_out_of_the_bundle_is_rejected_even_with_the_right_hash(
     make_bundle: Make, name: str
@@ -74,6 +78,84 @@ def test_a_path_out_of_the_bundle_is_rejected_even_with_the_right_hash(
     add_file(folder, name, hashlib.sha256(b"secret").hexdigest())
     with pytest.raises(RuntimeProblem, match="outside of the bundle"):
         open_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a" * 300, "loop/file"])
+def test_a_name_that_no_file_can_have_is_rejected(make_bundle: Make, name: str) -> None:
+    folder = make_bundle()
+    (folder / "loop").symlink_to("loop")
+    add_file(folder, name, "0" * 64)
+    with pytest.raises(RuntimeProblem, match=r"no such file|no file can have|cannot be read"):
+        open_bundle(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "labels.txt"])
+def test_a_pipe_is_rejected_without_waiting(make_bundle: Make, name: str) -> None:
+    folder = make_bundle()
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(RuntimeProblem, match=f"{name}.*is not a regular file"):
+        open_bundle(folder)
+
+
+def test_a_class_name_changed_in_the_manifest_is_rejected(make_bundle: Make) -> None:
+    folder = make_bundle()
+    for labels in (["apple", "pear", "crème brulée", "plum", "fig"], ["apple", "pear\ud800"], []):
+        change(folder, "labels", labels)
+        with pytest.raises(RuntimeProblem, match="labels") as caught:
+            open_bundle(folder)
+        assert caught.value.thing == folder / "manifest.json"
+
+
+def test_labels_without_a_hash_are_rejected(make_bundle: Make) -> None:
+    folder = make_bundle()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["labels.txt"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RuntimeProblem, match=r"no hash of 'labels\.txt'"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "json.py",
+        "numpy.pyc",
+        f"numpy{EXTENSION_SUFFIXES[0]}",
+        "openvino/__init__.py",
+        "openvino/runtime.py",
+        "finch_runtime/tflite.py",
+        "finch_runtime/runtimes/tflite.py",
+        "finch_runtime/data",
+    ],
+)
+def test_other_code_in_the_bundle_is_rejected(make_bundle: Make, name: str) -> None:
+    folder = make_bundle()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    with pytest.raises(RuntimeProblem, match="not part of the bundle") as caught:
+        open_bundle(folder)
+    assert caught.value.thing == folder / name
+
+
+def test_images_and_a_virtual_environment_may_lie_in_the_bundle(make_bundle: Make) -> None:
+    folder = make_bundle()
+    for name in ("photo.png", "photos/a.png", ".venv/bin/x.py", "env/lib/numpy/__init__.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    open_bundle(folder)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_manifest_with_another_size_than_the_model_is_rejected(
+    make_bundle: Make, runtime: str
+) -> None:
+    folder = make_bundle(runtime)
+    change(folder, "input.height", 16)
+    change(folder, "input.width", 16)
+    with pytest.raises(RuntimeProblem, match=r"16 x 16.* 8"):
+        open_source(ModelSource(str(folder)), None)
 
 
 def test_an_absolute_path_and_a_link_out_of_the_bundle_are_rejected(make_bundle: Make) -> None:
@@ -113,9 +195,12 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
         ("input.dtype", "float32", "uint8"),
         ("input.width", 9, "8 x 9"),
         ("input.height", 0, "0 x 8"),
+        ("input", dict.fromkeys(("height", "width"), 50_000) | INPUT, "50000 x 50000"),
         ("input", [], r"`input\.dtype` is missing"),
         ("threads", "1", "threads"),
         ("threads", 0, "threads"),
+        ("threads", 1000, "1000 threads"),
+        ("threads", 10**30, "threads"),
         ("files", ["model.onnx"], "files"),
     ],
 )
@@ -129,7 +214,9 @@ def test_a_manifest_with_an_impossible_value_names_it(
     assert caught.value.thing == folder / "manifest.json"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b" " * (1 << 24) + b"{}"]
+)
 def test_a_damaged_manifest_is_rejected(make_bundle: Make, content: bytes) -> None:
     folder = make_bundle()
     (folder / "manifest.json").write_bytes(content)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.integrity import REMEDY, find_damage, find_stranger, read_manifest
 from finch_runtime.protocol import ModelSource, decode
 from finch_runtime.runtimes import RUNTIMES
-from finch_runtime.session import Session, open_session
+from finch_runtime.session import MAX_SIZE, MAX_THREADS, Session, open_session
 
 FORMAT = 1
 FITS = ("crop", "stretch")
 """How an image becomes a square: its center is cropped, or each side is scaled separately."""
-
-_UNPACK_AGAIN = "unpack the bundle again"
 
 
 @dataclass(frozen=True)
@@ -43,37 +41,62 @@ class Bundle:
 
 
 def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bundle | None]:
-    """Opens a model file or a bundle; by default with the threads of the bundle, or 1."""
+    """Opens a model file or a bundle; by default with the threads of the bundle, or 1.
+
+    Raises:
+        RuntimeProblem: See ``open_session`` and ``open_bundle``; or the bundle's manifest has
+            another size of images than its model.
+    """
     path = Path(source.path)
     if source.runtime is not None:
         return open_session(path, source.runtime, 1 if threads is None else threads), None
     bundle = open_bundle(path)
     threads = bundle.threads if threads is None else threads
-    return open_session(bundle.model, bundle.runtime, threads), bundle
+    session = open_session(bundle.model, bundle.runtime, threads)
+    if session.size != bundle.size:
+        sizes = (
+            f"has input {bundle.size} x {bundle.size}, its model {session.size} x {session.size}"
+        )
+        raise RuntimeProblem(path / "manifest.json", sizes, REMEDY)
+    return session, bundle
 
 
 def open_bundle(folder: Path) -> Bundle:
     """Reads a bundle and verifies every file in its manifest.
 
     Raises:
-        RuntimeProblem: The manifest is missing, damaged or of another format, or names a file
-            outside of the bundle; or a file is missing or has changed.
+        RuntimeProblem: The manifest is missing, damaged or of another format, contradicts
+            ``labels.txt``, or names a file outside of the bundle; a file is missing or has
+            changed; or there is other code in the bundle.
     """
     manifest = _Manifest(folder / "manifest.json")
     files = manifest.value("files", dict[str, str])
     for name, digest in files.items():
-        _verify(_resolve(manifest, folder, name), digest)
+        file = _resolve(manifest, folder, name)
+        damage = find_damage(file, digest)
+        if damage is not None:
+            raise RuntimeProblem(file, damage, REMEDY)
+    stranger = find_stranger(folder, files)
+    if stranger is not None:
+        raise RuntimeProblem(stranger, "is not part of the bundle", REMEDY)
     model = Path(manifest.value("model.path", str))
-    for path in [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]:
+    weights = [model.with_suffix(".bin")] if model.suffix == ".xml" else []
+    for path in [model, *weights, Path("labels.txt")]:
         if path.as_posix() not in files:
             raise manifest.problem(f"`files` has no hash of {path.as_posix()!r}")
     for key, expected in (("dtype", "uint8"), ("layout", "NHWC"), ("color", "RGB")):
         manifest.choice(f"input.{key}", (expected,))
     height, width = (manifest.value(f"input.{side}", int) for side in ("height", "width"))
     threads, labels = manifest.value("threads", int), manifest.value("labels", list[str])
-    if height != width or min(height, threads, len(labels)) < 1:
+    is_possible = 1 <= height == width <= MAX_SIZE and 1 <= threads <= MAX_THREADS and labels
+    if not is_possible:
         sizes = f"{height} x {width}, {threads} threads and {len(labels)} labels"
         raise manifest.problem(f"has input {sizes}")
+    # The names in the manifest have no hash; those in the file have.
+    if (folder / "labels.txt").read_bytes() != "".join(f"{each}\n" for each in labels).encode(
+        "utf-8", "surrogatepass"
+    ):
+        raise manifest.problem("`labels` are not those in labels.txt")
     return Bundle(
         model=folder / model,
         runtime=manifest.choice("model.runtime", RUNTIMES),
@@ -89,11 +112,11 @@ class _Manifest:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._values = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+        if not os.path.lexists(path):
             remedy = "pass the folder of an unpacked bundle as --bundle"
-            raise RuntimeProblem(path, "no such file", remedy) from None
+            raise RuntimeProblem(path, "no such file", remedy)
+        try:
+            self._values = read_manifest(path)
         except (OSError, ValueError, RecursionError) as error:
             raise self.problem(f"cannot be read: {last_line(error)}") from error
         found = self._values.get("format") if isinstance(self._values, dict) else None
@@ -119,33 +142,18 @@ class _Manifest:
         return found
 
     def problem(self, problem: str) -> RuntimeProblem:
-        return RuntimeProblem(self._path, problem, _UNPACK_AGAIN)
+        return RuntimeProblem(self._path, problem, REMEDY)
 
 
 def _resolve(manifest: _Manifest, folder: Path, name: str) -> Path:
     """Path of a listed file, if it is inside the bundle."""
     # Windows' rules are the stricter ones: backslashes separate as well, and there are drives.
     pure = PureWindowsPath(name)
-    file = folder / name.replace("\0", "")
-    is_outside = (
-        not pure.parts
-        or "\0" in name
-        or bool(pure.anchor)
-        or ".." in pure.parts
-        or not file.resolve().is_relative_to(folder.resolve())
-    )
-    if is_outside:
-        raise manifest.problem(f"`files` names {name!r}, outside of the bundle")
-    return file
-
-
-def _verify(file: Path, digest: str) -> None:
-    sha256 = hashlib.sha256()
     try:
-        with file.open("rb") as opened:
-            while chunk := opened.read(1 << 20):
-                sha256.update(chunk)
-    except OSError as error:
-        raise RuntimeProblem(file, f"cannot be read: {error.strerror}", _UNPACK_AGAIN) from None
-    if sha256.hexdigest() != digest.lower():
-        raise RuntimeProblem(file, "differs from the bundled file", _UNPACK_AGAIN)
+        real = os.path.realpath(os.fsencode(folder / name))
+    except ValueError:  # a null character or a surrogate
+        raise manifest.problem(f"`files` names {name!r}, which no file can have") from None
+    inside = Path(os.fsdecode(real)).is_relative_to(os.path.realpath(folder))
+    if not pure.parts or pure.anchor or ".." in pure.parts or not inside:
+        raise manifest.problem(f"`files` names {name!r}, outside of the bundle")
+    return folder / name
