@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.errors import MeasurementError
 
@@ -33,9 +34,13 @@ class AccuracyDrop:
     points: float
     low: float
     high: float
-    lost: int
-    gained: int
-    images: int
+    lost: NonNegativeInt
+    gained: NonNegativeInt
+    images: PositiveInt
+
+    def __post_init__(self) -> None:
+        if self.lost + self.gained > self.images:
+            raise ValueError(f"{self.lost} lost and {self.gained} gained of {self.images} images")
 
     @property
     def bound(self) -> float:
@@ -67,9 +72,9 @@ class AccuracyDrop:
 class LatencyRatio:
     """Latency of a model divided by that of a reference, with its 95 % confidence interval."""
 
-    value: float
-    low: float
-    high: float
+    value: PositiveFloat
+    low: PositiveFloat
+    high: PositiveFloat
 
     @property
     def half_width(self) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from finch_runtime.compare import turn_ratios
 from finch_runtime.energy import total_energy
 from finch_runtime.protocol import ComparePlan, Conditions, ModelTiming
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.errors import MeasurementError
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
@@ -50,16 +51,16 @@ class Latency:
         settings: Runtime settings that affect speed.
     """
 
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
-    round_p50s_ms: list[float]
-    round_ratios: dict[Percentile, list[float]]
-    load_ms: float
-    first_ms: float
-    runs: int
-    threads: int
+    p50_ms: PositiveFloat
+    p90_ms: PositiveFloat
+    p99_ms: PositiveFloat
+    max_ms: PositiveFloat
+    round_p50s_ms: list[PositiveFloat]
+    round_ratios: dict[Percentile, list[PositiveFloat]]
+    load_ms: PositiveFloat
+    first_ms: PositiveFloat
+    runs: PositiveInt
+    threads: PositiveInt
     runtime: str
     runtime_version: str
     settings: dict[str, str]
@@ -98,10 +99,10 @@ class Footprint:
         energy_source: Names of the meters, or the reason why there is no measurement.
     """
 
-    peak_bytes: int | None
-    baseline_bytes: int | None
-    runtime_bytes: int | None
-    energy_mj: float | None
+    peak_bytes: PositiveInt | None
+    baseline_bytes: PositiveInt | None
+    runtime_bytes: PositiveInt | None
+    energy_mj: NonNegativeFloat | None
     energy_source: str
 
 

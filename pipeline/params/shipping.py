@@ -87,8 +87,8 @@ class Bundle(Section):
     )
     max_drop_bound: NonNegativeFloat = Field(
         2.0,
-        description="Largest accepted upper end of the 95 % CI of the drop, in percentage points. "
-        "The CI is wide if there are few validation images.",
+        description="Largest accepted one-sided 95 % upper bound of the drop, in percentage points. "
+        "The bound is high if there are few validation images; `prepare.fractions.val` gives more.",
     )
     percentile: Literal["p50", "p90", "p99"] = Field(
         "p50", description="Percentile of latency by which accepted candidates are compared."
@@ -96,7 +96,7 @@ class Bundle(Section):
     latency_tolerance: NonNegativeFloat = Field(
         0.10,
         description="The smallest candidate within this fraction above the lowest latency is "
-        "selected.",
+        "selected. A candidate that exceeds the latency of fp32 by more is rejected as slower.",
     )
     max_model_mb: PositiveFloat | None = Field(
         None,

@@ -120,11 +120,14 @@ def search_mixed_precision(
     drop = validator.drop(validator.compute_logits(int8, candidate.runtime))
     if validator.accepts(drop):
         return None
-    if not validator.can_accept:
+    if not validator.accepts(validator.unchanged):
+        bound = validator.rule.max_drop_bound
         outcome = (
             f"no search: {len(validator.labels)} validation images cannot rule out a drop of more "
-            f"than {validator.rule.max_drop_bound:g} points, even if no prediction changes"
+            f"than {bound:g} points, even if no prediction changes"
         )
+        if enough := validator.unchanged.images_for_bound(bound):
+            outcome += f"; at least {enough:,} are needed (raise prepare.fractions.val)"
         return MixedPrecisionSearch(name, drop, None, outcome, 0, [], [])
     total = len(variants.layers)
     if not total:
@@ -146,7 +149,7 @@ def search_mixed_precision(
         shutil.rmtree(target)
         outcome = (
             f"no candidate added: with {count} of {total} layers in float the drop is still "
-            f"{last.points:.2f} points (95 % CI up to {last.high:.2f})"
+            f"{last.points:.2f} points (one-sided 95 % bound {last.bound:.2f})"
         )
     images = len(validator.sample(params.images))
     return MixedPrecisionSearch(name, drop, mixed, outcome, images, ranked, steps)

@@ -62,12 +62,15 @@ class CandidateValidator:
 
     def accepts(self, drop: AccuracyDrop) -> bool:
         """Whether ``pipeline.shipping.select`` would accept this drop."""
-        return drop.points <= self.rule.max_drop and drop.high <= self.rule.max_drop_bound
+        return drop.points <= self.rule.max_drop and drop.bound <= self.rule.max_drop_bound
 
     @property
-    def can_accept(self) -> bool:
-        """Whether there are enough images to accept a model without any drop."""
-        return self.accepts(self.drop(self.student_logits))
+    def unchanged(self) -> AccuracyDrop:
+        """The drop of a model that predicts the same as the student.
+
+        If it is not accepted, there are too few images to accept any model without gains.
+        """
+        return self.drop(self.student_logits)
 
     def sample(self, count: int) -> NDArray[np.intp]:
         """Indices of about ``count`` images, evenly spaced over all images."""

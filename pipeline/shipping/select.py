@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import SelectionError
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.params import Bundle
+from pipeline.statistics import AccuracyDrop, LatencyRatio
+
+_REMEDY = "run `finch evaluate`"
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class Selection:
 def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
     """Selects the candidate to ship.
 
-    A candidate is rejected if its accuracy drop exceeds ``max_drop``, if the upper end of the
-    drop's 95 % CI exceeds ``max_drop_bound``, if it is slower than the reference, or if a size or
-    its memory exceeds a limit. Only the size and memory limits apply to the reference itself. Of
-    the accepted candidates whose latency is at most ``1 + latency_tolerance`` times the lowest, the
-    smallest is chosen (then the fastest, then the first by name).
+    A candidate is rejected if its accuracy drop exceeds ``max_drop``, if the one-sided 95 % bound
+    of the drop exceeds ``max_drop_bound``, if it is slower than the reference, or if a size or its
+    memory exceeds a limit. It is slower if the 95 % CI of its latency ratio lies above 1, or if the
+    ratio exceeds ``1 + latency_tolerance``. Only the size and memory limits apply to the reference
+    itself. Of the accepted candidates whose latency ratio is at most ``1 + latency_tolerance``
+    times the lowest, the smallest is chosen (then the fastest, then the first by name). The ratios
+    are those of ``percentile``, paired by round.
 
     Args:
         evaluation: Measurements of one device.
@@ -48,72 +54,80 @@ def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
     Raises:
         SelectionError: The reference is missing, a name occurs twice, a measurement is invalid, or
             no candidate is accepted.
+        MeasurementError: The latency ratios of ``percentile`` were not recorded.
     """
-    _check(evaluation, rule)
-    violations = {m.name: _violations(m, evaluation, rule) for m in evaluation.candidates}
-    latency = {m.name: m.latency.of(rule.percentile) for m in evaluation.candidates}
+    _check_names(evaluation)
+    ratios = {m.name: _latency_ratio(m, rule) for m in evaluation.candidates}
+    violations = {
+        m.name: _violations(m, ratios[m.name], evaluation, rule) for m in evaluation.candidates
+    }
     accepted = [m for m in evaluation.candidates if not violations[m.name]]
     if not accepted:
         reasons = "; ".join(f"{name}: {', '.join(found)}" for name, found in violations.items())
         problem = f"no candidate is within the limits ({reasons})"
         raise SelectionError("bundle", problem, "raise the limits, or distill a smaller student")
-    fastest = min(accepted, key=lambda m: (latency[m.name], m.name))
-    limit = latency[fastest.name] * (1 + rule.latency_tolerance)
-    fast = [m for m in accepted if latency[m.name] <= limit]
-    winner = min(fast, key=lambda m: (m.bytes, latency[m.name], m.name))
-
-    reason = _why_shipped(winner, fastest, len(fast), rule)
-    verdicts = []
-    for m in evaluation.candidates:
-        if violations[m.name]:
-            verdicts.append(Verdict(m.name, "rejected", "; ".join(violations[m.name])))
-        elif m is winner:
-            verdicts.append(Verdict(m.name, "shipped", reason))
-        elif latency[m.name] > limit:
-            slower = 100 * (latency[m.name] / latency[fastest.name] - 1)
-            times = f"({_ms(m, rule)} and {_ms(fastest, rule)})"
-            slow = f"{slower:.1f} % slower than the fastest, {fastest.name} {times}"
-            verdicts.append(Verdict(m.name, "accepted", slow))
-        else:
-            verdicts.append(Verdict(m.name, "accepted", _why_second(m, winner, rule)))
+    ranking = _Ranking(accepted, ratios, rule)
+    verdicts = [
+        Verdict(m.name, "rejected", "; ".join(violations[m.name]))
+        if violations[m.name]
+        else Verdict(m.name, "shipped" if m is ranking.winner else "accepted", ranking.reason(m))
+        for m in evaluation.candidates
+    ]
     verdicts += [
         Verdict(m.name, "rejected", f"{evaluation.device} cannot run it: {m.problem}")
         for m in evaluation.not_run
         if m.name != "teacher"
     ]
-    return Selection(winner.name, reason, verdicts)
+    return Selection(ranking.winner.name, ranking.reason(ranking.winner), verdicts)
 
 
-def _check(evaluation: Evaluation, rule: Bundle) -> None:
+def _check_names(evaluation: Evaluation) -> None:
     names = [m.name for m in evaluation.candidates]
-    remedy = "run `python -m stages.evaluate`"
     if evaluation.reference not in names:
-        raise SelectionError(evaluation.reference, "the reference was not measured", remedy)
-    for m in evaluation.candidates:
-        if names.count(m.name) > 1:
-            raise SelectionError(m.name, f"{names.count(m.name)} candidates have this name")
-        positive = (m.latency.of(rule.percentile), m.ratio.value, m.ratio.low, m.ratio.high)
-        is_finite = all(map(math.isfinite, (*positive, m.drop.points, m.drop.high)))
-        if not is_finite or min(positive) <= 0:
-            raise SelectionError(m.name, "its latency or drop is not a number", remedy)
+        raise SelectionError(evaluation.reference, "the reference was not measured", _REMEDY)
+    for name in names:
+        if names.count(name) > 1:
+            raise SelectionError(name, f"{names.count(name)} candidates have this name")
 
 
-def _violations(m: Measured, evaluation: Evaluation, rule: Bundle) -> list[str]:
-    found, drop, ratio = [], m.drop, m.ratio
-    if m.name != evaluation.reference:
-        text = (
-            f"accuracy drop of {drop.points:.2f} points (95 % CI {drop.low:.2f} to {drop.high:.2f})"
+def _latency_ratio(m: Measured, rule: Bundle) -> LatencyRatio:
+    """The ratio of the rule's percentile, after a check of the figures that the rule reads."""
+    positive = (m.latency.of(rule.percentile), *m.latency.round_ratios.get(rule.percentile, ()))
+    is_finite = all(map(math.isfinite, (*positive, m.drop.points, m.drop.bound)))
+    if not is_finite or min(positive) <= 0:
+        raise SelectionError(m.name, "its latency or drop is not a number", _REMEDY)
+    return m.latency.ratio(rule.percentile)
+
+
+def _violations(
+    m: Measured, ratio: LatencyRatio, evaluation: Evaluation, rule: Bundle
+) -> list[str]:
+    if m.name == evaluation.reference:
+        return _size_violations(m, rule)
+    found, drop = [], m.drop
+    text = f"accuracy drop of {drop.points:.2f} points"
+    if drop.points > rule.max_drop:
+        interval = f"(95 % CI {drop.low:.2f} to {drop.high:.2f})"
+        found.append(f"{text} {interval} exceeds max_drop {rule.max_drop:g}")
+    elif drop.bound > rule.max_drop_bound:
+        bound = f"its one-sided 95 % bound of {drop.bound:.2f} points exceeds max_drop_bound"
+        found.append(
+            f"{text} on {drop.images:,} images: {bound} {rule.max_drop_bound:g}"
+            f"{_what_would_settle(drop, rule)}"
         )
-        if drop.points > rule.max_drop:
-            found.append(f"{text} exceeds max_drop {rule.max_drop:g}")
-        elif drop.high > rule.max_drop_bound:
-            limit = f"max_drop_bound {rule.max_drop_bound:g}"
-            found.append(f"{text} on {drop.images} images: the CI exceeds {limit}")
-        if ratio.value > 1:
-            found.append(
-                f"slower than {evaluation.reference}: latency ratio {ratio.value:.3f} "
-                f"(95 % CI {ratio.low:.3f} to {ratio.high:.3f})"
-            )
+    if ratio.low > 1 or ratio.value > 1 + rule.latency_tolerance:
+        above = (
+            "" if ratio.low > 1 else f" exceeds 1 + latency_tolerance {rule.latency_tolerance:g}"
+        )
+        found.append(
+            f"slower than {evaluation.reference}: {rule.percentile} latency ratio "
+            f"{ratio.value:.3f} (95 % CI {ratio.low:.3f} to {ratio.high:.3f}){above}"
+        )
+    return found + _size_violations(m, rule)
+
+
+def _size_violations(m: Measured, rule: Bundle) -> list[str]:
+    found = []
     runtime, memory = m.footprint.runtime_bytes, m.footprint.peak_bytes
     for what, size, key in (
         ("model size", m.bytes, "max_model_mb"),
@@ -128,26 +142,63 @@ def _violations(m: Measured, evaluation: Evaluation, rule: Bundle) -> list[str]:
     return found
 
 
-def _why_shipped(winner: Measured, fastest: Measured, fast: int, rule: Bundle) -> str:
-    near = f"within {100 * rule.latency_tolerance:g} % of the lowest latency"
-    if fast == 1:
-        return f"the fastest ({_ms(winner, rule)}); no other accepted candidate is {near}"
-    size = f"the smallest file ({_kb(winner)}) of the {fast} accepted candidates {near}"
-    if winner is fastest:
-        return f"{size}, and the fastest ({_ms(winner, rule)})"
-    return f"{size} ({_ms(winner, rule)}; {fastest.name}: {_ms(fastest, rule)})"
+def _what_would_settle(drop: AccuracyDrop, rule: Bundle) -> str:
+    images = drop.images_for_bound(rule.max_drop_bound)
+    if images is None:
+        return ""
+    unit = 10 ** max(0, len(str(images)) - 2)  # two significant digits
+    return (
+        f"; at this drop about {-(-images // unit) * unit:,} validation images would settle it "
+        "(raise prepare.fractions.val)"
+    )
 
 
-def _why_second(m: Measured, winner: Measured, rule: Bundle) -> str:
-    if m.bytes > winner.bytes:
-        return f"larger file than {winner.name} ({_kb(m)} and {_kb(winner)})"
-    if m.latency.of(rule.percentile) > winner.latency.of(rule.percentile):
-        return f"as small as {winner.name}, but slower ({_ms(m, rule)} and {_ms(winner, rule)})"
-    return f"as small and as fast as {winner.name}, which is first by name"
+class _Ranking:
+    """The accepted candidates, by latency ratio and size."""
 
+    def __init__(
+        self, accepted: list[Measured], ratios: Mapping[str, LatencyRatio], rule: Bundle
+    ) -> None:
+        self._rule = rule
+        self._ratio = {m.name: ratios[m.name].value for m in accepted}
+        self._fastest = min(accepted, key=lambda m: (self._ratio[m.name], m.name))
+        self._fast = [m for m in accepted if self._is_fast(m)]
+        self.winner = min(self._fast, key=lambda m: (m.bytes, self._ratio[m.name], m.name))
 
-def _ms(m: Measured, rule: Bundle) -> str:
-    return f"{m.latency.of(rule.percentile):.3f} ms"
+    def reason(self, m: Measured) -> str:
+        """Why an accepted candidate ships, or does not."""
+        if m is self.winner:
+            return self._why_first()
+        winner, fastest = self.winner, self._fastest
+        if not self._is_fast(m):
+            slower = 100 * (self._ratio[m.name] / self._ratio[fastest.name] - 1)
+            times = f"({self._speed(m)}; {self._speed(fastest)})"
+            return f"{slower:.1f} % slower than the fastest, {fastest.name} {times}"
+        if m.bytes > winner.bytes:
+            return f"larger file than {winner.name} ({_kb(m)} and {_kb(winner)})"
+        if self._ratio[m.name] > self._ratio[winner.name]:
+            speeds = f"({self._speed(m)}; {self._speed(winner)})"
+            return f"as small as {winner.name}, but slower {speeds}"
+        return f"as small and as fast as {winner.name}, which is first by name"
+
+    def _why_first(self) -> str:
+        winner, fastest = self.winner, self._fastest
+        near = f"within {100 * self._rule.latency_tolerance:g} % of the lowest latency"
+        if len(self._fast) == 1:
+            return f"the fastest ({self._speed(winner)}); no other accepted candidate is {near}"
+        count = f"of the {len(self._fast)} accepted candidates {near}"
+        size = f"the smallest file ({_kb(winner)}) {count}"
+        if winner is fastest:
+            return f"{size}, and the fastest ({self._speed(winner)})"
+        return f"{size} ({self._speed(winner)}; {fastest.name}: {self._speed(fastest)})"
+
+    def _is_fast(self, m: Measured) -> bool:
+        limit = self._ratio[self._fastest.name] * (1 + self._rule.latency_tolerance)
+        return self._ratio[m.name] <= limit
+
+    def _speed(self, m: Measured) -> str:
+        milliseconds = m.latency.of(self._rule.percentile)
+        return f"{milliseconds:.3f} ms, latency ratio {self._ratio[m.name]:.3f}"
 
 
 def _kb(m: Measured) -> str:

@@ -26,30 +26,37 @@ def replay(recording: Path, *arguments: str, folder: Path) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("recording", [WITH, WITHOUT], ids=lambda path: path.stem)
-@pytest.mark.parametrize("percentile", ["p50", "p90", "p99"])
-def test_what_ships_is_within_the_limits(recording: Path, percentile: str) -> None:
-    rule = load_params(PROJECT / "params.yaml").bundle.model_copy(update={"percentile": percentile})
+def test_what_ships_is_within_the_limits(recording: Path) -> None:
+    rule = load_params(PROJECT / "params.yaml").bundle
     evaluation = read_evaluation(recording)
     selection = select_candidate(evaluation, rule)
     assert [v.name for v in selection.verdicts] == [m.name for m in evaluation.candidates]
     (shipped,) = (m for m in evaluation.candidates if m.name == selection.chosen)
     assert shipped.name == evaluation.reference or (
-        shipped.ratio.value <= 1
+        shipped.ratio.low <= 1
+        and shipped.ratio.value <= 1 + rule.latency_tolerance
         and shipped.drop.points <= rule.max_drop
-        and shipped.drop.high <= rule.max_drop_bound
+        and shipped.drop.bound <= rule.max_drop_bound
     )
 
 
-def test_the_same_candidate_is_accepted_with_vnni_and_rejected_without() -> None:
+def test_a_candidate_that_may_be_as_fast_as_fp32_is_not_rejected_as_slower() -> None:
     rule = load_params(PROJECT / "params.yaml").bundle
     plain, without = (
         {v.name: v for v in select_candidate(read_evaluation(recording), rule).verdicts}
         for recording in (WITH, WITHOUT)
     )
-    assert plain["openvino-int8"].status == "accepted"
-    assert without["openvino-int8"].status == "rejected"
+    # Without VNNI, the ratio is 1.039 and its CI 0.996 to 1.084.
+    assert plain["openvino-int8"].status == without["openvino-int8"].status == "accepted"
     assert "1.039" in without["openvino-int8"].reason
+    assert plain["openvino-fp16"].status == without["openvino-fp16"].status == "rejected"
     assert plain["onnxruntime-int8"].status == without["onnxruntime-int8"].status == "rejected"
+
+
+def test_a_recording_without_the_percentile_of_each_round_is_refused(tmp_path: Path) -> None:
+    done = replay(WITH, "--set", "bundle.percentile=p99", folder=tmp_path)
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and "p99" in done.stderr
 
 
 def test_a_limit_on_the_command_line_overrides_the_parameters(tmp_path: Path) -> None:
