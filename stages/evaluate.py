@@ -1,12 +1,19 @@
 """Stage ``evaluate``: accuracy, latency and resource usage on the validation images."""
 
 import logging
-import shutil
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pipeline.errors import ArtifactError
 from pipeline.measure.evaluation import Evaluation
+from pipeline.measure.host import Unreachable, read_hosts
 from stages.command import Context, stage
 from stages.console import track
+
+if TYPE_CHECKING:
+    from pipeline.measure.models import EvaluationInputs
+    from pipeline.params import Evaluate
 
 
 @stage(
@@ -15,30 +22,56 @@ from stages.console import track
     writes="reports/evaluations/<device>.json, reports/candidates.csv",
 )
 def evaluate(context: Context) -> None:
-    """Measure all candidates and the teacher on every device, in separate processes."""
+    """Measure all candidates and the teacher on every device, in separate processes.
+
+    Earlier measurements are replaced when the new ones of their device are complete. Those of a
+    device that `probe` could not reach are kept if models, images and device runtime are the same.
+    """
     from pipeline.data.prepared import open_prepared
-    from pipeline.files import read_artifact, write_json
+    from pipeline.files import write_json
     from pipeline.measure.evaluate import evaluate_devices
     from pipeline.measure.evaluation import write_table
-    from pipeline.measure.host import Host
     from pipeline.measure.models import EvaluationInputs
 
-    paths, evaluations = context.paths, []
-    hosts = read_artifact(paths.reports / "hosts.json", dict[str, Host])
-    shutil.rmtree(paths.evaluations, ignore_errors=True)
+    paths, params = context.paths, context.params.evaluate
+    hosts = read_hosts(paths.reports / "hosts.json")
     inputs = EvaluationInputs(
         candidates=paths.candidates,
         teacher=paths.onnx / "teacher.onnx",
         data=open_prepared(paths.prepared),
         runtime=paths.runtime,
     )
-    for evaluation in evaluate_devices(
-        inputs, context.params.evaluate, hosts, paths.partial_evaluations, track
-    ):
+    evaluations: dict[str, Evaluation] = {}
+    for evaluation in evaluate_devices(inputs, params, hosts, paths.partial_evaluations, track):
         write_json(paths.evaluations / f"{evaluation.device}.json", asdict(evaluation))
         _log(context.log, evaluation)
-        evaluations.append(evaluation)
-    write_table(paths.reports / "candidates.csv", evaluations)
+        evaluations[evaluation.device] = evaluation
+    for device in params.devices:
+        host = hosts[device.name]
+        if isinstance(host, Unreachable):
+            kept = _read_current(paths.evaluations / f"{device.name}.json", inputs, params)
+            evaluations |= {} if kept is None else {device.name: kept}
+            fate = "its earlier measurements are kept" if kept else "it is left out"
+            context.log.warning("%s: %s; %s", device.name, host.unreachable, fate)
+    for path in paths.evaluations.glob("*.json"):
+        if path.stem not in evaluations:
+            path.unlink()
+    measured = [evaluations[d.name] for d in params.devices if d.name in evaluations]
+    write_table(paths.reports / "candidates.csv", measured)
+
+
+def _read_current(
+    path: Path, inputs: "EvaluationInputs", params: "Evaluate"
+) -> "Evaluation | None":
+    """Earlier measurements, if they are of the present inputs."""
+    from pipeline.measure.evaluate import is_current
+    from pipeline.measure.evaluation import read_evaluation
+
+    try:
+        earlier = read_evaluation(path)
+    except ArtifactError:
+        return None
+    return earlier if is_current(earlier, inputs, params) else None
 
 
 def _log(log: logging.Logger, evaluation: Evaluation) -> None:

@@ -17,7 +17,7 @@ from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.devices.device import Device
 from pipeline.measure.devices.remote import open_device
 from pipeline.measure.evaluation import Evaluation, Measured, NotRun, read_evaluation
-from pipeline.measure.host import Host
+from pipeline.measure.host import Host, Unreachable
 from pipeline.measure.latency import LatencyPlan, Rounds, measure_latency
 from pipeline.measure.models import TEACHER, EvaluationInputs, ListedCandidate, find_models
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
@@ -30,11 +30,11 @@ from pipeline.statistics import paired_drop
 def evaluate_devices(
     inputs: EvaluationInputs,
     params: Evaluate,
-    hosts: Mapping[str, Host],
+    hosts: Mapping[str, Host | Unreachable],
     cache: Path,
     track: Track = silent,
 ) -> Iterator[Evaluation]:
-    """Evaluates all candidates on every device.
+    """Evaluates all candidates on every device that ``probe`` could reach.
 
     The other devices are still evaluated if one fails. The next call reuses the finished ones from
     the folder ``cache``, as long as nothing has changed that the measurements depend on, such as
@@ -42,12 +42,17 @@ def evaluate_devices(
 
     Raises:
         ArtifactError: A file is missing or has changed, or ``hosts`` lacks a device.
-        DeviceError: At the end, if devices failed; the message names them.
+        DeviceError: No device could be reached. At the end: devices failed; the message names them.
     """
     for listed in params.devices:
         if listed.name not in hosts:
             problem, remedy = f"lacks the device {listed.name}", "run `finch probe`"
             raise ArtifactError(Path("reports/hosts.json"), problem, remedy)
+    reached = {name: host for name, host in hosts.items() if isinstance(host, Host)}
+    devices = [listed for listed in params.devices if listed.name in reached]
+    if not devices:
+        problem, remedy = "`probe` could reach none of them", "switch one on, and run `finch probe`"
+        raise DeviceError("evaluate.devices", problem, remedy)
     dependencies = {
         "models": [asdict(info) for info in find_models(inputs)[1].values()],
         "data": inputs.data.fingerprint,
@@ -55,8 +60,8 @@ def evaluate_devices(
         "params": params.model_dump(exclude={"devices"}),
     }
     failures: list[DeviceError] = []
-    for listed in params.devices:
-        host = hosts[listed.name]
+    for listed in devices:
+        host = reached[listed.name]
         own = {"device": listed.model_dump(), "host": asdict(host)}
         cached = cache / f"{hash_value({**dependencies, **own})}.json"
         if cached.exists():
@@ -77,6 +82,22 @@ def evaluate_devices(
         also = "".join(f". {error}" for error in others)
         raise DeviceError(first.thing, first.problem, first.remedy + also)
     shutil.rmtree(cache, ignore_errors=True)
+
+
+def is_current(evaluation: Evaluation, inputs: EvaluationInputs, params: Evaluate) -> bool:
+    """Whether an earlier evaluation is of the present models, data and device runtime.
+
+    Raises:
+        ArtifactError: A model file is missing.
+    """
+    models = [*evaluation.candidates, *evaluation.not_run, *filter(None, [evaluation.teacher])]
+    return (
+        {m.name: m.files for m in models}
+        == {name: info.files for name, info in find_models(inputs)[1].items()}
+        and evaluation.data == inputs.data.fingerprint
+        and evaluation.runtime == DeviceRuntime(inputs.runtime).content_hash()
+        and evaluation.threads == params.threads
+    )
 
 
 def evaluate_candidates(

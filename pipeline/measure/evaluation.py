@@ -9,9 +9,10 @@ from pathlib import Path
 
 from finch_runtime.protocol import Conditions
 
+from pipeline.errors import DeviceError
 from pipeline.files import atomic_file, read_artifact
 from pipeline.measure.accuracy import Fraction, Metrics
-from pipeline.measure.host import Host
+from pipeline.measure.host import Host, Unreachable, read_hosts
 from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput
 from pipeline.statistics import AccuracyDrop, LatencyRatio
@@ -119,6 +120,27 @@ def read_evaluation(path: Path) -> Evaluation:
         ArtifactError: The file is missing, or is not an evaluation.
     """
     return read_artifact(path, Evaluation)
+
+
+def read_device(reports: Path, device: str) -> Evaluation:
+    """Reads the evaluation of a device.
+
+    Args:
+        reports: Folder that contains ``evaluations`` and ``hosts.json``.
+        device: Name in ``evaluate.devices``.
+
+    Raises:
+        ArtifactError: The evaluation is missing or invalid.
+        DeviceError: It is missing because ``probe`` could not reach the device.
+    """
+    path, hosts = reports / "evaluations" / f"{device}.json", reports / "hosts.json"
+    if not path.exists() and hosts.exists():
+        host = read_hosts(hosts).get(device)
+        if isinstance(host, Unreachable):
+            problem = f"was not measured, since `probe` could not use it: {host.unreachable}"
+            remedy = "then run `finch probe` and `finch evaluate`, or select on another device"
+            raise DeviceError(device, problem, f"make it reachable, {remedy} (bundle.device)")
+    return read_evaluation(path)
 
 
 def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
