@@ -51,7 +51,7 @@ def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") ->
 
     paths, rule = context.paths, context.params.bundle
     data, student = open_prepared(paths.prepared), read_json(paths.student / "model.json")
-    exported = paths.onnx / "student.onnx"
+    exported, about = paths.onnx / "student.onnx", data.info
     listed = read_json(paths.candidates / "candidates.json")["candidates"]
     chosen = next(c for c in listed if c["name"] == selection.chosen)
     files = sorted(chosen["files"], key=lambda path: path != chosen["model"])
@@ -69,7 +69,7 @@ def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") ->
             "model": chosen["files"],
             "evaluation": hash_file(paths.evaluations / f"{rule.device}.json"),
         },
-        "data": {key: data.info[key] for key in ("source", "origin", "licence")},
+        "data": {"source": about.source, "origin": about.origin, "license": about.license},
     }
     return BundleSpec(
         name=rule.name,
@@ -80,11 +80,11 @@ def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") ->
         portable=None if chosen["runtime"] == "onnxruntime" else exported,
         labels=data.classes,
         image_size=data.image_size,
-        fit=data.info["fit"],
+        fit=about.fit,
         threads=evaluation.threads,
         record=record,
-        data_license="The model was trained on images of {source} ({origin}).\n"
-        "Their license: {licence}\n".format_map(data.info),
+        data_license=f"The model was trained on images of {about.source} ({about.origin}).\n"
+        f"Their license: {about.license}\n",
     )
 
 

@@ -54,7 +54,7 @@ def compare(context: Context, config: Compare) -> None:
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
     data, test = setup.data, setup.data.split("test")
     facts = {
-        "data": {"source": data.info["source"], "fingerprint": data.fingerprint},
+        "data": {"source": data.info.source, "fingerprint": data.fingerprint},
         "teacher": {
             "model": teacher.spec.architecture,
             "accuracy": score(compute_logits(teacher, test, device), test.labels).accuracy,

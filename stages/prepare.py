@@ -36,7 +36,8 @@ def prepare(context: Context) -> None:
     try:
         check_bad(audit, skip=params.on_bad == "skip")
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
-        splits = split_dataset(merge_groups(usable, near), params)
+        usable = merge_groups(usable, near)
+        splits = split_dataset(usable, params)
         audit = replace(audit, splits=splits)
     finally:
         # Also written after an error, because the audit explains it.
@@ -51,7 +52,7 @@ def prepare(context: Context) -> None:
     context.log.info(
         "wrote data/prepared: %d classes, %s images of %d px (license: %s)",
         len(data.classes),
-        ", ".join(f"{name} {info['images']}" for name, info in data.info["splits"].items()),
+        ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
         data.image_size,
         dataset.license,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.data.decoding import DecodedImages
-from pipeline.data.prepared import FORMAT, PreparedData
+from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo
 from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
-from pipeline.files import atomic_folder, hash_file, hash_value, write_json
+from pipeline.data.split import group_numbers
+from pipeline.files import atomic_folder, hash_file, write_json
 from pipeline.progress import Track, silent
 
 
@@ -27,68 +29,83 @@ def pack(
 ) -> PreparedData:
     """Writes the packed splits to a folder, which is replaced atomically.
 
-    All images of ``decoded`` must be usable, and the splits must be disjoint. ``audit``, the counts
-    of the audit, is stored in ``dataset.json`` but is not part of the fingerprint.
+    Args:
+        dataset: The images with their groups, in the order of ``decoded``.
+        decoded: Their pixels; all images must be usable.
+        splits: Disjoint indices per split.
+        folder: The folder to write.
+        audit: Counts of the audit; stored in ``dataset.json``, not part of the fingerprint.
+        track: Progress display.
     """
-    size = decoded.image_size
+    groups = group_numbers(dataset)
     with atomic_folder(folder) as temporary:
-        images = {}
         for name in SPLITS:
             (temporary / name).mkdir()
-            path, shape = temporary / name / "images.npy", (len(splits[name]), size, size, 3)
-            images[name] = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        _copy_pixels(decoded, splits, images, track)
+        _write_pixels(decoded, splits, temporary, track)
         summary = {}
         for name in SPLITS:
-            samples = [decoded.samples[index] for index in splits[name]]
+            part, indices = temporary / name, list(splits[name])
+            samples = [decoded.samples[index] for index in indices]
             labels = np.array([sample.label for sample in samples], dtype=np.int64)
-            np.save(temporary / name / "labels.npy", labels)
+            np.save(part / "labels.npy", labels)
+            np.save(part / "groups.npy", groups[indices])
             names = "".join(f"{sample.name}\n" for sample in samples)
-            (temporary / name / "names.txt").write_text(names, encoding="utf-8")
-            files = ("images.npy", "labels.npy", "names.txt")
-            summary[name] = {
-                "images": len(samples),
-                "per_class": np.bincount(labels, minlength=len(dataset.classes)).tolist(),
-                "files": {file: hash_file(temporary / name / file) for file in files},
-            }
-        info = {
-            "format": FORMAT,
-            "source": dataset.name,
-            "origin": dataset.origin,
-            "licence": dataset.license,  # this spelling is part of format 1 and the fingerprint
-            "classes": list(dataset.classes),
-            "image_size": size,
-            "fit": decoded.fit,
-            "splits": summary,
-        }
-        info["fingerprint"] = hash_value(info)
-        if audit is not None:
-            info["audit"] = dict(audit)
-        write_json(temporary / "dataset.json", info)
+            (part / "names.txt").write_text(names, encoding="utf-8")
+            files = ("groups.npy", "images.npy", "labels.npy", "names.txt")
+            summary[name] = SplitInfo(
+                images=len(samples),
+                per_class=np.bincount(labels, minlength=len(dataset.classes)).tolist(),
+                files={file: hash_file(part / file) for file in files},
+            )
+        info = DatasetInfo(
+            format=FORMAT,
+            source=dataset.name,
+            origin=dataset.origin,
+            license=dataset.license,
+            classes=list(dataset.classes),
+            image_size=decoded.image_size,
+            fit=decoded.fit,
+            splits=summary,
+            fingerprint="",
+            audit=dict(audit or {}),
+        )
+        info = replace(info, fingerprint=info.compute_fingerprint())
+        write_json(temporary / "dataset.json", asdict(info))
     return PreparedData(folder, info)
 
 
-def _copy_pixels(
+def _write_pixels(
     decoded: DecodedImages,
     splits: Mapping[SplitName, Sequence[int]],
-    images: Mapping[SplitName, NDArray[np.uint8]],
+    folder: Path,
     track: Track,
 ) -> None:
-    """Copies all pixels in one pass, in the order in which they are stored."""
+    """Writes all pixels in one pass, in the order in which they are stored.
+
+    Written, not memory-mapped: writing to a map on a full disk kills the process.
+    """
+    size = decoded.image_size
     split_of = np.full(len(decoded), -1)
     row_of = np.zeros(len(decoded), dtype=np.int64)
-    for number, name in enumerate(SPLITS):
-        split_of[list(splits[name])] = number
-        row_of[list(splits[name])] = np.arange(len(splits[name]))
+    with ExitStack() as stack:
+        files = []
+        for number, name in enumerate(SPLITS):
+            split_of[list(splits[name])] = number
+            row_of[list(splits[name])] = np.arange(len(splits[name]))
+            file = stack.enter_context((folder / name / "images.npy").open("wb"))
+            shape = (len(splits[name]), size, size, 3)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            files.append((file, file.tell()))
 
-    def copy() -> Iterator[None]:
-        for indices, pixels in decoded.pixels():
-            for number, name in enumerate(SPLITS):
-                selected = split_of[indices] == number
-                images[name][row_of[indices[selected]]] = pixels[selected]
-            yield from (None for _ in indices)
+        def write() -> Iterator[None]:
+            for indices, pixels in decoded.pixels():
+                for number, (file, start) in enumerate(files):
+                    selected = split_of[indices] == number
+                    for row, image in zip(row_of[indices[selected]], pixels[selected], strict=True):
+                        file.seek(start + int(row) * image.nbytes)
+                        file.write(np.ascontiguousarray(image).data)
+                yield from (None for _ in indices)
 
-    for _ in track(copy(), "packing", len(decoded)):
-        pass
-    for packed in images.values():
-        packed.flush()  # type: ignore[attr-defined]
+        for _ in track(write(), "packing", len(decoded)):
+            pass

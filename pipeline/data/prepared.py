@@ -2,18 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.data.sources.base import SplitName
 from pipeline.errors import ArtifactError
-from pipeline.files import open_array, read_json
+from pipeline.files import hash_file, hash_value, open_array, parse_artifact, read_json
 
-FORMAT = 1
+FORMAT = 2
+
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """A split in ``dataset.json``.
+
+    Attributes:
+        images: Number of images.
+        per_class: Number of images per class.
+        files: SHA-256 of each file of the split.
+    """
+
+    images: Count
+    per_class: list[Count]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Content of ``dataset.json``.
+
+    Attributes:
+        format: Version of the layout.
+        source: Name of the data source.
+        origin: URL or other description of the images' source.
+        license: License of the images.
+        classes: Class names; a label is an index into them.
+        image_size: Height and width of the images in pixels.
+        fit: How images were made square, ``crop`` or ``stretch``.
+        splits: The splits, by name.
+        fingerprint: SHA-256 of all other attributes but ``audit``, and so of pixels, labels,
+            groups, names, class names and their order.
+        audit: Counts of the audit.
+    """
+
+    format: int
+    source: str
+    origin: str
+    license: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    image_size: Annotated[int, Field(ge=1)]
+    fit: str
+    splits: dict[SplitName, SplitInfo]
+    fingerprint: str
+    audit: dict[str, Any] = field(default_factory=dict)
+
+    def compute_fingerprint(self) -> str:
+        """The correct value of ``fingerprint``."""
+        values = asdict(self)
+        return hash_value({k: v for k, v in values.items() if k not in ("fingerprint", "audit")})
 
 
 @dataclass(frozen=True)
@@ -23,17 +77,21 @@ class Split:
     Attributes:
         images: uint8 [n, size, size, 3], RGB, memory-mapped.
         labels: int64 [n].
+        groups: int64 [n]. Images with the same number belong together, such as near-duplicates or
+            photographs of one object. None if unknown.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: NDArray[np.int64]) -> Split:
         """Copies the images at ``indices``, int64 [m], into memory."""
-        return Split(self.images[indices], self.labels[indices])
+        groups = None if self.groups is None else self.groups[indices]
+        return Split(self.images[indices], self.labels[indices], groups)
 
 
 @dataclass(frozen=True)
@@ -41,54 +99,77 @@ class PreparedData:
     """A folder written by ``pipeline.data.packing``."""
 
     folder: Path
-    info: dict[str, Any]
+    info: DatasetInfo
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
-        return tuple(self.info["classes"])
+        return tuple(self.info.classes)
 
     @property
     def image_size(self) -> int:
         """Height and width of the images in pixels."""
-        return int(self.info["image_size"])
+        return self.info.image_size
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over pixels, labels, names, class names and their order."""
-        return str(self.info["fingerprint"])
+        """SHA-256 over pixels, labels, groups, names, class names and their order."""
+        return self.info.fingerprint
 
     def images_path(self, name: SplitName) -> Path:
         """The file with the images of a split, readable by the device runtime."""
         return self.folder / name / "images.npy"
 
     def split(self, name: SplitName) -> Split:
-        """Opens a split without reading the pixels.
+        """Opens a split. Its files are read once per process, to compare their hashes.
 
         Raises:
-            ArtifactError: A file is missing, truncated, or inconsistent with ``dataset.json``.
+            ArtifactError: A file is missing, truncated, or not the one that ``dataset.json``
+                describes.
         """
-        labels_path = self.folder / name / "labels.npy"
-        images, labels = open_array(self.images_path(name)), open_array(labels_path)
-        expected = int(self.info["splits"][name]["images"])
-        shape = (expected, self.image_size, self.image_size, 3)
-        if images.shape != shape or images.dtype != np.uint8:
-            problem = f"is {images.dtype} {images.shape}, expected uint8 {shape}"
-            raise ArtifactError(self.images_path(name), problem)
-        if labels.shape != (expected,):
-            raise ArtifactError(labels_path, f"has shape {labels.shape}, expected ({expected},)")
-        return Split(images, np.array(labels))
+        folder, expected = self.folder / name, self.info.splits[name]
+        shapes = {
+            "images.npy": (expected.images, self.image_size, self.image_size, 3),
+            "labels.npy": (expected.images,),
+            "groups.npy": (expected.images,),
+        }
+        arrays = {}
+        for file, shape in shapes.items():
+            path, dtype = folder / file, np.uint8 if file == "images.npy" else np.int64
+            array = arrays[file] = open_array(path)
+            if array.shape != shape or array.dtype != dtype:
+                problem = f"is {array.dtype} {array.shape}, expected {dtype.__name__} {shape}"
+                raise ArtifactError(path, problem)
+            if _hash(path) != expected.files.get(file):
+                raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+        labels, groups = (np.array(arrays[file]) for file in ("labels.npy", "groups.npy"))
+        return Split(arrays["images.npy"], labels, groups)
 
 
 def open_prepared(folder: Path) -> PreparedData:
     """Opens a prepared folder.
 
     Raises:
-        ArtifactError: ``dataset.json`` is missing or has another format.
+        ArtifactError: ``dataset.json`` is missing, has another format, or was changed.
     """
     path = folder / "dataset.json"
-    info = read_json(path)
-    if info.get("format") != FORMAT:
-        problem = f"has format {info.get('format')!r}, expected {FORMAT}"
+    value = read_json(path)
+    if value.get("format") != FORMAT:
+        problem = f"has format {value.get('format')!r}, expected {FORMAT}"
         raise ArtifactError(path, problem, "run `finch prepare`")
+    info = parse_artifact(path, DatasetInfo, value)
+    if info.fingerprint != info.compute_fingerprint():
+        raise ArtifactError(
+            path, "was changed: its fingerprint does not match", "run `finch prepare`"
+        )
     return PreparedData(folder, info)
+
+
+def _hash(path: Path) -> str:
+    status = path.stat()
+    return _hash_of_version(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@cache
+def _hash_of_version(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    return hash_file(path)

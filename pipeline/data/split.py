@@ -28,7 +28,7 @@ def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, li
         DataError: A class is missing from a split, or the source publishes no splits.
     """
     labels = np.array([sample.label for sample in dataset.samples])
-    groups = _number_groups(dataset)
+    groups = group_numbers(dataset)
     fractions = [getattr(prepare.fractions, name) for name in SPLITS]
     as_published: set[SplitName] = set()
     if prepare.split == "published":
@@ -164,7 +164,7 @@ def merge_groups(dataset: ImageDataset, pairs: NDArray[np.int64]) -> ImageDatase
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    groups = _number_groups(dataset)
+    groups = group_numbers(dataset)
     count = int(groups.max(initial=-1)) + 1
     ends = groups[pairs]
     links = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(count, count))
@@ -187,8 +187,8 @@ def groups_across_splits(
     return {group: names for group, names in sorted(found.items()) if len(names) > 1}
 
 
-def _number_groups(dataset: ImageDataset) -> NDArray[np.int64]:
-    """Group number of every sample, [samples]; a sample without a group has its own number."""
+def group_numbers(dataset: ImageDataset) -> NDArray[np.int64]:
+    """Group number of every sample, int64 [samples]; one without a group has its own number."""
     numbers: dict[object, int] = {}
     return np.array(
         [

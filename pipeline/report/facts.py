@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.data.prepared import DatasetInfo, open_prepared
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, read_json
 from pipeline.measure.evaluation import Evaluation, Measured, read_evaluation
@@ -53,7 +54,7 @@ class Facts:
         qat: ``qat.json``; None if no candidate comes from quantization-aware training.
     """
 
-    dataset: Mapping[str, Any]
+    dataset: DatasetInfo
     teacher: Training
     student: Training
     class_order: Mapping[str, Any]
@@ -113,7 +114,7 @@ def read_facts(
     Raises:
         ArtifactError: A file is missing or broken, or the bundle was made from other files.
     """
-    dataset = read_json(prepared / "dataset.json")
+    dataset = open_prepared(prepared).info
     student_info = read_json(student / "model.json")
     bundle = read_json(manifest)
     made = read_json(candidates / "candidates.json")
@@ -124,7 +125,7 @@ def read_facts(
         raise ArtifactError(evaluations / name, problem, "select with another bundle.device")
     shipped = bundle["chosen"]["name"]
     for part, present in {
-        "data": dataset["fingerprint"],
+        "data": dataset.fingerprint,
         "student": student_info["weights_sha256"],
         "evaluation": hash_file(evaluations / name),
         "model": next((c["files"] for c in made["candidates"] if c["name"] == shipped), None),

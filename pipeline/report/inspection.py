@@ -78,11 +78,11 @@ def render_inspection(
             sheet = _sheet_of_views(images, np.array(chosen), recipe, views)
             image = blocks.image(sheet, f"images of {name} and their augmented views")
             sheets.append(blocks.group(name, [image]))
-    shape = f"{data.image_size} {TIMES} {data.image_size} pixels, fit: {info['fit']}"
+    shape = f"{data.image_size} {TIMES} {data.image_size} pixels, fit: {info.fit}"
     return Page(
         kicker="Inspection",
-        heading=info["source"],
-        intro=[f"{len(data.classes)} classes, {shape}. License: {info['licence']}."],
+        heading=info.source,
+        intro=[f"{len(data.classes)} classes, {shape}. License: {info.license}."],
         sections=[
             Section("views", "Augmented views", sheets),
             Section("confusions", "Confusions of the teacher", _confusions(data, confusions)),

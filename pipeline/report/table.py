@@ -1,9 +1,10 @@
 """Tables of text, as HTML or Markdown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pipeline.data.prepared import DatasetInfo
 from pipeline.report.document import blocks
 from pipeline.report.formats import DASH, SPLIT_TITLES, decimal, interval
 from pipeline.statistics import AccuracyDrop, LatencyRatio
@@ -98,18 +99,18 @@ def missing(tooltip: str) -> Cell:
     return Cell(DASH, tooltip=tooltip)
 
 
-def images_per_class(dataset: Mapping[str, Any]) -> Table:
+def images_per_class(dataset: DatasetInfo) -> Table:
     """Images per class and split, from ``dataset.json``."""
 
     def row(name: str, counts: Sequence[int]) -> Row:
         return Row([name, *(f"{count:,}" for count in (*counts, sum(counts)))])
 
-    splits = dataset["splits"]
+    splits = dataset.splits
     columns: list[Column[Any]] = [Column("Class", str, numeric=False)]
     columns += [Column(SPLIT_TITLES.get(key, "All"), str) for key in (*splits, "all")]
     rows = [
-        row(name, [split["per_class"][label] for split in splits.values()])
-        for label, name in enumerate(dataset["classes"])
+        row(name, [split.per_class[label] for split in splits.values()])
+        for label, name in enumerate(dataset.classes)
     ]
-    total = row("All classes", [split["images"] for split in splits.values()])
+    total = row("All classes", [split.images for split in splits.values()])
     return Table("Images per class and split", columns, rows, [total])

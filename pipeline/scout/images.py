@@ -53,7 +53,7 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
         data = open_prepared(prepared)
         images = data.split("train").images
         files = tuple(_to_png(images[i]) for i in _spread(len(images)))
-        return ScoutImages(data.info["source"], len(data.classes), prepare.fit, files)
+        return ScoutImages(data.info.source, len(data.classes), prepare.fit, files)
     source = read_source(prepare)
     samples = [sample for sample in source.samples if sample.split != "test"]
     # Skips damaged images; `prepare` reports them.

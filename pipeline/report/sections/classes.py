@@ -14,8 +14,8 @@ def classes(facts: Facts) -> list[Part]:
     """One row per class for shipped model, fp32 student and teacher."""
     verified = facts.verified
     models = (verified.shipped, verified.student, verified.teacher)
-    counts = facts.dataset["splits"]["test"]["per_class"]
-    names = facts.dataset["classes"]
+    counts = facts.dataset.splits["test"].per_class
+    names = facts.dataset.classes
     table = make_table(
         "Recall per class",
         range(len(names)),

@@ -15,18 +15,18 @@ from pipeline.report.table import images_per_class
 def data(facts: Facts) -> list[Part]:
     """Description of the data set, and images per class and split."""
     dataset, prepare = facts.dataset, facts.params["prepare"]
-    origin, split, size = dataset["origin"], prepare["split"], dataset["image_size"]
+    origin, split, size = dataset.origin, prepare["split"], dataset.image_size
     if origin.startswith(("https://", "http://")):
         origin = Markup('<a href="{0}">{0}</a>').format(origin)
     if split == "blocks":
         split += f": blocks of {prepare['block']} consecutive images stay in one split"
     description = {
-        "Source": dataset["source"],
+        "Source": dataset.source,
         "Origin": origin,
-        "License": dataset["licence"],
-        "Images": f"{size} {TIMES} {size} pixels, fit: {dataset['fit']}",
+        "License": dataset.license,
+        "Images": f"{size} {TIMES} {size} pixels, fit: {dataset.fit}",
         "Split": split,
-        "Fingerprint": blocks.hash(dataset["fingerprint"]),
+        "Fingerprint": blocks.hash(dataset.fingerprint),
     }
     return [blocks.terms(description), images_per_class(dataset)]
 

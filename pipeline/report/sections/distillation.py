@@ -43,7 +43,7 @@ def distillation(facts: Facts) -> list[Part]:
         rows = [[name, value(option), _describe(method, name)] for name, option in options.items()]
         headings = ["Option", "Value", "Description"]
         description.append(text_table("Options of the method", headings, rows))
-    names = [facts.dataset["classes"][index] for index in facts.class_order["order"]]
+    names = [facts.dataset.classes[index] for index in facts.class_order["order"]]
     summary = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} ({len(names)} classes)"
     sha256 = blocks.hash(facts.class_order["sha256"])
     order = Markup("{} SHA-256 of the class names in this order: {}").format(

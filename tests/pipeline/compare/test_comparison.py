@@ -11,12 +11,12 @@ import torch
 from pipeline.compare.analysis import analyze
 from pipeline.compare.comparison import run_comparison
 from pipeline.compare.runs import ComparisonSetup, RunStore, train_run, trials_of
-from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.logit_cache import CacheKey
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.params import Compare, Views, load_params
 from pipeline.training.teacher import CachedTeacher
+from tests.prepared_data import write_prepared
 
 CLASSES, SIZE, VIEWS = ("dark", "grey", "light"), 16, 2
 RECIPE = load_params(
@@ -48,18 +48,15 @@ def setup(tmp_path_factory):
         labels = np.arange(count) % len(CLASSES)
         level = 40 + 80 * labels[:, None, None, None]
         images = rng.integers(-30, 31, (count, SIZE, SIZE, 3)) + level
-        (folder / name).mkdir()
-        np.save(folder / name / "images.npy", images.astype(np.uint8))
-        np.save(folder / name / "labels.npy", labels)
-        splits[name] = {"images": count}
-    info = {"classes": list(CLASSES), "image_size": SIZE, "fingerprint": "f", "splits": splits}
+        splits[name] = (images.astype(np.uint8), labels)
+    data = write_prepared(folder, CLASSES, splits)
     labels = np.arange(24) % len(CLASSES)
     logits = np.stack([4.0 * np.eye(3)[labels]] * VIEWS).astype(np.float32)
     folds = [np.flatnonzero(np.arange(24) // 8 == k) for k in range(3)]
     return ComparisonSetup(
         COMPARE,
         RECIPE,
-        PreparedData(folder, info),
+        data,
         CachedTeacher(logits),
         lambda: np.eye(3),
         CacheKey("t", "d", "v"),

@@ -49,7 +49,7 @@ def test_files_are_plain_arrays_and_text(prepare, tmp_path):
     assert data.split("val").labels.dtype == np.int64
     info = json.loads((tmp_path / "prepared/dataset.json").read_text("utf-8"))
     assert info["splits"]["train"]["per_class"] == [2, 2]
-    assert (info["licence"], info["classes"], info["fit"]) == ("CC0", ["cat", "dog"], "crop")
+    assert (info["license"], info["classes"], info["fit"]) == ("CC0", ["cat", "dog"], "crop")
     assert (data.classes, data.image_size) == (("cat", "dog"), SIZE)
 
 
@@ -82,7 +82,7 @@ def test_an_image_without_a_split_is_left_out(prepare, source):
 def test_the_audit_counts_are_stored_but_not_in_the_fingerprint(prepare):
     plain, audited = prepare(), prepare(audit={"bad": 3})
     assert audited.fingerprint == plain.fingerprint
-    assert open_prepared(audited.folder).info["audit"] == {"bad": 3}
+    assert open_prepared(audited.folder).info.audit == {"bad": 3}
 
 
 def test_the_fingerprint_depends_on_everything_that_matters(prepare, source, split, tmp_path):
@@ -125,3 +125,15 @@ def test_a_failed_pack_keeps_the_old_folder_and_leaves_no_partial_files(prepare,
         prepare(fit="stretch", track=track)
     assert contents(tmp_path / "prepared") == kept
     assert {p.name for p in tmp_path.iterdir()} == {"samples", "prepared", "work"}
+
+
+def test_groups_are_stored_by_number(prepare, source, split):
+    names = ["a", None, "b", "a", "b", None, "b", "a"]
+    samples = [replace(s, group=name) for s, name in zip(source.samples, names, strict=True)]
+    data = prepare(replace(source, samples=tuple(samples)))
+    train, test = (open_prepared(data.folder).split(name) for name in ("train", "test"))
+    zero, three, four, seven = train.groups  # groups a, a, b, a
+    assert zero == three == seven != four
+    assert test.groups.tolist() == [four, test.groups[1]]  # groups b and none
+    assert test.groups[1] not in train.groups
+    assert train.select(np.array([2, 0])).groups.tolist() == [four, zero]

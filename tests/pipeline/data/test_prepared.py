@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 SIZE = 16
 
 
-@pytest.mark.parametrize("file", ["images.npy", "labels.npy"])
+@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "groups.npy"])
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_truncated_array_is_refused_by_name(prepare, file, keep):
     path = prepare().folder / "val" / file
@@ -20,7 +20,7 @@ def test_a_truncated_array_is_refused_by_name(prepare, file, keep):
     assert caught.value.path == path
 
 
-@pytest.mark.parametrize("file", ["images.npy", "labels.npy"])
+@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "groups.npy"])
 def test_a_missing_array_is_refused_and_the_other_splits_can_be_read(prepare, file):
     data = prepare()
     (data.folder / "test" / file).unlink()
@@ -30,7 +30,7 @@ def test_a_missing_array_is_refused_and_the_other_splits_can_be_read(prepare, fi
     assert len(data.split("train")) == 4
 
 
-@pytest.mark.parametrize("file", ["images.npy", "labels.npy"])
+@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "groups.npy"])
 def test_an_array_of_another_split_is_refused(prepare, file):
     data = prepare()
     shutil.copy(data.folder / "train" / file, data.folder / "val" / file)
@@ -65,5 +65,45 @@ def test_a_missing_folder_and_another_format_are_refused(prepare, tmp_path):
         open_prepared(tmp_path / "none")
     description = prepare().folder / "dataset.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"format": 99}))
-    with pytest.raises(ArtifactError, match="format 99, expected 1"):
+    with pytest.raises(ArtifactError, match="format 99, expected 2"):
         open_prepared(description.parent)
+
+
+@pytest.mark.parametrize("file", ["images.npy", "labels.npy", "groups.npy"])
+def test_a_changed_value_is_refused(prepare, file):
+    data = prepare()
+    path = data.folder / "val" / file
+    array = np.load(path)
+    array.flat[-1] += 1
+    np.save(path, array)
+    with pytest.raises(ArtifactError, match="was changed") as caught:
+        open_prepared(data.folder).split("val")
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("classes", ["cat", "wolf"], "fingerprint"),
+        ("license", "mine", "fingerprint"),
+        ("fingerprint", "ab" * 32, "fingerprint"),
+        ("classes", [], "classes"),
+        ("image_size", 0, "image_size"),
+        ("splits", None, "splits"),
+        ("splits", {"train": {"images": -1, "per_class": [], "files": {}}}, "images"),
+    ],
+)
+def test_a_changed_description_is_refused(prepare, key, value, message):
+    path = prepare().folder / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ArtifactError, match=message):
+        open_prepared(path.parent)
+
+
+def test_a_missing_key_of_the_description_is_named(prepare):
+    path = prepare().folder / "dataset.json"
+    value = json.loads(path.read_text())
+    del value["splits"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(ArtifactError, match="splits"):
+        open_prepared(path.parent)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.data.prepared import PreparedData
+from pipeline.data.prepared import open_prepared
 from pipeline.logit_cache import CacheSource, cache_key, journal, write_logit_cache
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import CacheLogits, Views
+from tests.prepared_data import write_prepared
 
 CPU = torch.device("cpu")
 RECIPE = Views(vertical_flip=True, saturation=0.2)
@@ -20,18 +21,11 @@ IMAGES, SIZE, CLASSES = 11, 16, ("ant", "bee", "wasp")
 MANY = 200
 
 
-def about(images):
-    info = {"classes": list(CLASSES), "image_size": SIZE, "fingerprint": "f" * 64}
-    return {**info, "splits": {"train": {"images": images}}}
-
-
 def prepare(folder, images=IMAGES):
     rng = np.random.default_rng(0)
-    (folder / "train").mkdir(parents=True)
     pixels = rng.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8)
-    np.save(folder / "train" / "images.npy", pixels)
-    np.save(folder / "train" / "labels.npy", rng.integers(0, len(CLASSES), images))
-    return PreparedData(folder, about(images))
+    labels = rng.integers(0, len(CLASSES), images)
+    return write_prepared(folder, CLASSES, {"train": (pixels, labels)})
 
 
 def teacher(scale=1.0, classes=CLASSES):
@@ -68,7 +62,7 @@ def write_in(folder: Path) -> None:
     """Writes a cache, which takes some seconds, and a log to a folder."""
     torch.set_num_threads(1)
     journal.JOURNAL_SECONDS = 0.02
-    data = PreparedData(folder.parent / "prepared", about(MANY))
+    data = open_prepared(folder.parent / "prepared")
     with (folder / "log").open("a") as log:
 
         def resumed(done, total):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from finch_runtime.protocol import Conditions, Rate
 
+from pipeline.data.prepared import SplitInfo
 from pipeline.export.parity import Difference, Parity
 from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, score
@@ -20,6 +21,7 @@ from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
 from pipeline.statistics import paired_drop
 from tests.pipeline.report.html_tree import Tree
+from tests.prepared_data import describe
 
 CLASSES = (
     "mono 0 %",
@@ -248,26 +250,19 @@ class Run:
         for folder in ("data/prepared", "models/student", "models/candidates", "reports", "dist"):
             (root / folder).mkdir(parents=True)
 
-        dataset = {
-            "format": 1,
-            "source": "drawn",
-            "origin": "https://images.example/set",
-            "licence": "CC BY 4.0",
-            "classes": list(CLASSES),
-            "image_size": 96,
-            "fit": "crop",
-            "splits": {
-                name: {"images": sum(counts), "per_class": counts}
-                for name, counts in PER_CLASS.items()
-            },
-            "fingerprint": "da" * 32,
+        splits = {
+            name: SplitInfo(images=sum(counts), per_class=counts, files={})
+            for name, counts in PER_CLASS.items()
         }
-        write_json(root / "data/prepared/dataset.json", dataset)
+        origin = "https://images.example/set"
+        dataset = describe(CLASSES, 96, splits, origin=origin, license="CC BY 4.0")
+        self.fingerprint = dataset.fingerprint
+        write_json(root / "data/prepared/dataset.json", asdict(dataset))
 
         order = [3, 0, 4, 1, 5, 2]
         student = {
             "weights_sha256": "57" * 32,
-            "teacher_logits": {"teacher": "7e" * 32, "data": "da" * 32, "views": "8e" * 32},
+            "teacher_logits": {"teacher": "7e" * 32, "data": self.fingerprint, "views": "8e" * 32},
             "class_order": {"order": order, "sha256": hash_value([CLASSES[c] for c in order])},
             "recipe": PARAMS.distill.model_dump(),
         }
@@ -282,7 +277,11 @@ class Run:
             self.reports / "parity.json",
             {
                 name: asdict(
-                    Parity(64, tuple(Difference(b, 3.4e-5, 2.6e-6, 1.2e-6, 1.0) for b in batches))
+                    Parity(
+                        64,
+                        tuple(Difference(b, 3.4e-5, 2.6e-6, 1.2e-6, 1.0) for b in batches),
+                        "91" * 32,
+                    )
                 )
                 for name, batches in (
                     ("teacher", (1, 2, 7)),
@@ -319,7 +318,7 @@ class Run:
             ],
             "chosen": {"name": selection.chosen, "reason": selection.reason},
             "made_from": {
-                "data": "da" * 32,
+                "data": self.fingerprint,
                 "teacher": "7e" * 32,
                 "views": "8e" * 32,
                 "student": "57" * 32,
@@ -355,7 +354,11 @@ class Run:
             "best_epoch": 2,
             "parity": {
                 name: asdict(
-                    Parity(64, tuple(Difference(b, 2e-6, b * 1e-7, 1e-7, 1.0) for b in batches))
+                    Parity(
+                        64,
+                        tuple(Difference(b, 2e-6, b * 1e-7, 1e-7, 1.0) for b in batches),
+                        "92" * 32,
+                    )
                 )
                 for name, batches in (("student", (1, 2, 7)), ("student-b1", (1,)))
             },

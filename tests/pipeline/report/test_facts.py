@@ -49,7 +49,6 @@ def test_a_history_without_epochs_is_refused(run):
 @pytest.mark.parametrize(
     ("file", "key", "part"),
     [
-        ("data/prepared/dataset.json", "fingerprint", "data"),
         ("models/student/model.json", "weights_sha256", "student"),
     ],
 )

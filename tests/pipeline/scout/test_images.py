@@ -4,9 +4,9 @@ from PIL import Image
 
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import DataError
-from pipeline.files import write_json
 from pipeline.params import Prepare
 from pipeline.scout.images import find_images
+from tests.prepared_data import write_prepared
 from tests.small_project import CLASSES, write_photos
 
 
@@ -20,13 +20,8 @@ def prepared(tmp_path):
     splits, folder = {}, tmp_path / "prepared"
     for name, count, level in (("train", 50, 200), ("val", 1, 100), ("test", 1, 0)):
         images = np.random.default_rng(0).integers(0, 50, (count, 24, 24, 3)) + level
-        (folder / name).mkdir(parents=True)
-        np.save(folder / name / "images.npy", images.astype(np.uint8))
-        np.save(folder / name / "labels.npy", np.zeros(count, dtype=np.int64))
-        splits[name] = {"images": count}
-    info = {"format": 1, "source": "drawn", "classes": ["a", "b", "c"], "image_size": 24}
-    write_json(folder / "dataset.json", {**info, "fingerprint": "f", "splits": splits})
-    return folder
+        splits[name] = (images, np.zeros(count, dtype=np.int64))
+    return write_prepared(folder, ["a", "b", "c"], splits).folder
 
 
 def test_prepared_images_are_unchanged_at_their_size_and_resized_to_others(prepared, tmp_path):

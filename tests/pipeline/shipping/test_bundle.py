@@ -27,7 +27,7 @@ RECORD = {
     "candidates": [{"name": "ort-fp32", "p50_ms": 0.68, "verdict": "shipped"}],
     "chosen": {"name": "ort-fp32", "reason": "the only one"},
     "made_from": {"student": "ab" * 32},
-    "data": {"source": "synthetic", "licence": "CC0"},
+    "data": {"source": "synthetic", "license": "CC0"},
 }
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.data.prepared import FORMAT as DATA_FORMAT
-from pipeline.data.prepared import open_prepared
+from pipeline.data.prepared import PreparedData, Split
+from pipeline.data.sources import SplitName
 from pipeline.errors import Stopped
-from pipeline.files import write_json
+from pipeline.files import open_array, write_json
 from pipeline.logit_cache import CacheKey, CacheSource, open_logit_cache, write_logit_cache
 from pipeline.logit_cache.reader import FORMAT as CACHE_FORMAT
 from pipeline.losses import KDLoss
@@ -29,6 +29,7 @@ from pipeline.params import CacheLogits, Recipe, Views
 from pipeline.training.loop import train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
+from tests.prepared_data import describe
 
 SIZE, CLASSES, BATCH, STEPS, VIEWS = 96, 8, 64, 12, 2
 CPU = torch.device("cpu")
@@ -49,18 +50,26 @@ def write_sparse(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
         file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
 
 
+class SparseData(PreparedData):
+    """Packed images in sparse files, whose hashes would take long to compute."""
+
+    def split(self, name: SplitName) -> Split:
+        images = open_array(self.images_path(name))
+        return Split(images, np.load(self.folder / name / "labels.npy"))
+
+
+def open_sparse(folder: Path) -> SparseData:
+    return SparseData(folder, describe([f"class {c}" for c in range(CLASSES)], SIZE, {}))
+
+
 def prepare(folder: Path, images: int) -> None:
     """Writes packed images and cached logits as sparse files, which use no disk space.
 
     Their memory-mapped pages belong to the page cache and are not anonymous memory.
     """
-    names = [f"class {c}" for c in range(CLASSES)]
-    splits = {"train": {"images": images}, "val": {"images": BATCH}}
-    for name, split in splits.items():
-        write_sparse(folder / name / "images.npy", "uint8", (split["images"], SIZE, SIZE, 3))
-        np.save(folder / name / "labels.npy", np.arange(split["images"]) % CLASSES)
-    about = {"format": DATA_FORMAT, "classes": names, "image_size": SIZE, "fingerprint": "d"}
-    write_json(folder / "dataset.json", {**about, "splits": splits})
+    for name, count in {"train": images, "val": BATCH}.items():
+        write_sparse(folder / name / "images.npy", "uint8", (count, SIZE, SIZE, 3))
+        np.save(folder / name / "labels.npy", np.arange(count) % CLASSES)
     shape = (VIEWS, images, CLASSES)
     write_sparse(folder / "logits/logits.npy", "float16", shape)
     about = {"format": CACHE_FORMAT, "key": vars(KEY), "shape": shape, "dtype": "float16"}
@@ -97,7 +106,7 @@ def peak(work: Callable[[Callable[[], bool]], object]) -> int:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     before = anonymous_bytes()
-    data = open_prepared(folder)
+    data = open_sparse(folder)
     split = data.split("train")
     recipe = Recipe(epochs=2, batch_size=BATCH, lr=0.1, weight_decay=0.0)
     logits = CachedTeacher(open_logit_cache(folder / "logits", KEY))

@@ -12,7 +12,7 @@ from tests.pipeline.report.html_tree import Tree, rows, table
 def test_the_class_order_is_that_of_the_wavelet_transform(tree, facts):
     (order,) = [element for element in tree.all("ol") if "order" in element.classes]
     assert [item.text for item in order.all("li")] == [
-        facts.dataset["classes"][index] for index in (3, 0, 4, 1, 5, 2)
+        facts.dataset.classes[index] for index in (3, 0, 4, 1, 5, 2)
     ]
     assert facts.class_order["sha256"] in tree.text
     assert order.parent.tag == "details"

@@ -1,0 +1,52 @@
+"""Prepared data from arrays, in the layout of ``pipeline.data.packing``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo
+from pipeline.files import hash_file, write_json
+
+
+def describe(classes, image_size, splits, **changes) -> DatasetInfo:
+    """``dataset.json`` of splits, with a correct fingerprint."""
+    info = DatasetInfo(
+        format=FORMAT,
+        source="drawn",
+        origin="here",
+        license="CC0",
+        classes=list(classes),
+        image_size=image_size,
+        fit="crop",
+        splits=splits,
+        fingerprint="",
+    )
+    info = replace(info, **changes)
+    return replace(info, fingerprint=info.compute_fingerprint())
+
+
+def write_prepared(folder: Path, classes, splits, groups=None, **changes) -> PreparedData:
+    """Writes splits, {name: (images, labels)}; by default every image is its own group."""
+    infos = {}
+    for name, (images, labels) in splits.items():
+        part = folder / name
+        part.mkdir(parents=True, exist_ok=True)
+        own = np.arange(len(labels)) if groups is None else groups[name]
+        np.save(part / "images.npy", np.asarray(images, dtype=np.uint8))
+        np.save(part / "labels.npy", np.asarray(labels, dtype=np.int64))
+        np.save(part / "groups.npy", np.asarray(own, dtype=np.int64))
+        files = ("groups.npy", "images.npy", "labels.npy")
+        infos[name] = SplitInfo(
+            images=len(labels),
+            per_class=np.bincount(labels, minlength=len(classes)).tolist(),
+            files={file: hash_file(part / file) for file in files},
+        )
+    size = next(iter(splits.values()))[0].shape[1]
+    info = describe(classes, size, infos, **changes)
+    write_json(
+        folder / "dataset.json", vars(info) | {"splits": {k: vars(v) for k, v in infos.items()}}
+    )
+    return PreparedData(folder, info)
