@@ -87,8 +87,8 @@ class Bundle(Section):
     )
     max_drop_bound: NonNegativeFloat = Field(
         2.0,
-        description="Largest accepted one-sided 95 % upper bound of the drop, in percentage points. "
-        "The bound is high if there are few validation images; `prepare.fractions.val` gives more.",
+        description="Largest accepted one-sided 95 % upper bound of the drop, in percentage "
+        "points. With few validation images the bound is high; `prepare.fractions.val` adds more.",
     )
     percentile: Literal["p50", "p90", "p99"] = Field(
         "p50", description="Percentile of latency by which accepted candidates are compared."
