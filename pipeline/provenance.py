@@ -13,7 +13,10 @@ _INPUTS = {
     "teacher": "models/teacher",
     "teacher_logits": "data/teacher_logits",
     "student": "models/student",
-    "onnx": "models/onnx/student.onnx",
+    "onnx": "models/onnx",
+    "qat": "models/qat",
+    "candidates": "models/candidates",
+    "evaluation": "reports/evaluations",
     "runtime": "deploy/python/finch_runtime",
 }
 

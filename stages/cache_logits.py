@@ -20,17 +20,19 @@ def cache_logits(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.logit_cache import CacheSource, cache_key, write_empty_cache, write_logit_cache
     from pipeline.models.classifier import load_classifier
+    from pipeline.models.record import read_teacher
     from pipeline.training.device import prepare_torch, resolve_precision
 
     params, views, paths = context.params.cache_logits, context.params.views, context.paths
     device = prepare_torch(context.params.run)
     data = open_prepared(paths.prepared)
-    teacher, record = load_classifier(paths.teacher, device)
-    key = cache_key(record["weights_sha256"], data, views)
+    record = read_teacher(paths.teacher, data.fingerprint)
+    teacher, _ = load_classifier(paths.teacher, device)
+    key = cache_key(record.weights_sha256, data, views)
     precision = resolve_precision(params.precision, device)
     source = CacheSource(teacher, key, data, views, device, precision)
     if params.views == 0:
-        write_empty_cache(paths.teacher_logits, source)
+        write_empty_cache(paths.teacher_logits, source, params)
         context.log.info("wrote no logits, since cache_logits.views is 0: distill runs the teacher")
         return
     with between_steps(finished="data/teacher_logits is written") as should_stop:
@@ -43,10 +45,10 @@ def cache_logits(context: Context) -> None:
             track=track,
             on_resume=partial(context.log.info, "resuming after %d of %d batches"),
         )
-    _, images, classes = info["shape"]
+    _, images, classes = info.shape
     context.log.info(
         f"wrote data/teacher_logits: {params.views} views of {images} images, {classes} classes, "
-        f"{info['dtype']}; the teacher's accuracy on these views is {info['train_accuracy']:.1%}"
+        f"{info.dtype}; the teacher's accuracy on these views is {info.train_accuracy:.1%}"
     )
 
 

@@ -27,6 +27,7 @@ def distill(context: Context) -> None:
     record = {
         "data": data.fingerprint,
         "teacher_logits": vars(inputs.cache_key),
+        "cache": inputs.cache_sha256,
         "class_order": {"order": order, "sha256": class_order["sha256"]},
     }
     files = {"class_order.json": class_order}

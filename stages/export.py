@@ -17,20 +17,31 @@ def export(context: Context) -> None:
 
     from pipeline.data.prepared import open_prepared
     from pipeline.export.onnx_export import export_onnx
+    from pipeline.export.onnx_metadata import MadeFrom, describe
     from pipeline.export.parity import check_parity, parity_images
     from pipeline.files import atomic_folder, write_json
     from pipeline.models.classifier import load_classifier
+    from pipeline.models.record import read_student, read_teacher
 
     params, paths = context.params.export, context.paths
-    images = parity_images(open_prepared(paths.prepared).split("val"))
-    sources = {"teacher": paths.teacher, "student": paths.student, "student-b1": paths.student}
+    data = open_prepared(paths.prepared)
+    teacher = read_teacher(paths.teacher, data.fingerprint)
+    student = read_student(paths.student, data.fingerprint, teacher=teacher.weights_sha256)
+    images = parity_images(data.split("val"))
+    sources = {
+        "teacher": (paths.teacher, teacher),
+        "student": (paths.student, student),
+        "student-b1": (paths.student, student),
+    }
     report = {}
     with atomic_folder(paths.onnx) as folder:
-        for name, source in track(sources.items(), "exporting", len(sources)):
+        for name, (source, record) in track(sources.items(), "exporting", len(sources)):
             model, _ = load_classifier(source, torch.device("cpu"))
+            made_from = MadeFrom(record.weights_sha256, data.fingerprint)
+            metadata = describe(model.spec, data.info.fit, made_from)
             network, spec, path = model.backbone, model.spec, folder / f"{name}.onnx"
             batch: Literal["dynamic", 1] = 1 if name == "student-b1" else "dynamic"
-            export_onnx(network, spec, path, batch=batch, opset=params.opset)
+            export_onnx(network, spec, path, batch=batch, opset=params.opset, metadata=metadata)
             parity = check_parity(network, spec, path, images, tolerance=params.tolerance)
             report[name] = asdict(parity)
             batches = ", ".join(str(difference.batch) for difference in parity.differences)

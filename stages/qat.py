@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from stages.command import Context, stage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.data.prepared import Split
     from pipeline.params import Export
     from pipeline.qat.fake_quantize import FakeQuantizedClassifier
@@ -25,7 +27,7 @@ def qat(context: Context) -> None:
 
     Only needed for candidates with `method: qat`.
     """
-    from pipeline.files import atomic_folder, write_json
+    from pipeline.files import atomic_folder, hash_file, write_json
     from pipeline.qat.requirements import check_requirements, compile_kernels
 
     params, paths = context.params, context.paths
@@ -38,7 +40,9 @@ def qat(context: Context) -> None:
 
     import torch
 
+    from pipeline.export.onnx_metadata import MadeFrom, describe
     from pipeline.models.classifier import load_classifier
+    from pipeline.models.record import read_student
     from pipeline.qat.fake_quantize import fake_quantize
     from pipeline.qat.training import train_qat
     from pipeline.quantize.candidates import sample_calibration
@@ -46,9 +50,16 @@ def qat(context: Context) -> None:
     from stages.training import StageTraining
 
     recipe = params.qat.recipe(params.distill)
-    student, about = load_classifier(paths.student, torch.device("cpu"))
     inputs = open_distillation_inputs(
         params, recipe, paths.prepared, paths.teacher, paths.teacher_logits
+    )
+    data, teacher = inputs.data, inputs.cache_key.teacher
+    record = read_student(
+        paths.student, data.fingerprint, teacher=teacher, teacher_logits=inputs.cache_sha256
+    )
+    student, _ = load_classifier(paths.student, torch.device("cpu"))
+    metadata = describe(
+        student.spec, data.info.fit, MadeFrom(record.weights_sha256, data.fingerprint)
     )
     task = inputs.task
     compile_kernels()
@@ -58,19 +69,24 @@ def qat(context: Context) -> None:
     result = train_qat(student, quantized, training.run, task.val, inputs.device)
     metrics = {name: value for name, value in vars(result).items() if name != "model"}
     with atomic_folder(paths.qat) as folder:
-        record = {
+        parity = _export(result.model, folder, task.val, params.export, metadata)
+        made = {
             "epochs": recipe.epochs,
             "method": recipe.method,
             "seed": seed,
             **metrics,
             "history": [asdict(epoch) for epoch in result.history],
-            "parity": _export(result.model, folder, task.val, params.export),
-            "student": about["weights_sha256"],
+            "parity": parity,
+            "student": record.weights_sha256,
+            "data": data.fingerprint,
+            "cache": inputs.cache_sha256,
+            "code": training.code,
+            "files": {path.name: hash_file(path) for path in sorted(folder.iterdir())},
             "recipe": recipe.model_dump(),
             "nncf": version("nncf"),
             "torch": torch.__version__,
         }
-        write_json(folder / "qat.json", record)
+        write_json(folder / "qat.json", made)
     training.clear_checkpoints()
     context.log.info(
         f"wrote models/qat: validation accuracy {result.accuracy_fp32:.1%} in fp32, "
@@ -80,7 +96,11 @@ def qat(context: Context) -> None:
 
 
 def _export(
-    model: FakeQuantizedClassifier, folder: Path, val: Split, params: Export
+    model: FakeQuantizedClassifier,
+    folder: Path,
+    val: Split,
+    params: Export,
+    metadata: Mapping[str, str],
 ) -> dict[str, Any]:
     """Writes a file with dynamic batch size and one with batch size 1; returns their parity."""
     from pipeline.export.parity import parity_images
@@ -92,7 +112,7 @@ def _export(
     parity = {}
     for name, batch in batches.items():
         path = folder / f"{name}.onnx"
-        export_qdq(stripped, spec, path, batch=batch, opset=params.opset)
+        export_qdq(stripped, spec, path, batch=batch, opset=params.opset, metadata=metadata)
         checked = check_qdq_parity(stripped, spec, path, images, tolerance=params.tolerance)
         parity[name] = asdict(checked)
     return parity

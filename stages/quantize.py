@@ -7,8 +7,8 @@ from stages.console import track
 
 
 @stage(
-    reads="models/onnx/, models/qat/ (for method qat), data/prepared/ (training images for "
-    "calibration; validation images for the accuracy drop of int8)",
+    reads="models/onnx/, reports/parity.json, models/qat/ (for method qat), data/prepared/ "
+    "(training images for calibration; validation images for the accuracy drop of int8)",
     writes="models/candidates/ (one folder per candidate, candidates.json)",
 )
 def quantize(context: Context) -> None:
@@ -16,10 +16,18 @@ def quantize(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.quantize.candidates import make_candidates, sample_calibration
     from pipeline.quantize.mixed_precision import SearchSetup
+    from pipeline.quantize.sources import read_sources
     from pipeline.quantize.validation import CandidateValidator
 
     params, paths = context.params, context.paths
     settings, data = params.quantize, open_prepared(paths.prepared)
+    uses_qat = any(candidate.method == "qat" for candidate in settings.candidates)
+    sources = read_sources(
+        paths.onnx,
+        paths.reports / "parity.json",
+        paths.qat if uses_qat else None,
+        data.fingerprint,
+    )
     train, val = data.split("train"), data.split("val")
     names: dict[Literal["dynamic", 1], str] = {"dynamic": "student.onnx", 1: "student-b1.onnx"}
     validator = CandidateValidator(
@@ -33,13 +41,15 @@ def quantize(context: Context) -> None:
         track,
         search=SearchSetup(validator, settings.mixed_precision),
         qat={batch: paths.qat / name for batch, name in names.items()},
+        made_from=sources,
     )
     for search in made.mixed_precision:
         message = (
-            "%s has an accuracy drop of %.2f points (95 %% CI up to %.2f); mixed precision: %s"
+            "%s has an accuracy drop of %.2f points (one-sided 95 %% bound %.2f); "
+            "mixed precision: %s"
         )
         drop = search.drop
-        context.log.info(message, search.candidate, drop.points, drop.high, search.outcome)
+        context.log.info(message, search.candidate, drop.points, drop.bound, search.outcome)
     sizes = ", ".join(f"{c.name} {c.bytes / 1e6:.2f} MB" for c in made.candidates)
     context.log.info("wrote models/candidates: %s", sizes)
 

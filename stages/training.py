@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from pipeline.files import atomic_file, write_json
+from pipeline.code_fingerprint import code_fingerprint
+from pipeline.files import atomic_file, hash_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, save_classifier
 from pipeline.models.inference import count_multiply_adds
@@ -48,10 +49,15 @@ class StageTraining:
     device: torch.device
     key_inputs: Mapping[str, Any]
 
+    @cached_property
+    def code(self) -> str:
+        """Fingerprint of the code of the stage and of its loss."""
+        return code_fingerprint(f"stages.{self.stage}", type(self.task.loss))
+
     def run(self, model: Classifier) -> TrainingResult:
         """Trains a model in place, with checkpoints, log lines and DVCLive metrics."""
         run, folder = self.context.params.run, self._checkpoint_folder
-        key = checkpoint_key(model, self.device, **self.key_inputs)
+        key = checkpoint_key(model, self.device, code=self.code, **self.key_inputs)
         with init_distributed(self.device) as group, between_steps() as should_stop:
             checkpoints = Checkpoints(folder, key, run.checkpoint_minutes)
             env = TrainingEnvironment(
@@ -73,19 +79,25 @@ class StageTraining:
         record: dict[str, Any],
         files: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes the folder and the reports of the model, in the main process only.
+        """Writes the reports and the folder of the model, in the main process only.
 
-        ``record`` has the inputs of the training, for ``model.json``. ``files`` are further JSON
-        files of the folder, by name.
+        ``record`` has the inputs of the training for ``model.json``, see
+        ``pipeline.models.record``. ``files`` are further JSON files of the folder, by name.
         """
         if not read_process_rank().is_main:
             return
         paths = self.context.paths
         metrics = self._metrics(result)
-        write_json(paths.reports / f"{name}.json", metrics)
-        _write_history(paths.reports / f"{name}_history.csv", result.history)
-        recipe = {"recipe": self.task.recipe.model_dump(), "torch": torch.__version__}
-        save_classifier(getattr(paths, name), result.model, record | recipe, files or {})
+        reports = (paths.reports / f"{name}.json", paths.reports / f"{name}_history.csv")
+        write_json(reports[0], metrics)
+        _write_history(reports[1], result.history)
+        common = {
+            "code": self.code,
+            "reports": {path.name: hash_file(path) for path in reports},
+            "recipe": self.task.recipe.model_dump(),
+            "torch": torch.__version__,
+        }
+        save_classifier(getattr(paths, name), result.model, record | common, files or {})
         self.clear_checkpoints()
         self.context.log.info(
             f"wrote models/{name}: {result.model.spec.architecture} trained with "

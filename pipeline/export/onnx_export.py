@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch.onnx import ONNXProgram
 
 from pipeline.errors import ExportError
+from pipeline.export.onnx_metadata import INPUT
 from pipeline.files import atomic_file
 from pipeline.models.classifier import Spec
 from pipeline.quiet import quiet
 
-INPUT = "images"
 OUTPUTS = ("logits", "probabilities")
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 log = logging.getLogger(__name__)
 
 
 def export_onnx(
-    model: torch.nn.Module, spec: Spec, path: Path, *, batch: Literal["dynamic", 1], opset: int
+    model: torch.nn.Module,
+    spec: Spec,
+    path: Path,
+    *,
+    batch: Literal["dynamic", 1],
+    opset: int,
+    metadata: Mapping[str, str] = NO_METADATA,
 ) -> None:
     """Writes a classifier and its preprocessing as one ONNX file.
 
@@ -39,12 +48,13 @@ def export_onnx(
         path: The file to write.
         batch: ``dynamic``, or 1 for a fixed batch size of 1.
         opset: ONNX operator set.
+        metadata: Values of ``onnx_metadata.describe``.
 
     Raises:
         ExportError: ONNX cannot express the model.
     """
     whole = WithPreprocessing(model, spec)
-    save(to_onnx_program(whole, path.name, batch=batch, opset=opset), path)
+    save(to_onnx_program(whole, path.name, batch=batch, opset=opset), path, metadata)
 
 
 def to_onnx_program(
@@ -77,15 +87,16 @@ def to_onnx_program(
     return program
 
 
-def save(program: ONNXProgram, path: Path) -> None:
-    """Writes a program as one valid file, without the exporter's metadata about the Python source.
+def save(program: ONNXProgram, path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes a program as one valid file, with these metadata instead of the exporter's.
 
-    The metadata contains paths of this machine, and makes a small student 10 % larger.
+    The exporter's contain paths of this machine, and make a small student 10 % larger.
     """
     import onnx
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     ClearMetadataAndDocStringPass()(program.model)
+    program.model.metadata_props.update(metadata)
     with atomic_file(path) as temporary:
         program.save(temporary, external_data=False)
         onnx.checker.check_model(temporary, full_check=True)

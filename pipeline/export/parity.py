@@ -16,7 +16,9 @@ from torch import Tensor
 
 from pipeline.data.prepared import Split
 from pipeline.errors import ExportError
-from pipeline.export.onnx_export import INPUT, OUTPUTS
+from pipeline.export.onnx_export import OUTPUTS
+from pipeline.export.onnx_metadata import INPUT
+from pipeline.files import hash_file
 from pipeline.models.classifier import Spec
 
 if TYPE_CHECKING:
@@ -52,10 +54,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences between file and PyTorch on a number of images, one per batch size."""
+    """Differences between a file and PyTorch on a number of images, one per batch size.
+
+    ``sha256`` is the hash of the file.
+    """
 
     images: int
     differences: tuple[Difference, ...]
+    sha256: str
 
     @property
     def worst(self) -> Difference:
@@ -142,7 +148,7 @@ def compare_outputs(
                 "export it again from these weights, or raise export.tolerance",
             )
         differences.append(difference)
-    return Parity(images, tuple(differences))
+    return Parity(images, tuple(differences), hash_file(path))
 
 
 def normalize_images(images: NDArray[np.uint8], spec: Spec) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError, ParameterError
-from pipeline.files import atomic_folder, hash_file, read_json, write_json
+from pipeline.files import atomic_folder, hash_file, parse_artifact, read_json, write_json
+from pipeline.models.record import FORMAT, ClassNames, ImageSize, check_format
 from pipeline.models.zoo import create_network, full_name
 
-FORMAT = 1
 WEIGHTS = "model.safetensors"
 
 
@@ -40,6 +40,15 @@ class Spec:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Stored(Spec):
+    """What ``load_classifier`` needs of ``model.json``."""
+
+    classes: ClassNames
+    image_size: ImageSize
+    weights_sha256: str
 
 
 class Classifier(nn.Module):
@@ -125,27 +134,30 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
         The classifier, and the content of ``model.json``.
 
     Raises:
-        ArtifactError: A file is missing or truncated, or the weights do not match ``model.json``.
+        ArtifactError: A file is missing or damaged, or the weights do not match ``model.json``.
+        ParameterError: The network is unknown to this version of timm.
     """
     info_path, path = folder / "model.json", folder / WEIGHTS
     info = read_json(info_path)
-    if info.get("format") != FORMAT:
-        raise ArtifactError(info_path, f"has format {info.get('format')!r}, expected {FORMAT}")
+    check_format(info_path, info)
+    stored = parse_artifact(info_path, _Stored, info)
     try:
-        if hash_file(path) != info["weights_sha256"]:
+        if hash_file(path) != stored.weights_sha256:
             raise ArtifactError(path, "is truncated, or does not match model.json")
         state = load_file(path)
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
     except SafetensorError as error:
         raise ArtifactError(path, f"is not a safetensors file ({error})") from None
-    values = ((field.name, info[field.name]) for field in fields(Spec))
-    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
-    spec = Spec(**arguments)
+    spec = Spec(stored.architecture, stored.classes, stored.image_size, stored.mean, stored.std)
     with torch.random.fork_rng(devices=[]):  # keeps the state of torch's random generator
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
     model = Classifier(backbone, spec)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError:
+        problem = f"does not describe the network of {path.name}"
+        raise ArtifactError(info_path, problem) from None
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return model, info
 

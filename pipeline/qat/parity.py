@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize
 
 from pipeline.errors import ExportError
-from pipeline.export.onnx_export import INPUT, OUTPUTS
+from pipeline.export.onnx_export import OUTPUTS
+from pipeline.export.onnx_metadata import INPUT
 from pipeline.export.parity import (
     Outputs,
     Parity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize
 
-from pipeline.export.onnx_export import WithPreprocessing, save, to_onnx_program
+from pipeline.export.onnx_export import NO_METADATA, WithPreprocessing, save, to_onnx_program
 from pipeline.models.classifier import Spec
 
 
@@ -40,7 +41,13 @@ class _QDQ(nn.Module):
 
 
 def export_qdq(
-    model: nn.Module, spec: Spec, path: Path, *, batch: Literal["dynamic", 1], opset: int
+    model: nn.Module,
+    spec: Spec,
+    path: Path,
+    *,
+    batch: Literal["dynamic", 1],
+    opset: int,
+    metadata: Mapping[str, str] = NO_METADATA,
 ) -> None:
     """Writes a QDQ file with the same inputs and outputs as ``export_onnx``. Deterministic.
 
@@ -50,6 +57,7 @@ def export_qdq(
         path: File to write.
         batch: ``dynamic``, or 1 for a fixed batch size of 1.
         opset: ONNX operator set.
+        metadata: Values of ``onnx_metadata.describe``.
 
     Raises:
         ExportError: ONNX has no equivalent of an operation of the model.
@@ -70,4 +78,4 @@ def export_qdq(
         should_fold=lambda node: node.op_type != "DequantizeLinear",
     )
     RemoveUnusedNodesPass()(program.model)
-    save(program, path)
+    save(program, path, metadata)

@@ -24,6 +24,7 @@ from pipeline.quantize.mixed_precision import (
     search_mixed_precision,
 )
 from pipeline.quantize.runtimes.base import CandidateRuntime
+from pipeline.quantize.sources import Sources
 
 FilesByBatch = Mapping[Literal["dynamic", 1], Path]
 
@@ -63,11 +64,13 @@ class CandidateSet:
         candidates: In the order of ``quantize.candidates``, each followed by its mixed variant.
         reference: Name of the fp32 student that the others are compared with.
         mixed_precision: One search for each static int8 candidate whose accuracy drop is too large.
+        made_from: Their sources; None for a student that was not trained, as in ``finch scout``.
     """
 
     candidates: tuple[MadeCandidate, ...]
     reference: str
     mixed_precision: tuple[MixedPrecisionSearch, ...]
+    made_from: Sources | None = None
 
 
 def sample_calibration(train: Split, count: int, seed: int) -> NDArray[np.uint8]:
@@ -86,6 +89,7 @@ def make_candidates(
     *,
     search: SearchSetup | None = None,
     qat: FilesByBatch = MappingProxyType({}),
+    made_from: Sources | None = None,
 ) -> CandidateSet:
     """Makes all candidates from the exported student. The same input gives the same bytes.
 
@@ -98,6 +102,7 @@ def make_candidates(
         track: Progress display.
         search: Settings of the mixed-precision search; None disables it.
         qat: The QDQ files of ``export_qdq``, by batch, for method ``qat``.
+        made_from: Hashes of all these inputs, to be recorded.
 
     Raises:
         ArtifactError: An exported file is missing or damaged.
@@ -116,7 +121,7 @@ def make_candidates(
             new, found = _make(candidate, source, calibration, temporary, search, track)
             made += new
             searches += [found] if found else []
-        result = CandidateSet(tuple(made), reference, tuple(searches))
+        result = CandidateSet(tuple(made), reference, tuple(searches), made_from)
         write_json(temporary / "candidates.json", asdict(result))
     return result
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.data.prepared import PreparedData, open_prepared
-from pipeline.files import read_json
+from pipeline.files import hash_file
 from pipeline.logit_cache import (
     CacheKey,
     cache_key,
@@ -22,6 +22,7 @@ from pipeline.logit_cache import (
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, read_head_weights
+from pipeline.models.record import read_teacher
 from pipeline.params import Distill, Params
 from pipeline.training.device import prepare_torch, resolve_precision
 from pipeline.training.task import TrainingTask
@@ -38,6 +39,7 @@ class DistillationInputs:
         device: Training device.
         class_order: Class at each position of the wavelet transform's axis.
         cache_key: Key of the logit cache.
+        cache_sha256: SHA-256 of ``cache.json``.
         key_inputs: JSON values that the result depends on, for the checkpoint key.
     """
 
@@ -46,6 +48,7 @@ class DistillationInputs:
     device: torch.device
     class_order: list[int]
     cache_key: CacheKey
+    cache_sha256: str
     key_inputs: dict[str, Any]
 
 
@@ -61,10 +64,10 @@ def open_distillation_inputs(
     """
     data, cache_params = open_prepared(prepared), params.cache_logits
     train = data.split("train")
-    record = read_json(teacher / "model.json")
-    check_classes(record["classes"], data.classes)
-    key = cache_key(record["weights_sha256"], data, params.views)
-    cache = read_cache(teacher_logits, key, cache_params.views)
+    record = read_teacher(teacher, data.fingerprint)
+    check_classes(record.classes, data.classes)
+    key = cache_key(record.weights_sha256, data, params.views)
+    cache = read_cache(teacher_logits, key, cache_params)
     logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
     head = partial(read_head_weights, teacher)
     class_order = order_classes(
@@ -83,8 +86,9 @@ def open_distillation_inputs(
         "views": params.views.model_dump(),
         "data": data.fingerprint,
         "seed": params.run.seed,
-        "teacher": [cache["key"], cache["sha256"], cache["views_sha256"], cache_params.precision],
+        "teacher": [vars(cache.key), cache.params, cache.sha256, cache.views_sha256],
         "class_order": class_order,
     }
     task = TrainingTask(recipe, loss, train, data.split("val"), params.views, source)
-    return DistillationInputs(data, task, device, class_order, key, key_inputs)
+    cache_sha256 = hash_file(teacher_logits / "cache.json")
+    return DistillationInputs(data, task, device, class_order, key, cache_sha256, key_inputs)

@@ -1,0 +1,90 @@
+"""Metadata of an exported ONNX file: its labels, its input, and what it was made from.
+
+The values are JSON in ASCII. Conversions to other precisions and to OpenVINO keep them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ArtifactError
+from pipeline.files import parse_artifact
+from pipeline.models.classifier import Spec
+from pipeline.provenance import check_inputs
+
+INPUT = "images"
+_LABELS, _INPUT, _MADE_FROM = "finch.labels", "finch.input", "finch.made_from"
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What an ONNX file was made from.
+
+    Attributes:
+        model: SHA-256 of the weights of the PyTorch model.
+        data: Fingerprint of the prepared data that it learned from.
+    """
+
+    model: str
+    data: str
+
+
+def input_contract(image_size: int, fit: str) -> dict[str, Any]:
+    """The input of an exported file; ``fit`` is how images are made square (``prepare.fit``)."""
+    return {
+        "name": INPUT,
+        "dtype": "uint8",
+        "layout": "NHWC",
+        "color": "RGB",
+        "height": image_size,
+        "width": image_size,
+        "fit": fit,
+    }
+
+
+def describe(spec: Spec, fit: str, made_from: MadeFrom) -> dict[str, str]:
+    """Metadata of the file of a classifier, by key; ``fit`` as in ``input_contract``."""
+    return {
+        _LABELS: json.dumps(spec.classes),
+        _INPUT: json.dumps(input_contract(spec.image_size, fit)),
+        _MADE_FROM: json.dumps(asdict(made_from)),
+    }
+
+
+def read_made_from(path: Path, **present: str) -> MadeFrom:
+    """Reads what an ONNX file was made from.
+
+    Args:
+        path: The file.
+        present: ``data``, the fingerprint of the prepared data, to compare.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, without metadata, or was made from other data.
+    """
+    metadata = _read(path)
+    try:
+        value = json.loads(metadata.get(_MADE_FROM, "null"))
+    except (ValueError, RecursionError):
+        value = None
+    if value is None:
+        raise ArtifactError(path, f"has no valid metadata {_MADE_FROM}")
+    made_from = parse_artifact(path, MadeFrom, value)
+    check_inputs(path, asdict(made_from), **present)
+    return made_from
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError:
+        raise ArtifactError(path, "is missing") from None
+    except (DecodeError, OSError):
+        raise ArtifactError(path, "is truncated or not ONNX") from None
+    return {entry.key: entry.value for entry in model.metadata_props}
