@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finch_runtime.bundle import open_bundle, open_source
+from finch_runtime.bundle import Bundle, open_bundle, open_source
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.protocol import ModelSource
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 Make = Callable[..., Path]
 INPUT = {"dtype": "uint8", "layout": "NHWC", "color": "RGB", "fit": "crop"}
@@ -227,3 +230,44 @@ def test_a_damaged_manifest_is_rejected(make_bundle: Make, content: bytes) -> No
 def test_a_folder_without_a_manifest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(RuntimeProblem, match="unpacked bundle"):
         open_bundle(tmp_path)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()))
+    | st.sampled_from(["..", "model.onnx", "finch_runtime", "openvino", 10**30]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.fixture
+def opened(make_bundle: Make) -> tuple[Path, dict[str, Any], Bundle]:
+    folder = make_bundle()
+    return folder, json.loads((folder / "manifest.json").read_text()), open_bundle(folder)
+
+
+@given(data=st.data(), value=JSON)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_changed_value_is_refused_or_leaves_model_and_labels_as_they_are(
+    opened: tuple[Path, dict[str, Any], Bundle], data: st.DataObject, value: Any
+) -> None:
+    folder, original, expected = opened
+    manifest = copy.deepcopy(original)
+    place: Any = manifest
+    key = data.draw(st.sampled_from(sorted(place)))
+    while isinstance(place[key], dict) and data.draw(st.booleans()):
+        place = place[key]
+        key = data.draw(st.sampled_from(sorted(place)))
+    place[key] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    try:
+        found = open_bundle(folder)
+    except RuntimeProblem as problem:
+        assert len(str(problem).splitlines()) == 1
+        return
+    for name in ("model", "runtime", "labels"):
+        assert getattr(found, name) == getattr(expected, name)

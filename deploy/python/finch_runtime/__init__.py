@@ -33,7 +33,7 @@ def _import_only_from_sources() -> None:
         sys.path_importer_cache[folder] = FileFinder(folder, (Loader, [".py"]))
         if os.path.basename(folder) == "__pycache__":
             # Python has just written that of this file, and would run it after an update.
-            for name in files:
+            for name in (each for each in files if each.endswith(".pyc")):
                 with suppress(OSError):  # read-only, or another process was faster
                     os.unlink(os.path.join(folder, name))
 
