@@ -23,6 +23,7 @@ from pipeline.files import hash_value
 
 _PACKAGES = ("pipeline", "stages", "finch_runtime")
 _LEFT_OUT = (
+    __name__,
     "pipeline.errors",
     "pipeline.files",
     "pipeline.params",
@@ -39,7 +40,7 @@ _REGISTRIES = {
 }
 
 
-def import_closure(*modules: str) -> dict[str, Path]:
+def import_closure(*modules: str, plugins: bool = True) -> dict[str, Path]:
     """Modules of this project that are used by others, directly or not, with their files.
 
     Imports inside functions count, imports for type checkers do not. A package counts as a whole
@@ -48,6 +49,7 @@ def import_closure(*modules: str) -> dict[str, Path]:
 
     Args:
         modules: Dotted names, such as ``stages.distill``; they are part of the result.
+        plugins: Whether all plug-ins of a registry count where one of them is looked up.
 
     Raises:
         ModuleNotFoundError: One of the names is not a module of this project.
@@ -62,12 +64,15 @@ def import_closure(*modules: str) -> dict[str, Path]:
         if path is None:
             raise ModuleNotFoundError(f"{module} is not a module of this project")
         files[module] = path
-        waiting += _used_by(module)
+        waiting += _used_by(module, plugins)
     return dict(sorted(files.items()))
 
 
 def code_fingerprint(*code: str | type) -> str:
     """SHA-256 of the sources of modules and of all that they use, as 64 hex digits.
+
+    Of the plug-ins only those in ``code`` count, so that a change of one loss does not discard the
+    unfinished work of another.
 
     Example:
         >>> len(code_fingerprint("pipeline.training.loop"))
@@ -79,7 +84,7 @@ def code_fingerprint(*code: str | type) -> str:
     """
     names = [each if isinstance(each, str) else each.__module__ for each in code]
     own = [name for name in names if name.partition(".")[0] in _PACKAGES]
-    closure = import_closure(*own)
+    closure = import_closure(*own, plugins=False)
     hashes = {name: _hash(path) for name, path in closure.items()}
     for each in code:
         if isinstance(each, type) and each.__module__ not in own:
@@ -121,7 +126,7 @@ def _modules_of(package: str) -> list[str]:
 
 
 @cache
-def _used_by(module: str) -> tuple[str, ...]:
+def _used_by(module: str, plugins: bool) -> tuple[str, ...]:
     """Modules that the code of one module uses."""
     found: list[str] = []
     for node in _nodes(module):
@@ -131,7 +136,7 @@ def _used_by(module: str) -> tuple[str, ...]:
             source = _absolute(module, node)
             for alias in node.names:
                 if source == "pipeline.plugins" and alias.name in _REGISTRIES:
-                    if _looks_up(module, alias.name):
+                    if plugins and _looks_up(module, alias.name):
                         found += _modules_of(_REGISTRIES[alias.name])
                 else:
                     found += _defining(source, alias.name)

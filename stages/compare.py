@@ -48,8 +48,8 @@ def compare(context: Context, config: Compare) -> None:
     params, paths = context.params, context.paths
     config.check_entries(params.distill)
     device = prepare_torch(params.run)
-    teacher, record = load_classifier(paths.teacher, device)
-    setup = _open(context, config, record["weights_sha256"], device)
+    setup = _open(context, config, device)
+    teacher, _ = load_classifier(paths.teacher, device)
     store = RunStore(paths.comparison_runs)
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
     data, test = setup.data, setup.data.split("test")
@@ -69,32 +69,33 @@ def compare(context: Context, config: Compare) -> None:
     context.log.info("wrote reports/compare.json, .md, .html and compare_runs.csv")
 
 
-def _open(
-    context: Context, config: Compare, teacher_sha256: str, device: torch.device
-) -> ComparisonSetup:
+def _open(context: Context, config: Compare, device: torch.device) -> ComparisonSetup:
     from functools import partial
 
     from pipeline.compare.runs import ComparisonSetup
     from pipeline.data.prepared import open_prepared
     from pipeline.data.split import stratify
+    from pipeline.files import hash_file
     from pipeline.logit_cache import cache_key, open_logit_cache, open_packed_views
     from pipeline.models.classifier import read_head_weights
+    from pipeline.models.record import read_teacher
     from pipeline.training.teacher import CachedTeacher
 
     params, paths = context.params, context.paths
     data = open_prepared(paths.prepared)
-    key = cache_key(teacher_sha256, data, params.views)
-    logits = open_logit_cache(paths.teacher_logits, key)
-    labels, equal = data.split("train").labels, [1.0] * config.folds
+    record = read_teacher(paths.teacher, data.fingerprint)
+    key = cache_key(record.weights_sha256, data, params.views)
+    logits = open_logit_cache(paths.teacher_logits, key, params.cache_logits)
+    train, equal = data.split("train"), [1.0] * config.folds
     return ComparisonSetup(
         compare=config,
         distill=params.distill,
         data=data,
         teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits)),
         head_weights=partial(read_head_weights, paths.teacher),
-        cache_key=key,
+        cache_sha256=hash_file(paths.teacher_logits / "cache.json"),
         views=params.views,
-        folds=stratify(labels, equal, config.fold_block, params.prepare.seed),
+        folds=stratify(train.labels, equal, config.fold_block, params.prepare.seed, train.groups),
         device=device,
     )
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError, ParameterError
 from pipeline.files import atomic_file, hash_file, hash_value, open_array, read_json
-from pipeline.logit_cache import CacheKey
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
@@ -62,7 +62,7 @@ class ComparisonSetup:
         data: The prepared splits.
         teacher: Cached logits of the training split, and its views if they are packed.
         head_weights: Returns the weights of the teacher's classifier layer, [classes, features].
-        cache_key: Key of the logit cache; it identifies teacher, data and views.
+        cache_sha256: SHA-256 of ``cache.json``; it identifies teacher, data, views and logits.
         views: Augmentation of the cached views.
         folds: Indices into the training split, per fold.
         device: Training device.
@@ -73,7 +73,7 @@ class ComparisonSetup:
     data: PreparedData
     teacher: CachedTeacher
     head_weights: Callable[[], NDArray[np.floating]]
-    cache_key: CacheKey
+    cache_sha256: str
     views: Views
     folds: list[NDArray[np.int64]]
     device: torch.device
@@ -91,7 +91,9 @@ class ComparisonSetup:
         file = run.distill.weights
         recipe["weights"] = None if file is None else _hash_once(file)
         held_out = None if run.fold is None else self.folds[run.fold].tolist()
-        return hash_value([vars(self.cache_key), recipe, run.seed, held_out])
+        environment = [torch.__version__, self.device.type]
+        code = _code_once(run.distill.method)
+        return hash_value([self.cache_sha256, recipe, run.seed, held_out, environment, code])
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,11 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
 def held_out_accuracy(runs: Sequence[Run], setup: ComparisonSetup, store: RunStore) -> float:
     """Mean accuracy of the finished trials of one setting on their held-out folds."""
     return statistics.fmean(store.record(setup.key_of(run))["val_accuracy"] for run in runs)
+
+
+@cache
+def _code_once(method: str) -> str:
+    return code_fingerprint(__name__, LOSSES[method])
 
 
 @cache

@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError, TrainingError
-from pipeline.files import hash_value, open_array, read_json
-from pipeline.params import Views
+from pipeline.files import (
+    hash_file,
+    hash_value,
+    open_array,
+    parse_artifact,
+    read_artifact,
+    read_json,
+)
+from pipeline.params import CacheLogits, Views
+from pipeline.provenance import check_inputs
 
-FORMAT = 2
+FORMAT = 3
 INFO = "cache.json"
 LOGITS = "logits.npy"
 VIEWS = "views.npy"
@@ -34,6 +42,40 @@ class CacheKey:
     teacher: str
     data: str
     views: str
+
+
+# Parameters that change the content; with 0 views only the first one does.
+_PARAMS = ("views", "dtype", "precision", "pack_views")
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Content of ``cache.json``.
+
+    Attributes:
+        format: Version of the layout.
+        key: The inputs.
+        params: Values of the section ``cache_logits`` that change the content.
+        shape: Number of views K, images and classes.
+        dtype: Dtype of the logits; like the next attributes, None if K = 0.
+        sha256: SHA-256 of ``logits.npy``.
+        views_sha256: SHA-256 of ``views.npy``; None if views are not packed.
+        train_accuracy: The teacher's accuracy on the views.
+    """
+
+    format: int
+    key: CacheKey
+    params: dict[str, int | str | bool]
+    shape: tuple[int, int, int]
+    dtype: str | None = None
+    sha256: str | None = None
+    views_sha256: str | None = None
+    train_accuracy: float | None = None
+
+
+def relevant_params(params: CacheLogits) -> dict[str, Any]:
+    """The values of ``CacheInfo.params``."""
+    return {name: getattr(params, name) for name in (_PARAMS if params.views else _PARAMS[:1])}
 
 
 def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views) -> CacheKey:
@@ -57,44 +99,48 @@ def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
             raise TrainingError("the teacher", problem, fix)
 
 
-def read_cache(folder: Path, key: CacheKey, views: int | None = None) -> dict[str, Any]:
-    """Reads ``cache.json`` and checks its key.
+def read_cache(folder: Path, key: CacheKey, params: CacheLogits | None = None) -> CacheInfo:
+    """Reads ``cache.json`` and checks what it was made from.
 
     Args:
         folder: Folder of the cache.
         key: Expected key.
-        views: Expected number of views per image, 0 for an empty cache; None accepts any number.
+        params: Expected parameters; None accepts any.
 
     Raises:
-        ArtifactError: The file is missing, has another format, or was made from other inputs.
+        ArtifactError: The file is missing or damaged, has another format, or was made from other
+            inputs or with other parameters.
     """
     path = folder / INFO
-    info = read_json(path)
-    if info.get("format") != FORMAT:
-        raise ArtifactError(path, f"has format {info.get('format')!r}, expected {FORMAT}")
-    stale = [name for name, value in vars(key).items() if info["key"].get(name) != value]
-    if stale:
-        made_from = {"teacher": "another teacher", "data": "other data", "views": "other views"}
-        raise ArtifactError(path, f"was made from {' and '.join(made_from[n] for n in stale)}")
-    found = info["shape"][0]
-    if views is not None and found != views:
-        raise ArtifactError(path, f"was made with cache_logits.views = {found}, expected {views}")
+    value = read_json(path)
+    if value.get("format") != FORMAT:
+        raise ArtifactError(path, f"has format {value.get('format')!r}, expected {FORMAT}")
+    info = parse_artifact(path, CacheInfo, value)
+    check_inputs(path, vars(info.key), **vars(key))
+    for name, found in info.params.items():
+        wanted = found if params is None else getattr(params, name)
+        if found != wanted:
+            problem = f"was made with cache_logits.{name} = {found}, expected {wanted}"
+            raise ArtifactError(path, problem)
     return info
 
 
-def open_logit_cache(folder: Path, key: CacheKey) -> NDArray[np.floating]:
+def open_logit_cache(
+    folder: Path, key: CacheKey, params: CacheLogits | None = None
+) -> NDArray[np.floating]:
     """Opens the logits of a cache: float16 or float32 [K, n, classes], memory-mapped.
 
+    The arguments are those of ``read_cache``.
+
     Raises:
-        ArtifactError: The cache is missing, truncated, empty (K = 0), or was made from other
-            inputs.
+        ArtifactError: As ``read_cache``; or the cache is truncated, changed or empty (K = 0).
     """
-    info = read_cache(folder, key)
-    if info["shape"][0] == 0:
+    info = read_cache(folder, key, params)
+    if info.dtype is None or info.sha256 is None:
         problem = "contains no logits: it was made with cache_logits.views = 0"
         remedy = "set cache_logits.views to 1 or more, then run `finch cache-logits`"
         raise ArtifactError(folder / INFO, problem, remedy)
-    return _open(folder / LOGITS, info["shape"], info["dtype"])
+    return _open(folder / LOGITS, info.shape, info.dtype, info.sha256)
 
 
 def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
@@ -104,17 +150,19 @@ def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
         uint8 [K, n, size, size, 3], memory-mapped; None if views are not packed.
 
     Raises:
-        ArtifactError: The file is missing or truncated.
+        ArtifactError: The file is missing, truncated or changed.
     """
-    info = read_json(folder / INFO)
-    if info["views_sha256"] is None:
+    info = read_artifact(folder / INFO, CacheInfo)
+    if info.views_sha256 is None:
         return None
-    return _open(folder / VIEWS, info["shape"][:2], "uint8")
+    return _open(folder / VIEWS, info.shape[:2], "uint8", info.views_sha256)
 
 
-def _open(path: Path, shape: list[int], dtype: str) -> NDArray[Any]:
-    """Opens an array and checks its dtype and first dimensions."""
+def _open(path: Path, shape: tuple[int, ...], dtype: str, sha256: str) -> NDArray[Any]:
+    """Opens an array, and checks its dtype, first dimensions and hash."""
     array = open_array(path)
-    if list(array.shape[: len(shape)]) != shape or str(array.dtype) != dtype:
+    if array.shape[: len(shape)] != shape or str(array.dtype) != dtype:
         raise ArtifactError(path, f"has {array.dtype} {array.shape}, unlike {INFO}")
+    if hash_file(path) != sha256:
+        raise ArtifactError(path, f"was changed: its hash is not the one in {INFO}")
     return array

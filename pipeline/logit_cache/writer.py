@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import Stopped, TrainingError
 from pipeline.files import atomic_folder, hash_file, hash_value, write_json
 from pipeline.logit_cache.journal import Arrays, JournaledArrays
-from pipeline.logit_cache.reader import FORMAT, INFO, LOGITS, VIEWS, CacheKey, check_classes
+from pipeline.logit_cache.reader import (
+    FORMAT,
+    INFO,
+    LOGITS,
+    VIEWS,
+    CacheInfo,
+    CacheKey,
+    check_classes,
+    relevant_params,
+)
 from pipeline.models.classifier import Classifier
 from pipeline.models.inference import teacher_logits
 from pipeline.params import CacheLogits, Views
@@ -53,7 +63,7 @@ def write_logit_cache(
     should_stop: Callable[[], bool] = lambda: False,
     track: Track = silent,
     on_resume: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
+) -> CacheInfo:
     """Writes the teacher's logits for K views of every training image.
 
     The same call resumes after an interruption. On the CPU, with the same number of threads, the
@@ -95,27 +105,27 @@ def write_logit_cache(
             if should_stop():
                 raise Stopped(f"{written.steps} of {total} batches of logits are kept")
     digests = {path.name: hash_file(path) for path in written.folder.iterdir()}
-    info = _describe(source.key, shape) | {
-        "dtype": params.dtype,
-        "sha256": digests[LOGITS],
-        "views_sha256": digests.get(VIEWS),
-        "train_accuracy": written.correct / (params.views * len(split)),
-    }
-    write_json(written.folder / INFO, info)
+    info = replace(
+        _describe(source, params),
+        dtype=params.dtype,
+        sha256=digests[LOGITS],
+        views_sha256=digests.get(VIEWS),
+        train_accuracy=written.correct / (params.views * len(split)),
+    )
+    write_json(written.folder / INFO, asdict(info))
     written.move_to(folder)
     return info
 
 
-def write_empty_cache(folder: Path, source: CacheSource) -> None:
+def write_empty_cache(folder: Path, source: CacheSource, params: CacheLogits) -> None:
     """Writes a cache with K = 0, only ``cache.json``; distillation then runs the teacher.
 
     Raises:
         TrainingError: The teacher has other classes.
     """
     check_classes(source.teacher.spec.classes, source.data.classes)
-    shape = (0, len(source.data.split("train")), len(source.data.classes))
     with atomic_folder(folder) as temporary:
-        write_json(temporary / INFO, _describe(source.key, shape))
+        write_json(temporary / INFO, asdict(_describe(source, params)))
 
 
 def _open_journal(
@@ -126,8 +136,10 @@ def _open_journal(
         size = source.data.image_size
         arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, 3))
     environment = [torch.__version__, source.device.type, torch.get_num_threads()]
-    inputs = [FORMAT, vars(source.key), params.model_dump(), str(source.precision), environment]
-    return JournaledArrays(work, hash_value(inputs), arrays)
+    # Batches computed by other code must not be continued.
+    code = code_fingerprint(__name__, type(source.teacher))
+    inputs = [FORMAT, vars(source.key), params.model_dump(), str(source.precision)]
+    return JournaledArrays(work, hash_value([*inputs, environment, code]), arrays)
 
 
 def _run_teacher(
@@ -155,7 +167,7 @@ def _run_teacher(
     return blocks
 
 
-def _describe(key: CacheKey, shape: tuple[int, ...]) -> dict[str, Any]:
+def _describe(source: CacheSource, params: CacheLogits) -> CacheInfo:
     """The content of ``cache.json``, without logits."""
-    empty = dict.fromkeys(("dtype", "sha256", "views_sha256", "train_accuracy"))
-    return {"format": FORMAT, "key": vars(key), "shape": list(shape), **empty}
+    shape = (params.views, len(source.data.split("train")), len(source.data.classes))
+    return CacheInfo(FORMAT, source.key, relevant_params(params), shape)

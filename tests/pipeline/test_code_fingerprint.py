@@ -29,6 +29,7 @@ def test_every_module_that_an_import_runs_is_found(module):
         for name in imported
         if name.startswith(("pipeline.params.", "pipeline.plugins."))
         or name in ("pipeline.errors", "pipeline.files", "pipeline.progress", "pipeline.quiet")
+        or name == "pipeline.code_fingerprint"
         # Read by the parameters, to validate names of plug-ins.
         or name.startswith(("pipeline.losses", "pipeline.data.sources", "pipeline.quantize"))
     }
@@ -46,7 +47,18 @@ def test_imports_inside_functions_count_but_not_those_for_type_checkers():
 def test_a_plug_in_counts_where_plug_ins_are_looked_up():
     assert "pipeline.losses.dkd" in import_closure("stages.distill")
     assert "pipeline.losses.dkd" not in import_closure("stages.finetune")
+    assert "pipeline.losses.dkd" not in import_closure("stages.distill", plugins=False)
     assert "pipeline.report.sections.classes" in import_closure("stages.report")
+
+
+def test_a_fingerprint_has_the_code_of_the_plug_in_that_is_used_and_of_no_other(project):
+    folder, fingerprint = project
+    of_kd = ("pipeline.training.distillation_inputs", "pipeline.losses.kd")
+    before = fingerprint(*of_kd)
+    (folder / "pipeline/losses/dkd.py").write_text("changed = 1\n")
+    assert fingerprint(*of_kd) == before
+    (folder / "pipeline/losses/kd.py").write_text("changed = 1\n")
+    assert fingerprint(*of_kd) != before
 
 
 def test_a_program_that_is_run_counts_as_a_whole():

@@ -12,7 +12,6 @@ from pipeline.compare.analysis import analyze
 from pipeline.compare.comparison import run_comparison
 from pipeline.compare.runs import ComparisonSetup, RunStore, train_run, trials_of
 from pipeline.errors import ParameterError
-from pipeline.logit_cache import CacheKey
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.params import Compare, Views, load_params
 from pipeline.training.teacher import CachedTeacher
@@ -59,7 +58,7 @@ def setup(tmp_path_factory):
         data,
         CachedTeacher(logits),
         lambda: np.eye(3),
-        CacheKey("t", "d", "v"),
+        "c" * 64,
         Views(),
         folds,
         torch.device("cpu"),
@@ -148,11 +147,22 @@ def test_whatever_changes_the_weights_changes_the_key(setup, tmp_path):
         replace(run, distill=run.distill.changed({"logit_mse.weight": 0.5})),
     ]
     assert len({setup.key_of(r) for r in [run, *other]}) == 4
-    other_teacher = replace(setup, cache_key=CacheKey("another teacher", "d", "v"))
-    assert other_teacher.key_of(run) != setup.key_of(run)
+    assert replace(setup, cache_sha256="d" * 64).key_of(run) != setup.key_of(run)
+    other_device = replace(setup, device=torch.device("meta"))
+    assert other_device.key_of(run) != setup.key_of(run)
     # The options of other methods do not.
     same = replace(run, distill=run.distill.changed({"kd.weight": 0.5}))
     assert setup.key_of(same) == setup.key_of(run)
+
+
+def test_other_code_or_another_torch_changes_the_key(setup, monkeypatch):
+    run = trials_of(COMPARE.entries[0], COMPARE, RECIPE)[0][0]
+    keys = [setup.key_of(run)]
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    keys.append(setup.key_of(run))
+    monkeypatch.setattr("pipeline.compare.runs._code_once", lambda method: "changed")
+    keys.append(setup.key_of(run))
+    assert len(set(keys)) == 3
 
 
 def test_a_file_of_initial_weights_counts_by_its_content(setup, tmp_path):

@@ -136,6 +136,12 @@ def test_damaged_unfinished_files_are_written_again(data, tmp_path, damage):
     assert files(tmp_path / "logits") == files(tmp_path / "expected")
 
 
+def test_batches_of_other_code_are_not_continued(data, tmp_path, monkeypatch):
+    stopped_after(5, tmp_path / "logits", data)
+    monkeypatch.setattr("pipeline.logit_cache.writer.code_fingerprint", lambda *code: "changed")
+    assert resumed_at(tmp_path / "logits", data) is None
+
+
 def test_data_after_the_last_journal_is_overwritten(data, tmp_path):
     write(tmp_path / "expected", data)
     stopped_after(5, tmp_path / "logits", data)

@@ -14,8 +14,10 @@ from pipeline.logit_cache import (
     read_cache,
     write_empty_cache,
 )
-from pipeline.params import Views
+from pipeline.params import CacheLogits, Views
 from tests.pipeline.logit_cache.small_cache import CLASSES, RECIPE, key_of, source, write
+
+EMPTY = CacheLogits(views=0)
 
 
 def cut(path):
@@ -32,6 +34,12 @@ def pickled(path):
 
 def other_shape(path):
     np.save(path, np.load(path)[:2])
+
+
+def other_value(path):
+    logits = np.load(path)
+    logits[-1, -1, -1] += 1
+    np.save(path, logits)
 
 
 def other_dtype(path):
@@ -65,10 +73,9 @@ def test_teacher_with_other_classes_raises(classes, expected):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": "b"}, "was made from another teacher$"),
-        ({"data": "b"}, "was made from other data$"),
-        ({"views": "b"}, "was made from other views$"),
-        ({"teacher": "b", "views": "b"}, "was made from another teacher and other views$"),
+        ({"teacher": "b"}, "was made from models/teacher a+, which is now b"),
+        ({"data": "b"}, "was made from data/prepared .*, which is now b"),
+        ({"views": "b"}, "was made from views .*, which is now b"),
     ],
 )
 def test_cache_of_other_inputs_raises_and_names_them(data, tmp_path, changes, message):
@@ -86,6 +93,7 @@ def test_cache_of_other_inputs_raises_and_names_them(data, tmp_path, changes, me
         (lambda path: path.write_bytes(b""), "is truncated or not a NumPy file"),
         (other_shape, "unlike cache.json"),
         (other_dtype, "unlike cache.json"),
+        (other_value, "was changed"),
         (lambda path: path.unlink(), "is missing"),
     ],
 )
@@ -102,7 +110,7 @@ def test_missing_cache_or_other_format_raises(data, tmp_path):
     with pytest.raises(ArtifactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
     (tmp_path / "cache.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ArtifactError, match=r"cache\.json: has format 99, .* 2"):
+    with pytest.raises(ArtifactError, match=r"cache\.json: has format 99, .* 3"):
         open_logit_cache(tmp_path, key)
 
 
@@ -124,28 +132,48 @@ def test_packed_views_are_none_or_checked(data, tmp_path):
 
 def test_empty_cache_has_no_logits(data, tmp_path):
     key = key_of(data)
-    write_empty_cache(tmp_path, source(data))
+    write_empty_cache(tmp_path, source(data), EMPTY)
     assert [path.name for path in tmp_path.iterdir()] == ["cache.json"]
-    assert read_cache(tmp_path, key, 0)["shape"][0] == 0
+    assert read_cache(tmp_path, key, EMPTY).shape[0] == 0
     with pytest.raises(ArtifactError, match=r"cache\.json: contains no logits: .*views = 0; set"):
         open_logit_cache(tmp_path, key)
 
 
 def test_cache_with_other_number_of_views_raises(data, tmp_path):
     key = key_of(data)
-    write_empty_cache(tmp_path / "none", source(data))
+    write_empty_cache(tmp_path / "none", source(data), EMPTY)
     with pytest.raises(ArtifactError, match=r"cache_logits\.views = 0, .*8"):
-        read_cache(tmp_path / "none", key, 8)
+        read_cache(tmp_path / "none", key, CacheLogits(views=8))
     write(tmp_path / "three", data, views=3)
-    assert read_cache(tmp_path / "three", key, 3)["shape"][0] == 3
+    assert read_cache(tmp_path / "three", key, CacheLogits(views=3)).shape[0] == 3
     for views in (0, 2):
         with pytest.raises(ArtifactError, match=rf"views = 3, .*{views}"):
-            read_cache(tmp_path / "three", key, views)
+            read_cache(tmp_path / "three", key, CacheLogits(views=views))
 
 
 @pytest.mark.parametrize("change", ["teacher", "data", "views"])
 def test_empty_cache_of_other_inputs_raises(data, tmp_path, change):
     key = key_of(data)
-    write_empty_cache(tmp_path, source(data))
+    write_empty_cache(tmp_path, source(data), EMPTY)
     with pytest.raises(ArtifactError, match="was made from"):
-        read_cache(tmp_path, replace(key, **{change: "b"}), 0)
+        read_cache(tmp_path, replace(key, **{change: "b"}), EMPTY)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dtype": "float32"}, {"precision": "bf16"}, {"pack_views": True}]
+)
+def test_cache_with_other_parameters_raises(data, tmp_path, changes):
+    key, _ = write(tmp_path / "logits", data, views=2)
+    same = CacheLogits(views=2, batch_size=7)  # the batch size changes rounding only
+    assert read_cache(tmp_path / "logits", key, same).params["views"] == 2
+    ((name, value),) = changes.items()
+    with pytest.raises(ArtifactError, match=rf"cache_logits\.{name} = .*expected {value}"):
+        open_logit_cache(tmp_path / "logits", key, same.model_copy(update=changes))
+
+
+def test_a_value_of_the_wrong_type_is_named(data, tmp_path):
+    key, _ = write(tmp_path, data)
+    path = tmp_path / "cache.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shape": None}))
+    with pytest.raises(ArtifactError, match=r"cache\.json: .*shape"):
+        read_cache(tmp_path, key)

@@ -4,6 +4,7 @@ import torch
 
 from pipeline.errors import TrainingError
 from pipeline.logit_cache import open_logit_cache, open_packed_views, write_empty_cache
+from pipeline.params import CacheLogits
 from pipeline.views import make_views
 from tests.pipeline.logit_cache.small_cache import (
     CLASSES,
@@ -32,7 +33,7 @@ def test_cached_logits_equal_those_of_the_teacher(data, tmp_path, dtype, precisi
                 pixels = make_views(split.images[[i]], np.array([i]), view, RECIPE, CPU)
                 live[view, i] = model(pixels)[0].numpy()
     np.testing.assert_allclose(cached, live, rtol=precision, atol=1e-5)
-    assert info["train_accuracy"] == np.mean(live.argmax(2) == split.labels)
+    assert info.train_accuracy == np.mean(live.argmax(2) == split.labels)
 
 
 def test_logits_are_computed_from_packed_views(data, tmp_path):
@@ -83,5 +84,7 @@ def test_teacher_with_other_classes_raises(data, tmp_path, classes):
     with pytest.raises(TrainingError, match=r"the teacher: .*the student"):
         write(tmp_path / "logits", data, teacher(classes=classes))
     with pytest.raises(TrainingError, match=r"the teacher: .*the student"):
-        write_empty_cache(tmp_path / "logits", source(data, teacher(classes=classes)))
+        write_empty_cache(
+            tmp_path / "logits", source(data, teacher(classes=classes)), CacheLogits(views=0)
+        )
     assert not list(tmp_path.iterdir())

@@ -20,9 +20,8 @@ from torch import nn
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources import SplitName
 from pipeline.errors import Stopped
-from pipeline.files import open_array, write_json
-from pipeline.logit_cache import CacheKey, CacheSource, open_logit_cache, write_logit_cache
-from pipeline.logit_cache.reader import FORMAT as CACHE_FORMAT
+from pipeline.files import open_array
+from pipeline.logit_cache import CacheKey, CacheSource, write_logit_cache
 from pipeline.losses import KDLoss
 from pipeline.models.classifier import Classifier, Spec
 from pipeline.params import CacheLogits, Recipe, Views
@@ -72,8 +71,6 @@ def prepare(folder: Path, images: int) -> None:
         np.save(folder / name / "labels.npy", np.arange(count) % CLASSES)
     shape = (VIEWS, images, CLASSES)
     write_sparse(folder / "logits/logits.npy", "float16", shape)
-    about = {"format": CACHE_FORMAT, "key": vars(KEY), "shape": shape, "dtype": "float16"}
-    write_json(folder / "logits/cache.json", {**about, "views_sha256": None})
 
 
 def network(classes: tuple[str, ...]) -> Classifier:
@@ -109,7 +106,7 @@ def main(folder: Path) -> None:
     data = open_sparse(folder)
     split = data.split("train")
     recipe = Recipe(epochs=2, batch_size=BATCH, lr=0.1, weight_decay=0.0)
-    logits = CachedTeacher(open_logit_cache(folder / "logits", KEY))
+    logits = CachedTeacher(open_array(folder / "logits/logits.npy"))
     task = TrainingTask(recipe, KDLoss(), split, data.split("val"), Views(), logits)
     training = peak(
         lambda should_stop: train(
