@@ -1,4 +1,4 @@
-"""Damaged and unusable image files of 18 kinds, as they occur in practice."""
+"""Damaged and unusable image files of 21 kinds, as they occur in practice."""
 
 from __future__ import annotations
 
@@ -152,6 +152,38 @@ def _float_pixels(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
         yield "tif", encode(Image.fromarray(field), "TIFF")
 
 
+def many_scans(side: int, scans: int) -> bytes:
+    """A progressive JPEG with ``scans`` more scans than the usual ones; each is 10 bytes long."""
+    whole = encode(Image.new("L", (side, side), 100), "JPEG", progressive=True)
+    empty_scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x10"
+    return whole[:-2] + empty_scan * scans + whole[-2:]
+
+
+def _many_scans(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    yield "jpg", many_scans(1000, 2000)
+
+
+def _slow_portable_pixels(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Pillow decodes these formats in Python."""
+    side = 1100
+    yield "ppm", b"P6 %d %d 100\n" % (side, side) + bytes(3 * side**2)
+    yield "pgm", b"P5 %d %d 60000\n" % (side, side) + bytes(2 * side**2)
+    yield "pgm", b"P2 %d %d 255\n" % (side, side) + b"1 " * side**2
+
+
+def tiled_tiff(side: int, tile: int, content: bytes) -> bytes:
+    """A grayscale TIFF with one deflated tile of ``tile`` x ``tile`` pixels."""
+    values = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 284: 1, 322: tile, 323: tile}
+    start = 8 + 2 + 12 * 11 + 4
+    values |= {324: start, 325: len(content)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, values[tag]) for tag in sorted(values))
+    return b"II*\0" + struct.pack("<IH", 8, len(values)) + entries + bytes(4) + content
+
+
+def _huge_tiles(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    yield "tif", tiled_tiff(16, 32_000, zlib.compress(bytes(1000)))
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Iterator[tuple[str, bytes]]]] = {
     **{f"truncated {form}": _truncated(form) for form in _FORMATS.values()},
     "empty": _empty,
@@ -166,6 +198,9 @@ KINDS: dict[str, Callable[[np.random.Generator], Iterator[tuple[str, bytes]]]] =
     "zeros at the end": _zeros_at_the_end,
     "flipped bits": _flipped_bits,
     "float pixels": _float_pixels,
+    "many scans": _many_scans,
+    "slow portable pixels": _slow_portable_pixels,
+    "huge tiles": _huge_tiles,
 }
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from finch_runtime import images as images_module
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.images import load_image
+from finch_runtime.images import MAX_PIXELS, load_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from tests.damaged_images import encode, many_scans, tiled_tiff
 
 Array = np.ndarray[Any, Any]
 
@@ -227,6 +233,127 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         load_image(tmp_path / "missing.jpg", 8, "crop")
     with pytest.raises(RuntimeProblem, match="is a folder"):
         load_image(tmp_path, 8, "crop")
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (os.mkfifo, "is not a regular file"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),
+    ],
+)
+def test_a_pipe_and_a_device_are_not_read(make: Any, expected: str, tmp_path: Path) -> None:
+    make(tmp_path / "photo.jpg")
+    with pytest.raises(RuntimeProblem, match=expected):
+        load_image(tmp_path / "photo.jpg", 8, "crop")
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg", "x" * 300, ""])
+def test_an_impossible_name_is_a_problem(name: str) -> None:
+    with pytest.raises(RuntimeProblem):
+        load_image(name, 8, "crop")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(many_scans(1000, 1900), r"1,906 scans of 1000 x 1000", id="scans"),
+        pytest.param(tiled_tiff(16, 30_000, b"x" * 99), r"tiles of 900 MB", id="tiles"),
+        pytest.param(b"P6 1001 1000 100\n", r"more than 1,000,000 in PPM", id="slow"),
+    ],
+)
+def test_what_takes_too_much_is_refused(content: bytes, expected: str) -> None:
+    with pytest.raises(RuntimeProblem, match=expected):
+        load_image(io.BytesIO(content), 8, "crop")
+
+
+def test_decoders_that_need_more_memory_get_fewer_pixels() -> None:
+    content = bytearray(encode(Image.new("L", (9, 9)), "JPEG2000"))
+    struct.pack_into(">II", content, content.index(b"ihdr") + 4, 2000, 16_000)
+    with pytest.raises(RuntimeProblem, match=r"16000 x 2000 pixels, more than .* in JPEG2000"):
+        load_image(io.BytesIO(content), 8, "crop")
+    wide = Image.new("L", (16_000, 2900))
+    with pytest.raises(RuntimeProblem, match=r"16000 x 2900 pixels, more than .* in WEBP"):
+        load_image(encoded(wide, "WEBP", method=0), 8, "crop")
+    assert load_image(encoded(wide, "PNG"), 8, "crop").shape == (8, 8, 3)
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "photo.webp").open("wb") as file:
+        file.write(b"RIFF\xf0\xff\xff\xffWEBPVP8 ")
+        file.truncate(8 * MAX_PIXELS + 1)
+    with pytest.raises(RuntimeProblem, match="larger than 716 MB"):
+        load_image(tmp_path / "photo.webp", 8, "crop")
+
+
+def test_progressive_and_compressed_images_of_any_usual_size_are_read() -> None:
+    photo = Image.new("RGB", (1200, 900), (10, 20, 30))
+    for content in (
+        encode(photo, "JPEG", progressive=True),
+        encode(photo, "TIFF", compression="tiff_lzw", strip_size=1 << 30),
+        encode(photo, "TIFF", compression="tiff_adobe_deflate"),
+        encode(photo, "PPM"),
+        encode(Image.new("I;16", (1200, 900)), "PPM"),
+        encode(Image.new("1", (1200, 900)), "PPM"),
+        tiled_tiff(512, 512, zlib.compress(bytes(512 * 512))),
+    ):
+        assert load_image(io.BytesIO(content), 8, "crop").shape == (8, 8, 3)
+
+
+MODES = {
+    "RGBA": noise(50, 70, 4),
+    "LA": noise(50, 70, 2),
+    "L": noise(50, 70),
+    "I;16": np.random.default_rng(0).integers(0, 65536, (50, 70), dtype=np.uint16),
+}
+
+
+@pytest.mark.parametrize("mode", [*MODES, "P", "1", "CMYK", "transparent P", "transparent RGB"])
+def test_conversion_by_tiles_changes_no_pixel(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode in MODES:
+        file = encoded(Image.fromarray(MODES[mode]))
+    else:
+        *transparent, name = mode.split()
+        image = Image.fromarray(noise(50, 70, 3)).convert(name)
+        color = image.getpixel((3, 3))
+        options = {"transparency": color} if transparent else {}
+        file = encoded(image, "JPEG" if mode == "CMYK" else "PNG", **options)
+    whole = load_image(file, 31, "crop")
+    monkeypatch.setattr(images_module, "_TILE", 16)
+    assert np.array_equal(load_image(file, 31, "crop"), whole)
+
+
+PEAK = """
+import resource, sys
+from finch_runtime.images import load_image
+load_image(sys.argv[1], 8, "crop")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+load_image(sys.argv[2], 8, "crop")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "bytes_per_pixel"),
+    [
+        ("RGB", "JPEG", {}, 5),
+        ("RGB", "JPEG", {"progressive": True}, 8),
+        ("RGBA", "PNG", {"compress_level": 1}, 11),
+        ("LA", "TIFF", {}, 11),
+    ],
+)
+def test_memory_of_a_decoded_image(
+    mode: str, kind: str, options: dict[str, Any], bytes_per_pixel: int, tmp_path: Path
+) -> None:
+    pixels = 4000 * 3000
+    Image.new("RGB", (9, 9)).save(tmp_path / "small.png")
+    Image.new(mode, (4000, 3000)).save(tmp_path / "large", kind, **options)
+    # A child's peak includes the memory of the process that starts it, so a small one starts it.
+    line = [sys.executable, "-c", PEAK, str(tmp_path / "small.png"), str(tmp_path / "large")]
+    start = [sys.executable, "-c", f"import subprocess; subprocess.run({line!r}, check=True)"]
+    done = subprocess.run(start, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < bytes_per_pixel * pixels
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,44 +2,124 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.regular import why_unreadable
 from finch_runtime.runtimes import Array
+
+_ELSEWHERE = "choose another path"
 
 
 def read_images(path: Path) -> Array:
     """Memory-maps images, uint8 [n, height, width, 3], RGB.
 
     Raises:
-        RuntimeProblem: The file is missing, damaged, or contains another type of array.
+        RuntimeProblem: The file is missing, not a regular file, damaged, or contains another type
+            of array.
     """
+    unreadable = why_unreadable(path)
+    if unreadable is not None:
+        raise RuntimeProblem(path, unreadable, "check the path")
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise RuntimeProblem(path, "no such file", "check the path") from None
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            shape = _read_header(path, file)
+            offset, size = file.tell(), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise RuntimeProblem(path, problem, "check the file's permissions") from None
+    if size < offset + math.prod(shape):
+        problem = f"not a complete .npy file: it has no room for {list(shape)} bytes"
+        raise RuntimeProblem(path, problem, "write it again")
+    return np.memmap(path, np.uint8, "r", offset, shape)
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[int, ...]:
+    if file.read(4) == b"PK\3\4":
+        raise RuntimeProblem(path, "contains several arrays", "save the images as .npy, not .npz")
+    file.seek(0)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)
+    except OSError:
+        raise
+    except Exception as error:  # a header is a Python literal, nested as deeply as it likes
         problem = f"not a complete .npy file: {last_line(error)}"
         raise RuntimeProblem(path, problem, "write it again") from error
-    if not isinstance(images, np.ndarray):
-        raise RuntimeProblem(path, "contains several arrays", "save the images as .npy, not .npz")
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
-        remedy = "save images as uint8 [n, height, width, 3], n at least 1"
-        raise RuntimeProblem(path, f"contains {images.dtype} {list(images.shape)}", remedy)
-    return images
+    is_usable = len(shape) == 4 and shape[3] == 3 and all(type(n) is int and n > 0 for n in shape)
+    if dtype != np.uint8 or not is_usable or by_columns:
+        order = " in Fortran order" if by_columns else ""
+        remedy = "save images as uint8 [n, height, width, 3] in C order, n at least 1"
+        raise RuntimeProblem(path, f"contains {dtype} {list(shape)}{order}", remedy)
+    return tuple(shape)
+
+
+def check_output(path: Path, inputs: Iterable[Path], bundle: Path | None = None) -> None:
+    """Refuses a place for results before the work starts.
+
+    Args:
+        path: The file to write.
+        inputs: Files that are read; neither they nor links to them may be replaced.
+        bundle: An unpacked bundle, whose folder holds only what was bundled.
+
+    Raises:
+        RuntimeProblem: The path is unusable, exists and is no regular file, is one of the inputs,
+            or is inside of the bundle.
+    """
+    target = _target(path)
+    for each in inputs:
+        if each.exists() and target.exists() and each.samefile(target):
+            raise RuntimeProblem(path, "is an input of the same command", _ELSEWHERE)
+    if bundle is not None and bundle.resolve() in target.parents:
+        raise RuntimeProblem(path, f"is inside of the bundle {bundle}", _ELSEWHERE)
 
 
 def write_logits(path: Path, logits: Array) -> None:
-    """Writes float32 [n, classes] atomically."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Writes float32 [n, classes] atomically; a link stays, and the file that it names changes.
+
+    Raises:
+        RuntimeProblem: The file cannot be written, or something other than a regular file is there.
+    """
+    target = _target(path)
+    content = io.BytesIO()
+    np.save(content, logits, allow_pickle=False)
+    partial = target.with_name(f".finch-{secrets.token_hex(8)}.part")  # fits where `path` fits
     try:
-        with partial.open("wb") as file:
-            np.save(file, logits, allow_pickle=False)
-        partial.replace(path)
+        with partial.open("xb") as file:
+            file.write(content.getbuffer())
+        partial.replace(target)
     except OSError as error:
-        raise RuntimeProblem(path, f"cannot be written: {error}", "choose another path") from error
+        raise RuntimeProblem(path, f"cannot be written: {error.strerror}", _ELSEWHERE) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """The regular file, as yet missing or not, that a path names."""
+    # Renaming would replace a pipe or device node, which others hold open.
+    try:
+        target = Path(os.path.realpath(path))
+        is_file = stat.S_ISREG(target.lstat().st_mode)
+    except FileNotFoundError:
+        is_file = True
+    except OSError as error:  # a loop of links, a name that is too long, no permission
+        raise RuntimeProblem(path, f"cannot be written: {error.strerror}", _ELSEWHERE) from None
+    except ValueError:  # a null character or a surrogate
+        raise RuntimeProblem(path, "is not a name of a file", _ELSEWHERE) from None
+    if not is_file or not path.name:
+        raise RuntimeProblem(path, "cannot be written: not a regular file", _ELSEWHERE)
+    if not target.parent.is_dir():
+        raise RuntimeProblem(path, "cannot be written: its folder is missing", _ELSEWHERE)
+    return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,12 +12,28 @@ from PIL import Image, UnidentifiedImageError
 
 from finch_runtime.bundle import FITS
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.regular import why_unreadable
+from finch_runtime.scans import count_scans
 
 # Pillow detects formats by content and would pass EPS, which is a program, to Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 
 # 256 MiB as RGB. A small file can declare any size, so the header is checked before decoding.
 MAX_PIXELS = (256 << 20) // 3
+
+# Decoding takes up to 8 bytes per pixel: Pillow stores RGB in 4, and some modes are converted.
+# Two decoders take 17 and 25, so that all stay below 800 MB.
+_MAX_PIXELS = {"WEBP": MAX_PIXELS // 2, "JPEG2000": MAX_PIXELS // 3}
+_MAX_SLOW = 1_000_000
+"""For decoders in Python, at about 1 second per million pixels."""
+
+# Pixels times scans. A usual progressive JPEG has 10 scans.
+_MAX_SCANNED = 20 * MAX_PIXELS
+
+# Pillow reads some formats whole. No file is larger than its pixels with 16 bits and 4 channels.
+_MAX_FILE = 8 * MAX_PIXELS
+
+_TILE = 1024
 
 _EXIF_ORIENTATION = 0x0112
 _TRANSPOSE = {
@@ -46,8 +64,9 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
         uint8 [size, size, 3], RGB.
 
     Raises:
-        RuntimeProblem: The file is missing, not an image, damaged, or has more than
-            ``MAX_PIXELS`` pixels; the message names it.
+        RuntimeProblem: The file is missing, not a regular file, not an image, or damaged; or it has
+            more than ``MAX_PIXELS`` pixels, or takes more than about 800 MB or 10 seconds to
+            decode. The message names it.
     """
     if size < 1:
         raise RuntimeProblem("size", f"{size} is too small", "use 1 or more")
@@ -58,23 +77,35 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
 
 
 def _decode(source: str | Path | BinaryIO) -> Image.Image:
-    name = source if isinstance(source, (str, Path)) else getattr(source, "name", "image")
+    if not isinstance(source, (str, Path)):
+        return _decode_file(getattr(source, "name", "image"), source)
+    unreadable = why_unreadable(Path(source))
+    if unreadable is not None:
+        is_folder = os.path.isdir(source)  # noqa: PTH112, raises no error for impossible names
+        problem = "is a folder" if is_folder else unreadable
+        remedy = "pass the image files in it" if is_folder else "check the path"
+        raise RuntimeProblem(source, problem, remedy)
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                problem = f"has {width} x {height} pixels, more than {MAX_PIXELS:,}"
-                raise RuntimeProblem(name, problem, "reduce its size")
-            image.load()
-            return _to_rgb(name, _apply_orientation(image))
-    except RuntimeProblem:
-        raise
-    except FileNotFoundError:
-        raise RuntimeProblem(name, "no such file", "check the path") from None
-    except IsADirectoryError:
-        raise RuntimeProblem(name, "is a folder", "pass the image files in it") from None
+        with Path(source).open("rb") as file:
+            return _decode_file(source, file)
     except PermissionError:
-        raise RuntimeProblem(name, "permission denied", "check the file's permissions") from None
+        raise RuntimeProblem(source, "permission denied", "check the file's permissions") from None
+
+
+def _decode_file(name: object, file: BinaryIO) -> Image.Image:
+    try:
+        if file.seek(0, os.SEEK_END) > _MAX_FILE:
+            problem = f"is larger than {_MAX_FILE / 1e6:,.0f} MB"
+            raise RuntimeProblem(name, problem, "reduce its size")
+        file.seek(0)
+        # No `with`: it would keep the decoded pixels until the end, beside the converted ones.
+        image: Image.Image = Image.open(file, formats=FORMATS)
+        _check_cost(name, image, file)
+        image.load()
+        image = _apply_orientation(image)
+        return _to_rgb(name, image)
+    except (RuntimeProblem, PermissionError):
+        raise
     except UnidentifiedImageError:
         problem = f"not an image in a supported format ({', '.join(FORMATS)})"
         raise RuntimeProblem(name, problem, "convert it to JPEG") from None
@@ -85,6 +116,47 @@ def _decode(source: str | Path | BinaryIO) -> Image.Image:
         raise RuntimeProblem(name, problem, "copy it again or remove it") from error
 
 
+def _check_cost(name: object, image: Image.Image, file: BinaryIO) -> None:
+    """Refuses what takes too much memory or time to decode, before it is decoded."""
+    kind = str(image.format)
+    width, height = image.size
+    limit = _MAX_PIXELS.get(kind, MAX_PIXELS)
+    if kind == "PPM" and _is_slow(image):
+        limit, kind = _MAX_SLOW, "PPM of this kind"
+    if width * height > limit:
+        problem = f"has {width} x {height} pixels, more than {limit:,} in {kind}"
+        raise RuntimeProblem(name, problem, "reduce its size")
+    if kind == "JPEG":
+        file.seek(0)
+        scans = count_scans(file.read())
+        if width * height * scans > _MAX_SCANNED:
+            problem = f"has {scans:,} scans of {width} x {height} pixels"
+            raise RuntimeProblem(name, problem, "save it again with fewer")
+    elif kind == "TIFF":
+        strip = _strip_bytes(image)  # is held compressed and decompressed
+        if 8 * width * height + 2 * strip > 8 * MAX_PIXELS:
+            problem = f"has compressed strips or tiles of {strip / 1e6:,.0f} MB"
+            raise RuntimeProblem(name, problem, "save it again with smaller ones")
+
+
+def _is_slow(image: Any) -> bool:
+    return any(tile[0] != "raw" for tile in image.tile)
+
+
+def _strip_bytes(image: Any) -> float:
+    """Decompressed size of a strip or tile; 0 without compression."""
+    if not any(tile[0] == "libtiff" for tile in image.tile):
+        return 0
+    tags: Mapping[int, Any] = image.tag_v2
+    width, height = image.size
+    if 322 in tags:
+        columns, rows = tags[322], tags[323]
+    else:
+        columns, rows = width, min(tags.get(278, height), height)
+    bits = tags.get(258, (8,))
+    return float(columns * rows * sum(bits) / 8)
+
+
 def _apply_orientation(image: Image.Image) -> Image.Image:
     # ImageOps.exif_transpose rewrites the whole EXIF block, which fails if any entry is damaged.
     method = _TRANSPOSE.get(image.getexif().get(_EXIF_ORIENTATION, 1))
@@ -92,6 +164,21 @@ def _apply_orientation(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(name: object, image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    width, height = image.size
+    if max(width, height) <= _TILE:
+        return _tile_to_rgb(name, image)
+    # By tiles, since each step of the conversion makes a copy.
+    result = Image.new("RGB", image.size)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            box = (left, top, min(left + _TILE, width), min(top + _TILE, height))
+            result.paste(_tile_to_rgb(name, image.crop(box)), box)
+    return result
+
+
+def _tile_to_rgb(name: object, image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _from_16_bit(name, image)
     elif image.mode == "F":
