@@ -54,10 +54,9 @@ def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bund
     threads = bundle.threads if threads is None else threads
     session = open_session(bundle.model, bundle.runtime, threads)
     if session.size != bundle.size:
-        sizes = (
-            f"has input {bundle.size} x {bundle.size}, its model {session.size} x {session.size}"
-        )
-        raise RuntimeProblem(path / "manifest.json", sizes, REMEDY)
+        own, of_model = (f"{size} x {size}" for size in (bundle.size, session.size))
+        problem = f"has input {own}, but its model takes {of_model}"
+        raise RuntimeProblem(path / "manifest.json", problem, REMEDY)
     return session, bundle
 
 
@@ -78,7 +77,7 @@ def open_bundle(folder: Path) -> Bundle:
             raise RuntimeProblem(file, damage, REMEDY)
     stranger = find_stranger(folder, files)
     if stranger is not None:
-        raise RuntimeProblem(stranger, "is not part of the bundle", REMEDY)
+        raise RuntimeProblem(stranger, "is not part of the bundle", f"remove it, or {REMEDY}")
     model = Path(manifest.value("model.path", str))
     weights = [model.with_suffix(".bin")] if model.suffix == ".xml" else []
     for path in [model, *weights, Path("labels.txt")]:
@@ -88,14 +87,12 @@ def open_bundle(folder: Path) -> Bundle:
         manifest.choice(f"input.{key}", (expected,))
     height, width = (manifest.value(f"input.{side}", int) for side in ("height", "width"))
     threads, labels = manifest.value("threads", int), manifest.value("labels", list[str])
-    is_possible = 1 <= height == width <= MAX_SIZE and 1 <= threads <= MAX_THREADS and labels
-    if not is_possible:
+    if not (1 <= height == width <= MAX_SIZE and 1 <= threads <= MAX_THREADS and labels):
         sizes = f"{height} x {width}, {threads} threads and {len(labels)} labels"
-        raise manifest.problem(f"has input {sizes}")
+        raise manifest.problem(f"has input {sizes}, which is out of range")
     # The names in the manifest have no hash; those in the file have.
-    if (folder / "labels.txt").read_bytes() != "".join(f"{each}\n" for each in labels).encode(
-        "utf-8", "surrogatepass"
-    ):
+    lines = "".join(f"{each}\n" for each in labels)
+    if (folder / "labels.txt").read_bytes() != lines.encode("utf-8", "surrogatepass"):
         raise manifest.problem("`labels` are not those in labels.txt")
     return Bundle(
         model=folder / model,

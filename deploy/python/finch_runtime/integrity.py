@@ -34,7 +34,9 @@ def find_problem(bundle: str) -> str:
         if damage is not None:
             return f"{folder / name}: {damage}; {REMEDY}"
     stranger = find_stranger(folder, files)
-    return f"{stranger}: is not part of the bundle; {REMEDY}" if stranger is not None else ""
+    if stranger is not None:
+        return f"{stranger}: is not part of the bundle; remove it, or {REMEDY}"
+    return ""
 
 
 def read_manifest(path: Path) -> Any:
@@ -76,9 +78,9 @@ def find_stranger(folder: Path, files: Collection[str]) -> Path | None:
     In the package, that is every file. Beside it, files and folders are allowed if they hold no
     code that Python would find from there, such as images or a virtual environment.
     """
-    for path in sorted(folder.iterdir()):
+    for path in _list(folder):
         if path.name.partition(".")[0].isidentifier() and path.name not in (PACKAGE, _CACHE):
-            for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+            for each in _list(path) if path.is_dir() else [path]:
                 is_code = each.name.endswith(tuple(all_suffixes()))
                 if is_code and each.relative_to(folder).as_posix() not in files:
                     return each
@@ -88,3 +90,10 @@ def find_stranger(folder: Path, files: Collection[str]) -> Path | None:
         if not is_listed and _CACHE not in name.parts:
             return path
     return None
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # Python cannot import from it either
+        return []
