@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.plugins.section import Section
+from pipeline.plugins.section import LocalText, Section
 
 ModelName = Annotated[
     str,
@@ -30,7 +30,7 @@ class Network(Section):
 
     model: ModelName
     pretrained: Pretrained = "none"
-    weights: str | None = Field(
+    weights: LocalText | None = Field(
         None,
         description="Path of the weights for `pretrained: file`. DVC does not track it: after a "
         "change, run the stage with `dvc repro --force`.",

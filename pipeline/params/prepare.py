@@ -12,7 +12,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from pipeline.errors import one_of
 from pipeline.plugins import SOURCES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import PositiveFloat, PositiveInt, Section
+from pipeline.plugins.section import LocalText, PositiveFloat, PositiveInt, Section
 
 
 class Fractions(Section):
@@ -40,7 +40,7 @@ class Prepare(Section):
         "elpv",
         description="Data source, as registered in pipeline/data/sources (docs/data_sources.md).",
     )
-    path: str | None = Field(
+    path: LocalText | None = Field(
         None,
         description="Folder of the source, or the table of `csv`, absolute or relative to the "
         "working directory. `elpv` and `typefaces` need none.",
@@ -48,7 +48,7 @@ class Prepare(Section):
     download: bool = Field(
         False, description="Let torchvision download its data sets to `path` if they are missing."
     )
-    group_by: str | None = Field(
+    group_by: LocalText | None = Field(
         None,
         description="Regular expression, searched in every image's name. Images with the same "
         "match (its capture groups, if any) are kept in one split.",

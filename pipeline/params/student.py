@@ -14,7 +14,7 @@ from pipeline.params.network import ModelName, Network
 from pipeline.params.recipe import Recipe
 from pipeline.plugins import LOSSES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import Section
+from pipeline.plugins.section import LocalText, Section
 
 
 class ClassOrder(Section):
@@ -31,7 +31,7 @@ class ClassOrder(Section):
         "images, or by the weights of its classifier layer.",
     )
     seed: int = Field(0, ge=0, description="Seed of the random order.")
-    file: str | None = Field(
+    file: LocalText | None = Field(
         None,
         description="Path of a UTF-8 text file with one class name per line, for `kind: file`. DVC "
         "does not track it: after a change run `dvc repro --force distill`.",

@@ -1,10 +1,10 @@
-"""Base class of the groups of parameters, and number types of their fields."""
+"""Base class of the groups of parameters, and types of their fields."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SerializationInfo
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -12,7 +12,24 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+def _hide_in_public(value: str, info: SerializationInfo) -> str:
+    return HIDDEN if info.context == _PUBLIC else value
+
+
+HIDDEN = "(local)"
+"""What ``Section.public`` shows in place of a ``LocalText``."""
+
+_PUBLIC = {"public": True}
+
+LocalText = Annotated[str, PlainSerializer(_hide_in_public)]
+"""A path, a host name, or another text that may name a person or a machine."""
+
+
 class Section(BaseModel):
     """A group of parameters: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def public(self) -> dict[str, Any]:
+        """The values for files that leave this machine: every ``LocalText`` is hidden."""
+        return self.model_dump(context=_PUBLIC)
