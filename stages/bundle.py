@@ -10,27 +10,40 @@ from stages.command import Context, stage
 if TYPE_CHECKING:
     from pipeline.measure.evaluation import Evaluation
     from pipeline.shipping.bundle import BundleSpec
+    from pipeline.shipping.inputs import BundleInputs
     from pipeline.shipping.select import Selection
 
 
 @stage(
-    reads="models/candidates/, models/onnx/student.onnx, reports/evaluations/, data/prepared/ "
-    "(class names), deploy/python/finch_runtime/",
+    reads="models/candidates/, models/onnx/student.onnx, models/student/model.json, "
+    "reports/evaluations/, data/prepared/ (class names), deploy/python/finch_runtime/",
     writes="dist/<name>.tar.gz, dist/manifest.json",
 )
 def bundle(context: Context) -> None:
     """Select a candidate and package it with everything that a device needs."""
     from pipeline.files import atomic_folder, write_json
-    from pipeline.measure.evaluation import read_evaluation
+    from pipeline.measure.evaluation import read_device
     from pipeline.shipping.bundle import build_bundle
+    from pipeline.shipping.inputs import read_inputs
     from pipeline.shipping.select import select_candidate
 
     rule, paths = context.params.bundle, context.paths
-    evaluation = read_evaluation(paths.evaluations / f"{rule.device}.json")
+    evaluated = paths.evaluations / f"{rule.device}.json"
+    evaluation = read_device(paths.reports, rule.device)
+    inputs = read_inputs(
+        evaluation,
+        evaluated=evaluated,
+        prepared=paths.prepared,
+        student=paths.student,
+        exported=paths.onnx / "student.onnx",
+        candidates=paths.candidates,
+        runtime=paths.runtime,
+    )
     selection = select_candidate(evaluation, rule)
     for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
-    spec, archive = _spec(context, evaluation, selection), paths.dist / f"{rule.name}.tar.gz"
+    spec = _spec(context, inputs, evaluated, evaluation, selection)
+    archive = paths.dist / f"{rule.name}.tar.gz"
     with atomic_folder(paths.dist) as folder:
         manifest = build_bundle(spec, paths.runtime, folder / archive.name)
         write_json(folder / "manifest.json", manifest)
@@ -38,50 +51,66 @@ def bundle(context: Context) -> None:
         "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s",
         archive.name,
         archive.stat().st_size / 1e6,
-        sum(path.stat().st_size for path in spec.files) / 1e6,
+        inputs.candidate(selection.chosen).bytes / 1e6,
         selection.chosen,
         selection.reason,
     )
 
 
-def _spec(context: Context, evaluation: "Evaluation", selection: "Selection") -> "BundleSpec":
-    from pipeline.data.prepared import open_prepared
-    from pipeline.files import hash_file, read_json
+def _spec(
+    context: Context,
+    inputs: "BundleInputs",
+    evaluated: Path,
+    evaluation: "Evaluation",
+    selection: "Selection",
+) -> "BundleSpec":
+    from pipeline.files import hash_file
     from pipeline.shipping.bundle import BundleSpec
+    from pipeline.shipping.manifest import Chosen, MadeFrom
+    from pipeline.shipping.requirements import requirements
 
-    paths, rule = context.paths, context.params.bundle
-    data, student = open_prepared(paths.prepared), read_json(paths.student / "model.json")
-    exported, about = paths.onnx / "student.onnx", data.info
-    listed = read_json(paths.candidates / "candidates.json")["candidates"]
-    chosen = next(c for c in listed if c["name"] == selection.chosen)
-    files = sorted(chosen["files"], key=lambda path: path != chosen["model"])
+    paths, rule, student, about = (
+        context.paths,
+        context.params.bundle,
+        inputs.student,
+        inputs.data.info,
+    )
+    chosen, portable = inputs.candidate(selection.chosen), paths.onnx / "student.onnx"
+    files = sorted(chosen.files, key=lambda path: path != chosen.model)
+    hashes = {paths.candidates / path: digest for path, digest in chosen.files.items()}
     measured = {m.name: asdict(m) for m in (*evaluation.candidates, *evaluation.not_run)}
+    made_from = MadeFrom(
+        data=inputs.data.fingerprint,
+        teacher=student.teacher_logits.teacher,
+        views=student.teacher_logits.views,
+        cache=student.cache,
+        student=student.weights_sha256,
+        code=student.code,
+        onnx=inputs.onnx,
+        model=chosen.files,
+        evaluation=hash_file(evaluated),
+        runtime=inputs.runtime,
+    )
     record = {
         "params": _public(context.params),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
-        "chosen": {"name": chosen["name"], "reason": selection.reason, "device": evaluation.device},
-        "made_from": {
-            "data": data.fingerprint,
-            "teacher": student["teacher_logits"]["teacher"],
-            "views": student["teacher_logits"]["views"],
-            "student": student["weights_sha256"],
-            "onnx": hash_file(exported),
-            "model": chosen["files"],
-            "evaluation": hash_file(paths.evaluations / f"{rule.device}.json"),
-        },
+        "chosen": asdict(Chosen(chosen.name, selection.reason, evaluation.device)),
+        "made_from": asdict(made_from),
         "data": {"source": about.source, "origin": about.origin, "license": about.license},
     }
     return BundleSpec(
         name=rule.name,
         files=[paths.candidates / path for path in files],
-        runtime=chosen["runtime"],
-        precision=chosen["precision"],
-        batch=chosen["batch"],
-        portable=None if chosen["runtime"] == "onnxruntime" else exported,
-        labels=data.classes,
-        image_size=data.image_size,
+        hashes=hashes | {portable: inputs.onnx[portable.name]},
+        runtime=chosen.runtime,
+        precision=chosen.precision,
+        batch=chosen.batch,
+        portable=None if chosen.runtime == "onnxruntime" else portable,
+        labels=student.classes,
+        image_size=student.image_size,
         fit=about.fit,
         threads=evaluation.threads,
+        requirements=requirements(chosen.runtime, evaluation.host.packages, evaluation.device),
         record=record,
         data_license=f"The model was trained on images of {about.source} ({about.origin}).\n"
         f"Their license: {about.license}\n",

@@ -19,6 +19,7 @@ def verify(context: Context) -> None:
     params, paths = context.params, context.paths
     verified = verify_bundle(
         paths.dist / f"{params.bundle.name}.tar.gz",
+        manifest=paths.dist / "manifest.json",
         teacher=paths.onnx / "teacher.onnx",
         student=paths.onnx / "student.onnx",
         data=open_prepared(paths.prepared),

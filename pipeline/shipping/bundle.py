@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ArtifactError, DataError
+from pipeline.export.onnx_metadata import input_contract
 from pipeline.files import atomic_file
-from pipeline.plugins import RUNTIMES
 from pipeline.shipping.archive import REMEDY, unpack_archive, write_archive
 
 FORMAT = 1
@@ -26,6 +26,7 @@ class BundleSpec:
     Attributes:
         name: Name of the bundle, and of the folder in the archive.
         files: Files of the model; the runtime loads the first one.
+        hashes: SHA-256 of each of ``files`` and of ``portable`` as they were measured.
         runtime: Inference runtime of the model.
         precision: ``fp32``, ``fp16`` or ``int8``.
         batch: ``dynamic``, or 1.
@@ -34,6 +35,7 @@ class BundleSpec:
         image_size: Height and width of the input, in pixels.
         fit: How images are made square (``prepare.fit``).
         threads: Threads that the model was measured with.
+        requirements: Content of ``requirements.txt``.
         record: Further keys of the manifest on how the model was made: ``params``, ``candidates``,
             ``chosen``, ``made_from`` and ``data``.
         data_license: License of the training images as text; None to ship without it.
@@ -41,6 +43,7 @@ class BundleSpec:
 
     name: str
     files: Sequence[Path]
+    hashes: Mapping[Path, str]
     runtime: str
     precision: str
     batch: Literal["dynamic", 1]
@@ -49,6 +52,7 @@ class BundleSpec:
     image_size: int
     fit: str
     threads: int
+    requirements: str
     record: Mapping[str, Any]
     data_license: str | None
 
@@ -65,20 +69,20 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
         The content of its ``manifest.json``.
 
     Raises:
-        ArtifactError: A model file or the device runtime is missing, or the inference runtime is
-            not installed, so that its version is unknown.
+        ArtifactError: A model file or the device runtime is missing, or a model file is not the
+            one that was measured.
         DataError: A class name is empty or has a line break.
     """
     for label in spec.labels:
         if not label.strip() or label.splitlines() != [label]:
             raise DataError(f"class {label!r}", "is empty or has a line break in its name")
-    files = {path.name: _read(path) for path in spec.files}
+    files = {path.name: _read(path, spec.hashes[path]) for path in spec.files}
     if spec.portable is not None:
-        files["portable.onnx"] = _read(spec.portable)
+        files["portable.onnx"] = _read(spec.portable, spec.hashes[spec.portable])
     if spec.data_license is not None:
         files["LICENSE-DATA.txt"] = spec.data_license.encode()
     files["labels.txt"] = "".join(f"{label}\n" for label in spec.labels).encode()
-    files["requirements.txt"] = _requirements(spec.runtime).encode()
+    files["requirements.txt"] = spec.requirements.encode()
     files |= _runtime_files(runtime_folder)
     manifest = _manifest(spec, _hashes(files))
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -101,15 +105,7 @@ def _manifest(spec: BundleSpec, hashes: dict[str, str]) -> dict[str, Any]:
             "batch": spec.batch,
         },
         "portable": None if spec.portable is None else "portable.onnx",
-        "input": {
-            "name": "images",
-            "dtype": "uint8",
-            "layout": "NHWC",
-            "color": "RGB",
-            "height": spec.image_size,
-            "width": spec.image_size,
-            "fit": spec.fit,
-        },
+        "input": input_contract(spec.image_size, spec.fit),
         "outputs": {
             output: {"dtype": "float32", "shape": [batch, len(spec.labels)]}
             for output in ("logits", "probabilities")
@@ -167,21 +163,17 @@ def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
     return {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)}
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, measured: str) -> bytes:
+    """Reads a file whole and hashes what was read, so that no other bytes can be packed."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise ArtifactError(path, problem, "run `python -m stages.quantize`") from None
-
-
-def _requirements(runtime: str) -> str:
-    try:
-        names = ("numpy", "pillow", RUNTIMES[runtime].package)
-        return "".join(f"{name}=={metadata.version(name)}\n" for name in names)
-    except metadata.PackageNotFoundError as error:
-        problem = f"cannot pin a version: {error.name} is not installed"
-        raise ArtifactError(Path("requirements.txt"), problem) from None
+        raise ArtifactError(path, f"cannot be read ({error.strerror})") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != measured:
+        problem = f"is {digest[:12]}, which is not the file that was measured, {measured[:12]}"
+        raise ArtifactError(path, problem)
+    return content
 
 
 def _runtime_files(runtime_folder: Path) -> dict[str, bytes]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedData
-from pipeline.files import hash_file, read_json
-from pipeline.measure.accuracy import agreement, correct, score
+from pipeline.errors import ArtifactError
+from pipeline.files import hash_file, parse_artifact, read_json
+from pipeline.measure.accuracy import Fraction, agreement, correct, score
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
+from pipeline.provenance import check_inputs
 from pipeline.shipping.bundle import unpack_bundle
+from pipeline.shipping.manifest import Manifest
 from pipeline.statistics import AccuracyDrop, paired_drop
 
 
@@ -26,10 +29,10 @@ class SplitMetrics:
         agreement: Fraction of images classified like the fp32 student.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    recalls: list[float | None]
-    agreement: float
+    accuracy: Fraction
+    balanced_accuracy: Fraction
+    recalls: list[Fraction | None]
+    agreement: Fraction
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Verification:
         shipped: The model in the bundle, run by the device runtime in the bundle.
         student, teacher: The fp32 models, run by the installed device runtime.
         drop_to_student, drop_to_teacher: Accuracy drops of the shipped model.
+        data: Fingerprint of the prepared data.
     """
 
     bundle_sha256: str
@@ -55,11 +59,13 @@ class Verification:
     teacher: SplitMetrics
     drop_to_student: AccuracyDrop
     drop_to_teacher: AccuracyDrop
+    data: str
 
 
 def verify_bundle(
     archive: Path,
     *,
+    manifest: Path,
     teacher: Path,
     student: Path,
     data: PreparedData,
@@ -70,6 +76,7 @@ def verify_bundle(
 
     Args:
         archive: The bundle.
+        manifest: The copy of its manifest that ``finch bundle`` wrote.
         teacher: The exported teacher.
         student: The exported fp32 student.
         data: Prepared data; only the test split is read.
@@ -77,13 +84,27 @@ def verify_bundle(
         track: Progress display.
 
     Raises:
-        ArtifactError: The bundle or a model is missing or damaged.
+        ArtifactError: The bundle or a model is missing or damaged; the bundle has another manifest,
+            or was made from other data, models or another device runtime.
         MeasurementError: A model cannot be run.
     """
+    recorded = read_json(manifest)
+    expected = parse_artifact(manifest, Manifest, recorded)
+    models_now = _hash_models(teacher, student)
+    made_from = expected.made_from
+    runtime_now = DeviceRuntime(runtime_folder).content_hash()
+    check_inputs(
+        manifest,
+        {"data": made_from.data, "runtime": made_from.runtime, **_by_place(made_from.onnx)},
+        data=data.fingerprint,
+        runtime=runtime_now,
+        **_by_place(models_now),
+    )
     images, labels = data.images_path("test"), data.split("test").labels
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
-        manifest = read_json(folder / "manifest.json")
+        if read_json(folder / "manifest.json") != recorded:
+            raise ArtifactError(archive, f"has another manifest than {manifest.name} beside it")
         packed, installed = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
         models = {
             "shipped": (packed, MeasuredModel(folder, None)),
@@ -91,7 +112,7 @@ def verify_bundle(
             "teacher": (installed, MeasuredModel(teacher, "onnxruntime")),
         }
         logits = {
-            name: runtime.predict(model, images, manifest["threads"])
+            name: runtime.predict(model, images, expected.threads)
             for name, (runtime, model) in track(models.items(), "verifying", len(models))
         }
 
@@ -106,11 +127,24 @@ def verify_bundle(
     return Verification(
         bundle_sha256=hash_file(archive),
         bundle_bytes=archive.stat().st_size,
-        candidate=manifest["chosen"]["name"],
+        candidate=expected.chosen.name,
         images=len(labels),
         shipped=metrics("shipped"),
         student=metrics("student"),
         teacher=metrics("teacher"),
         drop_to_student=drop_to("student"),
         drop_to_teacher=drop_to("teacher"),
+        data=data.fingerprint,
     )
+
+
+def _hash_models(*paths: Path) -> dict[str, str]:
+    for path in paths:
+        if not path.is_file():
+            raise ArtifactError(path, "is missing")
+    return {path.name: hash_file(path) for path in paths}
+
+
+def _by_place(files: dict[str, str]) -> dict[str, str]:
+    """Hashes by the path below the project, as error messages name it."""
+    return {f"models/onnx/{name}": digest for name, digest in files.items()}
