@@ -68,7 +68,8 @@ def evaluate_devices(
             yield read_evaluation(cached)
             continue
         try:
-            with open_device(listed) as device:
+            limit_s = 60 * params.max_process_minutes + params.sustained_seconds
+            with open_device(listed, limit_s) as device:
                 _check_host(device, host)
                 evaluation = evaluate_candidates(inputs, params, device, host, track)
                 # Before the device is closed: a failure to clean up must not lose the results.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from finch_runtime.errors import printable
 
 from pipeline.errors import DeviceError
 
@@ -28,6 +33,8 @@ _OPTIONS = {
     "ServerAliveCountMax": "3",
     "ServerAliveInterval": "10",
 }
+# Time limit of a login, and of a command that computes nothing, in seconds.
+ANSWER_S = 60.0
 _CONNECTION_LOST = 255  # exit code of ssh; the remote programs never exit with it
 
 # Pattern in ssh's output, problem, remedy.
@@ -73,7 +80,10 @@ class Connection:
         return " ".join([*self._port, self._host])
 
     def run(
-        self, command: str, write_stdin: Callable[[IO[bytes]], None] | None = None
+        self,
+        command: str,
+        limit_s: float,
+        write_stdin: Callable[[IO[bytes]], None] | None = None,
     ) -> subprocess.CompletedProcess[Any]:
         """Runs a command of a POSIX shell; returns its stdout as bytes, its stderr as text.
 
@@ -81,13 +91,13 @@ class Connection:
         until the command ends.
 
         Raises:
-            DeviceError: The connection was lost.
+            DeviceError: The connection was lost, or the command took more than ``limit_s`` seconds.
         """
         process = self.start("no", command, subprocess.PIPE)
         # Detached from the process, since communicate() would close it.
         stdin, process.stdin = process.stdin, None
         assert stdin is not None
-        with process, stdin:
+        with process, stdin, _killed_after(limit_s, process) as expired:
             try:
                 if write_stdin is not None:
                     with suppress(BrokenPipeError), stdin:  # stderr has the reason
@@ -96,6 +106,8 @@ class Connection:
             except BaseException:
                 process.kill()
                 raise
+        if expired.is_set():
+            raise self._silent(limit_s)
         text = stderr.decode("utf-8", "replace")
         if process.returncode == _CONNECTION_LOST:
             remedy = "check the device and run the stage again: finished devices are kept"
@@ -113,6 +125,31 @@ class Connection:
             stderr=stderr,
             start_new_session=True,  # the stage handles Ctrl-C
         )
+
+    def _silent(self, limit_s: float) -> DeviceError:
+        problem = f"did not answer within {limit_s:.0f} seconds"
+        remedy = f"check the device, and the `python` of evaluate.devices: ssh {self.target}"
+        return DeviceError(self.name, problem, remedy)
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
+        """Waits until the shared connection returns its input.
+
+        Raises:
+            DeviceError: There is no connection, or login scripts wait for something.
+        """
+        assert process.stdin and process.stdout
+        with _killed_after(ANSWER_S, process) as expired:
+            with suppress(BrokenPipeError):
+                process.stdin.write(_READY)
+                process.stdin.flush()
+            # The output of login scripts comes first.
+            if any(line.endswith(_READY) for line in process.stdout):
+                return
+            process.wait()
+        if expired.is_set():
+            raise self._silent(ANSWER_S)
+        stderr.seek(0)
+        raise self.explain(stderr.read().decode("utf-8", "replace"))
 
     def explain(self, stderr: str) -> DeviceError:
         """The error of an ssh that could not connect, from its output."""
@@ -146,22 +183,34 @@ def connect(name: str, host: str, port: int | None) -> Iterator[Connection]:
         except FileNotFoundError:
             problem, remedy = "needs the OpenSSH client", "install openssh-client here"
             raise DeviceError(name, problem, remedy) from None
-        assert process.stdin and process.stdout
         try:
-            with suppress(BrokenPipeError):
-                process.stdin.write(_READY)
-                process.stdin.flush()
-            # The output of login scripts comes first.
-            if not any(line.endswith(_READY) for line in process.stdout):
-                process.wait()
-                stderr.seek(0)
-                raise connection.explain(stderr.read().decode("utf-8", "replace"))
+            connection.wait_until_ready(process, stderr)
             yield connection
         finally:
             process.kill()
             process.communicate()
 
 
+@contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Kills a process group that runs longer than the block may; yields whether it did."""
+    expired = threading.Event()
+
+    def kill() -> None:
+        expired.set()
+        # The group, since a ProxyCommand could hold the pipes open.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
 def _last_line(stderr: str) -> str:
     lines = stderr.strip().splitlines()
-    return lines[-1].strip() if lines else "ssh printed nothing"
+    return printable(lines[-1].strip()) if lines else "ssh printed nothing"

@@ -3,43 +3,68 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, Any
 
-from finch_runtime.protocol import PredictRequest, Request, to_json
+from finch_runtime.errors import last_line, printable
+from finch_runtime.protocol import PredictRequest, Request
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import ArtifactError, DeviceError
 from pipeline.measure.devices import remote_runner
-from pipeline.measure.devices.connection import Connection, connect
-from pipeline.measure.devices.device import Device, Files, ThisMachine
-from pipeline.measure.host import PACKAGES, Host
+from pipeline.measure.devices.connection import ANSWER_S, Connection, connect
+from pipeline.measure.devices.device import (
+    RUN_LIMIT_S,
+    RUNNER,
+    Device,
+    Files,
+    ThisMachine,
+    read_exit_code,
+    run_words,
+)
+from pipeline.measure.host import PACKAGES, Host, parse_host
 from pipeline.params import ListedDevice
 
 _MIN_PYTHON = (3, 9)
 _DISK_FULL = ("ENOSPC", "EDQUOT", "[Errno 28]", "[Errno 122]")
+# Bytes per second of a slow connection, for the time limit of copies.
+_SLOWEST_COPY = 50e3
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Answer to the command ``open``: the folder of all copies, and the keys of those present."""
+
+    store: str
+    present: list[str]
 
 
 @contextmanager
-def open_device(listed: ListedDevice) -> Iterator[Device]:
+def open_device(listed: ListedDevice, limit_s: float = RUN_LIMIT_S) -> Iterator[Device]:
     """Opens an entry of ``evaluate.devices``.
 
     Files that were copied to the device are removed at the end. After an error they stay, for the
     next attempt.
 
+    Args:
+        listed: The entry.
+        limit_s: Time limit of a process of the device runtime, in seconds.
+
     Raises:
         DeviceError: The device cannot be reached, or has no suitable Python.
     """
     if listed.host is None:
-        yield ThisMachine()
+        yield ThisMachine(limit_s)
         return
     with connect(listed.name, listed.host, listed.port) as connection:
-        device = RemoteDevice(listed, connection)
+        device = RemoteDevice(listed, connection, limit_s)
         yield device
         device.clear()
 
@@ -51,10 +76,11 @@ class RemoteDevice:
         DeviceError: It has no Python, or one that is too old.
     """
 
-    def __init__(self, listed: ListedDevice, connection: Connection) -> None:
+    def __init__(
+        self, listed: ListedDevice, connection: Connection, limit_s: float = RUN_LIMIT_S
+    ) -> None:
         self.name = listed.name
-        self._listed, self._connection = listed, connection
-        self._runner = Path(remote_runner.__file__).read_text(encoding="utf-8")
+        self._listed, self._connection, self._limit_s = listed, connection, limit_s
         self._store: str | None = None
         self._copied: set[str] = set()
         self._check_python()
@@ -65,12 +91,16 @@ class RemoteDevice:
         Raises:
             DeviceError: It has no NumPy.
         """
-        facts = json.loads(self._call(["describe", *PACKAGES]).stdout)
-        if "numpy" not in facts["packages"]:
+        output = self._call(["describe", *PACKAGES])
+        try:
+            host = parse_host(json.loads(output.stdout))
+        except (ValueError, RecursionError) as error:
+            raise self._unexpected(output, error) from None
+        if "numpy" not in host.packages:
             python = self._listed.python
             remedy = f"install it there: {python} -m pip install numpy; or set another `python`"
             raise DeviceError(self.name, f"its {python} has no NumPy", remedy)
-        return Host(**facts)
+        return host
 
     def place(self, files: Files) -> str:
         """Copies the files, unless the same content is there already.
@@ -92,7 +122,8 @@ class RemoteDevice:
                     for name in files.names:
                         archive.add(files.folder.resolve() / name, name, recursive=False)
 
-            self._call(["receive", store, key], pack)
+            size = sum((files.folder / name).stat().st_size for name in files.names)
+            self._call(["receive", store, key], ANSWER_S + size / _SLOWEST_COPY, pack)
             self._copied.add(key)
         return f"{store}/{key}"
 
@@ -100,15 +131,13 @@ class RemoteDevice:
         """Runs the device runtime in a new process, see ``Device.run``."""
         out = f"{self._open_store()}/out"
         sent = replace(request, out=out) if isinstance(request, PredictRequest) else request
-        words = [package, str(request.threads), self._listed.python, to_json(sent)]
-        output = self._call(["run", *words])
-        stderr, _, code = output.stderr.rpartition(f"\n{remote_runner.EXIT_CODE}")
-        stdout = output.stdout.decode("utf-8", "replace")
-        completed = CompletedProcess(words, int(code.split()[0]), stdout, stderr)
-        if completed.returncode and any(sign in stderr for sign in _DISK_FULL):
-            raise self._disk_full(stderr)
+        words = run_words(sent, package, self._listed.python, self._limit_s)
+        output = self._call(words, self._limit_s + ANSWER_S)
+        completed = read_exit_code(words, 0, output.stdout, output.stderr)
+        if completed.returncode and any(sign in completed.stderr for sign in _DISK_FULL):
+            raise self._disk_full(completed.stderr)
         if isinstance(request, PredictRequest) and not completed.returncode:
-            Path(request.out).write_bytes(self._call(["fetch", out]).stdout)
+            Path(request.out).write_bytes(self._call(["fetch", out], self._limit_s).stdout)
         return completed
 
     def clear(self) -> None:
@@ -120,32 +149,41 @@ class RemoteDevice:
 
     def _open_store(self) -> str:
         if self._store is None:
-            opened = json.loads(self._call(["open", self._listed.folder or ""]).stdout)
-            self._store, self._copied = str(opened["store"]), set(opened["present"])
+            output = self._call(["open", self._listed.folder or ""])
+            try:
+                opened = TypeAdapter(_Opened).validate_json(output.stdout)
+            except ValidationError as error:
+                raise self._unexpected(output, error) from None
+            self._store, self._copied = opened.store, set(opened.present)
         return self._store
 
     def _check_python(self) -> None:
         # A separate program that Python 2 can run as well.
         program = "import sys; print('python %d %d' % sys.version_info[:2])"
-        output = self._connection.run(self._quote(["-c", program]))
-        words = output.stdout.decode("utf-8", "replace").split()
+        output = self._connection.run(self._quote(["-c", program]), ANSWER_S)
+        found = re.search(rb"python (\d{1,9}) (\d{1,9})\s*$", output.stdout)
         python, wanted = self._listed.python, ".".join(map(str, _MIN_PYTHON))
         remedy = f"install Python {wanted} or newer there, or set another `python`"
-        if output.returncode or words[-3:-2] != ["python"]:
-            problem = f"cannot run {python} ({' '.join(output.stderr.split())})"
+        if output.returncode or not found:
+            problem = f"cannot run {python} ({printable(' '.join(output.stderr.split()))})"
             raise DeviceError(self.name, problem, remedy)
-        if (int(words[-2]), int(words[-1])) < _MIN_PYTHON:
-            raise DeviceError(self.name, f"its {python} is Python {words[-2]}.{words[-1]}", remedy)
+        major, minor = map(int, found.groups())
+        if (major, minor) < _MIN_PYTHON:
+            raise DeviceError(self.name, f"its {python} is Python {major}.{minor}", remedy)
 
     def _call(
-        self, words: Sequence[str], write_stdin: Callable[[IO[bytes]], None] | None = None
+        self,
+        words: Sequence[str],
+        limit_s: float | None = None,
+        write_stdin: Callable[[IO[bytes]], None] | None = None,
     ) -> CompletedProcess[Any]:
-        """Runs a command of ``remote_runner``."""
-        output = self._connection.run(self._quote(["-c", self._runner, *words]), write_stdin)
+        """Runs a command of ``remote_runner``, by default one that computes nothing."""
+        command, limit_s = self._quote(["-c", RUNNER, *words]), limit_s or ANSWER_S
+        output = self._connection.run(command, limit_s, write_stdin)
         _, begin, stdout = output.stdout.partition(remote_runner.BEGIN)
         if not begin or output.returncode:
             last = output.stderr.strip().rpartition("\n")[2]
-            reason = last.removeprefix(remote_runner.FAILED).strip()
+            reason = printable(last.removeprefix(remote_runner.FAILED).strip())
             if any(sign in reason for sign in _DISK_FULL):
                 raise self._disk_full(reason)
             problem = f"cannot {words[0]}: {reason or f'exit code {output.returncode}'}"
@@ -153,8 +191,17 @@ class RemoteDevice:
             raise DeviceError(self.name, problem, remedy)
         return CompletedProcess(words, output.returncode, stdout, output.stderr)
 
+    def _unexpected(self, output: CompletedProcess[Any], error: Exception) -> DeviceError:
+        if isinstance(error, ValidationError):
+            detail = error.errors()[0]["msg"]
+        else:
+            detail = last_line(error)
+        problem = f"gave no valid answer to `{output.args[0]}` ({printable(detail)})"
+        remedy = f"check its `python`, {self._listed.python} (ssh {self._connection.target})"
+        return DeviceError(self.name, problem, remedy)
+
     def _disk_full(self, reason: str) -> DeviceError:
-        problem = f"its disk is full ({reason.strip().splitlines()[-1]})"
+        problem = f"its disk is full ({printable(reason.strip().splitlines()[-1])})"
         remedy = "free disk space, or set another `folder` in evaluate.devices"
         return DeviceError(self.name, problem, f"{remedy}; copied files are in {self._store}")
 

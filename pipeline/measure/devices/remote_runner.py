@@ -31,6 +31,8 @@ EXIT_CODE = "finch: exit code "
 # Precedes an error of this program.
 FAILED = "finch: failed: "
 
+_TIMED_OUT = 124  # as of the command `timeout`
+
 STORE = "finch-measure"
 CPUS = Path("/sys/devices/system/cpu")
 
@@ -191,8 +193,12 @@ def receive(store: Path, key: str) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def run(package: str, threads: int, python: str, request: str) -> int:
-    """Runs the device runtime in a new process, and kills it if the connection is lost."""
+def run(package: str, threads: int, python: str, request: str, limit_s: float) -> int:
+    """Runs the device runtime in new processes, and returns the exit code.
+
+    The processes are killed when stdin ends, since then the connection is lost or the stage was
+    killed, and after ``limit_s`` seconds.
+    """
     if os.sep in python:
         python = str(Path(python).expanduser().absolute())
     process = subprocess.Popen(
@@ -201,16 +207,33 @@ def run(package: str, threads: int, python: str, request: str) -> int:
         env=environment(os.environ, package, threads),
         # Python before 3.11 has no PYTHONSAFEPATH and searches the current folder first.
         cwd=package,
+        start_new_session=True,  # a group, which can be killed together
     )
 
     def kill_when_disconnected() -> None:
         while os.read(0, 1):
             pass
-        process.send_signal(signal.SIGKILL)
+        _kill(process)
 
     threading.Thread(target=kill_when_disconnected, daemon=True).start()
-    process.communicate(request.encode())  # does not fail if the process exits early
+    try:
+        process.communicate(request.encode(), limit_s)  # does not fail if the process exits early
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        process.wait()
+        reason = f"did not finish within {limit_s / 60:g} minutes, and was ended"
+        print(f"finch_runtime: {reason}", file=sys.stderr, flush=True)
+        return _TIMED_OUT
     return process.returncode
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process and those that it has started."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
 
 
 def main(words: Sequence[str]) -> None:
@@ -226,7 +249,7 @@ def main(words: Sequence[str]) -> None:
         elif command == "receive":
             receive(Path(rest[0]), rest[1])
         elif command == "run":
-            code = run(rest[0], int(rest[1]), rest[2], rest[3])
+            code = run(rest[0], int(rest[1]), rest[2], rest[3], float(rest[4]))
             print(f"\n{EXIT_CODE}{code}", file=sys.stderr)
         elif command == "fetch":
             sys.stdout.buffer.write(Path(rest[0]).read_bytes())

@@ -1,6 +1,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from finch_runtime.protocol import (
 )
 
 from pipeline.errors import MeasurementError
+from pipeline.measure.devices.device import ThisMachine
 from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import measure_throughput
@@ -208,3 +212,56 @@ def test_without_batch_sizes_there_is_no_throughput(tmp_path, images):
     model = write_model(tmp_path / "model.onnx", batch=1)
     found = measure_throughput(model, images, RUNTIME, Evaluate(batches=[]))
     assert found.best is None and found.sustained is None
+
+
+# Notes its own process and one that it has started, which both run for two minutes.
+TWO_PROCESSES = """\
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+with open({note!r}, "w") as file:
+    file.write(f"{{os.getpid()}} {{child.pid}}")
+time.sleep(120)
+"""
+
+
+def await_end(note):
+    """Waits until the processes in a note have ended."""
+    deadline = time.monotonic() + 10
+    for process in map(int, note.read_text().split()):
+        while Path(f"/proc/{process}").exists():
+            assert time.monotonic() < deadline, f"process {process} is still running"
+            time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_killed_stage_leaves_no_process(fake, tmp_path):
+    note = tmp_path / "note"
+    runtime = fake(TWO_PROCESSES.format(note=str(note)))
+    stage = (
+        "import pathlib\n"
+        "from finch_runtime.protocol import BenchmarkPlan\n"
+        "from pipeline.measure.runtime import DeviceRuntime, MeasuredModel\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"runtime = DeviceRuntime(pathlib.Path({str(runtime.folder)!r}))\n"
+        "model = MeasuredModel(folder / 'model.onnx', 'onnxruntime')\n"
+        "runtime.benchmark(model, folder / 'images.npy', 1, BenchmarkPlan())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", stage])
+    deadline = time.monotonic() + 30
+    while not (note.exists() and len(note.read_text().split()) == 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    await_end(note)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_model_that_never_ends_is_ended(fake, tmp_path):
+    note = tmp_path / "note"
+    folder = fake(TWO_PROCESSES.format(note=str(note))).folder
+    runtime = DeviceRuntime(folder, ThisMachine(limit_s=1.5))
+    model = MeasuredModel(tmp_path / "model.onnx", "onnxruntime")
+    with pytest.raises(MeasurementError, match=r"model\.onnx: .*did not finish within"):
+        runtime.benchmark(model, tmp_path / "images.npy", 1, BenchmarkPlan())
+    await_end(note)

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.params import load_params
+from pipeline.params import Evaluate, load_params
 from tests.pipeline.params.own_file import FILE, refusal
 
 PI = "{name: pi, host: user@pi.local, port: 2222, python: ~/finch/bin/python}"
@@ -28,6 +28,11 @@ def test_only_this_machine_measures_by_default():
         ("[{name: local}, {name: pi, host: -oProxyCommand=x}]", "evaluate.devices.1.host"),
         ("[{name: local}, {name: ../pi, host: pi}]", "evaluate.devices.1.name"),
         ("[{name: local}, {name: pi, host: pi, port: 0}]", "evaluate.devices.1.port"),
+        (r'[{name: pi, host: "a\0b"}]', "evaluate.devices.0.host"),
+        (r'[{name: pi, host: "a\eb"}]', "evaluate.devices.0.host"),
+        (r'[{name: pi, host: pi, python: "py\0"}]', "evaluate.devices.0.python"),
+        (r'[{name: pi, host: pi, python: "py\nthon"}]', "evaluate.devices.0.python"),
+        (r'[{name: pi, host: pi, folder: "/a\0"}]', "evaluate.devices.0.folder"),
         ("[]", "evaluate.devices"),
     ],
 )
@@ -39,3 +44,11 @@ def test_the_device_of_bundle_must_be_measured():
     message = refusal(FILE, "bundle.device=pi")
     assert "bundle.device 'pi' is not in evaluate.devices: local" in message
     assert "bundle.device 'local'" in refusal(FILE, f"evaluate.devices=[{PI}]")
+
+
+@pytest.mark.parametrize("value", ["100000000000", "1e300", "[1000000]"])
+def test_every_number_has_a_ceiling(value):
+    is_list = value.startswith("[")
+    for name, field in Evaluate.model_fields.items():
+        if name != "devices" and (field.default_factory is list or name == "batches") == is_list:
+            assert f"evaluate.{name}" in refusal(FILE, f"evaluate.{name}={value}")
