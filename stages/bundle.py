@@ -2,9 +2,8 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.params import Params
 from stages.command import Context, stage
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _spec(
         runtime=inputs.runtime,
     )
     record = {
-        "params": _public(context.params),
+        "params": context.params.public(),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
         "chosen": asdict(Chosen(chosen.name, selection.reason, evaluation.device)),
         "made_from": asdict(made_from),
@@ -115,15 +114,6 @@ def _spec(
         data_license=f"The model was trained on images of {about.source} ({about.origin}).\n"
         f"Their license: {about.license}\n",
     )
-
-
-def _public(params: Params) -> dict[str, Any]:
-    """The parameters without private folders and host names."""
-    values = params.model_dump()
-    values["evaluate"]["devices"] = [{"name": d.name} for d in params.evaluate.devices]
-    if params.prepare.path:
-        values["prepare"]["path"] = Path(params.prepare.path).name
-    return values
 
 
 if __name__ == "__main__":
