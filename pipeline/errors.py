@@ -39,6 +39,10 @@ class ArtifactError(FinchError):
         super().__init__(path, problem, remedy)
 
 
+class StorageError(FinchError):
+    """A file cannot be written: the disk is full, read-only, or does not permit it."""
+
+
 class TrainingError(FinchError):
     """Training cannot continue, for example because the loss is not finite."""
 

@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 
 import click
 import filelock
+from finch_runtime.errors import printable
 from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtifactError, FinchError
+from pipeline.files import storage_problem
 from pipeline.params import Params, load_params, load_section
 from pipeline.plugins.section import Section
 from pipeline.training.process_rank import read_process_rank
@@ -144,10 +146,14 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
         _fail(name, message, 1, debug)
     except BrokenPipeError:  # the output goes to a pager that was closed; Click exits silently
         raise
+    except OSError as error:
+        folder = Path(os.fsdecode(error.filename)).parent if error.filename else paths.root
+        problem = storage_problem(error, folder)
+        if problem is None:
+            _fail_unexpected(name, error, debug)
+        _fail(name, f"{folder}: {problem}", 1, debug)
     except Exception as error:  # all others are also reported in one line
-        detail = " ".join(str(error).split())
-        message = f"{type(error).__name__}: {detail}; --debug shows the traceback"
-        _fail(name, message, 1, debug, expected=False)
+        _fail_unexpected(name, error, debug)
 
 
 def _lock(paths: Workspace, name: str) -> AbstractContextManager[object]:
@@ -161,10 +167,16 @@ def _lock(paths: Workspace, name: str) -> AbstractContextManager[object]:
         raise FinchError(name, problem, remedy) from None
 
 
+def _fail_unexpected(name: str, error: Exception, debug: bool) -> NoReturn:
+    message = f"{type(error).__name__}: {error}; --debug shows the traceback"
+    _fail(name, message, 1, debug, expected=False)
+
+
 def _fail(name: str, message: str, code: int, debug: bool, *, expected: bool = True) -> NoReturn:
     if debug:
         traceback.print_exc()
-    line = f"finch {name.replace('_', '-')}: {message}"
+    # Names of files and classes, and what other programs printed, may contain control characters.
+    line = printable(f"finch {name.replace('_', '-')}: {' '.join(message.split())}")
     if not report_to_launcher(line, expected):
         print(line, file=sys.stderr)
     sys.stderr.flush()

@@ -6,10 +6,31 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 
+import click
+from finch_runtime.errors import printable
 from rich import progress
 from rich.console import Console
+from rich.markdown import Markdown
 
 from pipeline.progress import Item
+
+
+class _Printable(logging.Formatter):
+    """Shows characters that a terminal would execute or hide as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints lines of text; characters that a terminal would execute or hide become escapes."""
+    click.echo("\n".join(printable(line) for line in text.split("\n")), err=err)
+
+
+def print_markdown(text: str) -> None:
+    """Prints Markdown as ``echo`` prints text."""
+    lines = (printable(line) for line in text.split("\n"))
+    Console().print(Markdown("\n".join(lines)))
 
 
 def open_log(stage: str) -> logging.Logger:
@@ -18,7 +39,7 @@ def open_log(stage: str) -> logging.Logger:
     log.setLevel(logging.INFO)
     log.propagate = False
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"[{stage}] %(message)s"))
+    handler.setFormatter(_Printable(f"[{stage}] %(message)s"))
     log.handlers = [handler]
     return log
 

@@ -4,10 +4,9 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import click
-from rich.console import Console
-from rich.markdown import Markdown
 
 from stages.command import Context, stage
+from stages.console import echo, print_markdown
 
 if TYPE_CHECKING:
     from pipeline.data.prepared import PreparedData
@@ -43,9 +42,9 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
     )
     with atomic_file(context.paths.reports / "inspect.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
-    Console().print(Markdown(images_per_class(data.info).markdown()))
+    print_markdown(images_per_class(data.info).markdown())
     for confusion in confusions or []:
-        click.echo(confusion)
+        echo(str(confusion))
     context.log.info("wrote reports/inspect.html: %d augmented views per image", views)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+from finch_runtime.errors import printable
 
 from pipeline.errors import ParameterError, one_of
 from pipeline.params import read_values
 from pipeline.params.editing import as_yaml
 from stages.command import Context, stage
+from stages.console import echo
 
 
 @stage(
@@ -43,13 +45,13 @@ def params(context: Context, section: str | None, as_json: bool) -> None:
     rows = list(_rows(values))
     if as_json:
         leaves = {key: {"value": value, "source": source(key)} for _, key, value in rows if key}
-        click.echo(json.dumps(leaves, indent=2, ensure_ascii=False))
+        echo(json.dumps(leaves, indent=2, ensure_ascii=False))
         return
     width = min(60, max(len(text) for text, _, _ in rows))
     for text, key, _ in rows:
         line = f"{text:<{width}}  # {source(key)}" if key else text
         # Click removes the style if the output is not a terminal.
-        click.echo(click.style(line, bold=bool(key) and source(key) != "default"))
+        click.echo(click.style(printable(line), bold=bool(key) and source(key) != "default"))
 
 
 def _only(values: dict[str, Any], section: str) -> dict[str, Any]:

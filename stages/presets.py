@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline.errors import FinchError
+from stages.console import echo
 
 
 class _Group(click.Group):
@@ -19,7 +20,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except FinchError as error:
-            click.echo(f"finch presets: {error}", err=True)
+            echo(f"finch presets: {error}", err=True)
             ctx.exit(1)
 
 
@@ -54,7 +55,7 @@ def list_presets() -> None:
     # Without a terminal rich assumes 80 columns, which would truncate the names.
     Console(width=max(Console().width, 120)).print(table)
     for name in method_names():
-        click.echo(f"{name}: method only; `finch presets show {name}`")
+        echo(f"{name}: method only; `finch presets show {name}`")
 
 
 @presets.command()
@@ -65,7 +66,7 @@ def show(name: str) -> None:
 
     from pipeline.presets import load_preset
 
-    click.echo(yaml.safe_dump(load_preset(name), sort_keys=False), nl=False)
+    echo(yaml.safe_dump(load_preset(name), sort_keys=False).rstrip())
 
 
 @presets.command()
@@ -87,8 +88,8 @@ def apply(name: str, path: Path) -> None:
 
     changes = apply_preset(name, path)
     for key, before, after in changes:
-        click.echo(f"{key}: {before} -> {after}")
-    click.echo(f"{path}: {len(changes)} values changed")
+        echo(f"{key}: {before} -> {after}")
+    echo(f"{path}: {len(changes)} values changed")
 
 
 if __name__ == "__main__":

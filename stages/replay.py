@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from stages.command import Context, stage
+from stages.console import echo
 
 
 @stage(
@@ -24,9 +25,9 @@ def replay(context: Context, recording: Path) -> None:
 
     evaluation = read_evaluation(recording)
     selection = select_candidate(evaluation, context.params.bundle)
-    click.echo(f"measured on {evaluation.device}, {evaluation.rounds} rounds:")
+    echo(f"measured on {evaluation.device}, {evaluation.rounds} rounds:")
     for verdict in selection.verdicts:
-        click.echo(f"{verdict.name:18} {verdict.status}: {verdict.reason}")
+        echo(f"{verdict.name:18} {verdict.status}: {verdict.reason}")
 
 
 if __name__ == "__main__":

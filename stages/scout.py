@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import click
-
 from pipeline.params import Scout
 from stages.command import Context, stage
-from stages.console import track
+from stages.console import echo, track
 
 if TYPE_CHECKING:
     from pipeline.scout.measuring import Student
@@ -53,7 +51,7 @@ def scout(context: Context, config: Scout) -> None:
     paths.write_report("scout", facts, as_markdown(facts), as_page(facts))
     context.log.info("wrote reports/scout.json, .md and .html: %s", facts["verdict"])
     if facts["lines"]:
-        click.echo(facts["lines"], nl=False)
+        echo(facts["lines"].rstrip("\n"))
     if not any(student.timings for student in students):
         raise MeasurementError("scout.models", "none can be measured", "see reports/scout.md")
 

@@ -38,7 +38,8 @@ def pack(
         track: Progress display.
     """
     groups = group_numbers(dataset)
-    with atomic_folder(folder) as temporary:
+    pixels = sum(map(len, splits.values())) * 3 * decoded.image_size**2
+    with atomic_folder(folder, size=pixels) as temporary:
         for name in SPLITS:
             (temporary / name).mkdir()
         _write_pixels(decoded, splits, temporary, track)

@@ -1,13 +1,20 @@
+import errno
 import json
+import os
+import resource
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, StorageError
 from pipeline.files import atomic_file, atomic_folder, move_folder, read_json, write_json
+
+PROJECT = Path(__file__).parents[2]
 
 
 def names(folder):
@@ -166,3 +173,100 @@ def test_a_folder_of_another_file_system_is_moved(tmp_path):
         assert not made.exists()
     assert names(tmp_path) == ["logits"]
     assert (tmp_path / "logits/a").read_text() == "new"
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o027)
+    yield 0o027
+    os.umask(before)
+
+
+def test_modes_follow_the_umask_whatever_a_library_writes(tmp_path, umask):
+    write_json(tmp_path / "a.json", {})
+    with atomic_file(tmp_path / "b") as temporary:
+        replaced = temporary.with_name("replaced")
+        replaced.touch(mode=0o600)
+        replaced.replace(temporary)
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "weights").touch(mode=0o600)
+    assert mode(tmp_path / "a.json") == mode(tmp_path / "b") == 0o640
+    assert mode(tmp_path / "folder") == 0o750
+    assert mode(tmp_path / "folder" / "deep" / "weights") == 0o640
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, kind):
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from pipeline.files import atomic_{kind}
+with atomic_{kind}(Path(sys.argv[1])) as temporary:
+    {"temporary.write_text('half')" if kind == "file" else "(temporary / 'x').write_text('half')"}
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    path = tmp_path / "model.json"
+    for name in (path.name, "other.json"):
+        subprocess.run([sys.executable, "-c", program, tmp_path / name], cwd=PROJECT, check=False)
+    assert len(names(tmp_path)) == 2
+    (tmp_path / ".model.json.backup").touch()  # not ours
+    with (atomic_file if kind == "file" else atomic_folder)(path):
+        assert len(names(tmp_path)) == 3
+    (left,) = set(names(tmp_path)) - {"model.json", ".model.json.backup"}
+    assert left.startswith(".other.json.")
+
+
+def test_the_temporary_file_of_a_running_process_stays(tmp_path):
+    path = tmp_path / "a.json"
+    with atomic_file(path) as first:
+        first.write_text("1")
+        with atomic_file(path) as second:
+            second.write_text("2")
+        assert path.read_text() == "2"
+    assert path.read_text() == "1"
+
+
+def test_a_full_disk_is_named_with_what_is_left(tmp_path):
+    with (
+        pytest.raises(StorageError, match=rf"{tmp_path}: no room, [\d.]+ [kMGT]?B left"),
+        atomic_file(tmp_path / "a"),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"x")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_does_not_fit_is_not_begun(tmp_path):
+    path = tmp_path / "prepared"
+    with pytest.raises(StorageError, match=r"no room for 5000\.0 TB, .* left"):  # noqa: SIM117
+        with atomic_folder(path, 5 * 10**15):
+            pytest.fail("begun")
+    assert names(tmp_path) == []
+
+
+def test_a_limit_of_the_size_of_files_is_named(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="larger than"):
+            write_json(tmp_path / "a.json", {"key": "value" * 10})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EROFS, "read-only"), (errno.EDQUOT, "quota"), (errno.EACCES, "permissions")],
+)
+def test_a_disk_that_does_not_permit_writing_is_named(tmp_path, number, words):
+    path = tmp_path / "a.json"
+    with pytest.raises(StorageError, match=words), atomic_file(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+
+def test_an_error_of_another_kind_or_place_stays(tmp_path):
+    for error in (FileNotFoundError(errno.ENOENT, "no"), PermissionError(errno.EACCES, "no", "/x")):
+        with pytest.raises(type(error)), atomic_file(tmp_path / "a.json"):
+            raise error

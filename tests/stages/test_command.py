@@ -147,3 +147,26 @@ def test_the_views_of_two_processes_are_the_same_pixels(project: Path) -> None:
     )
     assert len(first) == 65
     assert first == second
+
+
+def test_nothing_reaches_the_terminal_that_it_would_execute_or_hide(
+    project: Path, tmp_path: Path
+) -> None:
+    name = "no\x1b[2J\u202efile\r.yaml"
+    done = call("prepare", "--params", name, folder=project)
+    assert_one_clear_line(done, r"no\x1b[2J\u202efile", "cannot be read")
+    first = next(path for path in (tmp_path / "photos").iterdir() if path.is_dir())
+    first.rename(first.with_name("red\x1b[31m\u202e"))
+    done = call("prepare", folder=project)
+    assert done.returncode == 0, done.stderr
+    shown = done.stderr + call("inspect", folder=project).stdout
+    assert not {"\x1b", "\u202e"} & set(shown)
+    assert r"red\x1b[31m\u202e" in shown
+
+
+def test_a_disk_error_is_one_line_that_names_the_folder(project: Path) -> None:
+    line = [sys.executable, "-m", "stages.resolve"]
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *line]
+    done = subprocess.run(limited, cwd=project, capture_output=True, text=True)
+    assert_one_clear_line(done, "reports: a file is larger than")
+    assert not list((project / "reports").iterdir())
