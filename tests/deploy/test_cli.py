@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -283,7 +284,7 @@ def test_a_file_name_that_is_not_text_is_printed(
         ("measure {model}", "model.onnx"),
         ("measure {images_request}", "nowhere.npy"),
         ("measure {out_request}", "where.npy"),
-        ("measure {newer_request}", "protocol: version is 2"),
+        ("measure {newer_request}", "protocol: version is 9"),
         ("classify --bundle nowhere x.jpg", "nowhere"),
     ],
 )
@@ -306,9 +307,11 @@ def test_a_wrong_command_gets_one_line_and_exit_code_2(
         PredictRequest(ModelSource(str(paths["bundle"])), str(paths["images"]), 1, "no/where.npy")
     )
     requests = {
-        "images_request": request.replace("images.npy", "nowhere.npy"),
+        "images_request": request.replace("no/where.npy", "out.npy").replace(
+            "images.npy", "nowhere.npy"
+        ),
         "out_request": request,
-        "newer_request": request.replace('"protocol": 1', '"protocol": 2'),
+        "newer_request": request.replace('"protocol": ', '"protocol": 9'),
     }
     for name, text in requests.items():
         paths[name] = tmp_path / name
@@ -318,3 +321,182 @@ def test_a_wrong_command_gets_one_line_and_exit_code_2(
     assert captured.out == ""
     assert captured.err.startswith("finch_runtime: ") and expected in captured.err
     assert captured.err.count("\n") == 1
+
+
+def start(folder: Path, *arguments: object, closed: str = "", **streams: Any) -> Any:
+    """Runs a command through the shell, which can close standard streams (``>&-``)."""
+    line = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "finch_runtime"]
+    line += map(str, arguments)
+    return subprocess.run(line, cwd=folder, timeout=60, check=False, **streams)
+
+
+COMMANDS = (
+    ("classify", "{photo}"),
+    ("classify", "{photo}", "--json"),
+    ("bench", "{photo}", "--runs", "3", "--warmup-seconds", "0", "--throughput-seconds", "0"),
+    ("--help",),
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_output_is_one_line(
+    make_bundle: Make, photos: list[Path], command: tuple[str, ...]
+) -> None:
+    arguments = [word.format(photo=photos[0]) for word in command]
+    with Path("/dev/full").open("w") as full:
+        done = start(make_bundle(), *arguments, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("finch_runtime: standard output: cannot be written: No space left")
+
+
+def test_a_closed_standard_output_is_one_line(make_bundle: Make, photos: list[Path]) -> None:
+    done = start(make_bundle(), "classify", photos[0], closed=">&-", stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("finch_runtime: standard output: is closed")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full", "<&-"])
+def test_problems_do_not_need_standard_error(
+    make_bundle: Make, photos: list[Path], closed: str
+) -> None:
+    names = [photos[0], photos[0].with_name("missing.png")]
+    done = start(make_bundle(), "classify", *names, "--json", closed=closed, capture_output=True)
+    assert done.returncode == 2
+    assert [result["image"] for result in json.loads(done.stdout)] == [str(photos[0])]
+    assert b"missing.png" not in done.stdout.replace(b'"image"', b"")
+
+
+def test_a_closed_standard_input_is_no_request(make_bundle: Make) -> None:
+    done = start(make_bundle(), "measure", closed="<&-", capture_output=True)
+    assert done.returncode == 2 and b"standard input: is closed" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def request_for(folder: Path, out: str, model: Path, runtime: str | None) -> Path:
+    source = ModelSource(str(model), runtime)
+    path = folder / "request.json"
+    path.write_text(to_json(PredictRequest(source, str(folder / "images.npy"), 1, out)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("out", "expected"),
+    [
+        ("images.npy", "is an input"),
+        ("link.npy", "is an input"),
+        ("request.json", "is an input"),
+        ("model.xml", "is an input"),
+        ("model.bin", "is an input"),
+        ("pipe", "not a regular file"),
+        ("null", "not a regular file"),
+        ("x" * 300, "File name too long"),
+        ("\ud800", "not a name"),
+        ("a\0b", "not a name"),
+        ("no/logits.npy", "folder is missing"),
+    ],
+)
+def test_logits_replace_neither_inputs_nor_devices(
+    tiny: TinyModel,
+    images: Array,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    expected: str,
+) -> None:
+    np.save(tmp_path / "images.npy", images)
+    for file in (
+        tiny.path("openvino", "fixed"),
+        tiny.path("openvino", "fixed").with_suffix(".bin"),
+    ):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "link.npy").symlink_to("images.npy")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    request = request_for(tmp_path, f"{tmp_path}/{out}", tmp_path / "model.xml", "openvino")
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert main(["measure", str(request)]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err and captured.err.count("\n") == 1
+    after = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert {name: (stat.st_ino, stat.st_size) for name, stat in before.items()} == {
+        name: (stat.st_ino, stat.st_size) for name, stat in after.items()
+    }
+
+
+@pytest.mark.parametrize("out", ["", ".", "{bundle}/logits.npy", "{bundle}/model.onnx"])
+def test_logits_are_not_written_into_the_bundle(
+    make_bundle: Make, images: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    bundle = make_bundle()
+    np.save(tmp_path / "images.npy", images)
+    request = request_for(tmp_path, out.format(bundle=bundle), bundle, None)
+    model = (bundle / "model.onnx").read_bytes()
+    assert main(["measure", str(request)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (bundle / "model.onnx").read_bytes() == model
+    assert not (bundle / "logits.npy").exists()
+
+
+@pytest.mark.parametrize("name", ["images.npy", "request.json", "photo.jpg"])
+def test_no_command_waits_for_a_pipe(
+    make_bundle: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    os.mkfifo(tmp_path / name)
+    bundle = str(make_bundle())
+    arguments = {
+        "images.npy": ["bench", "--bundle", bundle, "--images"],
+        "request.json": ["measure"],
+        "photo.jpg": ["classify", "--bundle", bundle],
+    }[name]
+    assert main([*arguments, str(tmp_path / name)]) == 2
+    assert "is not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--runs", "1" + "0" * 30],
+        ["--batches", "100000"],
+        ["--warmup", "1" + "0" * 30],
+        ["--sustained", "1e9"],
+        ["--sustained", "nan"],
+        ["--threads", "100000"],
+        ["--runs", "9" * 5000],
+    ],
+)
+def test_every_number_has_a_ceiling(
+    make_bundle: Make,
+    photos: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    assert main(["bench", "--bundle", str(make_bundle()), str(photos[0]), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+
+
+def test_nothing_that_is_printed_reaches_the_terminal_raw(
+    make_bundle: Make, photos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Class names come with a bundle, and file names from anywhere."""
+    hostile = "\x1b[2J\u202ea\nb"
+    bundle = make_bundle()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["labels"] = [f"{number}{hostile}" for number in range(5)]
+    (bundle / "labels.txt").write_text("".join(f"{label}\n" for label in manifest["labels"]))
+    content = hashlib.sha256((bundle / "labels.txt").read_bytes()).hexdigest()
+    manifest["files"]["labels.txt"] = content
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    odd = photos[0].rename(photos[0].with_name(f"{hostile}.png"))
+    missing = f"{hostile}.jpg"
+    arguments = ["classify", "--bundle", str(bundle), str(odd), missing]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3 and captured.err.count("\n") == 1
+    assert r"\x1b[2J\u202ea\nb.png" in captured.out and r"\x1b[2J\u202ea\nb.jpg" in captured.err
+    assert all(line.isprintable() for line in (captured.out + captured.err).split("\n"))
+    main([hostile])
+    assert r"\x1b[2J\u202ea\nb" in capsys.readouterr().err

@@ -15,13 +15,14 @@ import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.regular import why_unreadable
+from finch_runtime.rows import Rows
 from finch_runtime.runtimes import Array
 
 _ELSEWHERE = "choose another path"
 
 
-def read_images(path: Path) -> Array:
-    """Memory-maps images, uint8 [n, height, width, 3], RGB.
+def read_images(path: Path) -> Rows:
+    """Opens images, uint8 [n, height, width, 3], RGB, which are read when they are used.
 
     Raises:
         RuntimeProblem: The file is missing, not a regular file, damaged, or contains another type
@@ -40,7 +41,7 @@ def read_images(path: Path) -> Array:
     if size < offset + math.prod(shape):
         problem = f"not a complete .npy file: it has no room for {list(shape)} bytes"
         raise RuntimeProblem(path, problem, "write it again")
-    return np.memmap(path, np.uint8, "r", offset, shape)
+    return Rows(path, offset, shape)
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[int, ...]:
@@ -80,9 +81,9 @@ def check_output(path: Path, inputs: Iterable[Path], bundle: Path | None = None)
     """
     target = _target(path)
     for each in inputs:
-        if each.exists() and target.exists() and each.samefile(target):
+        if why_unreadable(each) is None and target.exists() and each.samefile(target):
             raise RuntimeProblem(path, "is an input of the same command", _ELSEWHERE)
-    if bundle is not None and bundle.resolve() in target.parents:
+    if bundle is not None and _is_inside(target, bundle):
         raise RuntimeProblem(path, f"is inside of the bundle {bundle}", _ELSEWHERE)
 
 
@@ -104,6 +105,13 @@ def write_logits(path: Path, logits: Array) -> None:
         raise RuntimeProblem(path, f"cannot be written: {error.strerror}", _ELSEWHERE) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return Path(os.path.realpath(folder)) in path.parents
+    except ValueError:  # a null character or a surrogate
+        return False
 
 
 def _target(path: Path) -> Path:

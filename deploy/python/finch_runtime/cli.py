@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import math
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,18 +15,24 @@ import numpy as np
 
 from finch_runtime import benchmark as benchmarking
 from finch_runtime import compare as comparing
-from finch_runtime import protocol
-from finch_runtime.arrays import read_images, write_logits
-from finch_runtime.bundle import Bundle, open_bundle, open_source
-from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime import output, protocol
+from finch_runtime.arrays import check_output, read_images, write_logits
+from finch_runtime.bundle import Bundle, open_source
+from finch_runtime.errors import RuntimeProblem, last_line, printable
+from finch_runtime.output import say
 from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
+from finch_runtime.regular import why_unreadable
 from finch_runtime.runtimes import RUNTIMES, Array
-from finch_runtime.session import open_session, predict
+from finch_runtime.session import predict
 from finch_runtime.usage import peak_bytes
+
+# Ceilings of what is counted on the command line, of a batch, and of durations in seconds.
+_MOST, _MOST_PER_BATCH, _LONGEST_S = 1_000_000, 4096, 86_400
 
 HERE = Path(__file__).resolve().parent.parent
 
 Plan = TypeVar("Plan", BenchmarkPlan, ComparePlan)
+Number = TypeVar("Number", int, float)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,20 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error, which is one line on stderr.
     """
     warnings.simplefilter("ignore")  # decoders warn about harmless oddities
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not text
     try:
+        output.prepare()
         options = _parser().parse_args(arguments)
         code: int = options.command(options)
-        sys.stdout.flush()
+        output.flush()
     except RuntimeProblem as problem:
-        _print_problem(problem)
+        output.complain(problem)
+        return 2
+    except MemoryError:
+        output.complain(RuntimeProblem("memory", "is too small", "use fewer or smaller images"))
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader has closed the output; without this, flushing it at exit would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has closed the output
         return 1
     return code
 
@@ -61,29 +64,27 @@ def _classify(options: argparse.Namespace) -> int:
     # Imported here: packed images do not need Pillow.
     from finch_runtime.images import load_image
 
-    bundle = open_bundle(options.bundle)
-    session = open_session(bundle.model, bundle.runtime, options.threads or bundle.threads)
-    name_width = max(len(name) for name in options.images)
-    label_width = max(len(label) for label in bundle.labels)
+    session, bundle = open_source(ModelSource(str(options.bundle)), options.threads)
+    assert bundle is not None
+    name_width = max(len(printable(name)) for name in options.images)
+    label_width = max(len(printable(label)) for label in bundle.labels)
     results: list[dict[str, Any]] = []
     code = 0
     for name in options.images:
         try:
             image = load_image(name, bundle.size, bundle.fit)
         except RuntimeProblem as problem:
-            _print_problem(problem)
+            output.complain(problem)
             code = 2
             continue
         _, probabilities = session.run(image[np.newaxis])
         top = top_labels(probabilities[0], bundle.labels, options.top)
         results.append({"image": name, "top": top})
         for row, each in enumerate([] if options.json else top):
-            first = name if row == 0 else ""
-            print(
-                f"{first:{name_width}}  {each['label']:{label_width}}  {each['probability']:6.1%}"
-            )
+            first, label = printable(name) if row == 0 else "", printable(each["label"])
+            say(f"{first:{name_width}}  {label:{label_width}}  {each['probability']:6.1%}")
     if options.json:
-        print(json.dumps(results, indent=2))
+        say(*json.dumps(results, indent=2).splitlines())
     return code
 
 
@@ -111,7 +112,7 @@ def _bench(options: argparse.Namespace) -> int:
     images = _bench_images(options, bundle)
     result = benchmarking.benchmark(session, images, plan, baseline_bytes)
     lines = benchmarking.format_lines(session.model.name, result, len(images))
-    print(to_json(result) if options.json else "\n".join(lines))
+    say(*([to_json(result)] if options.json else lines))
     return 0
 
 
@@ -134,35 +135,49 @@ def _compare(options: argparse.Namespace) -> int:
     images, threads = str(options.images), options.threads or 1
     result = comparing.compare(protocol.CompareRequest(options.models, images, threads, plan))
     lines = comparing.format_lines(options.models, result)
-    print(to_json(result) if options.json else "\n".join(lines))
+    say(*([to_json(result)] if options.json else lines))
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
-    file = options.request
-    try:
-        text = file.read_text(encoding="utf-8") if file else sys.stdin.read()
-    except (OSError, ValueError) as error:
-        problem = f"cannot be read: {last_line(error)}"
-        raise RuntimeProblem(file or "request", problem, "check the path") from None
-    request: protocol.Request = from_json(text, *protocol.REQUESTS)
+    request: protocol.Request = from_json(_read_request(options.request), *protocol.REQUESTS)
     if isinstance(request, protocol.CompareRequest):
-        print(to_json(comparing.compare(request)))
+        say(to_json(comparing.compare(request)))
         return 0
+    if isinstance(request, protocol.PredictRequest):
+        _check_place(request, options.request)
     baseline_bytes = peak_bytes()  # before the runtime is imported
     session, _ = open_source(request.model, request.threads)
     images = read_images(Path(request.images))
     if isinstance(request, protocol.BenchmarkRequest):
-        print(to_json(benchmarking.benchmark(session, images, request.plan, baseline_bytes)))
+        say(to_json(benchmarking.benchmark(session, images, request.plan, baseline_bytes)))
         return 0
     logits = predict(session, images)
     write_logits(Path(request.out), logits)
-    print(to_json(protocol.PredictResult(*logits.shape)))
+    say(to_json(protocol.PredictResult(*logits.shape)))
     return 0
 
 
-def _print_problem(problem: RuntimeProblem) -> None:
-    print(f"finch_runtime: {problem}", file=sys.stderr)
+def _read_request(file: Path | None) -> str:
+    unreadable = why_unreadable(file) if file else None
+    if unreadable is not None:
+        raise RuntimeProblem(file, unreadable, "check the path, or use standard input")
+    if file is None and sys.stdin is None:
+        raise RuntimeProblem("standard input", "is closed", "pass a request file")
+    try:
+        return file.read_text(encoding="utf-8") if file else sys.stdin.read()
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read: {last_line(error)}"
+        raise RuntimeProblem(file or "request", problem, "check the path") from None
+
+
+def _check_place(request: protocol.PredictRequest, request_file: Path | None) -> None:
+    """Refuses to write the logits over what the command reads."""
+    model = Path(request.model.path)
+    is_bundle = request.model.runtime is None
+    inputs = [Path(request.images), *([request_file] if request_file else [])]
+    inputs += [] if is_bundle else [model, model.with_suffix(".bin")]
+    check_output(Path(request.out), inputs, model if is_bundle else None)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -171,18 +186,30 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise RuntimeProblem("command line", message, f"see {self.prog} --help")
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        output.flush()  # the help
+        super().exit(status, message)
+
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
+    return _between(1, int(text), _MOST)
+
+
+def _amount(text: str) -> int:
+    return _between(0, int(text), _MOST)
+
+
+def _batch(text: str) -> int:
+    return _between(1, int(text), _MOST_PER_BATCH)
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return _between(0, float(text), _LONGEST_S)
+
+
+def _between(least: int, value: Number, most: int) -> Number:
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{value} is not {least} to {most:,}")
     return value
 
 
@@ -197,10 +224,10 @@ def _model(text: str) -> ModelSource:
 _PLAN_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--turns", "turns", _count, "turns per model"),
     ("--runs", "runs", _count, "timed inferences (of compare: per turn)"),
-    ("--warmup", "warmup", int, "minimum number of warm-up inferences"),
+    ("--warmup", "warmup", _amount, "minimum number of warm-up inferences"),
     ("--warmup-seconds", "warmup_s", _seconds, "minimum duration of the warm-up, in seconds"),
     ("--seed", "seed", int, "seed of the order of the models"),
-    ("--batches", "batches", _count, "batch sizes for throughput"),
+    ("--batches", "batches", _batch, "batch sizes for throughput"),
     (
         "--throughput-seconds",
         "batch_s",
