@@ -105,7 +105,7 @@ def test_a_damaged_header_raises_no_other_error(damage: list[tuple[int, int]]) -
         path.write_bytes(content)
         with contextlib.suppress(RuntimeProblem):
             images = read_images(path)
-            assert images.shape[3] == 3 and len(images[0:1]) == 1
+            assert images[0:1].shape[3] == 3 and len(images) >= 1
 
 
 def test_numpys_second_version_is_read(tmp_path: Path, images: Array) -> None:
