@@ -426,18 +426,30 @@ def test_logits_replace_neither_inputs_nor_devices(
     }
 
 
-@pytest.mark.parametrize("out", ["", ".", "{bundle}/logits.npy", "{bundle}/model.onnx"])
-def test_logits_are_not_written_into_the_bundle(
+@pytest.mark.parametrize(
+    "out", ["", ".", "{bundle}", "{bundle}/model.onnx", "{bundle}/manifest.json", "{bundle}/link"]
+)
+def test_logits_replace_no_file_of_the_bundle(
     make_bundle: Make, images: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     bundle = make_bundle()
+    (bundle / "link").symlink_to("labels.txt")
     np.save(tmp_path / "images.npy", images)
     request = request_for(tmp_path, out.format(bundle=bundle), bundle, None)
-    model = (bundle / "model.onnx").read_bytes()
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     assert main(["measure", str(request)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert (bundle / "model.onnx").read_bytes() == model
-    assert not (bundle / "logits.npy").exists()
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
+def test_logits_may_lie_in_the_folder_of_the_bundle(
+    make_bundle: Make, images: Array, tmp_path: Path
+) -> None:
+    bundle = make_bundle()
+    np.save(tmp_path / "images.npy", images)
+    for _ in range(2):
+        assert main(["measure", str(request_for(tmp_path, f"{bundle}/a.npy", bundle, None))]) == 0
+    assert np.load(bundle / "a.npy").shape == (7, 5)
 
 
 @pytest.mark.parametrize("name", ["images.npy", "request.json", "photo.jpg"])

@@ -67,24 +67,20 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check_output(path: Path, inputs: Iterable[Path], bundle: Path | None = None) -> None:
+def check_output(path: Path, inputs: Iterable[Path]) -> None:
     """Refuses a place for results before the work starts.
 
     Args:
         path: The file to write.
         inputs: Files that are read; neither they nor links to them may be replaced.
-        bundle: An unpacked bundle, whose folder holds only what was bundled.
 
     Raises:
-        RuntimeProblem: The path is unusable, exists and is no regular file, is one of the inputs,
-            or is inside of the bundle.
+        RuntimeProblem: The path is unusable, is no regular file, or is one of the inputs.
     """
     target = _target(path)
     for each in inputs:
         if why_unreadable(each) is None and target.exists() and each.samefile(target):
             raise RuntimeProblem(path, "is an input of the same command", _ELSEWHERE)
-    if bundle is not None and _is_inside(target, bundle):
-        raise RuntimeProblem(path, f"is inside of the bundle {bundle}", _ELSEWHERE)
 
 
 def write_logits(path: Path, logits: Array) -> None:
@@ -105,13 +101,6 @@ def write_logits(path: Path, logits: Array) -> None:
         raise RuntimeProblem(path, f"cannot be written: {error.strerror}", _ELSEWHERE) from None
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    try:
-        return Path(os.path.realpath(folder)) in path.parents
-    except ValueError:  # a null character or a surrogate
-        return False
 
 
 def _target(path: Path) -> Path:

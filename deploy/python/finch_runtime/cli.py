@@ -19,9 +19,11 @@ from finch_runtime import output, protocol
 from finch_runtime.arrays import check_output, read_images, write_logits
 from finch_runtime.bundle import Bundle, open_source
 from finch_runtime.errors import RuntimeProblem, last_line, printable
+from finch_runtime.integrity import read_manifest
 from finch_runtime.output import say
 from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
 from finch_runtime.regular import why_unreadable
+from finch_runtime.rows import Images
 from finch_runtime.runtimes import RUNTIMES, Array
 from finch_runtime.session import predict
 from finch_runtime.usage import peak_bytes
@@ -116,7 +118,7 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Array:
+def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Images:
     if bool(options.photos) == (options.images is not None):
         problem = "needs either image files or --images"
         raise RuntimeProblem("bench", problem, "pass exactly one of them")
@@ -144,14 +146,13 @@ def _measure(options: argparse.Namespace) -> int:
     if isinstance(request, protocol.CompareRequest):
         say(to_json(comparing.compare(request)))
         return 0
-    if isinstance(request, protocol.PredictRequest):
-        _check_place(request, options.request)
     baseline_bytes = peak_bytes()  # before the runtime is imported
     session, _ = open_source(request.model, request.threads)
     images = read_images(Path(request.images))
     if isinstance(request, protocol.BenchmarkRequest):
         say(to_json(benchmarking.benchmark(session, images, request.plan, baseline_bytes)))
         return 0
+    check_output(Path(request.out), _inputs(request, options.request))
     logits = predict(session, images)
     write_logits(Path(request.out), logits)
     say(to_json(protocol.PredictResult(*logits.shape)))
@@ -171,13 +172,14 @@ def _read_request(file: Path | None) -> str:
         raise RuntimeProblem(file or "request", problem, "check the path") from None
 
 
-def _check_place(request: protocol.PredictRequest, request_file: Path | None) -> None:
-    """Refuses to write the logits over what the command reads."""
+def _inputs(request: protocol.PredictRequest, request_file: Path | None) -> list[Path]:
+    """The files that a command reads."""
     model = Path(request.model.path)
-    is_bundle = request.model.runtime is None
-    inputs = [Path(request.images), *([request_file] if request_file else [])]
-    inputs += [] if is_bundle else [model, model.with_suffix(".bin")]
-    check_output(Path(request.out), inputs, model if is_bundle else None)
+    files = [Path(request.images), *([request_file] if request_file else [])]
+    if request.model.runtime is not None:
+        return [*files, model, model.with_suffix(".bin")]
+    manifest = model / "manifest.json"
+    return [*files, manifest, *(model / name for name in read_manifest(manifest)["files"])]
 
 
 class _Parser(argparse.ArgumentParser):
