@@ -240,12 +240,11 @@ def _summarize(timings: Sequence[ModelTiming], reference: Sequence[ModelTiming])
 def _footprint(timings: Sequence[ModelTiming]) -> Footprint:
     """Summarizes the processes of one model."""
     energy = total_energy([timing.energy for timing in timings])
-    runs = sum(np.size(timing.turns) for timing in timings)
     return Footprint(
         peak_bytes=_median([timing.peak_bytes for timing in timings]),
         baseline_bytes=_median([timing.baseline_bytes for timing in timings]),
         runtime_bytes=_median([timing.runtime_bytes for timing in timings]),
-        energy_mj=None if energy.joules is None else 1e3 * energy.joules / runs,
+        energy_mj=None if energy.joules is None else 1e3 * energy.joules / energy.runs,
         energy_source=energy.source,
     )
 

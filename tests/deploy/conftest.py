@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class TinyModel:
 
 
 def write_onnx(path: Path, weights: Array, bias: Array, batch: int | str) -> None:
+    size = math.isqrt(len(weights) // 3)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
@@ -58,7 +60,7 @@ def write_onnx(path: Path, weights: Array, bias: Array, batch: int | str) -> Non
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, SIZE, SIZE, 3])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, size, size, 3])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, len(bias)])
             for name in ("logits", "probabilities")
@@ -86,6 +88,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
         read = openvino.Core().read_model(path)
         openvino.save_model(read, path.with_suffix(".xml"), compress_to_fp16=False)
     return TinyModel(weights, bias, folder)
+
+
+@pytest.fixture
+def write_model() -> Callable[[Path, Array, Array, int | str], None]:
+    """Writes a classifier of the size that its weights have."""
+    return write_onnx
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_no_images_are_rejected(make_session: MakeSession) -> None:
 def test_printed_percentiles_interpolate_the_order_statistics() -> None:
     timing = ModelTiming(
         *("none", "0", 1, {}, 0.0, 0.0, [[0.005, 0.001, 0.002], [0.004, 0.003]]),
-        *(Energy(None, "not measured: no meter"), None, None, None),
+        *(Energy(None, 0, "not measured: no meter"), None, None, None),
     )
     result = BenchmarkResult(timing, [Conditions(None, None)] * 2, [], None)
     lines = [line.split() for line in format_lines("model", result, 3)]

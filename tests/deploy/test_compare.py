@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,24 @@ def test_every_model_has_all_its_turns(tiny: TinyModel, images_path: str) -> Non
         assert timing.energy.source
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="VmHWM")
+def test_memory_depends_neither_on_the_images_nor_on_the_warm_up(
+    tmp_path: Path, write_model: Callable[..., None]
+) -> None:
+    model, images = tmp_path / "model.onnx", tmp_path / "images.npy"
+    write_model(model, np.zeros((128 * 128 * 3, 5), np.float32), np.zeros(5, np.float32), 1)
+    peaks = []
+    for count in (10, 800):  # 0.5 MB, 39 MB; the warm-up runs each once
+        np.save(images, np.zeros((count, 128, 128, 3), np.uint8))
+        plan = ComparePlan(1, 1, count, 0.0, 0)
+        source = ModelSource(str(model), "onnxruntime")
+        (timing,) = compare(CompareRequest([source], str(images), 1, plan)).models
+        peaks.append(timing.peak_bytes)
+    few, many = peaks
+    assert few is not None and many is not None
+    assert abs(many - few) < 3e6
+
+
 def test_every_other_pass_has_the_reverse_order(
     images_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +80,9 @@ def test_every_other_pass_has_the_reverse_order(
 
         def take_turn(self) -> None:
             order.append(self.name)
+
+        def measure_energy(self) -> None:
+            pass
 
         def finish(self) -> None:
             pass

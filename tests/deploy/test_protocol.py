@@ -34,9 +34,9 @@ MODEL = ModelSource("model.onnx", "onnxruntime")
 CONDITIONS = Conditions(51.5, None)
 TIMING = ModelTiming(
     *("onnxruntime", "1.2.3", 1, {"spinning": "0"}, 0.5, 0.25, [[0.5, 0.75], [1.0, 0.25]]),
-    *(Energy(None, "not measured"), 10, None, 30),
+    *(Energy(None, 0, "not measured"), 10, None, 30),
 )
-SUSTAINED = Sustained(9, [SustainedStep(1.5, 2.5, CONDITIONS)], 0.125, Energy(2.5, "rapl"))
+SUSTAINED = Sustained(9, [SustainedStep(1.5, 2.5, CONDITIONS)], 0.125, Energy(2.5, 9, "rapl"))
 
 MESSAGES = [
     PredictRequest(ModelSource("bundle"), "images.npy", 2, "logits.npy"),

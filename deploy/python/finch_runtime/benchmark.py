@@ -12,7 +12,7 @@ from finch_runtime import protocol
 from finch_runtime.conditions import read_conditions
 from finch_runtime.energy import EnergyMeter
 from finch_runtime.protocol import BenchmarkPlan, BenchmarkResult, Conditions, Rate
-from finch_runtime.runtimes import Array
+from finch_runtime.rows import Images
 from finch_runtime.session import Session
 from finch_runtime.timing import Timer
 
@@ -21,7 +21,7 @@ _SUSTAINED_STEPS = 60
 
 
 def benchmark(
-    session: Session, images: Array, plan: BenchmarkPlan, baseline_bytes: int | None
+    session: Session, images: Images, plan: BenchmarkPlan, baseline_bytes: int | None
 ) -> BenchmarkResult:
     """Measures a model that has not run yet; the arguments are those of ``Timer``.
 
@@ -32,6 +32,7 @@ def benchmark(
     timer = Timer(session, images, baseline_bytes)
     timer.warm_up(plan.warmup, plan.warmup_s)
     timer.time_turn(plan.runs)
+    timer.measure_energy()
     return BenchmarkResult(
         timing=timer.result(),  # first: larger batches need more memory
         conditions=[before, read_conditions()],
@@ -41,7 +42,7 @@ def benchmark(
 
 
 def measure_rates(
-    session: Session, images: Array, batches: Sequence[int], seconds: float
+    session: Session, images: Images, batches: Sequence[int], seconds: float
 ) -> list[Rate]:
     """Measures throughput at each batch size, or at 1 if the model's batch size is fixed.
 
@@ -52,7 +53,7 @@ def measure_rates(
     return [_measure_rate(session, images, size, seconds) for size in sorted(sizes)]
 
 
-def _measure_rate(session: Session, images: Array, size: int, seconds: float) -> Rate:
+def _measure_rate(session: Session, images: Images, size: int, seconds: float) -> Rate:
     batch = np.array(images[np.arange(size) % len(images)])
     session.run(batch)  # the first batch of a size allocates memory
     times: list[float] = []
@@ -81,7 +82,7 @@ def run_sustained(timer: Timer, seconds: float) -> protocol.Sustained:
             p50_ms = 1e3 * float(np.median(times[step_start:]))
             steps.append(protocol.SustainedStep(ends[-1], p50_ms, read_conditions()))
             step_start = len(times)
-    return protocol.Sustained(len(times), steps, slowdown(ends, times), meter.stop())
+    return protocol.Sustained(len(times), steps, slowdown(ends, times), meter.stop(len(times)))
 
 
 def slowdown(ends: Sequence[float], times: Sequence[float]) -> float:
@@ -114,7 +115,7 @@ def format_lines(name: str, result: BenchmarkResult, images: int) -> Iterator[st
     if timing.energy.joules is None:
         yield f"energy {timing.energy.source}"
     else:
-        mj = 1e3 * timing.energy.joules / len(seconds)
+        mj = 1e3 * timing.energy.joules / timing.energy.runs
         yield f"energy {mj:8.3f} mJ per inference ({timing.energy.source})"
     yield f"machine {_format_conditions(result.conditions[-1])}"
     best = protocol.best_rate(result.rates)

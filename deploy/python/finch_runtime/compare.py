@@ -53,6 +53,8 @@ def compare(request: CompareRequest) -> CompareResult:
             for index in order:
                 workers[index].take_turn()
         after = read_conditions()
+        for worker in workers:
+            worker.measure_energy()
         return CompareResult([worker.finish() for worker in workers], [before, after])
     finally:
         for worker in workers:
@@ -94,10 +96,13 @@ class _Worker:
         return content
 
     def take_turn(self) -> None:
-        self._request(True)
+        self._request("turn")
+
+    def measure_energy(self) -> None:
+        self._request("energy")
 
     def finish(self) -> ModelTiming:
-        timing: ModelTiming = self._request(False)
+        timing: ModelTiming = self._request("finish")
         return timing
 
     def stop(self) -> None:
@@ -108,20 +113,23 @@ class _Worker:
             self._process.kill()
             self._process.join()
 
-    def _request(self, is_turn: bool) -> Any:
+    def _request(self, command: str) -> Any:
         with suppress(OSError):  # the process has exited; receiving reports it
-            self._pipe.send(is_turn)
+            self._pipe.send(command)
         return self.wait()
 
 
 def _serve(pipe: Connection, model: ModelSource, request: CompareRequest) -> None:
-    """Runs in the worker process: times a turn for each True received; False ends the loop."""
+    """Runs in the worker process: executes the commands of a ``_Worker``."""
     with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         try:
             timer = _prepare(model, request)
             pipe.send(None)
-            while pipe.recv():
-                timer.time_turn(request.plan.runs, untimed=_UNTIMED)
+            while (command := pipe.recv()) != "finish":
+                if command == "turn":
+                    timer.time_turn(request.plan.runs, untimed=_UNTIMED)
+                else:
+                    timer.measure_energy()
                 pipe.send(None)
             pipe.send(timer.result())
         except RuntimeProblem as error:

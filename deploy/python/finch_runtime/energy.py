@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from finch_runtime.conditions import SYS, read_text
 from finch_runtime.protocol import Energy
@@ -15,14 +15,29 @@ from finch_runtime.protocol import Energy
 # The sensors of these chips do not measure the processor.
 _OTHER_CHIPS = ("amdgpu", "i915", "nouveau", "nvme", "xe")
 
+# RAPL counters advance about once per millisecond. Other meters average over tens of milliseconds,
+# unless they say how long.
+_RAPL_UPDATE_S = 0.001
+_UPDATE_S = 0.05
+_LONGEST_UPDATE_S = 0.5
+# A measurement lasts so many updates, and at least so long: a reading is up to one update old.
+_UPDATES = 20
+_SHORTEST_S = 0.1
+_CHECK_LIMIT_S = 1.0  # much shorter than the time in which a counter wraps around
+
 
 class EnergyMeter:
     """Measures energy between ``start`` and ``stop``, with the sensors in sysfs at ``sys``.
 
     Uses the RAPL counters of Intel and AMD processors: the sum of all packages and of their memory,
     where it has a separate counter. Without readable counters it uses the power and energy sensors
-    of boards (hwmon). One rail may feed another, so only the largest sensor counts. Both measure
-    the whole machine, including other processes.
+    of boards (hwmon); a Jetson's INA3221 tells voltage and current, whose product is the power. One
+    rail may feed another, so only the largest sensor counts. Both measure the whole machine,
+    including other processes.
+
+    Readings are averages of the recent past. So the load must run for ``settle_s`` seconds before
+    ``start``, and a measurement must last at least ``stretch_s`` seconds. Both are 0 without a
+    meter.
     """
 
     def __init__(self, sys: Path = SYS) -> None:
@@ -34,9 +49,26 @@ class EnergyMeter:
             self._is_sum = False
             self._meters = _find_hwmon(sys)
             self.start()
+        slowest = max(self._meters, key=lambda meter: meter.update_s, default=None)
+        if slowest and slowest.update_s > _LONGEST_UPDATE_S:
+            self._meters = []
+            self._error = f"{slowest.name} is updated only every {slowest.update_s:g} s"
+
+    @property
+    def settle_s(self) -> float:
+        """Time from the start of a load until the readings show nothing but this load."""
+        return 2 * max((meter.update_s for meter in self._meters), default=0.0)
+
+    @property
+    def stretch_s(self) -> float:
+        """Shortest duration of a measurement."""
+        if not self._meters:
+            return 0.0
+        return max(_SHORTEST_S, _UPDATES * max(meter.update_s for meter in self._meters))
 
     def start(self) -> None:
         """Resets the meter to zero."""
+        self._started = time.perf_counter()
         self._read(_Counter.reset, self._meters)
 
     def sample(self) -> None:
@@ -45,16 +77,21 @@ class EnergyMeter:
         due = [each for each in self._meters if now - each.read_at >= each.period_s]
         self._read(_Counter.update, due)
 
-    def stop(self) -> Energy:
-        """Energy since ``start``."""
+    def stop(self, runs: int) -> Energy:
+        """Energy of ``runs`` inferences since ``start``."""
         self._read(_Counter.update, self._meters)
         if not self._meters:
-            return Energy(None, f"not measured: {self._error}")
+            return Energy(None, runs, f"not measured: {self._error}")
+        seconds = time.perf_counter() - self._started
+        if seconds < self.stretch_s or not runs:
+            names = " + ".join(meter.name for meter in self._meters)
+            reason = f"{names} needs {self.stretch_s:g} s, the run took {seconds:.3g} s"
+            return Energy(None, runs, f"not measured: {reason}")
         if self._is_sum:
             names = " + ".join(meter.name for meter in self._meters)
-            return Energy(sum(meter.joules for meter in self._meters), f"rapl: {names}")
+            return Energy(sum(meter.joules for meter in self._meters), runs, f"rapl: {names}")
         largest = max(self._meters, key=lambda meter: meter.joules)
-        return Energy(largest.joules, f"hwmon: {largest.name}")
+        return Energy(largest.joules, runs, f"hwmon: {largest.name}")
 
     def _read(self, method: Callable[[_Counter], None], meters: Sequence[_Counter]) -> None:
         """Reads meters; all are disabled if one of them cannot be read."""
@@ -72,13 +109,14 @@ class EnergyMeter:
 def total_energy(parts: Sequence[Energy]) -> Energy:
     """Sum of several measurements; ``joules`` is None if one of them failed."""
     if not parts:
-        return Energy(None, "not measured: no timed inferences")
-    joules = 0.0
+        return Energy(None, 0, "not measured: no inferences")
+    joules, runs = 0.0, 0
     for part in parts:
         if part.joules is None:
             return part
         joules += part.joules
-    return Energy(joules, parts[-1].source)
+        runs += part.runs
+    return Energy(joules, runs, parts[-1].source)
 
 
 @dataclass
@@ -86,34 +124,49 @@ class _Counter:
     """An energy counter in microjoules, which wraps around at the value in ``limit``."""
 
     name: str
-    path: Path
+    paths: tuple[Path, ...]
+    update_s: float
     limit: Path | None = None
     joules: float = 0.0
     last: int = 0
     read_at: float = 0.0
-    period_s: ClassVar[float] = 1.0  # much shorter than the time to wrap around
+
+    @property
+    def period_s(self) -> float:
+        """Time between readings."""
+        return _CHECK_LIMIT_S
 
     def reset(self) -> None:
-        self.joules, self.last, self.read_at = 0.0, _read_number(self.path), time.perf_counter()
+        self.joules, self.last, self.read_at = 0.0, self._value(), time.perf_counter()
 
     def update(self) -> None:
-        value, now = _read_number(self.path), time.perf_counter()
+        value, now = self._value(), time.perf_counter()
         self.joules += self._microjoules(value, now - self.read_at) / 1e6
         self.last, self.read_at = value, now
+
+    def _value(self) -> int:
+        return math.prod(_read_number(path) for path in self.paths)
 
     def _microjoules(self, value: int, seconds: float) -> float:
         increase = value - self.last
         if increase < 0 and self.limit:
             increase += _read_number(self.limit)
         if increase < 0:
-            raise ValueError(f"{self.path} decreased")
+            raise ValueError(f"{self.paths[0]} decreased")
         return increase
 
 
 class _PowerSensor(_Counter):
-    """A power sensor in microwatts, integrated with the trapezoidal rule."""
+    """A power sensor, integrated with the trapezoidal rule.
 
-    period_s = 0.02
+    The product of ``paths`` is in microwatts: one value in microwatts, or millivolts and
+    milliamperes.
+    """
+
+    @property
+    def period_s(self) -> float:
+        """Time between readings."""
+        return self.update_s
 
     def _microjoules(self, value: int, seconds: float) -> float:
         return (self.last + value) / 2 * seconds
@@ -128,14 +181,15 @@ def _find_rapl(sys: Path) -> list[_Counter]:
             name += f"-{zone.name.split(':')[1]}"
         elif not re.fullmatch(r"package-\d+(-die-\d+)?", name):
             continue
-        meters.append(_Counter(name, zone / "energy_uj", zone / "max_energy_range_uj"))
+        limit = zone / "max_energy_range_uj"
+        meters.append(_Counter(name, (zone / "energy_uj",), _RAPL_UPDATE_S, limit))
     return meters
 
 
 def _find_hwmon(sys: Path) -> list[_Counter]:
     meters: list[_Counter] = []
     for chip in sorted(sys.glob("class/hwmon/hwmon*")):
-        chip_name = read_text(chip / "name")
+        chip_name, update_s = read_text(chip / "name"), _update_s(chip)
         if chip_name in _OTHER_CHIPS:
             continue
         counters = sorted(chip.glob("energy*_input"))
@@ -143,8 +197,29 @@ def _find_hwmon(sys: Path) -> list[_Counter]:
         for path in counters or sensors:
             channel = path.name.split("_")[0]
             name = f"{chip_name} {read_text(chip / f'{channel}_label') or channel}"
-            meters.append(_Counter(name, path) if counters else _PowerSensor(name, path))
+            kind = _Counter if counters else _PowerSensor
+            meters.append(kind(name, (path,), update_s))
+        if chip_name == "ina3221" and not (counters or sensors):
+            meters += _find_ina3221(chip, update_s)
     return meters
+
+
+def _find_ina3221(chip: Path, update_s: float) -> list[_Counter]:
+    """The channels that are switched on. Other voltages and currents of the chip are sums."""
+    meters: list[_Counter] = []
+    for channel in (1, 2, 3):
+        volts, amperes = chip / f"in{channel}_input", chip / f"curr{channel}_input"
+        is_on = read_text(chip / f"in{channel}_enable") != "0"
+        if is_on and volts.exists() and amperes.exists():
+            name = f"ina3221 {read_text(chip / f'in{channel}_label') or f'channel {channel}'}"
+            meters.append(_PowerSensor(name, (volts, amperes), update_s))
+    return meters
+
+
+def _update_s(chip: Path) -> float:
+    """Time between two readings, which are averages over this time."""
+    text = read_text(chip / "update_interval")  # in milliseconds
+    return int(text) / 1e3 if re.fullmatch(r"[1-9]\d{0,8}", text) else _UPDATE_S
 
 
 def _read_number(path: Path) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, ge
 
 from finch_runtime.errors import RuntimeProblem, last_line
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 Message = TypeVar("Message")
 
@@ -129,9 +129,16 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of the whole machine and its meters; or None, and the reason as ``source``."""
+    """Energy consumption of the whole machine.
+
+    Attributes:
+        joules: Energy of all ``runs`` together; None if it was not measured.
+        runs: Number of inferences during the measurement.
+        source: Names of the meters, or the reason why there is no measurement.
+    """
 
     joules: Optional[float]
+    runs: int
     source: str
 
 
@@ -178,7 +185,7 @@ class ModelTiming:
         load_s: Time to load the model, in seconds, without importing the runtime.
         first_s: Latency of the first inference, in seconds.
         turns: Latencies of every turn, in seconds.
-        energy: Energy consumption of all timed inferences.
+        energy: Energy consumption of inferences without pauses, after the timed ones.
         baseline_bytes: Peak resident memory before the runtime is imported; None if unknown.
         peak_bytes: Peak resident memory after the timed inferences; None if unknown.
         runtime_bytes: Disk usage of the runtime's package; None if unknown.

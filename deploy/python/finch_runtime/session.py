@@ -14,6 +14,7 @@ import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.regular import why_unreadable
+from finch_runtime.rows import Images
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, load_model
 
 MAX_THREADS = 256
@@ -110,12 +111,11 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
     return Session(path, runtime, version, threads, size, isinstance(batch, int), loaded)
 
 
-def predict(session: Session, images: Array) -> Array:
+def predict(session: Session, images: Images) -> Array:
     """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, 3], RGB.
 
     Images run one at a time, as on the device: a dynamically quantized model chooses the range of
-    its activations per batch, so the logits of an image depend on its batch. ``images`` may be
-    memory-mapped.
+    its activations per batch, so the logits of an image depend on its batch.
     """
     if len(images) == 0:
         raise RuntimeProblem("images", "none given", "pass at least one")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from finch_runtime.protocol import (
+    PROTOCOL,
     ComparePlan,
     CompareResult,
     Conditions,
@@ -36,7 +37,7 @@ def timing(turns, load_s=0.02, first_s=0.01, **changes):
     values = {
         **{"runtime": "onnxruntime", "runtime_version": "1.2.3", "threads": 2, "settings": {}},
         **{"load_s": load_s, "first_s": first_s, "turns": turns},
-        **{"energy": Energy(None, "none"), "baseline_bytes": 10, "peak_bytes": 30},
+        **{"energy": Energy(None, 0, "none"), "baseline_bytes": 10, "peak_bytes": 30},
     }
     return ModelTiming(**{**values, "runtime_bytes": None, **changes})
 
@@ -94,12 +95,12 @@ def test_latencies_are_milliseconds_over_all_runs_of_all_rounds(measure):
 def test_the_footprint_is_the_median_over_processes_and_the_energy_per_run(measure):
     joules, peaks = [3.0, 1.0, 2.0], [40, 20, 90]
     lines = [
-        round_of(timing([[0.1, 0.1]], energy=Energy(j, "rapl: package-0"), peak_bytes=peak))
-        for j, peak in zip(joules, peaks, strict=True)
+        round_of(timing([[0.1, 0.1]], energy=Energy(j, n, "rapl: package-0"), peak_bytes=peak))
+        for j, n, peak in zip(joules, [10, 5, 15], peaks, strict=True)
     ]
     found = measure(["a"], lines, turns=1, runs=2)
     footprint = found.footprints["a"]
-    assert footprint.energy_mj == pytest.approx(1e3 * 6 / 6)
+    assert footprint.energy_mj == pytest.approx(1e3 * 6 / 30)
     assert footprint.energy_source == "rapl: package-0"
     assert (footprint.peak_bytes, footprint.baseline_bytes) == (40, 10)
     assert footprint.runtime_bytes is None
@@ -202,7 +203,9 @@ def test_every_round_requests_the_plan_with_its_own_order(measure, tmp_path):
         round_of(timing([[0.1]])),
         round_of(timing([[0.1, 0.0], [1.0, 1.0]])),
         round_of(timing([[0.1, 0.1], [1.0, 1.0]])).replace("load_s", "load"),
-        round_of(timing([[0.1, 0.1], [1.0, 1.0]])).replace('"protocol": 1', '"protocol": 2'),
+        round_of(timing([[0.1, 0.1], [1.0, 1.0]])).replace(
+            f'"protocol": {PROTOCOL}', '"protocol": 99'
+        ),
     ],
 )
 def test_an_invalid_result_is_rejected(measure, text):

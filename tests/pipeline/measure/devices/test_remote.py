@@ -33,7 +33,7 @@ from tests.pipeline.measure.ssh_server import (
 )
 
 RUNTIME_FOLDER = Path(__file__).parents[4] / "deploy" / "python"
-TIMING = ModelTiming("none", "0", 1, {}, 0.0, 0.0, [[1.0]], Energy(None, ""), None, None, None)
+TIMING = ModelTiming("none", "0", 1, {}, 0.0, 0.0, [[1.0]], Energy(None, 0, ""), None, None, None)
 EMPTY_RESULT = to_json(BenchmarkResult(TIMING, [Conditions(None, None)] * 2, [], None))
 
 
