@@ -43,6 +43,7 @@ class Compare(Section):
     folds: int = Field(
         4,
         ge=2,
+        le=1000,
         description="Folds of the training split. A trial trains on all but one and is validated "
         "on the held-out fold.",
     )

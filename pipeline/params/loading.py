@@ -44,7 +44,7 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         ParameterError: The file cannot be read, or an override is malformed.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except OSError as error:
         raise ParameterError(path, f"cannot be read ({error.strerror})", "check the path") from None
     except _NOT_YAML as error:
@@ -56,11 +56,25 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     return values
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number, like YAML 1.2 and DVC; for plain PyYAML it is a string."""
+class Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, like YAML 1.2 and DVC, and refuses a key that is set twice.
+
+    For plain PyYAML, 1e-3 is a string, and of two values of a key the last one counts.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in SafeLoader, but a repeated key is an error."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                problem = f"{name!r} is set in line {lines[name]} and again in line {line}"
+                raise yaml.constructor.ConstructorError(problem=problem)
+            lines[name] = line
+        return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
@@ -74,7 +88,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     if not (equals and key):
         raise ParameterError(f"--set {override}", "is not KEY=VALUE", "for example run.seed=1")
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=Loader)
     except _NOT_YAML:
         raise ParameterError(f"--set {key}", f"value {text!r} is not valid YAML") from None
     *sections, last = key.split(".")

@@ -12,7 +12,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from pipeline.errors import one_of
 from pipeline.plugins import SOURCES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import LocalText, PositiveFloat, PositiveInt, Section
+from pipeline.plugins.section import LocalText, PositiveFloat, PositiveInt, Section, Seed
 
 
 class Fractions(Section):
@@ -70,7 +70,7 @@ class Prepare(Section):
     block: PositiveInt = Field(
         30, description="`split: blocks`: number of neighboring images per block."
     )
-    seed: int = Field(0, ge=0, description="Seed of the split.")
+    seed: Seed = Field(0, description="Seed of the split.")
     on_bad: Literal["fail", "skip"] = Field(
         "fail",
         description="Unusable images: fail, or skip them. They are listed in reports/audit.json in "
@@ -92,6 +92,7 @@ class Prepare(Section):
     workers: int = Field(
         0,
         ge=0,
+        le=1024,
         description="Processes that decode images; 0 is one per core. No effect on the result.",
     )
 

@@ -16,6 +16,7 @@ class QAT(Section):
     epochs: int = Field(
         0,
         ge=0,
+        le=1_000_000,
         description="Number of epochs. 0 disables QAT; no candidate can then have `method: qat`. "
         "QAT needs the extra `qat` and a C++ compiler.",
     )

@@ -30,8 +30,11 @@ class Recipe(Section):
         default=[0.625, 0.75, 0.875],
         description="Milestones of `multi_step`, as fractions of all steps.",
     )
-    gamma: PositiveFloat = Field(
-        0.1, le=1, description="Factor of the learning rate at each milestone of `multi_step`."
+    gamma: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate at each milestone of `multi_step`.",
     )
     warmup: Fraction = Field(0.2, description="Fraction of the steps with linear warm-up.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
@@ -61,6 +64,7 @@ class Recipe(Section):
     patience: int = Field(
         0,
         ge=0,
+        le=1_000_000,
         description="Early stopping after this many epochs without a better validation accuracy; 0 "
         "disables it.",
     )

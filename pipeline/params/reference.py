@@ -106,7 +106,9 @@ def _type(schema: dict[str, Any]) -> str:
         return f"list of {_type(schema['items'])}"
     if schema.get("type") == "object":
         return "mapping"
-    limits = ", ".join(f"{sign} {schema[key]:g}" for key, sign in _LIMITS.items() if key in schema)
+    limits = ", ".join(
+        f"{sign} {schema[key]:,.10g}" for key, sign in _LIMITS.items() if key in schema
+    )
     return f"{schema.get('type', 'any')} {limits}".strip()
 
 

@@ -14,7 +14,7 @@ from pipeline.params.shipping import Bundle, Export, Quantize
 from pipeline.params.student import Distill, distill_model
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views
-from pipeline.plugins.section import PositiveFloat, Section
+from pipeline.plugins.section import PositiveFloat, Section, Seed
 
 
 class Run(Section):
@@ -23,8 +23,8 @@ class Run(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Training device; `auto` is CUDA, else MPS, else the CPU."
     )
-    seed: int = Field(0, ge=0, description="Seed of initial weights and order of the images.")
-    threads: int = Field(0, ge=0, description="CPU threads of training; 0 is one per core.")
+    seed: Seed = Field(0, description="Seed of initial weights and order of the images.")
+    threads: int = Field(0, ge=0, le=256, description="CPU threads of training; 0 is one per core.")
     checkpoint_minutes: PositiveFloat = Field(
         5.0,
         description="Minutes between checkpoints within an epoch. A checkpoint is also saved after "

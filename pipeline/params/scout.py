@@ -25,9 +25,14 @@ class Scout(Section):
         description="Height and width of the images, in pixels; every network is measured at each.",
     )
     rounds: int = Field(
-        5, ge=3, description="Measurement rounds; each runs every candidate in a new process."
+        5,
+        ge=3,
+        le=1000,
+        description="Measurement rounds; each runs every candidate in a new process.",
     )
-    runs: int = Field(50, ge=10, description="Timed inferences per candidate and round.")
+    runs: int = Field(
+        50, ge=10, le=1_000_000, description="Timed inferences per candidate and round."
+    )
     warmup: PositiveInt = Field(
         20, description="Number of warm-up inferences before the timed inferences."
     )

@@ -14,7 +14,7 @@ from pipeline.params.network import ModelName, Network
 from pipeline.params.recipe import Recipe
 from pipeline.plugins import LOSSES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import LocalText, Section
+from pipeline.plugins.section import LocalText, Section, Seed
 
 
 class ClassOrder(Section):
@@ -30,7 +30,7 @@ class ClassOrder(Section):
         description="Similarity of two classes: by the teacher's mean logits on their training "
         "images, or by the weights of its classifier layer.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the random order.")
+    seed: Seed = Field(0, description="Seed of the random order.")
     file: LocalText | None = Field(
         None,
         description="Path of a UTF-8 text file with one class name per line, for `kind: file`. DVC "

@@ -17,7 +17,10 @@ class Finetune(Network, Recipe):
     model: ModelName = "tf_efficientnet_lite0"
     pretrained: Pretrained = "package"
     freeze_epochs: int = Field(
-        0, ge=0, description="Initial epochs in which only the classifier layer is trained."
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Initial epochs in which only the classifier layer is trained.",
     )
 
 
@@ -28,6 +31,7 @@ class CacheLogits(Section):
     views: int = Field(
         8,
         ge=0,
+        le=10_000,
         description="K, the number of views per training image. With 0 nothing is cached: the "
         "teacher runs during distillation, on a new view of every image in every epoch.",
     )

@@ -6,15 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.plugins.section import Fraction, PositiveFloat, PositiveInt, Section
+from pipeline.plugins.section import Fraction, Section, Seed
 
 
 class Views(Section):
     """Data augmentation; a view is a pure function of (image, view number, seed)."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of all views.")
-    crop_scale: PositiveFloat = Field(
-        0.7, le=1, description="Minimum fraction of the image's area in a random crop."
+    seed: Seed = Field(0, description="Seed of all views.")
+    crop_scale: float = Field(
+        0.7, gt=0, le=1, description="Minimum fraction of the image's area in a random crop."
     )
     crop_ratio: float = Field(
         1.2, ge=1, le=4, description="Maximum ratio of a crop's longer side to its shorter side."
@@ -33,7 +33,7 @@ class Views(Section):
         description="`trivial`: TrivialAugment, one operation of random magnitude; `rand`: "
         "RandAugment, `auto_ops` operations of one magnitude.",
     )
-    auto_ops: PositiveInt = Field(2, description="Number of operations of `auto: rand`.")
+    auto_ops: int = Field(2, ge=1, le=32, description="Number of operations of `auto: rand`.")
     auto_magnitude: int = Field(
         9, ge=0, le=30, description="Magnitude of the operations of `auto: rand`."
     )

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SerializationInfo
 
-PositiveInt = Annotated[int, Field(ge=1)]
+# Every number has a ceiling far above useful values: a typing error such as 2**40 views is an error
+# message, not a computation without end. Seeds have the range of NumPy's generators.
+PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0, le=1e6)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _hide_in_public(value: str, info: SerializationInfo) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field
 from pipeline.data.sources.base import DataSource, Listing, Sample, encode_ppm
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
-from pipeline.plugins.section import PositiveInt
+from pipeline.plugins.section import PositiveInt, Seed
 
 # Package, license and files of the typefaces. matplotlib is always installed.
 _PACKAGES = (
@@ -76,9 +76,9 @@ class Typefaces(DataSource):
     def __init__(
         self,
         *,
-        classes: Annotated[int, Field(ge=2)] = 60,
+        classes: Annotated[int, Field(ge=2, le=10_000)] = 60,
         images_per_class: PositiveInt = 100,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: Seed = 0,
     ) -> None:
         self.classes = classes
         self.images_per_class = images_per_class

@@ -3,7 +3,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import load_params
+from pipeline.errors import ParameterError
+from pipeline.params import Compare, Scout, load_params, params_model, read_values
+from pipeline.params.loading import load_section
 from tests.pipeline.params.own_file import FILE, leaves, refusal
 
 
@@ -41,7 +43,7 @@ def test_a_malformed_override_is_refused(override):
 
 
 @given(
-    st.floats(1e-300, 1e300),
+    st.floats(1e-300, 1e6),
     st.sampled_from(["{:e}", "{:E}", "{:.0e}", "{:+.3e}", "{!r}", "{:.17g}"]),
 )
 def test_all_number_formats_of_python_are_numbers(number, style):
@@ -102,3 +104,32 @@ def test_yaml_that_constructs_objects_is_refused_and_executes_nothing(tmp_path, 
     # An unsafe loader executes it.
     yaml.unsafe_load(path.read_text())
     assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("run: {seed: 1}\nviews: {}\nrun: {seed: 2}\n", "run", (1, 3)),
+        ("run:\n  seed: 1\n  device: cpu\n  seed: 1\n", "seed", (2, 4)),
+        ("quantize:\n  candidates:\n    - {name: a, name: b}\n", "name", (3, 3)),
+        ("scout: {rounds: 3, 'rounds': 4}\n", "rounds", (1, 1)),
+    ],
+)
+def test_a_key_that_is_set_twice_is_refused_with_both_lines(tmp_path, text, key, lines):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    first, second = lines
+    message = rf"params\.yaml: .*{key!r} is set in line {first} and again in line {second}"
+    for model in (params_model(), Scout, Compare):
+        with pytest.raises(ParameterError, match=message):
+            load_section(path, model)
+
+
+def test_an_override_with_a_key_twice_is_refused():
+    refusal(FILE, "views={seed: 1, seed: 2}")
+
+
+def test_a_merged_mapping_may_be_overridden(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
+    assert read_values(path)["b"] == {"x": 1, "y": 3}

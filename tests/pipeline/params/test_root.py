@@ -53,7 +53,7 @@ def test_the_reference_has_every_parameter_with_limits_and_default():
     text = "".join(markdown())
     for key in leaves(load_params(FILE).model_dump()):
         assert f"`{key[0].rpartition('.')[2]}`" in text
-    assert "| `lr` | number > 0 | required | Peak learning rate." in text
+    assert "| `lr` | number > 0, ≤ 1,000,000 | required | Peak learning rate." in text
     assert "### distill.figkd" in text and "### quantize.candidates[]" in text
 
 

@@ -2,6 +2,7 @@ from typing import get_args
 
 import pytest
 
+from pipeline.errors import ParameterError
 from pipeline.params import Compare, Scout, load_params, params_model
 from pipeline.plugins.section import HIDDEN, LocalText, Section
 from tests.small_project import PROJECT
@@ -74,3 +75,41 @@ def test_public_values_are_otherwise_the_same():
     for device in (*public["evaluate"]["devices"], *values["evaluate"]["devices"]):
         del device["python"]
     assert public == values
+
+
+def numbers(schema, place=""):
+    """Places of all numbers in a JSON schema, and their schemas."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("integer", "number"):
+            yield place, schema
+        for key, value in schema.items():
+            yield from numbers(value, f"{place}.{key}")
+    elif isinstance(schema, list):
+        for index, value in enumerate(schema):
+            yield from numbers(value, f"{place}[{index}]")
+
+
+@pytest.mark.parametrize("model", [params_model(), Scout, Compare], ids=lambda m: m.__name__)
+def test_every_number_has_a_ceiling(model):
+    found = list(numbers(model.model_json_schema()))
+    assert found
+    for place, schema in found:
+        assert {"maximum", "exclusiveMaximum"} & schema.keys(), place
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "cache_logits.views=1099511627776",
+        f"run.seed={10**30}",
+        "run.threads=100000",
+        "distill.lr=1e308",
+        "distill.kd.weight=1e308",
+        "prepare.workers=100000",
+        "quantize.calibration_images=9999999999",
+    ],
+)
+def test_a_number_far_too_large_is_refused(override):
+    key = override.partition("=")[0]
+    with pytest.raises(ParameterError, match=rf"{key}\b.*less than"):
+        load_params(PROJECT / "params.yaml", [override])
