@@ -51,6 +51,11 @@ class AccuracyDrop:
         """
         return 100 * _difference_interval(self.lost, self.gained, self.images, _ONE_SIDED)[1]
 
+    @property
+    def lower_bound(self) -> float:
+        """One-sided 95 % lower bound of the drop: the lower end of the interval of ``bound``."""
+        return 100 * _difference_interval(self.lost, self.gained, self.images, _ONE_SIDED)[0]
+
     def images_for_bound(self, points: float) -> int | None:
         """Number of images from which on the bound is at most ``points``.
 

@@ -5,24 +5,29 @@ from stages.command import Context, stage
 
 @stage(
     reads="reports/ (evaluation, verify, parity, teacher, student and their histories), "
-    "dist/manifest.json, models/student/model.json, models/candidates/candidates.json, "
+    "dist/, models/teacher/model.json, models/student/model.json, "
+    "models/candidates/candidates.json, "
     "models/qat/qat.json (for method qat), data/prepared/dataset.json",
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
     """Write the report page and the metrics of the selected model."""
     from pipeline.files import atomic_file, write_json
-    from pipeline.report.facts import read_facts, summary
+    from pipeline.report.facts import summary
     from pipeline.report.page import render
+    from pipeline.report.reading import ReportInputs, read_facts
 
     paths = context.paths
     facts = read_facts(
-        prepared=paths.prepared,
-        student=paths.student,
-        qat=paths.qat,
-        candidates=paths.candidates,
-        reports=paths.reports,
-        manifest=paths.dist / "manifest.json",
+        ReportInputs(
+            prepared=paths.prepared,
+            teacher=paths.teacher,
+            student=paths.student,
+            qat=paths.qat,
+            candidates=paths.candidates,
+            reports=paths.reports,
+            manifest=paths.dist / "manifest.json",
+        )
     )
     with atomic_file(paths.reports / "index.html") as temporary:
         temporary.write_text(render(facts), encoding="utf-8")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from finch_runtime.errors import printable
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -58,5 +59,10 @@ class Page:
     footer: str = ""
 
     def render(self) -> str:
-        """The page as HTML. The same content gives the same bytes."""
-        return _environment.get_template("page.html.jinja").render(page=self)
+        """The page as HTML. The same content gives the same bytes.
+
+        Names of classes and files come from anywhere. Their characters that a browser would hide,
+        or that turn the direction of the text around them, become visible escapes.
+        """
+        html = _environment.get_template("page.html.jinja").render(page=self)
+        return "\n".join(printable(line) for line in html.split("\n"))

@@ -41,7 +41,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def value(option: Any) -> str:
-    """The value of a parameter."""
+    """The value of a parameter; a dash for None."""
+    if option is None:
+        return DASH
     if isinstance(option, bool):
         return "yes" if option else "no"
     return f"{option:g}" if isinstance(option, float) else str(option)

@@ -2,11 +2,15 @@
 
 from markupsafe import Markup
 
+from pipeline.measure.evaluation import Measured, ModelInfo, NotRun
 from pipeline.plugins import SECTIONS
+from pipeline.report.artifacts import TrainingFigures
 from pipeline.report.document import Page, Section, blocks
 from pipeline.report.facts import Facts, summary
 from pipeline.report.formats import DASH, TIMES, drop, megabytes, percent
-from pipeline.report.table import Column, Table, estimate, make_table
+from pipeline.report.table import Cell, Column, Table, estimate, make_table, missing
+from pipeline.shipping.verify import SplitMetrics
+from pipeline.statistics import AccuracyDrop
 
 _ARCHIVE = Markup(
     "The archive <code>{}.tar.gz</code> ({} MB) contains the model, its class names, a manifest "
@@ -19,16 +23,16 @@ def render(facts: Facts) -> str:
     sections = sorted((SECTIONS[name].order, name, SECTIONS[name]) for name in SECTIONS.names())
     manifest, size = facts.manifest, megabytes(facts.verified.bundle_bytes)
     return Page(
-        kicker=f"{manifest['name']}: shipped model",
+        kicker=f"{manifest.name}: shipped model",
         heading=facts.shipped.name,
         intro=[
             blocks.paragraph(_lead(facts), "lead"),
-            blocks.tiles(_tiles(summary(facts))),
+            blocks.tiles(_tiles(facts)),
             _models(facts),
-            blocks.paragraph(_ARCHIVE.format(manifest["name"], size)),
+            blocks.paragraph(_ARCHIVE.format(manifest.name, size)),
         ],
         sections=[Section(name, each.title, each.parts(facts)) for _, name, each in sections],
-        footer=f"Written by {manifest['created_by']}. All decisions are based on the validation "
+        footer=f"Written by {manifest.created_by}. All decisions are based on the validation "
         "images; only the acceptance test read the test images.",
     ).render()
 
@@ -36,7 +40,7 @@ def render(facts: Facts) -> str:
 def _lead(facts: Facts) -> str:
     verified = facts.verified
     return (
-        f"Selected on the validation images: {facts.manifest['chosen']['reason']}. Accuracy on the "
+        f"Selected on the validation images: {facts.manifest.chosen.reason}. Accuracy on the "
         f"{verified.images:,} test images, which no decision was based on: "
         f"{percent(verified.shipped.accuracy)} % for this model, "
         f"{percent(verified.student.accuracy)} % for the fp32 student, and "
@@ -46,10 +50,13 @@ def _lead(facts: Facts) -> str:
     )
 
 
-def _tiles(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
+def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
     """Label, value and explanation of each tile."""
+    metrics = summary(facts)
 
     def than_teacher(ratio: str, more: str, less: str) -> str:
+        if ratio not in metrics:
+            return f"{facts.evaluation.device} cannot run the teacher"
         times, word = (metrics[ratio], more) if metrics[ratio] >= 1 else (1 / metrics[ratio], less)
         return f"{times:.1f}{TIMES} {word} than the teacher"
 
@@ -68,11 +75,17 @@ def _models(facts: Facts) -> Table:
     """Shipped model, fp32 student and teacher."""
     verified, student, teacher = facts.verified, facts.student.figures, facts.teacher.figures
     shipped, drop_heading = f"shipped: {facts.shipped.name}", "Accuracy drop of the shipped model"
-    models = [
+    models: list[tuple[str, SplitMetrics, AccuracyDrop | None, ModelInfo, TrainingFigures]] = [
         (shipped, verified.shipped, None, facts.shipped, student),
         ("fp32 student", verified.student, verified.drop_to_student, facts.fp32, student),
-        ("teacher", verified.teacher, verified.drop_to_teacher, facts.measured_teacher, teacher),
+        ("teacher", verified.teacher, verified.drop_to_teacher, facts.teacher_info, teacher),
     ]
+
+    def p50(m: ModelInfo) -> str | Cell:
+        if isinstance(m, Measured):
+            return f"{m.latency.p50_ms:.3f}"
+        return missing(m.problem if isinstance(m, NotRun) else "not measured")
+
     return make_table(
         "Shipped model, fp32 student and teacher",
         models,
@@ -81,12 +94,12 @@ def _models(facts: Facts) -> Table:
             Column("Accuracy", lambda m: percent(m[1].accuracy), "%"),
             Column("Balanced accuracy", lambda m: percent(m[1].balanced_accuracy), "%"),
             Column(drop_heading, lambda m: estimate(m[2]) if m[2] else DASH, "points, 95 % CI"),
-            Column("p50 latency", lambda m: f"{m[3].latency.p50_ms:.3f}", "ms"),
+            Column("p50 latency", lambda m: p50(m[3]), "ms"),
             Column("Size", lambda m: megabytes(m[3].bytes), "MB"),
-            Column("Multiply-adds", lambda m: f"{m[4]['multiply_adds'] / 1e6:.1f}", "million"),
-            Column("Parameters", lambda m: f"{m[4]['parameters'] / 1e6:.1f}", "million"),
+            Column("Multiply-adds", lambda m: f"{m[4].multiply_adds / 1e6:.1f}", "million"),
+            Column("Parameters", lambda m: f"{m[4].parameters / 1e6:.1f}", "million"),
         ],
         highlighted=lambda m: m[0] == shipped,
         caption=f"Accuracy on {verified.images:,} test images; "
-        f"latency on {facts.selected_on.host.cpu}",
+        f"latency on {facts.evaluation.host.cpu}",
     )

@@ -97,6 +97,8 @@ def _chart(facts: dict[str, Any]) -> list[Part]:
 
 def _caption(facts: dict[str, Any]) -> str:
     host = facts["host"]
+    left_out = ", ".join(facts["left_out"])
+    note = f"Left out, since they need a trained student: {left_out}. " if left_out else ""
     packages = ", ".join(f"{name} {version}" for name, version in host["packages"].items())
     return (
         f"Untrained students for the {facts['data']['classes']} classes of "
@@ -106,6 +108,6 @@ def _caption(facts: dict[str, Any]) -> str:
         "per candidate. p50: geometric mean of the rounds' medians, with a Student t interval over "
         "the rounds. The fastest candidate has the lowest upper end of this interval. A student is "
         f"within the budget if this end is at most {facts['latency_ms']:g} ms. The largest student "
-        f"has the most multiply-adds. Accuracy is not measured. {host['cpu']}, "
+        f"has the most multiply-adds. Accuracy is not measured. {note}{host['cpu']}, "
         f"{host['logical_cores']} cores, {packages}."
     )

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-from pipeline.measure.evaluation import Measured, NotRun
+from pipeline.measure.evaluation import Evaluation, Measured, NotRun
+from pipeline.measure.latency import Percentile
+from pipeline.params import Bundle
 from pipeline.plugins import SECTIONS
 from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
 from pipeline.report.document import Part, blocks
-from pipeline.report.facts import DeviceEvaluation, Facts
-from pipeline.report.formats import megabytes, percent, value
+from pipeline.report.facts import Facts
+from pipeline.report.formats import decimal, megabytes, percent, value
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
+from pipeline.shipping.manifest import Judged
 
-Verdicts = Mapping[str, Mapping[str, Any]]
+Verdicts = Mapping[str, Judged]
 
 _SIZES = {"max_model_mb": "files", "max_total_mb": "files and runtime", "max_memory_mb": "memory"}
 _MORE = "More measurements: agreement, calibration, latency percentiles, load time, energy"
@@ -24,11 +26,12 @@ _MORE = "More measurements: agreement, calibration, latency percentiles, load ti
 def candidates(facts: Facts) -> list[Part]:
     """Rule of the selection, and one group of tables per device."""
     label = "Measurements of the candidates"
-    parts = [_rule(facts.params["bundle"]), *_device(facts.selected_on, label, facts.verdicts)]
+    rule, percentile = facts.params.bundle, facts.params.bundle.percentile
+    parts = [_rule(rule), *_device(facts.evaluation, percentile, label, facts.verdicts)]
     if facts.other_devices:
         others: list[Part] = [f"The selection is based on {facts.evaluation.device} alone."]
-        for device in facts.other_devices:
-            others += _device(device, f"Measurements on {device.evaluation.device}", {})
+        for on in facts.other_devices:
+            others += _device(on, percentile, f"Measurements on {on.device}", {})
         parts.append(blocks.group("Other devices", others))
     return parts
 
@@ -37,67 +40,73 @@ def candidates(facts: Facts) -> list[Part]:
 @section("Accuracy and latency", order=20)
 def tradeoff(facts: Facts) -> list[Part]:
     """A chart with one line per model, fastest first, and its legend."""
-    bundle, shipped, teacher = facts.params["bundle"], facts.shipped, facts.measured_teacher
-    models = sorted([*facts.evaluation.candidates, teacher], key=lambda m: m.ratio.value)
+    rule, shipped = facts.params.bundle, facts.shipped
+    ratios = {m.name: m.latency.ratio(rule.percentile) for m in facts.evaluation.measured}
+    models = sorted(facts.evaluation.measured, key=lambda m: ratios[m.name].value)
     rows = []
     for m in models:
-        kind = "teacher" if m is teacher else facts.verdicts[m.name]["status"]
-        drop = Estimate(m.drop.points, m.drop.low, m.drop.high)
-        ratio = Estimate(m.ratio.value, m.ratio.low, m.ratio.high)
-        size = m.bytes / 1e6
-        drop = Estimate(0, 0, 0) if m is facts.fp32 else drop
-        estimates = (drop, ratio, Estimate(size, size, size))
+        teacher, size, latency = m is facts.evaluation.teacher, m.bytes / 1e6, ratios[m.name]
+        drop = Estimate(m.drop.points, m.drop.lower_bound, m.drop.bound)
+        estimates = (
+            Estimate(0, 0, 0) if m is facts.fp32 else drop,
+            Estimate(latency.value, latency.low, latency.high),
+            Estimate(size, size, size),
+        )
+        kind = "teacher" if teacher else facts.verdicts[m.name].status
         rows.append(DotRow(m.name, kind, estimates))
     panels = [
-        Panel("Accuracy drop\nvs. fp32 (points)", bundle["max_drop"], bundle["max_drop_bound"]),
-        Panel("Latency relative\nto fp32", 1.0),
-        Panel("Size\n(MB)", bundle["max_model_mb"]),
+        Panel("Accuracy drop\nvs. fp32 (points)", rule.max_drop, rule.max_drop_bound),
+        Panel("Latency relative\nto fp32", 1 + rule.latency_tolerance, 1.0),
+        Panel("Size\n(MB)", rule.max_model_mb),
     ]
     title = (
         f"Accuracy drop vs. fp32, latency relative to fp32 and file size of {len(models)} models. "
         f"{shipped.name} is shipped: drop {shipped.drop.points:.2f} points, latency ratio "
-        f"{shipped.ratio.value:.2f}, {shipped.bytes / 1e6:.2f} MB. The table lists all values."
+        f"{ratios[shipped.name].value:.2f}, {shipped.bytes / 1e6:.2f} MB. The table lists all "
+        "values."
     )
     caption = (
-        "Dashed lines: largest accepted value. Dotted line: largest accepted upper end of the CI. "
-        "Horizontal lines: 95 % CI. Sorted by latency relative to fp32; lower is better in every "
-        "column."
+        "Dashed lines: largest accepted value. Horizontal lines: 90 % CI of the drop, whose upper "
+        "end is the one-sided 95 % bound, and 95 % CI of the latency. Dotted lines: largest "
+        "accepted bound of the drop, and largest accepted lower end of the latency's CI. Sorted by "
+        "latency relative to fp32; lower is better in every column."
     )
     chart = dot_plot(rows, panels, name="tradeoff", title=title)
     return [blocks.figure(chart, caption, legend={row.kind: row.kind for row in rows})]
 
 
-def _rule(bundle: Mapping[str, Any]) -> str:
-    points = f"{value(bundle['max_drop'])} point{'' if bundle['max_drop'] == 1 else 's'}"
-    limits = [f"{text} {value(bundle[key])} MB" for key, text in _SIZES.items() if bundle[key]]
+def _rule(rule: Bundle) -> str:
+    points = f"{value(rule.max_drop)} point{'' if rule.max_drop == 1 else 's'}"
+    sizes = {text: getattr(rule, key) for key, text in _SIZES.items()}
+    limits = [f"{text} {value(size)} MB" for text, size in sizes.items() if size]
+    tolerance = rule.latency_tolerance
     return (
         f"A candidate is accepted if its accuracy drop vs. the fp32 student is at most {points}, "
-        f"the 95 % CI of the drop ends at {value(bundle['max_drop_bound'])} or below, and its "
-        f"latency relative to fp32 is at most 1.{' Size limits: ' if limits else ''}"
-        f"{', '.join(limits)}{'.' if limits else ''} Among the accepted candidates whose "
-        f"{bundle['percentile']} latency is within {percent(bundle['latency_tolerance'])} % of the "
-        "lowest, the smallest is shipped."
+        f"the one-sided 95 % bound of the drop is at most {value(rule.max_drop_bound)}, and it is "
+        f"not slower: the 95 % CI of its {rule.percentile} latency relative to fp32 does not lie "
+        f"above 1, and the latency is at most {value(1 + tolerance)} times that of fp32."
+        f"{' Size limits: ' if limits else ''}{', '.join(limits)}{'.' if limits else ''} Among the "
+        f"accepted candidates whose latency is within {percent(tolerance)} % of the lowest, the "
+        "smallest is shipped."
     )
 
 
-def _device(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> list[Part]:
-    models = device.evaluation.measured
+def _device(on: Evaluation, percentile: Percentile, label: str, verdicts: Verdicts) -> list[Part]:
+    models = on.measured
     more = [_details(models, f"More measurements: {label}")]
     if len(models[0].throughput.sweep) > 1:
         more.append(_threads(models, f"{label}, by number of threads"))
     return [
-        _measurements(device, label, verdicts),
+        _measurements(on, percentile, label, verdicts),
         blocks.details(_MORE, more),
-        *(f"{note}." for note in device.evaluation.notes),
+        *(f"{note}." for note in on.notes),
     ]
 
 
-def _measurements(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> Table:
-    on = device.evaluation
-
+def _measurements(on: Evaluation, percentile: Percentile, label: str, verdicts: Verdicts) -> Table:
     def note(m: Measured) -> tuple[str, str] | None:
         found = verdicts.get(m.name)
-        return (found["status"].capitalize(), found["reason"]) if found else None
+        return (found.status.capitalize(), found.reason) if found else None
 
     def rate(m: Measured) -> Cell:
         if best := m.throughput.best:
@@ -108,7 +117,7 @@ def _measurements(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> T
         return "0" if m.name == on.reference else estimate(m.drop)
 
     def ratio(m: Measured) -> str | Cell:
-        return "1" if m.name == on.reference else estimate(m.ratio)
+        return "1" if m.name == on.reference else estimate(m.latency.ratio(percentile))
 
     return make_table(
         label,
@@ -118,13 +127,13 @@ def _measurements(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> T
             Column("Accuracy", lambda m: percent(m.accuracy), "%"),
             Column("Balanced accuracy", lambda m: percent(m.balanced_accuracy), "%"),
             Column("Accuracy drop vs. fp32", drop, "points, 95 % CI"),
-            Column("p50 latency", lambda m: f"{m.latency.p50_ms:.3f}", "ms"),
+            Column(f"{percentile} latency", lambda m: f"{m.latency.of(percentile):.3f}", "ms"),
             Column("Latency relative to fp32", ratio, "95 % CI"),
             Column("Throughput", rate, "images/s"),
             Column("Peak memory", lambda m: _memory(m.footprint.peak_bytes), "MB"),
             Column("Size", lambda m: megabytes(m.bytes), "MB"),
         ],
-        highlighted=lambda m: verdicts.get(m.name, {}).get("status") == "shipped",
+        highlighted=lambda m: m.name in verdicts and verdicts[m.name].status == "shipped",
         note=note,
         more=[
             Row(
@@ -133,7 +142,7 @@ def _measurements(device: DeviceEvaluation, label: str, verdicts: Verdicts) -> T
             )
             for m in on.not_run
         ],
-        caption=f"{on.device}: {device.host.cpu}, {on.images:,} validation images",
+        caption=f"{on.device}: {on.host.cpu}, {on.images:,} validation images",
     )
 
 
@@ -141,12 +150,15 @@ def _details(models: Sequence[Measured], label: str) -> Table:
     columns: list[Column[Measured]] = [
         Column("Candidate", lambda m: m.name, numeric=False),
         Column("Agreement with fp32", lambda m: percent(m.agreement), "%"),
+        Column("One-sided 95 % bound of the drop", lambda m: decimal(m.drop.bound), "points"),
         Column("Top-5 accuracy", lambda m: percent(m.top5), "%"),
         Column(
             "Expected calibration error (ECE)", lambda m: percent(m.calibration_error), "points"
         ),
-        Column("p90 latency", lambda m: f"{m.latency.p90_ms:.3f}", "ms"),
-        Column("p99 latency", lambda m: f"{m.latency.p99_ms:.3f}", "ms"),
+        *(
+            Column(f"{each} latency", partial(_latency, each), "ms")
+            for each in ("p50", "p90", "p99")
+        ),
         Column("Load time", lambda m: f"{m.latency.load_ms:.3f}", "ms"),
         Column("First inference", lambda m: f"{m.latency.first_ms:.3f}", "ms"),
         Column("Baseline memory", lambda m: _memory(m.footprint.baseline_bytes), "MB"),
@@ -165,7 +177,13 @@ def _threads(models: Sequence[Measured], label: str) -> Table:
     return make_table(label, models, [candidate, *columns], caption=caption)
 
 
+def _latency(percentile: Percentile, m: Measured) -> str:
+    return f"{m.latency.of(percentile):.3f}"
+
+
 def _threaded(at: int, m: Measured) -> Cell:
+    if at >= len(m.throughput.sweep):
+        return missing("not measured")
     run = m.throughput.sweep[at]
     rate = f"{run.best.images_per_s:.0f}/s, batch {run.best.batch}" if run.best else ""
     return Cell(f"{run.p50_ms:.3f}", rate)

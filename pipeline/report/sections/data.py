@@ -1,5 +1,7 @@
 """Origin, license, split and size of the data set, and SHA-256 of the bundle's inputs."""
 
+from dataclasses import asdict
+
 from markupsafe import Markup
 
 from pipeline.plugins import SECTIONS
@@ -14,12 +16,12 @@ from pipeline.report.table import images_per_class
 @section("Data", order=90)
 def data(facts: Facts) -> list[Part]:
     """Description of the data set, and images per class and split."""
-    dataset, prepare = facts.dataset, facts.params["prepare"]
-    origin, split, size = dataset.origin, prepare["split"], dataset.image_size
+    dataset, prepare = facts.dataset, facts.params.prepare
+    origin, split, size = dataset.origin, prepare.split, dataset.image_size
     if origin.startswith(("https://", "http://")):
         origin = Markup('<a href="{0}">{0}</a>').format(origin)
     if split == "blocks":
-        split += f": blocks of {prepare['block']} consecutive images stay in one split"
+        split += f": blocks of {prepare.block} consecutive images stay in one split"
     description = {
         "Source": dataset.source,
         "Origin": origin,
@@ -36,9 +38,9 @@ def data(facts: Facts) -> list[Part]:
 def provenance(facts: Facts) -> list[Part]:
     """SHA-256 of the inputs, the intermediate results and the bundle."""
     hashes: dict[str, str] = {}
-    for part, digest in facts.manifest["made_from"].items():
+    for part, digest in asdict(facts.manifest.made_from).items():
         hashes |= {part.capitalize(): digest} if isinstance(digest, str) else digest
-    hashes[f"{facts.manifest['name']}.tar.gz"] = facts.verified.bundle_sha256
+    hashes[f"{facts.manifest.name}.tar.gz"] = facts.verified.bundle_sha256
     return [
         "SHA-256 of the bundle and of everything it was made from.",
         blocks.terms({name: blocks.hash(digest) for name, digest in hashes.items()}),

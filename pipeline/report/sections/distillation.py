@@ -4,8 +4,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.params import params_model
+from pipeline.params import ClassOrder, params_model
 from pipeline.plugins import SECTIONS
+from pipeline.plugins.section import Section
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
 from pipeline.report.formats import value
@@ -31,8 +32,9 @@ _SIMILARITY = {"logits": "mean logits", "weights": "classifier weights"}
 def distillation(facts: Facts) -> list[Part]:
     """Options of the method, and the class names in the order of the wavelet transform."""
     recipe = facts.student.recipe
-    method, class_order = recipe["method"], recipe["class_order"]
-    options = recipe.get(method) or {}
+    method, class_order = recipe.method, recipe.class_order
+    section = getattr(recipe, method, None)
+    options = section.public() if isinstance(section, Section) else {}
     description: list[Part] = []
     if method == "figkd":
         text = _FIGKD + (_KD_TERM if options.get("kd_weight") else "")
@@ -43,22 +45,22 @@ def distillation(facts: Facts) -> list[Part]:
         rows = [[name, value(option), _describe(method, name)] for name, option in options.items()]
         headings = ["Option", "Value", "Description"]
         description.append(text_table("Options of the method", headings, rows))
-    names = [facts.dataset.classes[index] for index in facts.class_order["order"]]
+    names = [facts.dataset.classes[index] for index in facts.class_order.order]
     summary = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} ({len(names)} classes)"
-    sha256 = blocks.hash(facts.class_order["sha256"])
+    sha256 = blocks.hash(facts.class_order.sha256)
     order = Markup("{} SHA-256 of the class names in this order: {}").format(
         _class_order(method, class_order), sha256
     )
     return [
         blocks.group(f"Method: {method}", description),
         blocks.group(
-            f"Class order: {class_order['kind']}",
+            f"Class order: {class_order.kind}",
             [blocks.paragraph(order), blocks.details(summary, [blocks.order(names)])],
         ),
     ]
 
 
-def _class_order(method: str, order: dict[str, Any]) -> Markup:
+def _class_order(method: str, order: ClassOrder) -> Markup:
     use = "This method does not use the class order."
     if method == "figkd":
         use = (
@@ -67,11 +69,11 @@ def _class_order(method: str, order: dict[str, Any]) -> Markup:
         )
     origins = {
         "similarity": "Similar classes are neighbors; similarity is computed from the teacher's "
-        f"{_SIMILARITY[order['similarity']]}.",
-        "random": f"Seed: {order['seed']}.",
-        "file": Markup("File: <code>{}</code>.").format(order["file"]),
+        f"{_SIMILARITY[order.similarity]}.",
+        "random": f"Seed: {order.seed}.",
+        "file": "It was read from a file.",
     }
-    return Markup("{} {}").format(use, origins.get(order["kind"], ""))
+    return Markup("{} {}").format(use, origins.get(order.kind, ""))
 
 
 def _describe(method: str, option: str) -> str:

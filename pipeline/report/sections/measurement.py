@@ -21,7 +21,7 @@ _ENDED = {
 @section("Measurement", order=100)
 def measurement(facts: Facts) -> list[Part]:
     """Protocol, machine, conditions and runtimes."""
-    evaluation, host = facts.evaluation, facts.selected_on.host
+    evaluation, host = facts.evaluation, facts.evaluation.host
     conditions = evaluation.conditions
     temperature = _range((c.temperature_c for c in conditions), "°C")
     frequency = _range((c.frequency_mhz for c in conditions), "MHz")
@@ -37,25 +37,29 @@ def measurement(facts: Facts) -> list[Part]:
         "Temperature, frequency": f"{temperature}, {frequency}",
         "Energy": facts.shipped.footprint.energy_source,
     }
-    models = [*evaluation.candidates, facts.measured_teacher]
-    return [_protocol(facts), blocks.terms(machine), _runtimes(models)]
+    return [_protocol(facts), blocks.terms(machine), _runtimes(evaluation.measured)]
 
 
 def _protocol(facts: Facts) -> str:
-    evaluation, evaluate = facts.evaluation, facts.params["evaluate"]
+    evaluation, evaluate = facts.evaluation, facts.params.evaluate
     latency, speedup = facts.shipped.latency, facts.speedup
+    teacher = f"{evaluation.device} cannot run the teacher."
+    if speedup:
+        teacher = (
+            "Latency of the teacher relative to the shipped model: "
+            f"{decimal(speedup.value)} (95 % CI {interval(speedup.low, speedup.high)})."
+        )
     return (
         "Latency is the wall-clock time of one inference at batch size 1 on validation images, "
         "including preprocessing. The models were measured interleaved, in groups of "
-        f"{plural(evaluate['runs'], 'inference')}, over {plural(evaluation.rounds, 'round')} with "
-        f"new processes and at least {plural(evaluate['warmup'], 'warm-up inference')} each: "
+        f"{plural(evaluate.runs, 'inference')}, over {plural(evaluation.rounds, 'round')} with "
+        f"new processes and at least {plural(evaluate.warmup, 'warm-up inference')} each: "
         f"{latency.runs:,} timed inferences per model with {plural(evaluation.threads, 'thread')}. "
         f"Latency ratios are paired by group. {_ENDED[evaluation.ended]}: largest 95 % CI "
         f"half-width {percent(evaluation.half_width)} %, target "
-        f"{percent(evaluate['max_half_width'])} %. Shipped model: load time {latency.load_ms:.3f} "
+        f"{percent(evaluate.max_half_width)} %. Shipped model: load time {latency.load_ms:.3f} "
         f"ms, first inference {latency.first_ms:.3f} ms, longest timed inference "
-        f"{latency.max_ms:.3f} ms. Latency of the teacher relative to the shipped model: "
-        f"{decimal(speedup.value)} (95 % CI {interval(speedup.low, speedup.high)})."
+        f"{latency.max_ms:.3f} ms. {teacher}"
     )
 
 

@@ -1,5 +1,7 @@
 """Training curves and recipes of teacher and student."""
 
+from typing import Any
+
 from markupsafe import Markup
 
 from pipeline.params import Recipe
@@ -16,18 +18,22 @@ from pipeline.report.table import text_table
 @section("Training", order=60)
 def training(facts: Facts) -> list[Part]:
     """Curves and recipes of both networks."""
-    networks = {"Teacher": facts.teacher, "Student": facts.student}
+    networks: dict[str, Training[Any]] = {"Teacher": facts.teacher, "Student": facts.student}
     recipes = text_table(
         "Recipes of teacher and student",
         ["Parameter", *networks, "Description"],
         [
-            [name, *(value(n.recipe[name]) for n in networks.values()), field.description or ""]
+            [
+                name,
+                *(value(getattr(n.recipe, name)) for n in networks.values()),
+                field.description or "",
+            ]
             for name, field in Recipe.model_fields.items()
         ],
     )
-    views = plural(facts.params["cache_logits"]["views"], "augmented view")
+    views = plural(facts.params.cache_logits.views, "augmented view")
     text = (
-        f"Pretrained weights of the teacher: {facts.teacher.recipe['pretrained']}. Its logits were "
+        f"Pretrained weights of the teacher: {facts.teacher.recipe.pretrained}. Its logits were "
         f"cached for {views} of every training image."
     )
     return [
@@ -36,18 +42,18 @@ def training(facts: Facts) -> list[Part]:
     ]
 
 
-def _curves(network: Training, name: str) -> Markup:
-    figures, best = network.figures, int(network.figures["best_epoch"])
-    accuracy = f"Best validation accuracy {percent(figures['val_accuracy'])} %"
+def _curves(network: Training[Any], name: str) -> Markup:
+    figures, best = network.figures, network.figures.best_epoch
+    accuracy = f"Best validation accuracy {percent(figures.val_accuracy)} %"
     title = (
         f"{name}: validation accuracy and training loss over {len(network.history)} epochs. "
         f"{accuracy} in epoch {best}."
     )
     caption = (
-        f"{accuracy} (balanced accuracy {percent(figures['val_balanced_accuracy'])} %), epoch "
+        f"{accuracy} (balanced accuracy {percent(figures.val_balanced_accuracy)} %), epoch "
         f"{best}. Always predicting the largest class: "
-        f"{percent(figures['val_majority_fraction'])} %."
+        f"{percent(figures.val_majority_fraction)} %."
     )
     chart = plot_history(network.history, best_epoch=best)
     svg = to_svg(chart, name=f"history-{name.lower()}", title=title)
-    return blocks.group(f"{name}: {network.recipe['model']}", [blocks.figure(svg, caption)])
+    return blocks.group(f"{name}: {network.recipe.model}", [blocks.figure(svg, caption)])

@@ -1,5 +1,5 @@
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +7,17 @@ import pytest
 from finch_runtime.protocol import Conditions, Rate
 
 from pipeline.data.prepared import SplitInfo
-from pipeline.export.parity import Difference, Parity
 from pipeline.files import hash_file, hash_value, read_json, write_json
 from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.measure.host import Host
 from pipeline.measure.latency import Footprint, Latency
 from pipeline.measure.throughput import Threaded, Throughput
+from pipeline.models.record import FORMAT
 from pipeline.params import params_model
-from pipeline.report.facts import read_facts
+from pipeline.report.artifacts import Difference, Parity
 from pipeline.report.page import render
+from pipeline.report.reading import ReportInputs, read_facts
 from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
 from pipeline.statistics import paired_drop
@@ -37,6 +38,7 @@ PER_CLASS = {
     "test": [140, 31, 19, 100, 0, 16],
 }
 REFERENCE = "onnxruntime-fp32"
+TEACHER_SHA, STUDENT_SHA, CACHE_SHA = "7e" * 32, "57" * 32, "ca" * 32
 
 # Name, runtime, precision, batch, bytes, typical p50 in ms, correct predictions lost and gained.
 CANDIDATES = (
@@ -121,7 +123,7 @@ def _latency(runtime, p50, rng):
         max_ms=float(seconds.max()),
         round_p50s_ms=round_p50s.tolist(),
         round_ratios={
-            percentile: (np.percentile(seconds, int(percentile[1:]), axis=1) / 0.712).tolist()
+            percentile: np.percentile(seconds, int(percentile[1:]), axis=1).tolist()
             for percentile in ("p50", "p90", "p99")
         },
         load_ms=31.25,
@@ -134,7 +136,11 @@ def _latency(runtime, p50, rng):
     )
 
 
-def _evaluation(rng, host):
+def model_files(name):
+    return {f"{name}.onnx" if name == "teacher" else f"{name}/model": hash_value(name)}
+
+
+def _evaluation(rng, host, data):
     labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["val"])
     student, teacher = _logits(labels, 0.69, rng), _logits(labels, 0.72, rng)
     logits = {
@@ -144,6 +150,13 @@ def _evaluation(rng, host):
     latencies = {
         name: _latency(runtime, p50, rng) for name, runtime, *_, p50, _, _ in (*CANDIDATES, TEACHER)
     }
+    units = latencies[REFERENCE].round_ratios
+    for name, latency in latencies.items():
+        ratios = {
+            percentile: (np.array(rounds) / units[percentile]).tolist()
+            for percentile, rounds in latency.round_ratios.items()
+        }
+        latencies[name] = replace(latency, round_ratios=ratios)
 
     def measured(name, runtime, precision, batch, size, *_):
         scored = score(logits[name], labels)
@@ -161,9 +174,10 @@ def _evaluation(rng, host):
             agreement=agreement(logits[name], student),
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
-            ratio=latencies[name].ratio(to=latencies[REFERENCE]),
+            ratio=latencies[name].ratio(),
             footprint=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
+            files=model_files(name),
         )
 
     return Evaluation(
@@ -180,10 +194,12 @@ def _evaluation(rng, host):
         teacher=measured(*TEACHER),
         notes=[],
         conditions=[Conditions(51.4, None), Conditions(55.6, None)],
+        data=data,
+        runtime="5e" * 32,
     )
 
 
-def _verified(candidate, rng):
+def _verified(candidate, rng, archive, data):
     labels = np.repeat(np.arange(len(CLASSES)), PER_CLASS["test"])
     student, teacher = _logits(labels, 0.6, rng), _logits(labels, 0.63, rng)
     logits = {"student": student, "teacher": teacher}
@@ -202,7 +218,7 @@ def _verified(candidate, rng):
         return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
 
     return Verification(
-        bundle_sha256="bd" * 32,
+        bundle_sha256=archive,
         bundle_bytes=1_931_002,
         candidate=candidate,
         images=len(labels),
@@ -211,6 +227,7 @@ def _verified(candidate, rng):
         teacher=figures("teacher"),
         drop_to_student=drop_to("student"),
         drop_to_teacher=drop_to("teacher"),
+        data=data,
     )
 
 
@@ -240,6 +257,22 @@ def _write_training(reports, who, epochs, best, figures, parts):
     )
 
 
+def _parity(images, batches, sha256):
+    return asdict(
+        Parity(images, [Difference(b, 3.4e-5, 2.6e-6, 1.2e-6, 1.0) for b in batches], sha256)
+    )
+
+
+def report_inputs(root):
+    folders = {name: root / "models" / name for name in ("teacher", "student", "qat", "candidates")}
+    return ReportInputs(
+        prepared=root / "data/prepared",
+        reports=root / "reports",
+        manifest=root / "dist/manifest.json",
+        **folders,
+    )
+
+
 class Run:
     """The files of a whole run, in a folder, small but complete."""
 
@@ -247,7 +280,7 @@ class Run:
         self.root = root
         self.reports = root / "reports"
         rng = np.random.default_rng(5)
-        for folder in ("data/prepared", "models/student", "models/candidates", "reports", "dist"):
+        for folder in ("data/prepared", "models/candidates", "reports", "dist"):
             (root / folder).mkdir(parents=True)
 
         splits = {
@@ -259,35 +292,29 @@ class Run:
         self.fingerprint = dataset.fingerprint
         write_json(root / "data/prepared/dataset.json", asdict(dataset))
 
-        order = [3, 0, 4, 1, 5, 2]
-        student = {
-            "weights_sha256": "57" * 32,
-            "teacher_logits": {"teacher": "7e" * 32, "data": self.fingerprint, "views": "8e" * 32},
-            "class_order": {"order": order, "sha256": hash_value([CLASSES[c] for c in order])},
-            "recipe": PARAMS.distill.model_dump(),
-        }
-        write_json(root / "models/student/model.json", student)
-
         teacher_cost = {"multiply_adds": 71_234_567, "parameters": 3_381_254}
         student_cost = {"multiply_adds": 10_812_345, "parameters": 406_280}
         parts = {"cross_entropy": 0.7, "detail": 0.3}
         _write_training(self.reports, "teacher", 6, 5, teacher_cost, {"cross_entropy": 1})
         _write_training(self.reports, "student", 30, 27, student_cost, parts)
+        order = [3, 0, 4, 1, 5, 2]
+        student = {
+            "teacher_logits": {
+                "teacher": TEACHER_SHA,
+                "data": self.fingerprint,
+                "views": "8e" * 32,
+            },
+            "cache": CACHE_SHA,
+            "class_order": {"order": order, "sha256": hash_value([CLASSES[c] for c in order])},
+        }
+        self.write_record("teacher", TEACHER_SHA, PARAMS.finetune, {})
+        self.write_record("student", STUDENT_SHA, PARAMS.distill, student)
         write_json(
             self.reports / "parity.json",
             {
-                name: asdict(
-                    Parity(
-                        64,
-                        tuple(Difference(b, 3.4e-5, 2.6e-6, 1.2e-6, 1.0) for b in batches),
-                        "91" * 32,
-                    )
-                )
-                for name, batches in (
-                    ("teacher", (1, 2, 7)),
-                    ("student", (1, 2, 7)),
-                    ("student-b1", (1,)),
-                )
+                "teacher": _parity(64, (1, 2, 7), hash_value("teacher")),
+                "student": _parity(64, (1, 2, 7), hash_value("student")),
+                "student-b1": _parity(64, (1,), hash_value("student-b1")),
             },
         )
 
@@ -303,7 +330,7 @@ class Run:
             python="3.11.9",
             packages={"onnxruntime": "1.22.0", "openvino": "2025.2.0"},
         )
-        evaluation = _evaluation(rng, host)
+        evaluation = _evaluation(rng, host, self.fingerprint)
         write_json(self.reports / "evaluations/local.json", asdict(evaluation))
 
         selection = select_candidate(evaluation, PARAMS.bundle)
@@ -316,15 +343,20 @@ class Run:
                 {**asdict(m), **asdict(v)}
                 for m, v in zip(evaluation.candidates, selection.verdicts, strict=True)
             ],
-            "chosen": {"name": selection.chosen, "reason": selection.reason},
+            "labels": CLASSES,
+            "threads": 1,
+            "chosen": {"name": selection.chosen, "reason": selection.reason, "device": "local"},
             "made_from": {
                 "data": self.fingerprint,
-                "teacher": "7e" * 32,
+                "teacher": TEACHER_SHA,
                 "views": "8e" * 32,
-                "student": "57" * 32,
-                "onnx": "00" * 32,
-                "model": {"x/model.xml": "0a" * 32, "x/model.bin": "0b" * 32},
+                "cache": CACHE_SHA,
+                "student": STUDENT_SHA,
+                "code": "c0" * 32,
+                "onnx": {f"{name}.onnx": hash_value(name) for name in ("student", "teacher")},
+                "model": model_files(selection.chosen),
                 "evaluation": hash_file(self.reports / "evaluations/local.json"),
+                "runtime": "5e" * 32,
             },
         }
         write_json(root / "dist/manifest.json", manifest)
@@ -334,7 +366,7 @@ class Run:
                 "candidates": [
                     {
                         "name": name,
-                        "files": manifest["made_from"]["model"],
+                        "files": model_files(name),
                         "options": {"method": "static", "types": "u8s8"}
                         if precision == "int8"
                         else {},
@@ -343,6 +375,12 @@ class Run:
                     for name, _, precision, *_ in CANDIDATES
                 ],
                 "mixed_precision": [MIXED_PRECISION],
+                "made_from": {
+                    "data": self.fingerprint,
+                    "student": STUDENT_SHA,
+                    "onnx": {f"{n}.onnx": hash_value(n) for n in ("student", "student-b1")},
+                    "qat": {},
+                },
             },
         )
         self.qat = {
@@ -353,38 +391,75 @@ class Run:
             "accuracy_int8": 0.687,
             "best_epoch": 2,
             "parity": {
-                name: asdict(
-                    Parity(
-                        64,
-                        tuple(Difference(b, 2e-6, b * 1e-7, 1e-7, 1.0) for b in batches),
-                        "92" * 32,
-                    )
-                )
-                for name, batches in (("student", (1, 2, 7)), ("student-b1", (1,)))
+                "student": _parity(64, (1, 2, 7), hash_value("qat student")),
+                "student-b1": _parity(64, (1,), hash_value("qat student-b1")),
             },
-            "student": "57" * 32,
+            "student": STUDENT_SHA,
+            "data": self.fingerprint,
+            "cache": CACHE_SHA,
+            "files": {
+                "student.onnx": hash_value("qat student"),
+                "student-b1.onnx": hash_value("qat student-b1"),
+            },
         }
-        verified = _verified(selection.chosen, rng)
+        archive = root / "dist/finch-student.tar.gz"
+        archive.write_bytes(b"the archive")
+        verified = _verified(selection.chosen, rng, hash_file(archive), self.fingerprint)
         write_json(self.reports / "verify.json", asdict(verified))
+
+    def write_record(self, name, weights, recipe, inputs):
+        """Writes ``model.json``, with the hashes of the reports that exist."""
+        reports = [self.reports / f"{name}.json", self.reports / f"{name}_history.csv"]
+        record = {
+            "format": FORMAT,
+            "classes": CLASSES,
+            "image_size": 96,
+            "weights_sha256": weights,
+            "data": self.fingerprint,
+            "code": "c0" * 32,
+            "reports": {path.name: hash_file(path) for path in reports},
+            "recipe": recipe.model_dump(),
+        }
+        write_json(self.root / f"models/{name}/model.json", record | inputs)
+
+    def change(self, file, *keys, to):
+        """Changes one value of a JSON file; ``keys`` is its place."""
+        whole = read_json(self.root / file)
+        *places, last = keys
+        part = whole
+        for place in places:
+            part = part[place]
+        part[last] = to
+        write_json(self.root / file, whole)
+
+    def record_again(self):
+        """Lets the bundle be made from the evaluation as it is now."""
+        now = hash_file(self.reports / "evaluations/local.json")
+        self.change("dist/manifest.json", "made_from", "evaluation", to=now)
+
+    def remove_teacher(self):
+        """Lets the device be unable to run the teacher."""
+        path = self.reports / "evaluations/local.json"
+        found = read_json(path)
+        about = {key: found["teacher"][key] for key in ("name", "runtime", "precision", "batch")}
+        about |= {key: found["teacher"][key] for key in ("bytes", "files")}
+        found["teacher"] = None
+        found["not_run"].append({**about, "problem": "needs <400> MB more memory"})
+        write_json(path, found)
+        self.record_again()
 
     def add_qat(self, **changes):
         """Makes one of the candidates come from quantization-aware training."""
         path = self.root / "models/candidates/candidates.json"
         made = read_json(path)
         made["candidates"][1]["options"] = {"method": "qat"}
+        made["made_from"]["qat"] = self.qat["files"]
         write_json(path, made)
         (self.root / "models/qat").mkdir()
         write_json(self.root / "models/qat/qat.json", self.qat | changes)
 
     def read(self):
-        return read_facts(
-            prepared=self.root / "data/prepared",
-            student=self.root / "models/student",
-            qat=self.root / "models/qat",
-            candidates=self.root / "models/candidates",
-            reports=self.reports,
-            manifest=self.root / "dist/manifest.json",
-        )
+        return read_facts(report_inputs(self.root))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.pipeline.report.html_tree import Tree, rows, table
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+DASH = "\N{EN DASH}"
 
 
 def test_the_page_is_self_contained(page, tree):
@@ -85,7 +86,7 @@ def test_the_header_has_the_shipped_model_and_its_figures(tree, facts):
     assert next(header.all("h1")).text == "openvino-int8-b1"
     text = header.text.replace("\N{NO-BREAK SPACE}", " ")
     verified = facts.verified
-    assert facts.manifest["chosen"]["reason"] in text
+    assert facts.manifest.chosen.reason in text
     for figures in (verified.shipped, verified.student, verified.teacher):
         assert f"{100 * figures.accuracy:.1f} %" in text
     # 6 predictions lost and 3 gained of 306; the interval is what `paired_drop` gives.
@@ -102,10 +103,37 @@ def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster
         bytes=100_000,
         latency=replace(facts.evaluation.teacher.latency, round_ratios={"p50": [0.1 / 0.712] * 7}),
     )
-    on = replace(facts.selected_on, evaluation=replace(facts.evaluation, teacher=swapped))
-    tree = Tree(render(replace(facts, selected_on=on))).root
+    evaluation = replace(facts.evaluation, teacher=swapped)
+    tree = Tree(render(replace(facts, evaluation=evaluation))).root
     assert f"6.8{TIMES} slower than the teacher" in tree.text
     assert f"7.0{TIMES} larger than the teacher" in tree.text
+
+
+def test_where_the_device_cannot_run_the_teacher_rows_and_figures_say_so(run):
+    run.remove_teacher()
+    page = render(run.read())
+    root = Tree(page).root
+    models = {
+        row[0]: row[1:] for row in rows(table(root, "Shipped model, fp32 student and teacher"))
+    }
+    assert models["teacher"][3:5] == [DASH, "13.53"]
+    assert "teacher" not in next(svg for svg in root.all("svg")).text
+    assert "local cannot run the teacher" in root.text
+    assert root.text.count("needs <400>") == 1
+    assert f"19.3{TIMES} smaller" in root.text
+
+
+NOTHING = re.compile(r"\b(None|nan|NaN|inf|null)\b")
+
+
+def test_the_page_never_shows_a_missing_value_as_none_or_nan(run, page):
+    assert not NOTHING.search(Tree(page).root.text)
+    run.remove_teacher()
+    for keys in (("top5",), ("footprint", "peak_bytes"), ("throughput", "sustained")):
+        run.change("reports/evaluations/local.json", "candidates", 5, *keys, to=None)
+    run.change("reports/verify.json", "shipped", "recalls", 4, to=None)
+    run.record_again()
+    assert not NOTHING.search(Tree(render(run.read())).root.text)
 
 
 def test_a_gain_is_a_negative_drop(facts):
@@ -118,14 +146,14 @@ def test_a_gain_is_a_negative_drop(facts):
 def test_the_same_files_give_the_same_bytes_in_another_process(run, page):
     program = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.report.facts import read_facts\n"
         "from pipeline.report.page import render\n"
+        "from pipeline.report.reading import ReportInputs, read_facts\n"
         "root = Path(sys.argv[1])\n"
-        "facts = read_facts(prepared=root / 'data/prepared', student=root / 'models/student',\n"
-        "                   qat=root / 'models/qat',\n"
-        "                   candidates=root / 'models/candidates',\n"
-        "                   reports=root / 'reports', manifest=root / 'dist/manifest.json')\n"
-        "sys.stdout.buffer.write(render(facts).encode())\n"
+        "names = ('teacher', 'student', 'qat', 'candidates')\n"
+        "folders = {name: root / 'models' / name for name in names}\n"
+        "inputs = ReportInputs(prepared=root / 'data/prepared', reports=root / 'reports',\n"
+        "                      manifest=root / 'dist/manifest.json', **folders)\n"
+        "sys.stdout.buffer.write(render(read_facts(inputs)).encode())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(run.root)],

@@ -35,6 +35,7 @@ def facts():
         "rounds": 5,
         "runs": 50,
         "candidates": ["fp32", "int8"],
+        "left_out": [],
         "host": {"cpu": "A CPU", "logical_cores": 2, "packages": {"onnxruntime": "1.22"}},
         "students": [
             student("one", 64, 5_000_000, 0.4, 0.6),
@@ -96,3 +97,10 @@ def test_without_measurements_there_is_no_chart(facts):
     facts |= {"students": facts["students"][-1:], "proposal": None, "lines": None}
     page = as_page(facts)
     assert "<svg" not in page and "cannot be measured" in page
+
+
+def test_candidates_that_need_a_trained_student_are_named(facts):
+    assert "Left out" not in as_markdown(facts)
+    facts["left_out"] = ["int8-qat"]
+    for text in (as_markdown(facts), as_page(facts)):
+        assert "trained student: int8-qat." in text

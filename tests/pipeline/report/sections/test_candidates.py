@@ -6,7 +6,6 @@ from finch_runtime.protocol import Energy, Rate, Sustained
 
 from pipeline.measure.evaluation import NotRun
 from pipeline.measure.throughput import Threaded, Throughput
-from pipeline.report.facts import DeviceEvaluation
 from pipeline.report.page import render
 from tests.pipeline.report.html_tree import Tree, rows, table
 
@@ -32,8 +31,8 @@ def test_the_candidates_have_all_measurements_and_verdicts(tree, facts):
     notes = [row[0].replace("\N{NO-BREAK SPACE}", " ") for row in found if len(row) == 1]
     statuses = ["Accepted", *["Rejected"] * 3, "Accepted", "Shipped"]
     assert [note.split(":")[0] for note in notes] == statuses
-    for note, verdict in zip(notes, facts.manifest["candidates"], strict=True):
-        assert verdict["reason"][1:] in note.replace(MINUS, "-")
+    for note, verdict in zip(notes, facts.manifest.candidates, strict=True):
+        assert verdict.reason[1:] in note.replace(MINUS, "-")
 
 
 def test_more_measurements_are_below(tree, facts):
@@ -43,13 +42,14 @@ def test_more_measurements_are_below(tree, facts):
     assert found["Agreement with fp32 %"] == f"{100 * m.agreement:.1f}"
     assert found["Top-5 accuracy %"] == f"{100 * m.top5:.1f}"
     assert found["Expected calibration error (ECE) points"] == f"{100 * m.calibration_error:.1f}"
+    assert found["One-sided 95 % bound of the drop points"] == f"{m.drop.bound:.2f}"
     assert found["p99 latency ms"] == f"{m.latency.p99_ms:.3f}"
     assert found["Baseline memory MB"] == "30"
     assert found["Energy mJ per inference"] == DASH
 
 
 def test_sustained_runs_and_threads_are_shown_if_measured(facts):
-    sustained = Sustained(900, [], 0.125, Energy(None, "no meter"))
+    sustained = Sustained(900, [], 0.125, Energy(None, 0, "no meter"))
     swept = [
         Threaded(1, 0.7, [Rate(1, 1000.0)]),
         Threaded(2, 0.4, [Rate(4, 1900.0)]),
@@ -63,8 +63,7 @@ def test_sustained_runs_and_threads_are_shown_if_measured(facts):
         candidates=list(map(fuller, facts.evaluation.candidates)),
         teacher=fuller(facts.evaluation.teacher),
     )
-    on = replace(facts.selected_on, evaluation=evaluation)
-    page = Tree(render(replace(facts, selected_on=on))).root
+    page = Tree(render(replace(facts, evaluation=evaluation))).root
     more = rows(table(page, "More measurements: Measurements of the candidates"))
     assert more[0][-1] == "Slowdown in the sustained run %" and more[1][-1] == "12.5"
     threads = rows(table(page, "Measurements of the candidates, by number of threads"))
@@ -74,8 +73,25 @@ def test_sustained_runs_and_threads_are_shown_if_measured(facts):
 
 def test_the_rule_has_the_parameters_of_the_bundle(tree):
     (rule,) = [p.text for p in tree.all("p") if p.text.startswith("A candidate is accepted")]
-    for limit in ("at most 1 point", "2.75", "p50 latency", "10.0 %"):
+    for limit in (
+        "at most 1 point",
+        "bound of the drop is at most 2.75",
+        "p50",
+        "1.1 times",
+        "10.0 %",
+    ):
         assert limit in rule.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_latencies_and_ratios_are_those_of_the_percentile_of_the_rule(facts):
+    rule = facts.params.bundle.model_copy(update={"percentile": "p99"})
+    params = replace(facts.params, bundle=rule)
+    page = Tree(render(replace(facts, params=params))).root
+    found = rows(table(page, "Measurements of the candidates"))
+    assert found[0][4] == "p99 latency ms"
+    m, ratio = facts.shipped, facts.shipped.latency.ratio("p99")
+    (row,) = [row for row in found if row[0].startswith(m.name)]
+    assert row[4].startswith(f"{m.latency.p99_ms:.3f}") and f"{ratio.value:.2f}" in row[5]
 
 
 def test_the_shipped_row_is_highlighted(tree):
@@ -91,13 +107,13 @@ def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
     pi = replace(
         evaluation,
         device="pi",
+        host=replace(evaluation.host, cpu="Board 5"),
         candidates=evaluation.candidates[:2],
         not_run=[unable, replace(unable, name="teacher", problem="out of memory")],
         teacher=None,
         notes=["pi ran the candidates with onnxruntime 1.0, they were made with onnxruntime 1.2"],
     )
-    others = [DeviceEvaluation(pi, replace(facts.selected_on.host, cpu="Board 5"))]
-    there = Tree(render(replace(facts, other_devices=others))).root
+    there = Tree(render(replace(facts, other_devices=[pi]))).root
     found = rows(table(there, "Measurements on pi"))
     assert [row[0].split()[0] for row in found if len(row) == 9][1:] == [
         *(m.name for m in evaluation.candidates[:2]),

@@ -14,7 +14,7 @@ def test_images_are_counted_per_class_and_split(tree):
 
 
 def test_only_a_web_address_is_a_link(facts):
-    dataset = {**facts.dataset, "origin": "javascript:alert(1)"}
+    dataset = replace(facts.dataset, origin="javascript:alert(1)")
     tree = Tree(render(replace(facts, dataset=dataset))).root
     assert "javascript:alert(1)" in tree.text
     assert not [a for a in tree.all("a") if not a.attributes["href"].startswith("#")]
