@@ -20,7 +20,10 @@ class FinchError(Exception):
         self.thing = thing
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{thing}: {problem}" + (f"; {remedy}" if remedy else ""))
+        super().__init__(thing, problem, remedy)  # so that it can be pickled
+
+    def __str__(self) -> str:
+        return f"{self.thing}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 class ParameterError(FinchError):

@@ -184,6 +184,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ArtifactError: The file is missing, unreadable, truncated, or not a JSON object.
     """
     try:
+        _check_regular(path)
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
@@ -220,6 +221,12 @@ def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
+def _check_regular(path: Path) -> None:
+    """Refuses a pipe or a device, which could be read for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ArtifactError(path, "is not a regular file")
+
+
 def open_array(path: Path) -> NDArray[Any]:
     """Opens a ``.npy`` file as a read-only memory map.
 
@@ -227,6 +234,7 @@ def open_array(path: Path) -> NDArray[Any]:
         ArtifactError: The file is missing, truncated or not a NumPy file, or has Python objects.
     """
     try:
+        _check_regular(path)
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None

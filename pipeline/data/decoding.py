@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import importlib.metadata
 import multiprocessing
 import os
@@ -20,15 +21,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import finch_runtime.images
 import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
+from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data import decoding_checks
 from pipeline.data.decoding_checks import DecodedImage, decode_image, unusable_image
 from pipeline.data.sources.base import Sample
-from pipeline.files import atomic_file, hash_file, hash_value
+from pipeline.files import atomic_file, hash_value
 from pipeline.progress import Track, silent
 
 TIME_LIMIT_S = 60
@@ -139,19 +140,22 @@ def decode(
 
 
 def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
-    """Hash of all inputs of the result; image files are identified by path, size and time."""
+    """Hash of all inputs of the result; image files are identified by path, size and time.
 
-    def identify(sample: Sample) -> list[Any]:
+    Samples are hashed one by one: with ``content``, each can hold the pixels of an image.
+    """
+    versions = [importlib.metadata.version(name) for name in ("pillow", "imagehash", "numpy")]
+    code = code_fingerprint(decoding_checks.__name__)
+    total = hashlib.sha256(hash_value([code, versions, image_size, fit]).encode())
+    for sample in samples:
         file: list[Any] = [sample.name, str(sample.path)]
         with contextlib.suppress(OSError):
             status = sample.path.stat()
             file += [status.st_size, status.st_mtime_ns]
-        return [*file, pickle.dumps(sample.content, protocol=5).hex() if sample.content else ""]
-
-    modules = (decoding_checks, finch_runtime.images)
-    code = [hash_file(Path(str(module.__file__))) for module in modules]
-    versions = [importlib.metadata.version(name) for name in ("pillow", "imagehash", "numpy")]
-    return hash_value([code, versions, image_size, fit, [identify(s) for s in samples]])[:32]
+        content = pickle.dumps(sample.content, protocol=5) if sample.content else b""
+        file.append(hashlib.sha256(content).hexdigest())
+        total.update(hash_value(file).encode())
+    return total.hexdigest()[:32]
 
 
 def _chunk_file(folder: Path, number: int) -> Path:

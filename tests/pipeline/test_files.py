@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ArtifactError, StorageError
-from pipeline.files import atomic_file, atomic_folder, move_folder, read_json, write_json
+from pipeline.files import (
+    atomic_file,
+    atomic_folder,
+    move_folder,
+    open_array,
+    read_json,
+    write_json,
+)
 
 PROJECT = Path(__file__).parents[2]
 
@@ -270,3 +277,11 @@ def test_an_error_of_another_kind_or_place_stays(tmp_path):
     for error in (FileNotFoundError(errno.ENOENT, "no"), PermissionError(errno.EACCES, "no", "/x")):
         with pytest.raises(type(error)), atomic_file(tmp_path / "a.json"):
             raise error
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("read", [read_json, open_array])
+def test_a_pipe_is_refused_without_waiting(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        read(tmp_path / "pipe")

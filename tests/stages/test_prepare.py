@@ -135,3 +135,32 @@ def test_inspect_shows_the_confusions_of_the_teacher(project: Path) -> None:
     other = call("inspect", folder=project)
     assert other.returncode == 0
     assert "trained on other data" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["60k", "400k"])
+def test_a_full_disk_is_named_and_the_earlier_data_stays(
+    project: Path, tmp_path: Path, size: str
+) -> None:
+    script = f"mount -t tmpfs -o size={size} tmpfs data && exec {sys.executable} -m stages.prepare"
+    try:
+        subprocess.run(["unshare", "-rm", "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user cannot mount a small file system")
+    (project / "data").mkdir()
+    mounted = ["unshare", "-rm", "sh", "-c", script]
+    done = subprocess.run(mounted, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    *_, line = done.stderr.splitlines()
+    assert "finch prepare:" in line
+    assert "data: no room" in line
+    assert "left" in line
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_among_the_images_is_refused(project: Path, tmp_path: Path) -> None:
+    folder = next(path for path in (tmp_path / "photos").iterdir() if path.is_dir())
+    os.mkfifo(folder / "pipe.png")
+    done = call("prepare", folder=project)
+    assert done.returncode == 1
+    assert "pipe.png: is not a file" in done.stderr

@@ -134,6 +134,8 @@ def read_text(path: Path, remedy: str, encoding: str = "utf-8") -> str:
         DataError: The file cannot be read, or is not UTF-8.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(path, "is not a regular file", remedy)
         return path.read_text(encoding)
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", remedy) from None

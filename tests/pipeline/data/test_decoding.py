@@ -2,6 +2,7 @@ import ctypes
 import io
 import os
 import time
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +13,7 @@ from finch_runtime.images import load_image
 from pipeline.data import decoding as module
 from pipeline.data.decoding import decode
 from pipeline.data.sources import Sample
+from pipeline.data.sources.base import encode_ppm
 from tests.damaged_images import draw, encode
 
 SIZE = 16
@@ -174,3 +176,20 @@ def test_discard_deletes_all_files(run, tmp_path):
 def test_large_pixels_make_small_chunks(run, tmp_path):
     run(size=1024)
     assert len(chunks(tmp_path)) == 9 / 2 + 0.5
+
+
+def test_the_key_of_finished_work_does_not_hold_all_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 64, 64, 3), dtype=np.uint8)
+    samples = [
+        Sample(tmp_path, f"{i}", 0, content=partial(encode_ppm, image))
+        for i, image in enumerate(pixels)
+    ]
+    tracemalloc.start()
+    try:
+        key = module._cache_key(samples, 64, "crop")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < pixels.nbytes / 4
+    pixels[500, 3, 4, 1] ^= 1
+    assert module._cache_key(samples, 64, "crop") != key
