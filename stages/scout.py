@@ -45,6 +45,9 @@ def scout(context: Context, config: Scout) -> None:
         threads=params.evaluate.threads,
         runtime_folder=paths.runtime,
     )
+    if setup.left_out:
+        names = ", ".join(setup.left_out)
+        context.log.warning("left out, since they need a trained student (method qat): %s", names)
     log = partial(_log, context.log)
     students = scout_students(setup, paths.scouted_students, track=track, on_measured=log)
     facts = describe(students, setup)

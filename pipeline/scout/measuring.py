@@ -33,7 +33,8 @@ class ScoutSetup:
 
     Attributes:
         images: Images for calibration and measurement.
-        candidates: Candidates that every student is converted to.
+        candidates: Candidates of the pipeline; every student is converted to those that need no
+            training.
         opset: ONNX operator set of the export.
         scout: Rounds, runs and warm-up.
         threads: Threads of the inference runtime.
@@ -46,6 +47,16 @@ class ScoutSetup:
     scout: Scout
     threads: int
     runtime_folder: Path
+
+    @property
+    def measured(self) -> list[Candidate]:
+        """Candidates that a student with random weights can be converted to."""
+        return [candidate for candidate in self.candidates if candidate.method != "qat"]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the other candidates, which are made from the files of ``finch qat``."""
+        return [candidate.name for candidate in self.candidates if candidate.method == "qat"]
 
 
 @dataclass(frozen=True)
@@ -139,10 +150,10 @@ def _convert(
     network: Classifier, images: np.ndarray, setup: ScoutSetup, folder: Path
 ) -> CandidateSet:
     exported = {}
-    for batch in {candidate.batch for candidate in setup.candidates}:
+    for batch in {candidate.batch for candidate in setup.measured}:
         path = exported[batch] = folder / f"student-{batch}.onnx"
         export_onnx(network.backbone, network.spec, path, batch=batch, opset=setup.opset)
-    return make_candidates(exported, setup.candidates, images, folder / "candidates")
+    return make_candidates(exported, setup.measured, images, folder / "candidates")
 
 
 def _time(made: CandidateSet, setup: ScoutSetup, folder: Path) -> list[Timing]:

@@ -54,7 +54,8 @@ def describe(students: Sequence[Student], setup: ScoutSetup) -> dict[str, Any]:
         "threads": setup.threads,
         "rounds": setup.scout.rounds,
         "runs": setup.scout.runs,
-        "candidates": [candidate.name for candidate in setup.candidates],
+        "candidates": [candidate.name for candidate in setup.measured],
+        "left_out": setup.left_out,
         "host": asdict(describe_host()),
         "students": [
             {

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.code_fingerprint import code_fingerprint
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_value, read_json, write_json
 from pipeline.measure.host import describe_host
 from pipeline.models.zoo import full_name
+from pipeline.plugins import RUNTIMES
 from pipeline.progress import Track, silent
+from pipeline.scout import measuring
 from pipeline.scout.measuring import ScoutSetup, Student, measure_student
 
 _FORMAT = 1
@@ -25,14 +28,16 @@ _LIBRARIES = ("timm", "torch", "torchvision", "onnxscript", "nncf")
 def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
     """Hash of everything that affects a measurement, except the pixels of the images."""
     scout = setup.scout
+    runtimes = sorted({candidate.runtime for candidate in setup.measured})
     return hash_value(
         [
             _FORMAT,
             [model, image_size, setup.images.classes, setup.opset],
-            [candidate.model_dump() for candidate in setup.candidates],
+            [candidate.model_dump() for candidate in setup.measured],
             [scout.rounds, scout.runs, scout.warmup, setup.threads],
             asdict(describe_host()),
             {name: metadata.version(name) for name in _LIBRARIES},
+            code_fingerprint(measuring.__name__, *(RUNTIMES[name] for name in runtimes)),
         ]
     )
 

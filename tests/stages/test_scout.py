@@ -58,7 +58,9 @@ def scouted(project: Path) -> Path:
     candidates = [
         {"name": "fp32", "runtime": "onnxruntime", "precision": "fp32"},
         {"name": "int8", "runtime": "onnxruntime", "precision": "int8"},
+        {"name": "int8-qat", "runtime": "onnxruntime", "precision": "int8", "method": "qat"},
     ]
+    set_param(project, "qat.epochs", 1)
     set_param(project, "quantize.candidates", candidates)
     return project
 
@@ -107,6 +109,7 @@ def test_a_killed_scout_resumes_and_proposes_the_largest(scouted):
     # Another budget uses the same measurements.
     none = finch(scouted, "scout.latency_ms=0.000001")
     assert none.returncode == 0, none.stderr
+    assert "need a trained student (method qat): int8-qat" in none.stderr
     assert "1e-06 ms" in none.stderr and "closest" in none.stderr
     assert none.stdout == ""
     assert kept(scouted) == after
