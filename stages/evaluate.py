@@ -31,7 +31,7 @@ def evaluate(context: Context) -> None:
     from pipeline.files import write_json
     from pipeline.measure.evaluate import evaluate_devices
     from pipeline.measure.evaluation import write_table
-    from pipeline.measure.models import EvaluationInputs
+    from pipeline.measure.models import EvaluationInputs, check_origin
 
     paths, params = context.paths, context.params.evaluate
     hosts = read_hosts(paths.reports / "hosts.json")
@@ -41,6 +41,7 @@ def evaluate(context: Context) -> None:
         data=open_prepared(paths.prepared),
         runtime=paths.runtime,
     )
+    check_origin(inputs)
     evaluations: dict[str, Evaluation] = {}
     for evaluation in evaluate_devices(inputs, params, hosts, paths.partial_evaluations, track):
         write_json(paths.evaluations / f"{evaluation.device}.json", asdict(evaluation))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError
+from pipeline.export.onnx_metadata import read_made_from
 from pipeline.files import hash_file, read_artifact
 from pipeline.measure.evaluation import ModelInfo
 from pipeline.measure.runtime import MeasuredModel
+from pipeline.provenance import check_inputs
 
 TEACHER = "teacher"
 
@@ -47,10 +50,23 @@ class ListedCandidate:
 
 @dataclass(frozen=True)
 class CandidateIndex:
-    """What is read of ``candidates.json``."""
+    """What is read of ``candidates.json``; ``made_from`` has the hashes of its inputs."""
 
     candidates: list[ListedCandidate]
     reference: str
+    made_from: dict[str, Any] = field(default_factory=dict)
+
+
+def check_origin(inputs: EvaluationInputs) -> None:
+    """Checks that candidates and teacher learned from the data that they are measured with.
+
+    Raises:
+        ArtifactError: They were made from other data, or do not record it.
+    """
+    path = inputs.candidates / "candidates.json"
+    data = inputs.data.fingerprint
+    check_inputs(path, read_artifact(path, CandidateIndex).made_from, data=data)
+    read_made_from(inputs.teacher, data=data)
 
 
 def find_models(

@@ -33,6 +33,7 @@ class Stage:
         monkeypatch.chdir(folder)
         monkeypatch.setattr(command, "raise_interrupts", lambda: None)
         monkeypatch.setattr("pipeline.data.prepared.open_prepared", lambda _: None)
+        monkeypatch.setattr("pipeline.measure.models.check_origin", lambda _: None)
         monkeypatch.setattr(measuring, "is_current", lambda *_: self.current)
         shutil.copy(PROJECT / "params.yaml", folder)
         self.hosts = {"local": describe_host(), "pi": describe_host()}

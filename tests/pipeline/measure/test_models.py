@@ -1,13 +1,17 @@
 """The files of candidates.json, compared with those on disk."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import onnx
 import pytest
 
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file
-from pipeline.measure.models import EvaluationInputs, find_models
+from pipeline.measure.models import EvaluationInputs, check_origin, find_models
+from tests.pipeline.measure.linear_model import SIZE, write_model
+from tests.prepared_data import write_prepared
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,30 @@ def test_an_invalid_index_is_one_line(made, change, match):
     with pytest.raises(ArtifactError, match=match) as caught:
         find_models(made.inputs)
     assert "\n" not in str(caught.value)
+
+
+def test_models_of_other_data_are_refused(made, tmp_path):
+    images = np.zeros((3, SIZE, SIZE, 3), np.uint8)
+    data = write_prepared(tmp_path / "data", "abc", {"val": (images, np.arange(3))})
+    inputs = replace(made.inputs, data=data)
+
+    def record(candidates, teacher):
+        made.index["made_from"] = {"data": candidates}
+        made.write()
+        write_model(inputs.teacher)
+        model = onnx.load(inputs.teacher)
+        made_from = json.dumps({"model": "7e" * 32, "data": teacher})
+        onnx.helper.set_model_props(model, {"finch.made_from": made_from})
+        onnx.save(model, inputs.teacher)
+
+    record(data.fingerprint, data.fingerprint)
+    check_origin(inputs)
+    record("00" * 32, data.fingerprint)
+    with pytest.raises(ArtifactError, match="candidates.json: .*data/prepared 000000000000, which"):
+        check_origin(inputs)
+    record(data.fingerprint, "00" * 32)
+    with pytest.raises(ArtifactError, match="teacher.onnx: .*data/prepared 000000000000, which"):
+        check_origin(inputs)
+    record(None, data.fingerprint)
+    with pytest.raises(ArtifactError, match="candidates.json: does not record"):
+        check_origin(inputs)
