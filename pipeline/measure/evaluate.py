@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from finch_runtime.errors import printable
 from finch_runtime.protocol import ComparePlan
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from pipeline.measure.evaluation import Evaluation, Measured, NotRun, read_evalu
 from pipeline.measure.host import Host, Unreachable
 from pipeline.measure.latency import LatencyPlan, Rounds, measure_latency
 from pipeline.measure.models import TEACHER, EvaluationInputs, ListedCandidate, find_models
+from pipeline.measure.names import without_folders
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
@@ -117,9 +120,12 @@ def evaluate_candidates(
     run = _DeviceRun(models, reference, images, runtime, params, track)
     logits = run.measure_logits()
     rounds, throughputs = run.measure_speed()
-    if find_models(inputs)[1] != infos or runtime.content_hash() != runtime_hash:
-        problem = "the models or the device runtime changed while they were measured"
-        raise ArtifactError(inputs.candidates, problem, "run `finch evaluate` again")
+    changed = [inputs.candidates] if find_models(inputs)[1] != infos else []
+    changed += [inputs.runtime] if runtime.content_hash() != runtime_hash else []
+    if changed:
+        raise ArtifactError(
+            changed[0], "changed while it was measured", "run `finch evaluate` again"
+        )
 
     def measured(name: str) -> Measured:
         metrics = asdict(score(logits[name], labels))
@@ -221,7 +227,14 @@ class _DeviceRun:
         if name == self.reference:
             problem = f"the reference {name} {error.problem}"
             raise DeviceError(self.runtime.device.name, problem, error.remedy) from error
-        self.problems[name] = error.problem
+        folders = (
+            self.models[name].path.parent,
+            self.images.parent,
+            Path(os.environ.get("HOME", "/")),
+            Path.cwd(),
+        )
+        known = [folder.resolve() for folder in folders]
+        self.problems[name] = without_folders(printable(error.problem), known)
 
 
 def _version_notes(device: str, candidates: Sequence[ListedCandidate], rounds: Rounds) -> list[str]:

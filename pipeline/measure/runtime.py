@@ -16,7 +16,8 @@ from finch_runtime.errors import RuntimeProblem
 from finch_runtime.protocol import ComparePlan, CompareRequest
 from numpy.typing import NDArray
 
-from pipeline.errors import MeasurementError
+from pipeline.errors import ArtifactError, MeasurementError
+from pipeline.files import open_array
 from pipeline.measure.devices.device import Device, Files, ThisMachine
 from pipeline.measure.devices.remote_runner import content_key
 
@@ -69,11 +70,16 @@ class DeviceRuntime:
             request = protocol.PredictRequest(
                 model.copy_to(self.device), self._copy_images(images), threads, str(out)
             )
-            self._run(request, [model], protocol.PredictResult)
+            result = self._run(request, [model], protocol.PredictResult)
             try:
-                logits: NDArray[np.float32] = np.load(out, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise MeasurementError(model.path, f"its logits are unreadable ({error})") from None
+                logits: NDArray[np.float32] = np.array(open_array(out))
+            except ArtifactError as error:
+                problem = f"its logits are unreadable: {error.problem}"
+                raise MeasurementError(model.path, problem) from None
+        expected = (result.images, result.classes)
+        if logits.dtype != np.float32 or logits.shape != expected or 0 in expected:
+            found = f"{logits.dtype} {list(logits.shape)}, not float32 {list(expected)}"
+            raise MeasurementError(model.path, f"its logits are {found}")
         broken = int(np.sum(~np.isfinite(logits).all(axis=-1)))
         if broken:
             raise MeasurementError(
@@ -88,7 +94,10 @@ class DeviceRuntime:
         request = protocol.BenchmarkRequest(
             model.copy_to(self.device), self._copy_images(images), threads, plan
         )
-        return self._run(request, [model], protocol.BenchmarkResult)
+        result = self._run(request, [model], protocol.BenchmarkResult)
+        if [len(turn) for turn in result.timing.turns] != [plan.runs]:
+            raise MeasurementError(model.path, "device runtime returned too few runs")
+        return result
 
     def compare(
         self, models: Sequence[MeasuredModel], images: Path, threads: int, plan: ComparePlan

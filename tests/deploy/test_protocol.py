@@ -80,7 +80,10 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda v: v.update(models={}), r"CompareRequest\.models: \{\}.*list"),
         (lambda v: v["models"].append(3), r"CompareRequest\.models\[1\]: 3"),
         (lambda v: v["models"][0].update(runtime=3), r"models\[0\]\.runtime: 3.*str"),
-        (lambda v: v["plan"].update(runs=0), r"runs: 0.* 1 or more"),
+        (lambda v: v["plan"].update(runs=0), r"runs: 0.* 1 to 1000000"),
+        (lambda v: v["plan"].update(turns=10**9), r"turns: 1000000000 is out of range"),
+        (lambda v: v["plan"].update(warmup_s=1e9), r"warmup_s: 1000000000\.0 is out of range"),
+        (lambda v: v["plan"].update(warmup_s=10**400), r"warmup_s: 10+ "),
         (lambda v: v["plan"].update(warmup_s=-0.5), r"warmup_s: -0\.5"),
         (lambda v: v["plan"].update(warmup_s=float("inf")), r"warmup_s: inf"),
     ],
@@ -97,3 +100,10 @@ def test_an_invalid_value_is_named(change: Change, match: str) -> None:
 def test_text_that_is_not_a_json_object_is_rejected(text: str) -> None:
     with pytest.raises(RuntimeProblem, match="PredictResult: not"):
         from_json(text, PredictResult)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_rejected(number: str) -> None:
+    text = to_json(CompareResult([TIMING], [CONDITIONS])).replace("51.5", number)
+    with pytest.raises(RuntimeProblem, match=r"conditions\[0\]\.temperature_c: .*not finite"):
+        from_json(text, CompareResult)

@@ -10,13 +10,19 @@ requests and reads results with these classes; both sides must use the same ``PR
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from finch_runtime.errors import RuntimeProblem, last_line
 
 PROTOCOL = 2
+
+# Ceilings of a plan: numbers of runs, images of a batch, seconds of a measurement.
+MAX_COUNT = 1_000_000
+MAX_BATCH = 4096
+MAX_SECONDS = 86_400
 
 Message = TypeVar("Message")
 
@@ -57,7 +63,9 @@ class BenchmarkPlan:
     sustained_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_at_least(self, runs=1, warmup=0, warmup_s=0, batches=1, batch_s=0, sustained_s=0)
+        counts = {"runs": (1, MAX_COUNT), "warmup": (0, MAX_COUNT), "batches": (1, MAX_BATCH)}
+        seconds = dict.fromkeys(("warmup_s", "batch_s", "sustained_s"), (0, MAX_SECONDS))
+        _check_ranges(self, {**counts, **seconds})
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,8 @@ class ComparePlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_at_least(self, turns=1, runs=1, warmup=0, warmup_s=0)
+        counts = {"turns": (1, MAX_COUNT), "runs": (1, MAX_COUNT), "warmup": (0, MAX_COUNT)}
+        _check_ranges(self, {**counts, "warmup_s": (0, MAX_SECONDS)})
 
 
 @dataclass(frozen=True)
@@ -272,8 +281,10 @@ def decode(kind: Any, value: Any, place: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:  # Optional
         return None if value is None else decode(arguments[0], value, place)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 1 << 53:
         return float(value)
+    if kind is float and type(value) is float and not math.isfinite(value):
+        raise RuntimeProblem(place, f"{value} is not finite", "correct the value")
     expected = dict if is_dataclass(kind) else origin or kind
     if type(value) is not expected:
         problem = f"{value!r} is not of type {expected.__name__}"
@@ -299,9 +310,9 @@ def _decode_object(kind: Any, value: dict[str, Any], place: str) -> Any:
     return kind(**{key: decode(hints[key], value[key], f"{place}.{key}") for key in value})
 
 
-def _check_at_least(plan: Any, **minima: float) -> None:
-    for name, minimum in minima.items():
+def _check_ranges(plan: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
+    for name, (low, high) in ranges.items():
         value = getattr(plan, name)
         for number in value if isinstance(value, list) else [value]:
-            if not minimum <= number < float("inf"):
-                raise RuntimeProblem(name, f"{number} is too small", f"use {minimum} or more")
+            if not low <= number <= high:
+                raise RuntimeProblem(name, f"{number} is out of range", f"use {low} to {high}")

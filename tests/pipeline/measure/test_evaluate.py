@@ -143,21 +143,23 @@ def test_a_model_that_changes_while_it_is_measured_is_refused(run, tmp_path, mon
         return measure(*arguments)
 
     monkeypatch.setattr(evaluating, "measure_latency", replace_model)
-    with pytest.raises(ArtifactError, match="changed while they were measured"):
+    with pytest.raises(ArtifactError, match="candidates: changed while it was measured"):
         run()
 
 
 def test_a_candidate_that_a_device_cannot_run_is_listed(run, tmp_path):
     first = tmp_path / "first"
     (first / "openvino").mkdir(parents=True)
-    (first / "openvino/__init__.py").write_text("raise ImportError('made for another CPU')")
+    (first / "openvino/__init__.py").write_text(
+        "raise ImportError(__file__ + ': made for another CPU')"
+    )
     (here, there), error = run(python=write_python(tmp_path / "python", first))
     assert error is None
     assert [m.name for m in here.candidates] == ["fp32", "vino"]
     assert [m.name for m in there.candidates] == ["fp32"]
     (not_run,) = there.not_run
     assert (not_run.name, not_run.bytes) == ("vino", 7)
-    assert "openvino: cannot be imported: made for another CPU" in not_run.problem
+    assert "openvino: cannot be imported: __init__.py: made for another CPU" in not_run.problem
 
 
 def test_another_version_of_the_runtime_is_noted(run, tmp_path):
