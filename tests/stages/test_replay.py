@@ -25,7 +25,7 @@ def replay(recording: Path, *arguments: str, folder: Path) -> subprocess.Complet
     return subprocess.run(line, cwd=folder, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("recording", [WITH, WITHOUT], ids=lambda path: path.stem)
+@pytest.mark.parametrize("recording", sorted(RECORDINGS.glob("*.json")), ids=lambda path: path.stem)
 def test_what_ships_is_within_the_limits(recording: Path) -> None:
     rule = load_params(PROJECT / "params.yaml").bundle
     evaluation = read_evaluation(recording)
