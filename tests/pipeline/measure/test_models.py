@@ -112,10 +112,10 @@ def test_models_of_other_data_are_refused(made, tmp_path):
     record(data.fingerprint, data.fingerprint)
     check_origin(inputs)
     record("00" * 32, data.fingerprint)
-    with pytest.raises(ArtifactError, match=r"candidates\.json: .*data/prepared 000000000000, which"):
+    with pytest.raises(ArtifactError, match=r"candidates\.json: .*data/prepared 0000"):
         check_origin(inputs)
     record(data.fingerprint, "00" * 32)
-    with pytest.raises(ArtifactError, match=r"teacher\.onnx: .*data/prepared 000000000000, which"):
+    with pytest.raises(ArtifactError, match=r"teacher\.onnx: .*data/prepared 0000"):
         check_origin(inputs)
     record(None, data.fingerprint)
     with pytest.raises(ArtifactError, match=r"candidates\.json: does not record"):
