@@ -35,7 +35,7 @@ from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.qdq_export import export_qdq
 from pipeline.qat.requirements import check_requirements, compile_kernels
 from pipeline.qat.training import train_qat
-from pipeline.quantize.candidates import sample_calibration
+from pipeline.quantize.calibration import sample_calibration
 from pipeline.training.loop import TrainingResult, train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher

@@ -30,7 +30,7 @@ from pipeline.qat.fake_quantize import fake_quantize
 from pipeline.qat.parity import check_qdq_parity
 from pipeline.qat.qdq_export import export_qdq
 from pipeline.qat.requirements import check_requirements, compile_kernels
-from pipeline.quantize.candidates import sample_calibration
+from pipeline.quantize.calibration import sample_calibration
 
 Logits = NDArray[np.float32]
 LEVELS = onnxruntime.GraphOptimizationLevel

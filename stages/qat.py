@@ -45,7 +45,7 @@ def qat(context: Context) -> None:
     from pipeline.models.record import read_student
     from pipeline.qat.fake_quantize import fake_quantize
     from pipeline.qat.training import train_qat
-    from pipeline.quantize.candidates import sample_calibration
+    from pipeline.quantize.calibration import sample_calibration
     from pipeline.training.distillation_inputs import open_distillation_inputs
     from stages.training import StageTraining
 

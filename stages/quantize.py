@@ -14,7 +14,8 @@ from stages.console import track
 def quantize(context: Context) -> None:
     """Convert the student to each runtime and precision (the candidates)."""
     from pipeline.data.prepared import open_prepared
-    from pipeline.quantize.candidates import make_candidates, sample_calibration
+    from pipeline.quantize.calibration import sample_calibration
+    from pipeline.quantize.candidates import make_candidates
     from pipeline.quantize.mixed_precision import SearchSetup
     from pipeline.quantize.sources import read_sources
     from pipeline.quantize.validation import CandidateValidator

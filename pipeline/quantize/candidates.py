@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.prepared import Split
 from pipeline.errors import ArtifactError, QuantizationError
 from pipeline.files import atomic_folder, hash_file, write_json
 from pipeline.params import Candidate
@@ -71,13 +70,6 @@ class CandidateSet:
     reference: str
     mixed_precision: tuple[MixedPrecisionSearch, ...]
     made_from: Sources | None = None
-
-
-def sample_calibration(train: Split, count: int, seed: int) -> NDArray[np.uint8]:
-    """Calibration images, uint8 [n, size, size, 3] RGB: ``count`` random ones, or all if fewer."""
-    count = min(count, len(train))
-    chosen = np.random.default_rng(seed).choice(len(train), count, replace=False)
-    return np.array(train.images[np.sort(chosen)])
 
 
 def make_candidates(

@@ -138,7 +138,7 @@ def test_inspect_shows_the_confusions_of_the_teacher(project: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["60k", "400k"])
+@pytest.mark.parametrize("size", ["60k", "304k"])
 def test_a_full_disk_is_named_and_the_earlier_data_stays(
     project: Path, tmp_path: Path, size: str
 ) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.fit import FITS
 from finch_runtime.integrity import REMEDY, find_damage, find_stranger, read_manifest
 from finch_runtime.protocol import ModelSource, decode
 from finch_runtime.runtimes import RUNTIMES
 from finch_runtime.session import MAX_SIZE, MAX_THREADS, Session, open_session
 
 FORMAT = 1
-FITS = ("crop", "stretch")
-"""How an image becomes a square: its center is cropped, or each side is scaled separately."""
 
 
 @dataclass(frozen=True)

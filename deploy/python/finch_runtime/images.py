@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from finch_runtime.bundle import FITS
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.fit import FITS
 from finch_runtime.regular import why_unreadable
 from finch_runtime.scans import count_scans
 

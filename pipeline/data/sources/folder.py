@@ -9,7 +9,10 @@ from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, Spli
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
-_SUFFIXES = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Those of all formats that the device runtime decodes.
+_SUFFIXES = frozenset(
+    ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
 _SPLIT_NAMES: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
