@@ -19,7 +19,7 @@ from finch_runtime.images import load_image
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.sources.base import Sample
+from pipeline.data.sources.base import FORMAT_OF_SUFFIX, Sample
 
 MIN_SIDE = 8
 """Minimum height and width in pixels; digits of 8 x 8 pixels can still be recognized."""
@@ -32,13 +32,6 @@ HASH_SIDE = 16
 
 MIN_CONTRAST = 2.0
 """An image with a lower ``contrast`` is blank, and its perceptual hash is meaningless."""
-
-_FORMAT_OF_SUFFIX = {
-    **{".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000", ".png": "PNG", ".webp": "WEBP"},
-    **dict.fromkeys((".jfif", ".jpe", ".jpeg", ".jpg"), "JPEG"),
-    **dict.fromkeys((".pgm", ".pnm", ".ppm"), "PPM"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-}
 
 
 RECORD = np.dtype(
@@ -137,7 +130,7 @@ def _check(sample: Sample, content: bytes) -> tuple[int, int]:
     if image_format == "MPO":  # a JPEG of a phone, with an appended preview or depth map
         image_format, frames = "JPEG", 1
     # The path of a sample with `content` does not name an image file.
-    expected = None if sample.content else _FORMAT_OF_SUFFIX.get(sample.path.suffix.lower())
+    expected = None if sample.content else FORMAT_OF_SUFFIX.get(sample.path.suffix.lower())
     if expected and expected != image_format:
         raise _UnusableError(f"is {image_format}, but has a suffix of {expected}")
     if frames > 1:

@@ -11,8 +11,8 @@ from pipeline.code_fingerprint import import_closure
 from tests.small_project import PROJECT
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-# Every command imports these modules, which read options, print, lock and stop: no output depends on
-# them.
+# Every command imports these modules, which read options, print, lock and stop. They change no
+# output.
 COMMAND_LINE = {
     "stages/command.py",
     "stages/console.py",

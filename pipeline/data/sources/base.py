@@ -16,6 +16,14 @@ from pipeline.errors import DataError
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+FORMAT_OF_SUFFIX = {
+    **{".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000", ".png": "PNG", ".webp": "WEBP"},
+    **dict.fromkeys((".jfif", ".jpe", ".jpeg", ".jpg"), "JPEG"),
+    **dict.fromkeys((".pgm", ".pnm", ".ppm"), "PPM"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+}
+"""Suffixes of image files, and Pillow's name of the format."""
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.base import (
+    FORMAT_OF_SUFFIX,
+    SPLITS,
+    DataSource,
+    Listing,
+    Sample,
+    SplitName,
+)
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 
-# Those of all formats that the device runtime decodes.
-_SUFFIXES = frozenset(
-    ".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
 _SPLIT_NAMES: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -76,5 +79,5 @@ def _image_files(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
     for path in _entries(folder):
         if path.is_dir():
             yield from _image_files(path, (*ancestors, real))
-        elif path.suffix.lower() in _SUFFIXES:
+        elif path.suffix.lower() in FORMAT_OF_SUFFIX:
             yield path
