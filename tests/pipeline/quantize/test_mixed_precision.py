@@ -255,8 +255,12 @@ def test_all_layers_that_round_a_wide_range_are_kept_in_float(
 @pytest.mark.parametrize(
     ("limits", "params", "outcome"),
     [
-        ({}, {"max_float_fraction": 0.3}, "no candidate added: with 2 of 7 layers"),
-        ({"max_drop": 2.0, "max_drop_bound": 2.0}, {}, "no search: 96 validation images"),
+        ({}, {"max_float_fraction": 0.3}, ["no candidate added", "2 of 7 layers"]),
+        (
+            {"max_drop": 2.0, "max_drop_bound": 2.0},
+            {},
+            ["no search", "96 validation images", "149 are needed"],  # 0.98 ** 149 < 0.05
+        ),
     ],
 )
 def test_without_success_nothing_is_added_and_the_outcome_has_the_reason(
@@ -266,14 +270,14 @@ def test_without_success_nothing_is_added_and_the_outcome_has_the_reason(
     tmp_path: Path,
     limits: dict[str, float],
     params: dict[str, Any],
-    outcome: str,
+    outcome: list[str],
 ) -> None:
     validator = validator_for(wide_range, images, **limits)
     made = make(wide_range, [FP32, FINE], calibration, validator, tmp_path, **params)
     assert [c.name for c in made.candidates] == ["fp32", "int8"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates.json", "fp32", "int8"]
     assert made.mixed_precision[0].mixed is None
-    assert made.mixed_precision[0].outcome.startswith(outcome)
+    assert all(part in made.mixed_precision[0].outcome for part in outcome)
 
 
 @pytest.mark.parametrize(
