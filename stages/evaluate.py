@@ -44,14 +44,17 @@ def evaluate(context: Context) -> None:
     check_origin(inputs)
     evaluations: dict[str, Evaluation] = {}
     for evaluation in evaluate_devices(inputs, params, hosts, paths.partial_evaluations, track):
-        write_json(paths.evaluations / f"{evaluation.device}.json", asdict(evaluation))
+        for folder in (paths.evaluations, paths.earlier_evaluations):
+            write_json(folder / f"{evaluation.device}.json", asdict(evaluation))
         _log(context.log, evaluation)
         evaluations[evaluation.device] = evaluation
     for device in params.devices:
         host = hosts[device.name]
         if isinstance(host, Unreachable):
-            kept = _read_current(paths.evaluations / f"{device.name}.json", inputs, params)
-            evaluations |= {} if kept is None else {device.name: kept}
+            kept = _read_current(paths.earlier_evaluations / f"{device.name}.json", inputs, params)
+            if kept:
+                write_json(paths.evaluations / f"{device.name}.json", asdict(kept))
+                evaluations[device.name] = kept
             fate = "its earlier measurements are kept" if kept else "it is left out"
             context.log.warning("%s: %s; %s", device.name, host.unreachable, fate)
     for path in paths.evaluations.glob("*.json"):

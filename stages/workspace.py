@@ -49,10 +49,11 @@ class Workspace:
     params = _Artifact("reports/params.yaml", "resolve")
     reports = _Artifact("reports")
     runtime = _Artifact("deploy/python")
-    # Unfinished work. Not outputs of DVC, which deletes those before a stage runs.
+    # Unfinished and earlier work. Not outputs of DVC, which deletes those before a stage runs.
     partial_prepare = _Artifact(".finch/prepare")
     partial_logits = _Artifact(".finch/cache_logits")
     partial_evaluations = _Artifact(".finch/evaluate")
+    earlier_evaluations = _Artifact(".finch/evaluations")
     checkpoints = _Artifact(".finch/checkpoints")
     comparison_runs = _Artifact(".finch/compare")
     scouted_students = _Artifact(".finch/scout")
