@@ -6,8 +6,10 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from finch_runtime.protocol import Conditions
+from pydantic import Field
 
 from pipeline.errors import DeviceError
 from pipeline.files import atomic_file, read_artifact
@@ -35,7 +37,7 @@ class ModelInfo:
     runtime: str
     precision: str
     batch: str | int
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
     files: dict[str, str] = field(default_factory=dict, kw_only=True)
 
 
@@ -93,11 +95,11 @@ class Evaluation:
 
     host: Host
     device: str
-    images: int
-    rounds: int
+    images: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
     ended: Ended
-    half_width: float
-    threads: int
+    half_width: Annotated[float, Field(ge=0)]
+    threads: Annotated[int, Field(ge=1)]
     reference: str
     candidates: list[Measured]
     not_run: list[NotRun]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from finch_runtime.protocol import BenchmarkPlan, Rate, Sustained, best_rate
+from pydantic import Field
 
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.params import Evaluate
@@ -18,8 +20,8 @@ _RUNS = 50
 class Threaded:
     """Median latency at batch 1, comparable within a sweep only, and throughput per batch."""
 
-    threads: int
-    p50_ms: float
+    threads: Annotated[int, Field(ge=1)]
+    p50_ms: Annotated[float, Field(gt=0)]
     rates: list[Rate]
 
     @property
@@ -35,7 +37,7 @@ class Throughput:
     The sustained run has the first number of threads. It is None if it was not requested.
     """
 
-    sweep: list[Threaded]
+    sweep: Annotated[list[Threaded], Field(min_length=1)]
     sustained: Sustained | None
 
     @property
