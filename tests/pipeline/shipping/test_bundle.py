@@ -11,17 +11,14 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline.errors import ArtifactError, DataError
 from pipeline.shipping.bundle import BundleSpec, build_bundle, unpack_bundle
+from tests.pipeline.shipping.brightness import LABELS, SIZE, write_onnx
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
-SIZE = 16
-LABELS = ("dark", "süß & bright")
 RECORD = {
     "params": {"evaluate": {"threads": 2}},
     "candidates": [{"name": "ort-fp32", "p50_ms": 0.68, "verdict": "shipped"}],
@@ -29,34 +26,6 @@ RECORD = {
     "made_from": {"student": "ab" * 32},
     "data": {"source": "synthetic", "license": "CC0"},
 }
-
-
-def write_onnx(path):
-    """Classifies images as dark or bright by the sum of their pixels."""
-    weights = np.tile(np.float32([-1, 1]) / SIZE**2 / 3 / 32, (SIZE * SIZE * 3, 1))
-    nodes = [
-        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["pixels"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["sums"]),
-        helper.make_node("Add", ["sums", "bias"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "brightness",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])
-            for name in ("logits", "probabilities")
-        ],
-        [
-            numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.float32([4, -4]), "bias"),
-        ],
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, path)
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""A model that tells dark images from bright ones."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SIZE = 16
+LABELS = ("dark", "süß & bright")
+
+
+def write_onnx(path):
+    """Classifies images as dark or bright by the sum of their pixels."""
+    weights = np.tile(np.float32([-1, 1]) / SIZE**2 / 3 / 32, (SIZE * SIZE * 3, 1))
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["sums"]),
+        helper.make_node("Add", ["sums", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])
+            for name in ("logits", "probabilities")
+        ],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.float32([4, -4]), "bias"),
+        ],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
