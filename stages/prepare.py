@@ -47,7 +47,9 @@ def prepare(context: Context) -> None:
     counts = count_findings(audit)
     _warn(context, counts)
     check_leakage(audit, allow=params.allow_leakage)
-    data = pack(usable, audit.usable, splits, paths.prepared, audit=counts, track=track)
+    # Copies belong together, too; only the splits ignore that, so that the check above sees them.
+    grouped = merge_groups(usable, audit.copy_pairs)
+    data = pack(grouped, audit.usable, splits, paths.prepared, audit=counts, track=track)
     decoded.discard()
     context.log.info(
         "wrote data/prepared: %d classes, %s images of %d px (license: %s)",

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.data.decoding import DecodedImages
 from pipeline.data.decoding_checks import HASH_SIDE, MIN_CONTRAST
@@ -54,6 +55,12 @@ class Audit:
         """Unusable images, each with its problem."""
         both = zip(self.decoded.samples, self.decoded.problems, strict=True)
         return [(sample, problem) for sample, problem in both if problem]
+
+    @property
+    def copy_pairs(self) -> NDArray[np.int64]:
+        """Every exact duplicate with the first image of its group, int64 [k, 2]."""
+        pairs = [(group[0], other) for group in self.copies for other in group[1:]]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     @property
     def small(self) -> list[int]:

@@ -127,7 +127,9 @@ class PreparedData:
             ArtifactError: A file is missing, truncated, or not the one that ``dataset.json``
                 describes.
         """
-        folder, expected = self.folder / name, self.info.splits[name]
+        folder, expected = self.folder / name, self.info.splits.get(name)
+        if expected is None:
+            raise ArtifactError(self.folder / "dataset.json", f"has no split {name!r}")
         shapes = {
             "images.npy": (expected.images, self.image_size, self.image_size, 3),
             "labels.npy": (expected.images,),

@@ -82,6 +82,14 @@ def test_copies_across_splits(project: Path, tmp_path: Path) -> None:
     done = call("prepare", *allowed, folder=project)
     assert done.returncode == 0, done.stderr
     assert "exact duplicates: 24 groups of copies" in done.stderr
+    group_of: dict[str, int] = {}
+    for folder in (project / "data/prepared").glob("*/"):
+        names = (folder / "names.txt").read_text().splitlines()
+        group_of |= zip(names, np.load(folder / "groups.npy").tolist(), strict=True)
+    assert len(group_of) == 96 + 24
+    for name, group in group_of.items():
+        assert group == group_of[name.replace("copy", "")], "a copy is parted from its original"
+    assert len(set(group_of.values())) > 80
 
 
 def test_a_run_killed_while_decoding_resumes_to_the_same_bytes(

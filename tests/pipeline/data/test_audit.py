@@ -74,6 +74,13 @@ def test_every_kind_of_finding_is_listed(audit):
     assert [sample["name"] for sample in found["elongated"]] == ["7.png"]
 
 
+def test_every_copy_is_paired_with_the_first_image_of_its_group(audit):
+    assert audit.copy_pairs.tolist() == [[0, 2], [1, 3]]
+    three = replace(audit, copies=[[1, 4, 6]])
+    assert three.copy_pairs.tolist() == [[1, 4], [1, 6]]
+    assert replace(audit, copies=[]).copy_pairs.shape == (0, 2)
+
+
 def test_counts_match_the_lists(audit):
     counts = count_findings(replace(audit, splits=SPLITS))
     assert (counts["photographs"], counts["bad"]) == (10, 2)

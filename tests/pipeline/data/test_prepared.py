@@ -1,11 +1,13 @@
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import ArtifactError
+from pipeline.files import write_json
 
 SIZE = 16
 
@@ -89,6 +91,7 @@ def test_a_changed_value_is_refused(prepare, file):
         ("fingerprint", "ab" * 32, "fingerprint"),
         ("classes", [], "classes"),
         ("image_size", 0, "image_size"),
+        ("image_size", float("nan"), "JSON"),
         ("splits", None, "splits"),
         ("splits", {"train": {"images": -1, "per_class": [], "files": {}}}, "images"),
     ],
@@ -107,3 +110,12 @@ def test_a_missing_key_of_the_description_is_named(prepare):
     path.write_text(json.dumps(value))
     with pytest.raises(ArtifactError, match="splits"):
         open_prepared(path.parent)
+
+
+def test_a_description_without_a_split_is_refused(prepare):
+    data = prepare()
+    del data.info.splits["val"]
+    changed = replace(data.info, fingerprint=data.info.compute_fingerprint())
+    write_json(data.folder / "dataset.json", asdict(changed))
+    with pytest.raises(ArtifactError, match=r"dataset\.json: has no split 'val'"):
+        open_prepared(data.folder).split("val")
