@@ -73,7 +73,7 @@ def check_dataset(dataset: ImageDataset) -> None:
 
     Raises:
         DataError: There are fewer than two classes; a class has no images; two class names differ
-            only in case; a name is not UTF-8; a file is missing.
+            only in case; a name is empty, not UTF-8 or not one line; a file is missing.
     """
     where = f"source {dataset.name!r}"
     for name in (*dataset.classes, *(sample.name for sample in dataset.samples)):
@@ -81,6 +81,10 @@ def check_dataset(dataset: ImageDataset) -> None:
             name.encode()
         except UnicodeEncodeError:  # Python reads such names, but cannot write them to names.txt
             raise DataError(where, f"the name {name!r} is not UTF-8", "rename it") from None
+        # names.txt and the labels.txt of a bundle have a line per name.
+        if not name.strip() or name.splitlines() != [name]:
+            problem = f"the name {name!r} is empty, or has a line break"
+            raise DataError(where, problem, "rename it")
     by_folded_name: dict[str, str] = {}
     for name in dataset.classes:
         other = by_folded_name.setdefault(name.casefold(), name)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +45,20 @@ def read_columns(path: Path, columns: int, separator: str | None = None) -> list
     return rows
 
 
+def check_regular(path: Path) -> None:
+    """Refuses a pipe or a device, which could be read for ever.
+
+    Raises:
+        DataError: ``path``, or a file below it, is neither a file nor a folder.
+    """
+    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for each in itertools.chain([path], below):
+        with contextlib.suppress(OSError):  # a missing file gets its message from the reader
+            mode = each.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise DataError(each, "is not a regular file", _REMEDY)
+
+
 def read_matlab(path: Path, *names: str) -> list[Any]:
     """Variables of a MATLAB file.
 
@@ -49,6 +67,7 @@ def read_matlab(path: Path, *names: str) -> list[Any]:
     """
     import scipy.io
 
+    check_regular(path)
     try:
         variables = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
         return [variables[name] for name in names]

@@ -6,7 +6,10 @@ Samples are listed from the published files, in their published order and splits
 from __future__ import annotations
 
 import csv
+import socket
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +18,9 @@ from pipeline.data.sources import published_files as published
 from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, encode_ppm
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
+
+TIMEOUT_S = 60.0
+"""Maximum time without an answer from a server, in seconds."""
 
 
 class TorchvisionSource(DataSource):
@@ -43,11 +49,13 @@ class TorchvisionSource(DataSource):
         import torchvision.datasets  # imports torch, which the other sources do not need
 
         name = type(self).__name__
+        published.check_regular(root)
         for fetch in (False, True) if download else (False,):
             try:
                 if fetch:
                     root.mkdir(parents=True, exist_ok=True)
-                return getattr(torchvision.datasets, name)(str(root), download=fetch, **options)
+                with _answers_in_time():
+                    return getattr(torchvision.datasets, name)(str(root), download=fetch, **options)
             except Exception as error:  # torchvision raises many types
                 reason = " ".join(str(error).split()) or type(error).__name__
         problem, remedy = f"{name} cannot be read", "set prepare.download to true"
@@ -55,6 +63,17 @@ class TorchvisionSource(DataSource):
             problem, remedy = f"{name} cannot be downloaded", "remove partial files and retry"
         remedy += f", or put the published files of {name} there"
         raise DataError(root, f"{problem} ({reason})", remedy)
+
+
+@contextmanager
+def _answers_in_time() -> Iterator[None]:
+    """Limits how long a connection waits; torchvision sets no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @SOURCES.register("cifar100")

@@ -35,6 +35,10 @@ def test_a_sample_needs_a_file_unless_it_has_content(tmp_path):
         (source(("a",), "1"), "has 1 class"),
         (source(("a", "b\udce9"), "1", "2"), "is not UTF-8"),
         (source(("a", "b"), "1", "2\udce9"), "is not UTF-8"),
+        (source(("a", "two\nlines"), "1", "2"), r"'two\nlines' is empty, or has a line break"),
+        (source(("a", "b\u2028c"), "1", "2"), r"'b\u2028c' is empty, or has a line break"),
+        (source(("a", "  "), "1", "2"), "'  ' is empty"),
+        (source(("a", "b"), "1", "2\r.png"), r"'2\r.png' is empty, or has a line break"),
     ],
 )
 def test_unusable_data_sets_are_refused_with_a_printable_message(made, problem):

@@ -1,9 +1,17 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.sources import Sample
-from pipeline.data.sources.published_files import parse_index, read_columns, read_lines
+from pipeline.data.sources.published_files import (
+    check_regular,
+    parse_index,
+    read_columns,
+    read_lines,
+    read_matlab,
+)
 from pipeline.errors import DataError
 
 
@@ -41,3 +49,23 @@ def test_the_last_column_takes_the_rest_and_blank_lines_are_no_rows(tmp_path):
     table.write_bytes(b"1 \xe9\n")
     with pytest.raises(DataError, match=r"t\.txt: is not UTF-8 text"):
         read_columns(table, 2)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "read", [check_regular, read_lines, lambda path: read_matlab(path, "labels")]
+)
+def test_a_pipe_is_refused_without_waiting(tmp_path, read):
+    os.mkfifo(tmp_path / "labels.mat")
+    with pytest.raises(DataError, match=r"labels\.mat: is not a regular file"):
+        read(tmp_path / "labels.mat")
+
+
+def test_a_pipe_anywhere_below_a_folder_is_found(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "c.txt").write_text("c")
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
+    check_regular(tmp_path)
+    os.mkfifo(tmp_path / "a" / "b" / "pipe")
+    with pytest.raises(DataError, match=r"a/b/pipe: is not a regular file"):
+        check_regular(tmp_path)

@@ -1,6 +1,8 @@
 import functools
 import http.server
 import io
+import os
+import socket
 import tarfile
 import threading
 import urllib.error
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import FGVCAircraft, Food101
 
-from pipeline.data.sources import read_source
+from pipeline.data.sources import read_source, torchvision_sets
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
@@ -85,3 +87,24 @@ def test_a_download_that_is_not_the_published_archive_is_refused(tmp_path, archi
     monkeypatch.setattr(Food101, "_URL", archive)
     with pytest.raises(DataError, match=r"Food101 cannot be downloaded .*not found or corrupted"):
         read_source(Prepare(source="food101", path=str(tmp_path / "sets"), download=True))
+
+
+@pytest.mark.timeout(20)
+def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(torchvision_sets, "TIMEOUT_S", 0.2)
+    before = socket.getdefaulttimeout()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/archive.tar.gz"
+        monkeypatch.setattr(FGVCAircraft, "_URL", url)
+        with pytest.raises(DataError, match=r"FGVCAircraft cannot be downloaded \(.*timed out"):
+            read(tmp_path / "sets", download=True)
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_published_files_is_refused_without_waiting(tmp_path):
+    (tmp_path / BASE).mkdir(parents=True)
+    os.mkfifo(tmp_path / BASE / "variants.txt")
+    with pytest.raises(DataError, match=r"variants\.txt: is not a regular file"):
+        read(tmp_path)
