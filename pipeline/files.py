@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -11,8 +10,10 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,7 +22,7 @@ import psutil
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import ArtifactError, StorageError
+from pipeline.errors import ArtifactError, FinchError, Stopped, StorageError
 
 T = TypeVar("T")
 
@@ -42,7 +43,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         try:
             temporary.touch(exist_ok=False)
             mode = temporary.stat().st_mode
-            yield temporary
+            with explain_storage(path.parent):  # while the unfinished file still takes its room
+                yield temporary
             temporary.chmod(mode)  # the block may have replaced the file
             temporary.replace(path)
         finally:
@@ -71,7 +73,8 @@ def atomic_folder(path: Path, size: int = 0) -> Iterator[Path]:
         try:
             temporary.mkdir()
             mode = temporary.stat().st_mode & 0o666
-            yield temporary
+            with explain_storage(path.parent, size):
+                yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     file.chmod(mode)  # some libraries write files that only their owner can read
@@ -84,38 +87,91 @@ def atomic_folder(path: Path, size: int = 0) -> Iterator[Path]:
 def explain_storage(folder: Path, size: int = 0) -> Iterator[None]:
     """Turns errors of a full or read-only disk into a ``StorageError`` that names the folder.
 
+    Libraries raise errors of their own, such as ``SafetensorError``, ``RuntimeError`` or an
+    ``OSError`` without a number. For these the block's folder is tried.
+
     Args:
         folder: Where the block writes.
         size: Bytes that it writes, if known.
     """
     try:
         yield
-    except OSError as error:
+    except (FinchError, Stopped):
+        raise
+    except Exception as error:
         problem = storage_problem(error, folder, size)
         if problem is None:
             raise
-        raise StorageError(folder, problem, "then run the same command again") from error
+        raise problem from error
 
 
-def storage_problem(error: OSError, folder: Path, size: int = 0) -> str | None:
-    """What is wrong with the disk, and what to do; None if the error has another cause.
+def storage_problem(error: Exception, folder: Path, size: int = 0) -> StorageError | None:
+    """The error for the user, if the disk is its cause; else None.
 
-    The arguments are those of ``explain_storage``.
+    The arguments are those of ``explain_storage``. The disk may also be that of temporary files.
     """
-    if error.errno == errno.ENOSPC:
-        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-        left = format_bytes(shutil.disk_usage(existing).free)
+    folder, number = _find_cause(error, folder)
+    if number == errno.ENOSPC:
+        left = format_bytes(shutil.disk_usage(_existing(folder)).free)
         room = f"no room for {format_bytes(size)}, {left} left" if size else f"no room, {left} left"
-        return f"{room}: free disk space"
-    if error.errno == errno.EDQUOT:
-        return "the disk quota is used up: free disk space"
-    if error.errno == errno.EFBIG:
-        return "a file is larger than the file system or the limit of the process allows: raise it"
-    if error.errno == errno.EROFS:
-        return "is on a read-only file system: choose another folder"
-    own = error.filename is not None and Path(str(error.filename)).is_relative_to(folder)
-    if error.errno in (errno.EACCES, errno.EPERM) and own:
-        return f"{error.filename} cannot be written ({error.strerror}): change its permissions"
+        return StorageError(folder, room, f"free disk space, {_AGAIN}")
+    if number == errno.EDQUOT:
+        return StorageError(folder, "the disk quota is used up", f"free disk space, {_AGAIN}")
+    if number == errno.EFBIG:
+        problem = "a file is larger than the file system or the limit of the process allows"
+        return StorageError(folder, problem, f"raise it (ulimit -f), {_AGAIN}")
+    if number == errno.EROFS:
+        problem = "is on a read-only file system"
+        return StorageError(folder, problem, "choose another folder, or make it writable")
+    if number in (errno.EACCES, errno.EPERM) and isinstance(error, OSError):
+        name = _name_of(error)
+        if name and name.is_relative_to(folder):
+            return StorageError(name, f"{error.strerror}", f"change its permissions, {_AGAIN}")
+    return None
+
+
+_AGAIN = "then run the same command again"
+
+
+def _name_of(error: Exception) -> Path | None:
+    name = error.filename if isinstance(error, OSError) else None
+    return Path(os.fsdecode(name)) if isinstance(name, str | bytes) and name else None
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the closest one above it that exists."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+
+
+# How libraries in Rust (safetensors), NumPy and streams of C++ (OpenVINO) tell a failed write.
+_RUST_ERROR = re.compile(r"os error (\d+)")
+_FAILED_WRITE = re.compile(r"\d+ requested and \d+ written|iostream error")
+
+
+def _find_cause(error: Exception, folder: Path) -> tuple[Path, int | None]:
+    """The folder that cannot be written to, and the number of the system's error, if any."""
+    number = error.errno if isinstance(error, OSError) else None
+    if told := _RUST_ERROR.search(str(error)):
+        number = int(told[1])
+    if number in (errno.EACCES, errno.EPERM):
+        return folder, number
+    if number is not None and (name := _name_of(error)):
+        return name.parent, number
+    # Few errors name a file. On a full disk `tempfile` finds no folder at all, which is ENOENT.
+    for place in (folder, Path(os.environ.get("TMPDIR", "/tmp"))):
+        if found := _try_to_write(place):
+            return place, found
+    return folder, number or (errno.ENOSPC if _FAILED_WRITE.search(str(error)) else None)
+
+
+def _try_to_write(folder: Path) -> int | None:
+    """The number of the error of writing a megabyte into a folder, unless it is permission."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder), buffering=0) as file:
+            for _ in range(16):  # random, since some file systems compress
+                file.write(os.urandom(2**16))
+    except OSError as error:
+        return None if error.errno in (errno.EACCES, errno.EPERM) else error.errno
     return None
 
 
@@ -126,7 +182,9 @@ def format_bytes(count: int) -> str:
 
 
 # Names the process, so that what it leaves when it is killed can be recognized.
-_OWNER = re.compile(r"(?P<host>.*)-(?P<process>\d+)-[0-9a-f]{8}")
+_OWNER = re.compile(
+    rf"\.(?P<name>.*)\.{re.escape(platform.node())}-(?P<pid>\d+)-[0-9a-f]{{8}}(\.|$)", re.DOTALL
+)
 
 
 def _temporary(path: Path) -> Path:
@@ -136,14 +194,20 @@ def _temporary(path: Path) -> Path:
 
 def _remove_leftovers(path: Path) -> None:
     """Removes what processes that were killed left of the same file or folder."""
-    prefix = f".{path.name[:100]}."
-    for other in path.parent.glob(f"{glob.escape(prefix)}*"):
-        owner = _OWNER.match(other.name.removeprefix(prefix))
-        if owner and owner["host"] == platform.node() and not psutil.pid_exists(int(owner[2])):
-            if other.is_dir() and not other.is_symlink():
-                shutil.rmtree(other, ignore_errors=True)
-            else:
-                other.unlink(missing_ok=True)
+    for other in _leftovers(path.parent.absolute()).pop(path.name[:100], []):
+        with suppress(OSError):
+            shutil.rmtree(other) if other.is_dir() and not other.is_symlink() else other.unlink()
+
+
+@cache  # listed once, since a folder may hold very many files
+def _leftovers(folder: Path) -> dict[str, list[Path]]:
+    """Temporary files and folders of ended processes, by the names that they were for."""
+    found: dict[str, list[Path]] = {}
+    for other in folder.iterdir():
+        owner = _OWNER.match(other.name)
+        if owner and not psutil.pid_exists(int(owner["pid"])):
+            found.setdefault(owner["name"], []).append(other)
+    return found
 
 
 def move_folder(made: Path, path: Path) -> None:

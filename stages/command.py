@@ -146,14 +146,13 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
         _fail(name, message, 1, debug)
     except BrokenPipeError:  # the output goes to a pager that was closed; Click exits silently
         raise
-    except OSError as error:
-        folder = Path(os.fsdecode(error.filename)).parent if error.filename else paths.root
+    except Exception as error:  # all others are also reported in one line
+        name_of_file = error.filename if isinstance(error, OSError) else None
+        folder = Path(os.fsdecode(name_of_file)).parent if name_of_file else paths.root
         problem = storage_problem(error, folder)
         if problem is None:
             _fail_unexpected(name, error, debug)
-        _fail(name, f"{folder}: {problem}", 1, debug)
-    except Exception as error:  # all others are also reported in one line
-        _fail_unexpected(name, error, debug)
+        _fail(name, str(problem), 1, debug)
 
 
 def _lock(paths: Workspace, name: str) -> AbstractContextManager[object]:

@@ -9,9 +9,15 @@ import tempfile
 import threading
 from pathlib import Path
 
+import numpy as np
+import openvino as ov
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
-from pipeline.errors import ArtifactError, StorageError
+from pipeline import files
+from pipeline.errors import ArtifactError, Stopped, StorageError
 from pipeline.files import (
     atomic_file,
     atomic_folder,
@@ -252,15 +258,64 @@ def test_a_folder_that_does_not_fit_is_not_begun(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_limit_of_the_size_of_files_is_named(tmp_path):
+@pytest.fixture
+def small_files():
+    """No file may become larger than 10 kB. Python ignores the signal."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-    try:
-        with pytest.raises(StorageError, match="larger than"):
-            write_json(tmp_path / "a.json", {"key": "value" * 10})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert names(tmp_path) == []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def save_with_openvino(array, path):
+    values = ov.opset13.constant(array)
+    model = ov.Model([ov.opset13.add(values, values)], [], "sum")
+    ov.save_model(model, path.with_suffix(".xml"), compress_to_fp16=False)
+
+
+# Each raises another error: an OSError without a number, RuntimeError, SafetensorError, ...
+WRITERS = {
+    "text": lambda array, path: path.write_text(str(array.tolist())),
+    "numpy": lambda array, path: np.save(path, array),
+    "numpy with a file": lambda array, path: array.tofile(path),
+    "pytorch": lambda array, path: torch.save(torch.from_numpy(array), path),
+    "safetensors": lambda array, path: save_file({"array": array}, path),
+    "openvino": save_with_openvino,
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_failed_write_is_a_storage_error_whatever_the_library_raises(
+    tmp_path, small_files, write
+):
+    array = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    with pytest.raises(StorageError, match="larger than"), atomic_file(tmp_path / "a.npy") as part:
+        write(array, part)
+    assert not (tmp_path / "a.npy").exists()
+    with pytest.raises(StorageError, match="larger than"), atomic_folder(tmp_path / "f") as folder:
+        write(array, folder / "a.npy")
+    assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("10000 requested and 496 written"),  # NumPy
+        SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
+        RuntimeError("basic_ios::clear: iostream error"),  # OpenVINO
+    ],
+)
+def test_a_library_that_removes_its_unfinished_file_is_understood(tmp_path, error):
+    with pytest.raises(StorageError, match=r"no room, .* left"), atomic_file(tmp_path / "a"):
+        raise error
+
+
+def test_a_full_folder_of_temporary_files_is_named(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(files, "_try_to_write", {scratch: errno.ENOSPC, tmp_path: None}.__getitem__)
+    with pytest.raises(StorageError, match=f"{scratch}: no room"), atomic_file(tmp_path / "a"):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +329,12 @@ def test_a_disk_that_does_not_permit_writing_is_named(tmp_path, number, words):
 
 
 def test_an_error_of_another_kind_or_place_stays(tmp_path):
-    for error in (FileNotFoundError(errno.ENOENT, "no"), PermissionError(errno.EACCES, "no", "/x")):
+    for error in (
+        FileNotFoundError(errno.ENOENT, "no"),
+        PermissionError(errno.EACCES, "no", "/x"),
+        RuntimeError("shapes differ"),
+        Stopped("kept"),
+    ):
         with pytest.raises(type(error)), atomic_file(tmp_path / "a.json"):
             raise error
 
