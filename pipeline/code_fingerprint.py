@@ -5,8 +5,9 @@ therefore contains the hash of that code.
 
 The files are found by parsing, not by importing, so that the result does not depend on what else a
 process has imported. A name that a package re-exports is followed to the module that defines it.
-Modules that cannot change a result are left out: errors, progress bars, and reading and writing of
-files. So is ``pipeline.params``, since the values of the parameters are part of every key.
+Modules that cannot change a result are left out: the command line, errors, progress bars,
+telemetry, and reading and writing of files. So is ``pipeline.params``, since the values of the
+parameters are part of every key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import importlib.util
 import inspect
 from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from pipeline.files import hash_value
@@ -30,6 +32,13 @@ _LEFT_OUT = (
     "pipeline.plugins",
     "pipeline.progress",
     "pipeline.quiet",
+    "finch_runtime.telemetry",
+    # Options, log, locks, interrupts, processes and paths of the commands.
+    "stages.command",
+    "stages.console",
+    "stages.interruption",
+    "stages.launch",
+    "stages.workspace",
 )
 # The registries in pipeline.plugins, and the packages whose modules they import.
 _REGISTRIES = {
@@ -58,7 +67,7 @@ def import_closure(*modules: str, plugins: bool = True) -> dict[str, Path]:
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module in files or module.startswith(_LEFT_OUT):
+        if module in files or _is_left_out(module):
             continue
         path = _file_of(module)
         if path is None:
@@ -79,8 +88,8 @@ def code_fingerprint(*code: str | type) -> str:
         64
 
     Args:
-        code: Names of modules of this project, or classes. A class of another package, such as a
-            plug-in, adds the file that defines it.
+        code: Names of modules of this project, or classes. A class of another package adds the
+            file that defines it; if the package provides plug-ins, all of the package's files.
     """
     names = [each if isinstance(each, str) else each.__module__ for each in code]
     own = [name for name in names if name.partition(".")[0] in _PACKAGES]
@@ -88,9 +97,25 @@ def code_fingerprint(*code: str | type) -> str:
     hashes = {name: _hash(path) for name, path in closure.items()}
     for each in code:
         if isinstance(each, type) and each.__module__ not in own:
-            source = inspect.getsourcefile(each)
-            hashes[each.__module__] = _hash(Path(source)) if source else ""
+            hashes |= {name: _hash(path) for name, path in _files_of_plugin(each).items()}
     return hash_value(hashes)
+
+
+def _files_of_plugin(plugin: type) -> dict[str, Path]:
+    """Files of a class of another package."""
+    package = plugin.__module__.partition(".")[0]
+    points = metadata.entry_points(group="finch.plugins")
+    if package in {point.module.partition(".")[0] for point in points}:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            folder = Path(spec.submodule_search_locations[0])
+            return {f"{package}/{p.relative_to(folder)}": p for p in folder.rglob("*.py")}
+    source = inspect.getsourcefile(plugin)
+    return {plugin.__module__: Path(source)} if source else {}
+
+
+def _is_left_out(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in _LEFT_OUT)
 
 
 def _hash(path: Path) -> str:

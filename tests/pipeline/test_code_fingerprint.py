@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 import sys
@@ -6,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import code_fingerprint as module_of_fingerprints
 from pipeline.code_fingerprint import code_fingerprint, import_closure
 
 PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.training.loop", "pipeline.logit_cache.writer", "pipeline.shipping.select"]
+    "module",
+    [
+        pytest.param("pipeline.training.loop", marks=pytest.mark.slow),  # imports torch
+        pytest.param("pipeline.logit_cache.writer", marks=pytest.mark.slow),
+        "pipeline.shipping.select",
+    ],
 )
 def test_every_module_that_an_import_runs_is_found(module):
     program = (
@@ -29,7 +34,7 @@ def test_every_module_that_an_import_runs_is_found(module):
         for name in imported
         if name.startswith(("pipeline.params.", "pipeline.plugins."))
         or name in ("pipeline.errors", "pipeline.files", "pipeline.progress", "pipeline.quiet")
-        or name == "pipeline.code_fingerprint"
+        or name in ("pipeline.code_fingerprint", "finch_runtime.telemetry")
         # Read by the parameters, to validate names of plug-ins.
         or name.startswith(("pipeline.losses", "pipeline.data.sources", "pipeline.quantize"))
     }
@@ -61,6 +66,13 @@ def test_a_fingerprint_has_the_code_of_the_plug_in_that_is_used_and_of_no_other(
     assert fingerprint(*of_kd) != before
 
 
+def test_what_only_the_command_line_uses_does_not_count():
+    closure = import_closure("stages.distill")
+    assert "stages.training" in closure
+    assert not closure.keys() & {"stages.command", "stages.console", "stages.workspace"}
+    assert "finch_runtime.telemetry" not in closure
+
+
 def test_a_program_that_is_run_counts_as_a_whole():
     assert "finch_runtime.cli" in import_closure("pipeline.measure.runtime")
     assert "finch_runtime.runtimes.openvino" in import_closure("finch_runtime.session")
@@ -72,26 +84,22 @@ def test_an_unknown_module_is_an_error():
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, monkeypatch):
+    """A copy of the source, and the fingerprint of modules in it."""
+    ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("pipeline", "stages"):
-        shutil.copytree(
-            PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    shutil.copytree(PROJECT / "deploy" / "python" / "finch_runtime", tmp_path / "finch_runtime")
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=ignored)
+    runtime = PROJECT / "deploy" / "python" / "finch_runtime"
+    shutil.copytree(runtime, tmp_path / "finch_runtime", ignore=ignored)
+    monkeypatch.setattr(module_of_fingerprints, "_folder_of", tmp_path.joinpath)
 
     def fingerprint(*modules):
-        program = (
-            "import sys; from pipeline.code_fingerprint import code_fingerprint as f\n"
-            "print(f(*sys.argv[1:]))"
-        )
-        command = [sys.executable, "-c", program, *modules]
-        env = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-        run = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True
-        )
-        return run.stdout.strip()
+        for cached in (module_of_fingerprints._nodes, module_of_fingerprints._used_by):
+            cached.cache_clear()
+        return code_fingerprint(*modules)
 
-    return tmp_path, fingerprint
+    yield tmp_path, fingerprint
+    fingerprint()  # forgets the copy
 
 
 def test_a_changed_source_changes_the_hash_of_its_users_only(project):
@@ -115,3 +123,21 @@ def test_a_class_of_another_package_adds_its_file(tmp_path, monkeypatch):
     assert before != code_fingerprint("pipeline.training.loop")
     path.write_text("class Loss:\n    weight = 2\n")
     assert code_fingerprint("pipeline.training.loop", other_package.Loss) != before
+
+
+def test_a_plug_in_package_counts_as_a_whole(tmp_path, monkeypatch):
+    package, info = tmp_path / "finch_owls", tmp_path / "finch_owls-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: finch-owls\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[finch.plugins]\nowls = finch_owls.losses\n")
+    (package / "terms").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "losses.py").write_text("class Loss:\n    weight = 1\n")
+    terms = package / "terms" / "sums.py"
+    terms.write_text("def total(x):\n    return x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from finch_owls.losses import Loss
+
+    before = code_fingerprint("pipeline.training.loop", Loss)
+    terms.write_text("def total(x):\n    return 2 * x\n")
+    assert code_fingerprint("pipeline.training.loop", Loss) != before

@@ -11,18 +11,6 @@ from pipeline.code_fingerprint import import_closure
 from tests.small_project import PROJECT
 
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-# Every command imports these modules, which read options, print, lock and stop. They change no
-# output.
-COMMAND_LINE = {
-    "stages/command.py",
-    "stages/console.py",
-    "stages/interruption.py",
-    "stages/launch.py",
-    "stages/workspace.py",
-    "pipeline/training/process_rank.py",
-    "deploy/python/finch_runtime/errors.py",
-    "deploy/python/finch_runtime/telemetry.py",
-}
 # Writes the effective values of the parameters, which the other stages depend on.
 WRITES_PARAMETERS = "resolve"
 
@@ -30,7 +18,7 @@ WRITES_PARAMETERS = "resolve"
 def modules_of(stage: str) -> set[str]:
     """Files of the modules that a stage uses, relative to the project."""
     closure = import_closure(f"stages.{stage}").values()
-    return {path.relative_to(PROJECT).as_posix() for path in closure} - COMMAND_LINE
+    return {path.relative_to(PROJECT).as_posix() for path in closure}
 
 
 def declared(stage: str) -> list[str]:
