@@ -62,16 +62,20 @@ class Loader(yaml.SafeLoader):
     For plain PyYAML, 1e-3 is a string, and of two values of a key the last one counts.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in SafeLoader, but a repeated key is an error."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """As in SafeLoader, but a repeated key is an error.
+
+        Here and not when the mapping is constructed, where it has the keys that it merges (`<<`).
+        """
+        node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
         for key, _ in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in lines:
                 problem = f"{name!r} is set in line {lines[name]} and again in line {line}"
-                raise yaml.constructor.ConstructorError(problem=problem)
+                raise yaml.composer.ComposerError(problem=problem)
             lines[name] = line
-        return super().construct_mapping(node, deep)
+        return node
 
 
 Loader.add_implicit_resolver(

@@ -133,3 +133,9 @@ def test_a_merged_mapping_may_be_overridden(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
     assert read_values(path)["b"] == {"x": 1, "y": 3}
+
+
+def test_a_merged_mapping_may_be_merged_again(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: &a {x: 1}\nb: {c: {d: &d {<<: *a, x: 2}}}\ne: {<<: *d}\n")
+    assert read_values(path) == {"a": {"x": 1}, "b": {"c": {"d": {"x": 2}}}, "e": {"x": 2}}
