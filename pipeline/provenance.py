@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ArtifactError
 
@@ -42,3 +44,31 @@ def check_inputs(path: Path, recorded: Mapping[str, object], **present: str) -> 
         if then != now:
             problem = f"was made from {name} {str(then)[:12]}, which is now {now[:12]}"
             raise ArtifactError(path, problem)
+
+
+def check_params(path: Path, section: str, recorded: Any, present: Any) -> None:
+    """Checks that an artifact was made with the present parameters.
+
+    Args:
+        path: The artifact, for the error message.
+        section: Name of the section, for the error message.
+        recorded: Parameters when the artifact was made, as JSON values.
+        present: Parameters now.
+
+    Raises:
+        ArtifactError: A parameter differs, is new, or is gone. The message has both values.
+    """
+    then, now = (dict(_leaves(section, json.loads(json.dumps(v)))) for v in (recorded, present))
+    for key in [*now, *then]:
+        if (key in then, then.get(key)) != (key in now, now.get(key)):
+            was, is_now = (values.get(key, "unset") for values in (then, now))
+            raise ArtifactError(path, f"was made with {key} = {was}, which is now {is_now}")
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of nested objects, by dotted key."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key, value

@@ -22,6 +22,7 @@ def bundle(context: Context) -> None:
     """Select a candidate and package it with everything that a device needs."""
     from pipeline.files import atomic_folder, write_json
     from pipeline.measure.evaluation import read_device
+    from pipeline.provenance import check_params
     from pipeline.shipping.bundle import build_bundle
     from pipeline.shipping.inputs import read_inputs
     from pipeline.shipping.select import select_candidate
@@ -38,6 +39,9 @@ def bundle(context: Context) -> None:
         candidates=paths.candidates,
         runtime=paths.runtime,
     )
+    # The manifest lists the parameters, so they must be those that the student was made with.
+    recipe = context.params.distill.model_dump()
+    check_params(paths.student / "model.json", "distill", inputs.student.recipe, recipe)
     selection = select_candidate(evaluation, rule)
     for verdict in selection.verdicts:
         context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
