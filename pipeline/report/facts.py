@@ -10,7 +10,8 @@ from pipeline.measure.evaluation import Evaluation, Measured, ModelInfo
 from pipeline.models.record import ClassOrder
 from pipeline.params import Distill, Finetune, Recipe
 from pipeline.report.artifacts import QAT, CandidateIndex, Parity, RunParams, TrainingFigures
-from pipeline.shipping.manifest import Judged, Manifest
+from pipeline.shipping.manifest import Manifest
+from pipeline.shipping.select import Verdict
 from pipeline.shipping.verify import Verification
 from pipeline.statistics import LatencyRatio
 
@@ -86,7 +87,7 @@ class Facts:
         return teacher.latency.ratio(to=self.shipped.latency) if teacher else None
 
     @property
-    def verdicts(self) -> dict[str, Judged]:
+    def verdicts(self) -> dict[str, Verdict]:
         """Verdict on every candidate, by name."""
         return {candidate.name: candidate for candidate in self.manifest.candidates}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from pipeline.shipping.select import Verdict
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,6 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The verdict on one candidate; the manifest also has its measurements."""
-
-    name: str
-    status: Literal["shipped", "accepted", "rejected"]
-    reason: str
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What later stages read of ``manifest.json``.
 
@@ -64,7 +57,7 @@ class Manifest:
         threads: Threads that the model was measured with.
         made_from: Hashes of all inputs.
         chosen: The shipped candidate.
-        candidates: All candidates.
+        candidates: The verdicts; the file also has the measurements of every candidate.
         params: Parameters by section, without local paths.
     """
 
@@ -74,5 +67,5 @@ class Manifest:
     threads: int
     made_from: MadeFrom
     chosen: Chosen
-    candidates: list[Judged]
+    candidates: list[Verdict]
     params: dict[str, Any]

@@ -13,9 +13,9 @@ from pipeline.report.facts import Facts
 from pipeline.report.formats import decimal, megabytes, percent, value
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
-from pipeline.shipping.manifest import Judged
+from pipeline.shipping.select import Verdict
 
-Verdicts = Mapping[str, Judged]
+Verdicts = Mapping[str, Verdict]
 
 _SIZES = {"max_model_mb": "files", "max_total_mb": "files and runtime", "max_memory_mb": "memory"}
 _MORE = "More measurements: agreement, calibration, latency percentiles, load time, energy"
