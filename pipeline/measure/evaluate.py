@@ -165,11 +165,16 @@ def evaluate_candidates(
 
 
 def _check_host(device: Device, recorded: Host) -> None:
-    now, then = asdict(device.describe()), asdict(recorded)
-    for key, value in now.items():
-        if value != then[key]:
-            problem = f"its {key} is {value}, but was {then[key]} in reports/hosts.json"
+    now, then = (_facts(host) for host in (device.describe(), recorded))
+    for key in now | then:
+        if now.get(key) != then.get(key):
+            problem = f"its {key} is {now.get(key)}, but {then.get(key)} in reports/hosts.json"
             raise DeviceError(device.name, problem, "run `finch probe`, then `finch evaluate`")
+
+
+def _facts(host: Host) -> dict[str, object]:
+    facts = asdict(host)
+    return {**facts.pop("packages"), **facts}
 
 
 @dataclass

@@ -132,7 +132,7 @@ def test_a_device_that_has_changed_since_it_was_probed_is_not_measured(run):
     old = replace(describe_host(), packages={"numpy": "1.22"})
     (here,), error = run(hosts={"local": describe_host(), "pi": old})
     assert here.device == "local"
-    assert re.match(r"pi: its packages .* but was .*1\.22.*; run `finch probe`", str(error))
+    assert re.match(r"pi: its numpy is .*, but 1\.22 in .*; run `finch probe`", str(error))
 
 
 def test_a_model_that_changes_while_it_is_measured_is_refused(run, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def fake_runtime(tmp_path, body):
 
 
 def bench(device, model, images, folder, threads=1):
-    return DeviceRuntime(folder, device).benchmark(model, images, threads, BenchmarkPlan())
+    return DeviceRuntime(folder, device).benchmark(model, images, threads, BenchmarkPlan(runs=1))
 
 
 def test_another_device_gives_the_same_logits_and_times_them(listed, images, tmp_path):
