@@ -55,6 +55,7 @@ class Server:
             + alias("changed", self.port, known="changed")
         )
         self.log = folder / "ssh.log"
+        self.log.touch()
         self.bin = folder / "bin"
         self.bin.mkdir()
         # A client that reads this configuration instead of the user's.
