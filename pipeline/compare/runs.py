@@ -24,6 +24,7 @@ from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import init_classifier
+from pipeline.models.zoo import library_versions
 from pipeline.params import Compare, CompareEntry, Distill, Views
 from pipeline.plugins import LOSSES
 from pipeline.training.loop import train
@@ -91,7 +92,7 @@ class ComparisonSetup:
         file = run.distill.weights
         recipe["weights"] = None if file is None else _hash_once(file)
         held_out = None if run.fold is None else self.folds[run.fold].tolist()
-        environment = [torch.__version__, self.device.type]
+        environment = [library_versions(), self.device.type]
         code = _code_once(run.distill.method)
         return hash_value([self.cache_sha256, recipe, run.seed, held_out, environment, code])
 

@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ArtifactError, TrainingError
-from pipeline.files import move_folder, read_json, write_json
+from pipeline.errors import ArtifactError, StorageError
+from pipeline.files import explain_storage, move_folder, read_json, write_json
 
 JOURNAL_SECONDS = 2.0
 """Interval between two writes of the journal, and therefore the work that a kill can lose."""
@@ -31,7 +31,7 @@ class JournaledArrays:
     """Arrays in ``.npy`` files that are appended to in C order.
 
     A context manager, which writes the journal at exit, also after an exception. If a file cannot
-    be written, every method raises a TrainingError, and finished steps are kept.
+    be written, every method raises a StorageError, and finished steps are kept.
 
     Args:
         work: Folder for unfinished files, not a DVC output; used by one process at a time, and
@@ -124,9 +124,10 @@ class JournaledArrays:
     @contextmanager
     def _report_errors(self) -> Iterator[None]:
         try:
-            yield
-        except OSError as error:
-            kept = "; finished batches are kept" if self.steps or self._journal.exists() else ""
-            problem = f"the logits cannot be written ({error.strerror}){kept}"
-            remedy = "free disk space, then run the same command again"
-            raise TrainingError(self.folder, problem, remedy) from None
+            with explain_storage(self.folder):
+                yield
+        except StorageError as error:
+            if not (self.steps or self._journal.exists()):
+                raise
+            problem = f"{error.problem}; finished batches are kept"
+            raise StorageError(error.thing, problem, error.remedy) from error

@@ -28,6 +28,7 @@ from pipeline.logit_cache.reader import (
 )
 from pipeline.models.classifier import Classifier
 from pipeline.models.inference import teacher_logits
+from pipeline.models.zoo import library_versions
 from pipeline.params import CacheLogits, Views
 from pipeline.progress import Track, silent
 from pipeline.views import make_views, to_uint8, to_unit_range
@@ -81,8 +82,9 @@ def write_logit_cache(
         on_resume: Called on resuming with the number of finished batches and of all batches.
 
     Raises:
-        TrainingError: The teacher has other classes, its logits are not finite in the dtype of the
-            cache, or a file cannot be written.
+        TrainingError: The teacher has other classes, or its logits are not finite in the dtype of
+            the cache.
+        StorageError: A file cannot be written; finished batches are kept.
         Stopped: ``should_stop`` returned true.
     """
     check_classes(source.teacher.spec.classes, source.data.classes)
@@ -135,7 +137,7 @@ def _open_journal(
     if params.pack_views:
         size = source.data.image_size
         arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, 3))
-    environment = [torch.__version__, source.device.type, torch.get_num_threads()]
+    environment = [library_versions(), source.device.type, torch.get_num_threads()]
     # Batches computed by other code must not be continued.
     code = code_fingerprint(__name__, type(source.teacher))
     inputs = [FORMAT, vars(source.key), params.model_dump(), str(source.precision)]

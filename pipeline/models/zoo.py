@@ -41,6 +41,11 @@ def full_name(name: str) -> str:
     )
 
 
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that define networks, which can change what a network computes."""
+    return {library.__name__: library.__version__ for library in (timm, torch, torchvision)}
+
+
 def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     """Creates a network with random weights from torch's default generator.
 

@@ -19,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.errors import ArtifactError, TrainingError
+from pipeline.errors import ArtifactError, StorageError
 from pipeline.files import atomic_file, hash_value
+from pipeline.models.zoo import library_versions
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import TrainingState
 
@@ -40,7 +41,7 @@ def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str
         inputs: JSON values such as recipe, views, fingerprint of the data and seed.
     """
     initial = hashlib.sha256(_to_bytes(model.state_dict())).hexdigest()
-    environment = [FORMAT, torch.__version__, device.type]
+    environment = [FORMAT, library_versions(), device.type]
     if device.type == "cpu":
         environment += [torch.get_num_threads(), read_process_rank().world_size]
     return hash_value([environment, initial, inputs])
@@ -71,17 +72,17 @@ class Checkpoints:
         """Replaces the checkpoint.
 
         Raises:
-            TrainingError: It cannot be written; the previous one is intact.
+            StorageError: It cannot be written; the previous one is intact.
         """
         content = _to_bytes(state.tensors(), {"state": json.dumps(state.metadata())})
         try:
             with atomic_file(self.path) as temporary:
                 temporary.write_bytes(content)
-        except OSError as error:
-            intact = "; the previous checkpoint is intact" if self.path.exists() else ""
-            problem = f"the checkpoint cannot be written ({error.strerror}){intact}"
-            remedy = "free disk space, then run the same command again"
-            raise TrainingError(self.path, problem, remedy) from None
+        except StorageError as error:
+            if not self.path.exists():
+                raise
+            problem = f"{error.problem}; the previous checkpoint is intact"
+            raise StorageError(error.thing, problem, error.remedy) from error
         self._last = time.monotonic()
 
     def restore(self, state: TrainingState) -> bool:

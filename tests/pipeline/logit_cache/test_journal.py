@@ -7,9 +7,10 @@ import time
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 
-from pipeline.errors import Stopped, TrainingError
+from pipeline.errors import Stopped, StorageError
 from pipeline.logit_cache import journal, open_logit_cache
 from tests.killable import Killable
 from tests.pipeline.logit_cache.small_cache import MANY, key_of, prepare, teacher, write, write_in
@@ -142,6 +143,12 @@ def test_batches_of_other_code_are_not_continued(data, tmp_path, monkeypatch):
     assert resumed_at(tmp_path / "logits", data) is None
 
 
+def test_batches_of_another_version_of_a_library_are_not_continued(data, tmp_path, monkeypatch):
+    stopped_after(5, tmp_path / "logits", data)
+    monkeypatch.setattr(timm, "__version__", "99.0")
+    assert resumed_at(tmp_path / "logits", data) is None
+
+
 def test_data_after_the_last_journal_is_overwritten(data, tmp_path):
     write(tmp_path / "expected", data)
     stopped_after(5, tmp_path / "logits", data)
@@ -160,12 +167,13 @@ def test_full_disk_keeps_finished_batches(data, tmp_path, pack_views):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(TrainingError) as caught:
+        with pytest.raises(StorageError) as caught:
             write(tmp_path / "logits", data, pack_views=pack_views)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value).startswith(str(tmp_path / "work"))
-    assert "File too large" in str(caught.value)
+    assert "a file is larger than" in str(caught.value)
+    assert "finished batches are kept" in str(caught.value)
     assert not (tmp_path / "logits").exists()
     done, _ = resumed_at(tmp_path / "logits", data, pack_views=pack_views)
     assert done > 0

@@ -5,10 +5,12 @@ import signal
 import time
 
 import pytest
+import timm
 import torch
+import torchvision
 from safetensors import safe_open
 
-from pipeline.errors import ArtifactError, Stopped, TrainingError
+from pipeline.errors import ArtifactError, Stopped, StorageError, TrainingError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.loop import train
@@ -166,12 +168,13 @@ def test_full_disk_keeps_the_previous_checkpoint(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(TrainingError) as caught:
+        with pytest.raises(StorageError) as caught:
             train_small(checkpoints)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert str(caught.value).startswith(str(checkpoints.path))
-    assert "File too large" in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path))
+    assert "a file is larger than" in str(caught.value)
+    assert "the previous checkpoint is intact" in str(caught.value)
     assert checkpoints.path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [checkpoints.path]
     assert_same(train_small(checkpoints), train_small())
@@ -210,7 +213,7 @@ def test_non_finite_parameter_is_named_at_the_next_step():
     assert "parameter backbone.0.weight" in message
 
 
-def test_checkpoint_key_depends_on_every_input():
+def test_checkpoint_key_depends_on_every_input(monkeypatch):
     inputs = {"recipe": {"lr": 0.1}, "seed": 1}
     key = checkpoint_key(network(), CPU, **inputs)
     assert key == checkpoint_key(network(), CPU, **inputs)
@@ -224,7 +227,10 @@ def test_checkpoint_key_depends_on_every_input():
     }
     torch.set_num_threads(2)
     others.add(checkpoint_key(network(), CPU, **inputs))
-    assert len(others) == 7
+    for library in (torch, torchvision, timm):
+        monkeypatch.setattr(library, "__version__", "99.0")
+        others.add(checkpoint_key(network(), CPU, **inputs))
+    assert len(others) == 10
 
 
 def test_partial_files_are_removed_and_other_checkpoints_kept(tmp_path):
