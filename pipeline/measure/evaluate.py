@@ -13,6 +13,7 @@ from finch_runtime.errors import printable
 from finch_runtime.protocol import ComparePlan
 from numpy.typing import NDArray
 
+from pipeline.code_fingerprint import code_fingerprint
 from pipeline.errors import ArtifactError, DeviceError, MeasurementError
 from pipeline.files import hash_value, write_json
 from pipeline.measure.accuracy import agreement, correct, score
@@ -60,6 +61,7 @@ def evaluate_devices(
         "models": [asdict(info) for info in find_models(inputs)[1].values()],
         "data": inputs.data.fingerprint,
         "runtime": DeviceRuntime(inputs.runtime).content_hash(),
+        "code": code_fingerprint(__name__),
         "params": params.model_dump(exclude={"devices"}),
     }
     failures: list[DeviceError] = []
