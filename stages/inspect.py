@@ -60,7 +60,7 @@ def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | No
         return None
     device = prepare_torch(context.params.run)
     teacher, record = load_classifier(folder, device)
-    if record["data"] != data.fingerprint:
+    if record.get("data") != data.fingerprint:
         context.log.warning("models/teacher was trained on other data; its confusions are left out")
         return None
     logits = compute_logits(teacher, val, device)
