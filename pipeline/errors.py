@@ -101,5 +101,11 @@ def one_of(name: str, known: Iterable[str], what: str) -> str:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
-        raise ValueError(f"{name!r} is not a known {what} ({hint})")
+        raise ValueError(f"{shown(name)} is not a known {what} ({hint})")
     return name
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, shortened if it is very long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:150]} … ({len(text)} characters)"

@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from stages.usage import Group
+
 COMMANDS = {
     "Stages of the pipeline, in order (`dvc repro` runs all of them)": (
         "resolve",
@@ -30,7 +32,7 @@ STAGES, *_TOOLS = COMMANDS.values()
 TOOLS = tuple(name for group in _TOOLS for name in group)
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command's module only when it is called, since torch takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

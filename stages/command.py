@@ -27,6 +27,7 @@ from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.interruption import Interrupted, raise_interrupts
 from stages.launch import launch, report_to_launcher, should_launch
+from stages.usage import Command
 from stages.workspace import Workspace
 
 # At import, since every stage imports this module before any inference runtime.
@@ -107,7 +108,7 @@ def stage(
         command = name.replace("_", "-")
         help_text = f"{inspect.getdoc(function)}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
         parameters = [*options, *_common_options(command, config is not None)]
-        return click.Command(command, callback=run, params=parameters, help=help_text)
+        return Command(command, callback=run, params=parameters, help=help_text)
 
     return decorate
 

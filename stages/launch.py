@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from finch_runtime.errors import printable
+
 from stages.interruption import Interrupted, raise_interrupts
 
 OPTIONS = "FINCH_TORCHRUN"
@@ -47,7 +49,7 @@ def launch(stage: str, arguments: Sequence[str]) -> NoReturn:
         lines = _read_errors(folder, _CAUSE) or own or _read_errors(folder, _CONSEQUENCE)
     if code:
         lines = lines or [f"finch {name}: a process ended without an error message; run it again"]
-        print(*lines, sep="\n", file=sys.stderr)
+        print(*map(printable, lines), sep="\n", file=sys.stderr)
     sys.stderr.flush()
     os._exit(code)
 

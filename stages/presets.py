@@ -11,9 +11,10 @@ from rich.table import Column, Table
 
 from pipeline.errors import FinchError
 from stages.console import echo
+from stages.usage import Group
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Shows errors as the stages do: in one line, with the command's name."""
 
     def invoke(self, ctx: click.Context) -> Any:

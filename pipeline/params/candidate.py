@@ -46,7 +46,9 @@ class Candidate(Section):
     model_config = ConfigDict(extra="allow", json_schema_extra=_add_runtime_options)
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name of the candidate and of its folder."
+        pattern=r"^[a-z0-9][a-z0-9.-]*$",
+        max_length=100,
+        description="Name of the candidate and of its folder.",
     )
     runtime: str = Field(description="Inference runtime.")
     precision: Literal["fp32", "fp16", "int8"] = Field(

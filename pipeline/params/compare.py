@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -16,7 +17,9 @@ from pipeline.plugins.section import PositiveInt, Section
 class CompareEntry(Section):
     """One compared method and its hyperparameter grid."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name in the tables.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100, description="Name in the tables."
+    )
     set: dict[str, Any] = Field(
         default_factory=dict, description="Fixed changes below `distill`, such as `kd.weight: 2`."
     )
@@ -69,7 +72,7 @@ class Compare(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"entries have the same name: {', '.join(sorted(names))}")
         for entry in self.entries:
-            count = len(entry.settings())
+            count = math.prod(len(values) for values in entry.tune.values())
             if count != self.trials:
                 raise ValueError(
                     f"entry {entry.name!r} has {count} settings, but trials is {self.trials}"

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.errors import shown
 from pipeline.params.renamed import NEW_NAMES, NEW_VALUES
 from pipeline.plugins.section import Section
 
@@ -48,4 +49,4 @@ def _problem(error: ErrorDetails, root: type[Section], prefix: str) -> str:
     allowed = error["msg"].replace("Input should be", "must be")
     if renamed := NEW_VALUES.get(str(error["input"])):
         allowed += f" (formerly {error['input']}, now {renamed})"
-    return f"{key} = {error['input']!r}: {allowed}"
+    return f"{key} = {shown(error['input'])}: {allowed}"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, create_model, model_validator
 
+from pipeline.errors import shown
 from pipeline.params.evaluate import Evaluate
 from pipeline.params.prepare import Prepare, prepare_model
 from pipeline.params.qat import QAT
@@ -62,7 +63,7 @@ class Params(Section):
         device, devices = self.bundle.device, [device.name for device in self.evaluate.devices]
         if device not in devices:
             raise ValueError(
-                f"bundle.device {device!r} is not in evaluate.devices: {', '.join(devices)}"
+                f"bundle.device {shown(device)} is not in evaluate.devices: {', '.join(devices)}"
             )
         qat = [c.name for c in self.quantize.candidates if c.method == "qat"]
         if qat and not self.qat.epochs:

@@ -75,7 +75,10 @@ class Bundle(Section):
     """The rule that selects the candidate to ship."""
 
     name: str = Field(
-        "finch-student", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the archive."
+        "finch-student",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="Name of the archive.",
     )
     device: str = Field(
         LOCAL, description="Device in `evaluate.devices` whose measurements select the candidate."

@@ -53,6 +53,11 @@ def test_an_entry_that_sets_a_section_replaces_it_completely(tmp_path):
     ("changes", "message"),
     [
         ({"trials": 3}, r"'labels' has 2 settings.* 3"),
+        (  # far more than could be listed
+            {"entries": [{**LABELS, "tune": {key: list(range(100)) for key in "abcdefghij"}}]},
+            r"'labels' has 10{20} settings",
+        ),
+        ({"entries": [{**LABELS, "name": "x" * 300}]}, r"name = .*at most 100"),
         ({"trial_folds": 9}, r"trial_folds 9"),
         ({"against": ["lables"]}, r"'lables'.*labels"),
         ({"entries": [LABELS, LABELS]}, r"same name: labels"),

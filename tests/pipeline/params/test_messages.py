@@ -120,3 +120,20 @@ def test_an_unknown_wavelet_or_mode_is_refused_with_known_names(key, value, near
 def test_all_problems_are_reported_at_once():
     message = refusal(FILE, "run.seed=-1", "distill.lr=-2", "evaluate.runz=4")
     assert all(key in message for key in ("run.seed", "distill.lr", "evaluate.runs"))
+
+
+@pytest.mark.parametrize(
+    "key", ["run.seed", "distill.method", "bundle.name", "bundle.device", "finetune.pretrained"]
+)
+def test_a_message_does_not_repeat_a_very_long_value(key):
+    message = refusal(FILE, f"{key}={'x' * 5000}")
+    assert key in message
+    assert "(5002 characters)" in message
+    assert len(message) < 1000
+
+
+@pytest.mark.parametrize("key", ["prepare.path", "finetune.model", "run.device"])
+@pytest.mark.parametrize("value", [r'"a\0b"', r'"\ud800"'])
+def test_what_no_file_name_can_hold_is_refused(key, value):
+    assert f"{key}: " in refusal(FILE, f"{key}={value}")
+    assert "no file name" in refusal(FILE, f"{key}={value}")
