@@ -279,6 +279,40 @@ def test_decoders_that_need_more_memory_get_fewer_pixels() -> None:
     assert load_image(encoded(wide, "PNG"), 8, "crop").shape == (8, 8, 3)
 
 
+def jpeg_of_size(side: int, mode: str, **options: Any) -> bytes:
+    """A JPEG file whose header declares a square."""
+    content = bytearray(encode(Image.new(mode, (64, 64)), "JPEG", **options))
+    marker = b"\xff\xc2" if options.get("progressive") else b"\xff\xc0"
+    struct.pack_into(">HH", content, content.index(marker) + 5, side, side)
+    return bytes(content)
+
+
+def test_progressive_files_get_as_many_pixels_as_their_coefficients_leave_room_for() -> None:
+    # Two bytes per sample: four of CMYK, three of RGB, one and a half with subsampled colors.
+    options = {"progressive": True, "subsampling": 0}
+    for mode, side in (("CMYK", 7800), ("RGB", 8600)):
+        with pytest.raises(RuntimeProblem, match=rf"{side} x {side} pixels.* progressive JPEG"):
+            load_image(io.BytesIO(jpeg_of_size(side, mode, **options)), 8, "crop")
+    for content in (
+        jpeg_of_size(7600, "CMYK", **options),
+        jpeg_of_size(8400, "RGB", **options),
+        jpeg_of_size(9400, "RGB", progressive=True, subsampling=2),
+        jpeg_of_size(9400, "CMYK", subsampling=0),
+    ):
+        file = io.BytesIO(content)
+        images_module._check_cost("photo.jpg", Image.open(file), file)
+
+
+def test_a_photograph_of_a_phone_is_checked_like_a_jpeg_file() -> None:
+    photo = Image.new("RGB", (64, 64))
+    options = {"save_all": True, "append_images": [photo], "progressive": True, "subsampling": 0}
+    content = bytearray(encode(photo, "MPO", **options))
+    assert load_image(io.BytesIO(content), 8, "crop").shape == (8, 8, 3)
+    struct.pack_into(">HH", content, content.index(b"\xff\xc2") + 5, 9000, 9000)
+    with pytest.raises(RuntimeProblem, match="progressive JPEG"):
+        load_image(io.BytesIO(content), 8, "crop")
+
+
 def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "photo.webp").open("wb") as file:
         file.write(b"RIFF\xf0\xff\xff\xffWEBPVP8 ")

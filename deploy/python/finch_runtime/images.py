@@ -118,7 +118,8 @@ def _decode_file(name: object, file: BinaryIO) -> Image.Image:
 
 def _check_cost(name: object, image: Image.Image, file: BinaryIO) -> None:
     """Refuses what takes too much memory or time to decode, before it is decoded."""
-    kind = str(image.format)
+    # A photograph of a phone can be an MPO file: a JPEG file with further ones after it.
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
     width, height = image.size
     limit = _MAX_PIXELS.get(kind, MAX_PIXELS)
     if kind == "PPM" and _is_slow(image):
@@ -132,11 +133,23 @@ def _check_cost(name: object, image: Image.Image, file: BinaryIO) -> None:
         if width * height * scans > _MAX_SCANNED:
             problem = f"has {scans:,} scans of {width} x {height} pixels"
             raise RuntimeProblem(name, problem, "save it again with fewer")
+        if (4 + _coefficient_bytes(image, scans)) * width * height > 8 * MAX_PIXELS:
+            problem = f"has {width} x {height} pixels, too many for a progressive JPEG of this kind"
+            raise RuntimeProblem(name, problem, "reduce its size, or save it as a baseline JPEG")
     elif kind == "TIFF":
         strip = _strip_bytes(image)  # is held compressed and decompressed
         if 8 * width * height + 2 * strip > 8 * MAX_PIXELS:
             problem = f"has compressed strips or tiles of {strip / 1e6:,.0f} MB"
             raise RuntimeProblem(name, problem, "save it again with smaller ones")
+
+
+def _coefficient_bytes(image: Any, scans: int) -> float:
+    """Bytes per pixel of a JPEG file's coefficients, which are kept from scan to scan."""
+    if scans < 2 and "progressive" not in image.info:
+        return 0
+    samples = [across * down for _, across, down, *_ in image.layer]
+    widest, highest = (max(layer[at] for layer in image.layer) for at in (1, 2))
+    return float(2 * sum(samples) / (widest * highest))
 
 
 def _is_slow(image: Any) -> bool:
