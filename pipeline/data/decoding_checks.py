@@ -30,6 +30,8 @@ MAX_BYTES = 256 << 20
 HASH_SIDE = 16
 """The perceptual hash has ``HASH_SIDE**2`` bits. 64 bits are too few for images of solar cells."""
 
+_MAX_FRAMES = 100
+
 MIN_CONTRAST = 2.0
 """An image with a lower ``contrast`` is blank, and its perceptual hash is meaningless."""
 
@@ -126,18 +128,30 @@ def _check(sample: Sample, content: bytes) -> tuple[int, int]:
     """Checks an image that can be decoded; returns its width and height."""
     with Image.open(io.BytesIO(content)) as image:
         image_format, (width, height) = image.format, image.size
-        frames = int(getattr(image, "n_frames", 1))
-    if image_format == "MPO":  # a JPEG of a phone, with an appended preview or depth map
-        image_format, frames = "JPEG", 1
+        if image_format == "MPO":  # a JPEG of a phone, with an appended preview or depth map
+            image_format, frames = "JPEG", 1
+        else:
+            frames = _count_frames(image)
     # The path of a sample with `content` does not name an image file.
     expected = None if sample.content else FORMAT_OF_SUFFIX.get(sample.path.suffix.lower())
     if expected and expected != image_format:
         raise _UnusableError(f"is {image_format}, but has a suffix of {expected}")
     if frames > 1:
-        raise _UnusableError(f"has {frames} frames or pages, expected 1")
+        more = " or more" if frames == _MAX_FRAMES else ""
+        raise _UnusableError(f"has {frames}{more} frames or pages, expected 1")
     if min(width, height) < MIN_SIDE:
         raise _UnusableError(f"has {width} x {height} pixels, the minimum is {MIN_SIDE} per side")
     if image_format == "PNG":
         with Image.open(io.BytesIO(content)) as image:
             image.verify()  # checks the CRCs and the end of the file, unlike decoding
     return width, height
+
+
+def _count_frames(image: Image.Image) -> int:
+    """Counts up to ``_MAX_FRAMES``; Pillow's ``n_frames`` takes minutes for 300,000 pages."""
+    try:
+        for frame in range(1, _MAX_FRAMES):
+            image.seek(frame)
+    except EOFError:
+        return frame
+    return _MAX_FRAMES

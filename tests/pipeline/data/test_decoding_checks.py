@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_problems_name_the_cause(tmp_path):
     assert "3 frames" in look(write_damaged(tmp_path, "animated")[0]).problem
     assert "1 x 1 pixels" in look(write_damaged(tmp_path, "tiny")[0]).problem
     assert "no such file" in look(tmp_path / "none.jpg").problem.lower()
+
+
+def test_pages_are_not_counted_to_the_end(tmp_path):
+    pages, side = 20_000, 8
+    tags = ((256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (279, 64))
+    page = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHII", t, 4, 1, v) for t, v in tags
+    )
+    first, length = 8 + side**2, len(page) + 4
+    following = [*(first + length * number for number in range(1, pages)), 0]
+    content = struct.pack("<4sI", b"II*\0", first) + bytes(side**2)
+    content += b"".join(page + struct.pack("<I", place) for place in following)
+    assert "has 100 or more frames" in look(write(tmp_path / "a.tif", content)).problem
 
 
 def test_a_pipe_a_folder_and_a_huge_file_are_not_read(tmp_path):
