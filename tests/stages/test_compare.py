@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.small_project import set_param
+
 ENTRIES = [
     {
         "name": "cross-entropy",
@@ -125,3 +127,20 @@ def test_an_interrupted_comparison_can_be_restarted(compared):
     _, output = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "interrupted; finished work is kept; run it again" in output
+
+
+def test_runs_of_other_inputs_or_other_code_are_trained_again(compared):
+    assert finch(compared, "compare").returncode == 0
+    with (compared / "pipeline/losses/kd.py").open("a") as file:
+        file.write("\n# changed\n")
+    done = finch(compared, "compare")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("left\n") == done.stderr.count(" kd (") == 2 + 2
+
+    set_param(compared, "cache_logits.views", 1)
+    done = finch(compared, "compare")
+    assert done.returncode == 1
+    assert "cache_logits.views = 2, expected 1; run `finch cache-logits`" in done.stderr
+    assert finch(compared, "cache_logits").returncode == 0
+    done = finch(compared, "compare")
+    assert done.stderr.count("left\n") == RUNS, done.stderr

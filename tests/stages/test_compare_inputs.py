@@ -23,12 +23,8 @@ from tests.small_project import PROJECT
 
 CPU = torch.device("cpu")
 CLASSES, SIZE, IMAGES = ("ant", "bee"), 8, 24
-COMPARE = Compare(
-    entries=[{"name": name, "set": {"method": name}, "tune": {}} for name in ("kd", "dkd")],
-    trials=1,
-    folds=3,
-    fold_block=1,
-)
+ENTRIES = [{"name": name, "set": {"method": name}, "tune": {}} for name in ("kd", "dkd")]
+COMPARE = Compare.model_validate({"entries": ENTRIES, "trials": 1, "folds": 3, "fold_block": 1})
 # Each image belongs together with one that is far away.
 GROUPS = np.arange(IMAGES) % (IMAGES // 2)
 

@@ -142,3 +142,36 @@ def test_other_parameters_train_from_the_start(project: Path) -> None:
     assert "resuming" not in errors
     assert "epoch 1/2" in errors
     assert not (project / ".finch/checkpoints/finetune").exists()
+
+
+def change(folder: Path, module: str) -> None:
+    with (folder / module).open("a") as file:
+        file.write("\n# changed\n")
+
+
+@pytest.mark.slow
+def test_training_continues_only_with_the_code_that_began_it(project: Path) -> None:
+    set_param(project, "run.checkpoint_minutes", 0.0001)
+    set_param(project, "distill.method", "kd")
+    set_param(project, "distill.epochs", 400)
+    for stage in ("prepare", "finetune", "cache_logits"):
+        finish(stage, project)
+    assert end("distill", project, signal.SIGTERM, epoch=2)[0] == 143
+    # Neither log lines nor another loss are part of the training.
+    change(project, "stages/console.py")
+    change(project, "pipeline/losses/dkd.py")
+    assert "resuming after" in first_line(project)
+    for module in ("pipeline/losses/kd.py", "pipeline/training/step.py"):
+        change(project, module)
+        assert "epoch 1/400" in first_line(project)
+        assert "resuming after" in first_line(project)
+
+
+def first_line(folder: Path) -> str:
+    """Runs `finch distill` until its first log line about epochs."""
+    process = start("distill", folder)
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if "epoch" in line)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    return line
