@@ -65,7 +65,8 @@ def qat(context: Context) -> None:
     compile_kernels()
     count, seed = params.quantize.calibration_images, params.run.seed
     quantized = fake_quantize(student, sample_calibration(task.train, count, seed))
-    training = StageTraining(context, "qat", task, inputs.device, inputs.key_inputs)
+    key_inputs = {**inputs.key_inputs, "nncf": version("nncf")}
+    training = StageTraining(context, "qat", task, inputs.device, key_inputs)
     result = train_qat(student, quantized, training.run, task.val, inputs.device)
     metrics = {name: value for name, value in vars(result).items() if name != "model"}
     with atomic_folder(paths.qat) as folder:
