@@ -111,6 +111,8 @@ def storage_problem(error: Exception, folder: Path, size: int = 0) -> StorageErr
     The arguments are those of ``explain_storage``. The disk may also be that of temporary files.
     """
     folder, number = _find_cause(error, folder)
+    if made := next((each for each in (folder, *folder.parents) if _OWNER.match(each.name)), None):
+        folder = made.parent  # a temporary folder does not exist any more
     if number == errno.ENOSPC:
         left = format_bytes(shutil.disk_usage(_existing(folder)).free)
         room = f"no room for {format_bytes(size)}, {left} left" if size else f"no room, {left} left"
@@ -134,7 +136,8 @@ _AGAIN = "then run the same command again"
 
 
 def _name_of(error: Exception) -> Path | None:
-    name = error.filename if isinstance(error, OSError) else None
+    """The file that an error names; the second one of two, which is the target of a copy."""
+    name = (error.filename2 or error.filename) if isinstance(error, OSError) else None
     return Path(os.fsdecode(name)) if isinstance(name, str | bytes) and name else None
 
 

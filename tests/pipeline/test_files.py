@@ -310,6 +310,18 @@ def test_a_library_that_removes_its_unfinished_file_is_understood(tmp_path, erro
         raise error
 
 
+def test_the_target_of_a_copy_is_named(tmp_path):
+    error = OSError(errno.ENOSPC, "full", str(tmp_path / "in/source"), None, "/a/file")
+    with pytest.raises(StorageError, match=r"^/a: no room"), atomic_file(tmp_path / "out/file"):
+        raise error
+    with pytest.raises(StorageError, match=f"^{tmp_path}: no room"):  # noqa: SIM117
+        with atomic_folder(tmp_path / "out") as temporary:
+            raise OSError(errno.ENOSPC, "full", "/source", None, str(temporary / "sub/file"))
+    with pytest.raises(StorageError, match=f"^{tmp_path}: no room"):  # noqa: SIM117
+        with atomic_folder(tmp_path / "out") as temporary, atomic_file(temporary / "file"):
+            raise OSError(errno.ENOSPC, "full")
+
+
 def test_a_full_folder_of_temporary_files_is_named(tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     monkeypatch.setenv("TMPDIR", str(scratch))
