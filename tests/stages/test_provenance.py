@@ -1,4 +1,4 @@
-"""Every stage refuses an input that another run left there, whatever the input is."""
+"""Every stage refuses an input that another run left there, or that is damaged."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ EXEMPT = {
     ("evaluate", RUNTIME): "is what measures; its hash is recorded in the evaluation",
     ("probe", RUNTIME): "describes devices, and nothing else is read",
     ("report", RUNTIME): "formats figures; the one that measured is recorded in the evaluation",
+}
+
+# Damaged files that a stage does not notice, although it would notice those of another run.
+CACHED = "only model.json is read; what the weights said is in data/teacher_logits"
+UNNOTICED = {
+    ("distill", "models/teacher"): CACHED,
+    ("qat", "models/teacher"): CACHED,
+    ("evaluate", "models/onnx/teacher.onnx"): "report notices, which compares with parity.json",
 }
 
 # What the stage qat needs, see pipeline.qat.requirements.
@@ -131,6 +139,41 @@ def test_an_input_of_another_run_is_refused(
     assert ended.line.startswith(f"finch {stage.replace('_', '-')}: ")
     assert re.search(r"`finch [a-z-]+`", ended.line), ended.line
     assert re.search(r"(\w+), (which|but) .*(\w+)", ended.line), ended.line
+
+
+DAMAGED = [
+    (stage, dep)
+    for stage, dep in PAIRS
+    if dep.startswith(("data/", "models/", "dist")) and not dep.endswith(".json")
+    if (stage, dep) not in UNNOTICED
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "dep"), DAMAGED)
+def test_changed_bits_are_refused(
+    stage: str, dep: str, runs: tuple[Path, Path], stages: StageProcesses
+) -> None:
+    """One bit of every file that is no text."""
+    path = runs[0] / dep
+    files = [
+        file
+        for file in (path.rglob("*") if path.is_dir() else [path])
+        if file.suffix in (".npy", ".safetensors", ".onnx", ".xml", ".bin", ".gz")
+    ]
+    contents = {file: file.read_bytes() for file in files}
+    for file, content in contents.items():
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    try:
+        ended = stages.run(runs[0], stage)
+    finally:
+        for file, content in contents.items():
+            file.write_bytes(content)
+    print(ended.line)
+    assert ended.code == 1, ended.line
+    assert ended.line.startswith(f"finch {stage.replace('_', '-')}: ")
+    assert re.search(r"`finch [a-z-]+`", ended.line), ended.line
 
 
 @pytest.mark.slow
