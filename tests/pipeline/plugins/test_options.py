@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from pipeline.plugins.options import options_of
+from pipeline.plugins.section import HIDDEN, LocalText
 
 
 class Example:
@@ -67,3 +68,18 @@ def test_an_option_without_description_is_refused() -> None:
 
     with pytest.raises(TypeError, match="rate needs a default and a description"):
         options_of(undocumented, "undocumented")
+
+
+def test_an_option_can_be_hidden_from_what_is_published() -> None:
+    def read(*, table: LocalText = "", cache: LocalText | None = None, rows: int = 1) -> None:
+        """Reads a table.
+
+        Args:
+            table: A file.
+            cache: A folder.
+            rows: A number.
+        """
+
+    options = options_of(read, "read")(table="/home/alice/t.csv", cache="/home/alice/c", rows=2)
+    assert options.public() == {"table": HIDDEN, "cache": HIDDEN, "rows": 2}
+    assert options.model_dump()["table"] == "/home/alice/t.csv"
