@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ArtifactError
 from pipeline.files import parse_artifact
-from pipeline.models.classifier import Spec
 from pipeline.provenance import check_inputs
+
+if TYPE_CHECKING:  # the stages that measure do without torch
+    from pipeline.models.classifier import Spec
 
 INPUT = "images"
 _LABELS, _INPUT, _MADE_FROM = "finch.labels", "finch.input", "finch.made_from"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.errors import ArtifactError
 from pipeline.export.onnx_metadata import read_made_from
-from pipeline.export.parity import Parity
 from pipeline.files import hash_file, parse_artifact, read_artifact, read_json
 from pipeline.provenance import check_inputs
 
@@ -29,6 +28,13 @@ class Sources:
     student: str
     onnx: dict[str, str]
     qat: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What is read of a file in ``parity.json``."""
+
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def read_sources(onnx: Path, parity: Path, qat: Path | None, data: str) -> Sourc
         ArtifactError: A file is missing or damaged, is not the one that was compared with PyTorch,
             or was made from other data or another student.
     """
-    compared = read_artifact(parity, dict[str, Parity])
+    compared = read_artifact(parity, dict[str, _Compared])
     hashes = {}
     for name in _NAMES:
         path = onnx / name
