@@ -69,7 +69,7 @@ def test_level_deeper_than_the_classes_allow(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     assert call("finetune", folder=project).returncode == 0
     done = call("distill", folder=project)
-    assert_one_clear_line(done, "another teacher", "finch cache-logits")
+    assert_one_clear_line(done, "was made from models/teacher", "finch cache-logits")
 
     logits = project / "data/teacher_logits/logits.npy"
     logits.write_bytes(logits.read_bytes()[:-40])
