@@ -28,6 +28,8 @@ _LEFT_OUT = (
     __name__,
     "pipeline.errors",
     "pipeline.files",
+    "pipeline.storage",
+    "pipeline.unfinished",
     "pipeline.params",
     "pipeline.plugins",
     "pipeline.progress",

@@ -20,9 +20,9 @@ from finch_runtime.errors import printable
 from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtifactError, FinchError
-from pipeline.files import storage_problem
 from pipeline.params import Params, load_params, load_section
 from pipeline.plugins.section import Section
+from pipeline.storage import storage_problem
 from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.interruption import Interrupted, raise_interrupts

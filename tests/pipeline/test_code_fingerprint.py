@@ -34,6 +34,7 @@ def test_every_module_that_an_import_runs_is_found(module):
         for name in imported
         if name.startswith(("pipeline.params.", "pipeline.plugins."))
         or name in ("pipeline.errors", "pipeline.files", "pipeline.progress", "pipeline.quiet")
+        or name in ("pipeline.storage", "pipeline.unfinished")
         or name in ("pipeline.code_fingerprint", "finch_runtime.telemetry")
         # Read by the parameters, to validate names of plug-ins.
         or name.startswith(("pipeline.losses", "pipeline.data.sources", "pipeline.quantize"))
