@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -126,8 +125,9 @@ def test_two_runs_give_the_same_student(project: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_bundle_runs_in_a_fresh_environment_without_torch(project: Path, tmp_path: Path) -> None:
     Repro(project, tmp_path)("bundle")
-    with tarfile.open(project / "dist/finch-student.tar.gz") as archive:
-        archive.extractall(tmp_path / "device", filter="data")
+    (tmp_path / "device").mkdir()
+    archive = project / "dist/finch-student.tar.gz"
+    subprocess.run(["tar", "xzf", archive], cwd=tmp_path / "device", check=True)
     device = tmp_path / "device/finch-student"
     subprocess.run([sys.executable, "-m", "venv", device / "env"], check=True)
     python = device / "env/bin/python"
