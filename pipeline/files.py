@@ -176,7 +176,14 @@ def open_array(path: Path) -> NDArray[Any]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits."""
+    """SHA-256 of a file's bytes, as 64 hex digits.
+
+    Raises:
+        ArtifactError: There is no such file, or it is not a regular one.
+    """
+    _check_regular(path)
+    if not path.is_file():
+        raise ArtifactError(path, "is missing")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -67,9 +67,8 @@ def _spec(
     evaluation: "Evaluation",
     selection: "Selection",
 ) -> "BundleSpec":
-    from pipeline.files import hash_file
     from pipeline.shipping.bundle import BundleSpec
-    from pipeline.shipping.manifest import Chosen, MadeFrom
+    from pipeline.shipping.manifest import Chosen
     from pipeline.shipping.requirements import requirements
 
     paths, rule, student, about = (
@@ -82,23 +81,11 @@ def _spec(
     files = sorted(chosen.files, key=lambda path: path != chosen.model)
     hashes = {paths.candidates / path: digest for path, digest in chosen.files.items()}
     measured = {m.name: asdict(m) for m in (*evaluation.candidates, *evaluation.not_run)}
-    made_from = MadeFrom(
-        data=inputs.data.fingerprint,
-        teacher=student.teacher_logits.teacher,
-        views=student.teacher_logits.views,
-        cache=student.cache,
-        student=student.weights_sha256,
-        code=student.code,
-        onnx=inputs.onnx,
-        model=chosen.files,
-        evaluation=hash_file(evaluated),
-        runtime=inputs.runtime,
-    )
     record = {
         "params": context.params.public(),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
         "chosen": asdict(Chosen(chosen.name, selection.reason, evaluation.device)),
-        "made_from": asdict(made_from),
+        "made_from": asdict(inputs.made_from(chosen, evaluated)),
         "data": {"source": about.source, "origin": about.origin, "license": about.license},
     }
     return BundleSpec(

@@ -230,6 +230,7 @@ def _code_once(method: str) -> str:
 def _hash_once(file: str) -> str:
     try:
         return hash_file(Path(file))
-    except OSError as error:
-        problem = f"{file} cannot be read ({error.strerror})"
+    except (ArtifactError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error.problem
+        problem = f"{file} cannot be read ({reason})"
         raise ParameterError("distill.weights", problem, "check the path") from None

@@ -82,7 +82,7 @@ def find_models(
     models: dict[str, MeasuredModel] = {}
     infos: dict[str, ModelInfo] = {}
     for c in index.candidates:
-        files = {name: _hash_model_file(inputs.candidates / name) for name in c.files}
+        files = {name: hash_file(inputs.candidates / name) for name in c.files}
         for name, digest in files.items():
             if digest != c.files[name]:
                 problem = f"is {digest[:12]}, but {path.name} lists {c.files[name][:12]}"
@@ -94,14 +94,8 @@ def find_models(
         infos[c.name] = ModelInfo(*about, files=files)
     if index.reference not in models:
         raise ArtifactError(path, f"does not list its reference {index.reference}")
-    files = {inputs.teacher.name: _hash_model_file(inputs.teacher)}
+    files = {inputs.teacher.name: hash_file(inputs.teacher)}
     size = inputs.teacher.stat().st_size
     models[TEACHER] = MeasuredModel(inputs.teacher, "onnxruntime")
     infos[TEACHER] = ModelInfo(TEACHER, "onnxruntime", "fp32", "dynamic", size, files=files)
     return index, infos, models
-
-
-def _hash_model_file(path: Path) -> str:
-    if not path.is_file():
-        raise ArtifactError(path, "is missing")
-    return hash_file(path)

@@ -188,8 +188,6 @@ def _read_verification(
         inputs.manifest.parent / f"{manifest.name}.tar.gz",
     )
     verified = read_artifact(path, Verification)
-    if not archive.is_file():
-        raise ArtifactError(archive, "is missing")
     check_inputs(
         path,
         {"data": verified.data, archive.name: verified.bundle_sha256},

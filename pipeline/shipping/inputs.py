@@ -14,6 +14,7 @@ from pipeline.measure.runtime import DeviceRuntime
 from pipeline.models.record import StudentRecord, read_student
 from pipeline.provenance import check_inputs
 from pipeline.quantize.candidates import CandidateSet, MadeCandidate
+from pipeline.shipping.manifest import MadeFrom, by_place
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,22 @@ class BundleInputs:
     def candidate(self, name: str) -> MadeCandidate:
         """The candidate with this name; it must be one of the evaluation."""
         return next(candidate for candidate in self.made.candidates if candidate.name == name)
+
+    def made_from(self, chosen: MadeCandidate, evaluated: Path) -> MadeFrom:
+        """The record of the manifest, for a candidate and the file of the evaluation."""
+        student = self.student
+        return MadeFrom(
+            data=self.data.fingerprint,
+            teacher=student.teacher_logits.teacher,
+            views=student.teacher_logits.views,
+            cache=student.cache,
+            student=student.weights_sha256,
+            code=student.code,
+            onnx=self.onnx,
+            model=chosen.files,
+            evaluation=hash_file(evaluated),
+            runtime=self.runtime,
+        )
 
 
 def read_inputs(
@@ -68,26 +85,15 @@ def read_inputs(
     record = read_student(student, data.fingerprint)
     listed = candidates / "candidates.json"
     made = read_artifact(listed, CandidateSet)
-    onnx = _hash_exported(exported)
+    onnx = {exported.name: hash_file(exported)}
     sources = {} if made.made_from is None else asdict(made.made_from)
     check_inputs(listed, sources, data=data.fingerprint, student=record.weights_sha256)
-    check_inputs(listed, _by_place(sources["onnx"], "onnx"), **_by_place(onnx, "onnx"))
+    check_inputs(listed, by_place(sources["onnx"], "onnx"), **by_place(onnx, "onnx"))
     content = DeviceRuntime(runtime).content_hash()
     measured_with = {"data": evaluation.data, "runtime": evaluation.runtime}
     check_inputs(evaluated, measured_with, data=data.fingerprint, runtime=content)
     teacher = _check_models(evaluation, evaluated, made)
     return BundleInputs(data, record, made, onnx | teacher, content)
-
-
-def _hash_exported(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise ArtifactError(path, "is missing")
-    return {path.name: hash_file(path)}
-
-
-def _by_place(files: dict[str, str], folder: str) -> dict[str, str]:
-    """Hashes by the path below the project, as error messages name it."""
-    return {f"models/{folder}/{name}": digest for name, digest in files.items()}
 
 
 def _check_models(evaluation: Evaluation, path: Path, made: CandidateSet) -> dict[str, str]:
@@ -105,8 +111,8 @@ def _check_models(evaluation: Evaluation, path: Path, made: CandidateSet) -> dic
         measured = models[candidate.name].files
         if measured.keys() - candidate.files.keys():
             raise ArtifactError(path, f"measured other files of {candidate.name} than are listed")
-        measured_files = _by_place(measured, "candidates")
-        check_inputs(path, measured_files, **_by_place(candidate.files, "candidates"))
+        measured_files = by_place(measured, "candidates")
+        check_inputs(path, measured_files, **by_place(candidate.files, "candidates"))
     if teacher is None or not teacher.files:
         raise ArtifactError(path, "does not record models/onnx/teacher.onnx")
     return dict(teacher.files)

@@ -69,3 +69,8 @@ class Manifest:
     chosen: Chosen
     candidates: list[Verdict]
     params: dict[str, Any]
+
+
+def by_place(files: dict[str, str], folder: str) -> dict[str, str]:
+    """Hashes by the path below the project, as error messages name it."""
+    return {f"models/{folder}/{name}": digest for name, digest in files.items()}

@@ -14,7 +14,7 @@ from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
 from pipeline.provenance import check_inputs
 from pipeline.shipping.bundle import unpack_bundle
-from pipeline.shipping.manifest import Manifest
+from pipeline.shipping.manifest import Manifest, by_place
 from pipeline.statistics import AccuracyDrop, paired_drop
 
 
@@ -90,15 +90,15 @@ def verify_bundle(
     """
     recorded = read_json(manifest)
     expected = parse_artifact(manifest, Manifest, recorded)
-    models_now = _hash_models(teacher, student)
+    models_now = {path.name: hash_file(path) for path in (teacher, student)}
     made_from = expected.made_from
     runtime_now = DeviceRuntime(runtime_folder).content_hash()
     check_inputs(
         manifest,
-        {"data": made_from.data, "runtime": made_from.runtime, **_by_place(made_from.onnx)},
+        {"data": made_from.data, "runtime": made_from.runtime, **by_place(made_from.onnx, "onnx")},
         data=data.fingerprint,
         runtime=runtime_now,
-        **_by_place(models_now),
+        **by_place(models_now, "onnx"),
     )
     images, labels = data.images_path("test"), data.split("test").labels
     with tempfile.TemporaryDirectory() as temporary:
@@ -136,15 +136,3 @@ def verify_bundle(
         drop_to_teacher=drop_to("teacher"),
         data=data.fingerprint,
     )
-
-
-def _hash_models(*paths: Path) -> dict[str, str]:
-    for path in paths:
-        if not path.is_file():
-            raise ArtifactError(path, "is missing")
-    return {path.name: hash_file(path) for path in paths}
-
-
-def _by_place(files: dict[str, str]) -> dict[str, str]:
-    """Hashes by the path below the project, as error messages name it."""
-    return {f"models/onnx/{name}": digest for name, digest in files.items()}

@@ -17,7 +17,7 @@ from pipeline.quantize.candidates import CandidateSet, MadeCandidate
 from pipeline.quantize.sources import Sources
 from pipeline.shipping.bundle import BundleSpec
 from pipeline.shipping.inputs import BundleInputs, read_inputs
-from pipeline.shipping.manifest import Chosen, MadeFrom
+from pipeline.shipping.manifest import Chosen
 from tests.pipeline.measure.linear_model import CLASSES, SIZE, write_model
 from tests.prepared_data import write_prepared
 from tests.small_project import PROJECT
@@ -60,20 +60,9 @@ class Chain:
     def spec(self) -> BundleSpec:
         """The bundle of the first candidate."""
         inputs = self.read()
-        (chosen, *_), student = inputs.made.candidates, inputs.student
+        chosen, *_ = inputs.made.candidates
         model = self.root / "models/candidates" / chosen.model
-        made_from = MadeFrom(
-            data=inputs.data.fingerprint,
-            teacher=student.teacher_logits.teacher,
-            views=student.teacher_logits.views,
-            cache=student.cache,
-            student=student.weights_sha256,
-            code=student.code,
-            onnx=inputs.onnx,
-            model=chosen.files,
-            evaluation=hash_file(self.evaluated),
-            runtime=inputs.runtime,
-        )
+        made_from = inputs.made_from(chosen, self.evaluated)
         return BundleSpec(
             name="small",
             files=[model],
