@@ -1,8 +1,13 @@
 """A model that tells dark images from bright ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.files import hash_file
+from pipeline.shipping.bundle import BundleSpec
 
 SIZE = 16
 LABELS = ("dark", "süß & bright")
@@ -34,3 +39,24 @@ def write_onnx(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, path)
+
+
+def bundle_spec(*files, **changes):
+    """A bundle of the model in these files, as they are now."""
+    spec = BundleSpec(
+        name="birds-1.0",
+        files=files,
+        hashes={path: hash_file(path) for path in files},
+        runtime="onnxruntime",
+        precision="fp32",
+        batch="dynamic",
+        portable=None,
+        labels=LABELS,
+        image_size=SIZE,
+        fit="crop",
+        threads=2,
+        requirements="numpy==1.26.4\nonnxruntime==1.19.2\n",
+        record={},
+        data_license=None,
+    )
+    return replace(spec, **changes)

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ArtifactError, DataError
-from pipeline.shipping.bundle import BundleSpec, build_bundle, unpack_bundle
-from tests.pipeline.shipping.brightness import LABELS, SIZE, write_onnx
+from pipeline.shipping.bundle import build_bundle, unpack_bundle
+from tests.pipeline.shipping.brightness import LABELS, bundle_spec, write_onnx
 
 RUNTIME_FOLDER = Path(__file__).parents[3] / "deploy" / "python"
 RECORD = {
@@ -32,24 +32,8 @@ RECORD = {
 def inputs(tmp_path):
     model = tmp_path / "candidates" / "ort-fp32" / "model.onnx"
     write_onnx(model)
-    spec = BundleSpec(
-        name="birds-1.0",
-        files=[model],
-        hashes={model: sha256(model)},
-        runtime="onnxruntime",
-        precision="fp32",
-        batch="dynamic",
-        portable=None,
-        labels=LABELS,
-        image_size=SIZE,
-        fit="crop",
-        threads=2,
-        requirements="numpy==1.26.4\nonnxruntime==1.19.2\n",
-        record=RECORD,
-        data_license=None,
-    )
     return {
-        "spec": spec,
+        "spec": bundle_spec(model, record=RECORD),
         "runtime_folder": RUNTIME_FOLDER,
         "out": tmp_path / "dist" / "birds-1.0.tar.gz",
     }

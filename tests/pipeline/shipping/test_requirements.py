@@ -12,11 +12,10 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from pipeline.errors import SelectionError
-from pipeline.files import hash_file
 from pipeline.measure.devices import remote_runner
-from pipeline.shipping.bundle import BundleSpec, build_bundle, unpack_bundle
+from pipeline.shipping.bundle import build_bundle, unpack_bundle
 from pipeline.shipping.requirements import requirements
-from tests.pipeline.shipping.brightness import LABELS, SIZE, write_onnx
+from tests.pipeline.shipping.brightness import LABELS, bundle_spec, write_onnx
 
 RUNTIME = Path(__file__).parents[3] / "deploy" / "python" / "finch_runtime"
 ON_DEVICE = {"numpy": "2.0.2", "pillow": "11.3.0", "onnxruntime": "1.19.2", "openvino": "2025.3.0"}
@@ -90,22 +89,7 @@ def pack(folder, runtime, pinned):
         files = [folder / "model.xml", folder / "model.bin"]
         model = openvino.Core().read_model(portable)
         openvino.save_model(model, files[0], compress_to_fp16=False)
-    spec = BundleSpec(
-        name="birds",
-        files=files,
-        hashes={path: hash_file(path) for path in {*files, portable}},
-        runtime=runtime,
-        precision="fp32",
-        batch="dynamic",
-        portable=portable if runtime == "openvino" else None,
-        labels=LABELS,
-        image_size=SIZE,
-        fit="crop",
-        threads=1,
-        requirements=pinned,
-        record={},
-        data_license=None,
-    )
+    spec = bundle_spec(*files, runtime=runtime, requirements=pinned)
     build_bundle(spec, RUNTIME.parent, folder / "birds.tar.gz")
     return unpack_bundle(folder / "birds.tar.gz", folder / "unpacked")
 
