@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch.nn.functional as F
 
-from pipeline.data.sources import DataSource, Sample
+from pipeline.data.sources import DataSource, Listing, Sample
 from pipeline.losses.base import DistillationLoss
 from pipeline.plugins import LOSSES, RUNTIMES, SECTIONS, SOURCES
 from pipeline.plugins.section import NonNegativeFloat
@@ -53,11 +53,12 @@ class Owls(DataSource):
 
     def read(self, path):
         classes = sorted(folder.name for folder in path.iterdir())
-        return classes, [
+        samples = [
             Sample.from_path(path, file, label, None)
             for label, name in enumerate(classes)
             for file in sorted((path / name).iterdir())
         ]
+        return Listing(classes, samples)
 
 
 @RUNTIMES.register("copycat")

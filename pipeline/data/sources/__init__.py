@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.sources.base import SPLITS, DataSource, ImageDataset, Sample, SplitName, is_file
+from pipeline.data.sources.base import (
+    SPLITS,
+    DataSource,
+    ImageDataset,
+    Listing,
+    PassedOver,
+    Sample,
+    SplitName,
+    is_file,
+)
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Section
@@ -17,7 +26,16 @@ from pipeline.plugins.section import Section
 if TYPE_CHECKING:  # pipeline.params imports the sources
     from pipeline.params import Prepare
 
-__all__ = ["SPLITS", "DataSource", "ImageDataset", "Sample", "SplitName", "read_source"]
+__all__ = [
+    "SPLITS",
+    "DataSource",
+    "ImageDataset",
+    "Listing",
+    "PassedOver",
+    "Sample",
+    "SplitName",
+    "read_source",
+]
 
 
 def read_source(prepare: Prepare) -> ImageDataset:
@@ -34,9 +52,15 @@ def read_source(prepare: Prepare) -> ImageDataset:
     if source.path_kind == "folder" and not source.can_download:
         _check_folder(path, prepare.source)
     download = {"download": prepare.download} if source.can_download else {}
-    classes, samples = source.read(path, **download)
+    found = source.read(path, **download)
     dataset = ImageDataset(
-        prepare.source, tuple(classes), tuple(samples), source.license, source.origin or path.name
+        prepare.source,
+        tuple(found.classes),
+        tuple(found.samples),
+        source.license,
+        source.origin or path.name,
+        tuple(found.passed_over),
+        tuple(found.remarks),
     )
     check_dataset(dataset)
     if source.requires_all_classes:

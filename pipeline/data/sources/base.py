@@ -82,6 +82,8 @@ class ImageDataset:
         samples: The images.
         license: License of the images.
         origin: URL or other description of their source.
+        passed_over: Files below the source's folder that are not read.
+        remarks: What the source decided about the layout, one sentence each.
     """
 
     name: str
@@ -89,10 +91,40 @@ class ImageDataset:
     samples: tuple[Sample, ...]
     license: str
     origin: str
+    passed_over: tuple[PassedOver, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-Listing = tuple[Sequence[str], Sequence[Sample]]
-"""Class names and samples."""
+@dataclass(frozen=True)
+class PassedOver:
+    """A file below the source's folder that is not read.
+
+    Attributes:
+        name: Name within the data set, like ``Sample.name``.
+        is_image: Whether it is an image in a format that is not read, rather than another file.
+        label: Index of the class whose folder contains it; None if it lies elsewhere.
+    """
+
+    name: str
+    is_image: bool
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source found.
+
+    Attributes:
+        classes: Class names; a label is an index into them.
+        samples: The images. Consecutive images may be related.
+        passed_over: Files that are not read; sources of published data sets list none.
+        remarks: What the source decided about the layout, one sentence each, for the log.
+    """
+
+    classes: Sequence[str]
+    samples: Sequence[Sample]
+    passed_over: Sequence[PassedOver] = ()
+    remarks: Sequence[str] = ()
 
 
 class DataSource(ABC):
@@ -118,7 +150,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> Listing:
-        """Lists class names and samples. Consecutive samples may be related.
+        """Lists class names and samples.
 
         Args:
             path: ``prepare.path``; an existing folder if ``path_kind`` is folder, unless the source

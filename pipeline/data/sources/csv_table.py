@@ -51,7 +51,7 @@ class CSVTable(DataSource):
                 raise DataError(where, problem, "set it in every row, or in none")
             group = row["group"] or None
             samples.append(Sample(path.parent / name, name, labels[row["label"]], split, group))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:

@@ -49,4 +49,6 @@ class ELPV(DataSource):
                 remedy = "install the version pinned in requirements.lock"
                 raise DataError(table, problem, remedy) from None
             samples.append(Sample(folder / name, name, label))
-        return [f"{cell}-{grade}" for cell in _CELL_TYPES for grade in _GRADES.values()], samples
+        return Listing(
+            [f"{cell}-{grade}" for cell in _CELL_TYPES for grade in _GRADES.values()], samples
+        )

@@ -56,7 +56,7 @@ class Folder(DataSource):
             for file in sorted(_image_files(folder, (path.resolve(),)))
         ]
         samples.sort(key=lambda sample: (SPLITS.index(sample.split or "train"), sample.label))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 def _entries(folder: Path) -> list[Path]:

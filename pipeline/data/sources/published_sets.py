@@ -38,7 +38,7 @@ class GroceryStore(DataSource):
                     raise DataError(where, f"label {fields[1]} is not in classes.csv")
                 file, label = path / fields[0], int(fields[1])
                 samples.append(Sample.from_path(path, file, label, split, where=where))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 def _grocery_classes(table: Path) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class TinyImageNet(DataSource):
                 raise DataError(table, f"{synset!r} is not in wnids.txt")
             file = path / "val" / "images" / name
             samples.append(Sample.from_path(path, file, labels[synset], "test"))
-        return _synset_names(synsets, path / "words.txt"), samples
+        return Listing(_synset_names(synsets, path / "words.txt"), samples)
 
 
 def _synset_names(synsets: list[str], table: Path) -> list[str]:
@@ -125,7 +125,7 @@ class CUB200(DataSource):
             split = published.TRAIN_AND_TEST[0 if training else 1]
             file = path / "images" / name
             samples.append(Sample.from_path(path, file, label, split, where=where))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 @SOURCES.register("stanford_dogs")
@@ -147,4 +147,4 @@ class StanfordDogs(DataSource):
                 breeds.append((number, file.partition("/")[0].partition("-")[2].replace("_", " ")))
                 label = published.parse_index(number, 1, 10**6, table)
                 samples.append(Sample.from_path(path, path / "Images" / file, label, split))
-        return published.order_classes(breeds, 1, lists), samples
+        return Listing(published.order_classes(breeds, 1, lists), samples)

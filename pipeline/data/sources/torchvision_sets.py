@@ -94,7 +94,7 @@ class CIFAR100(TorchvisionSource):
                 name = f"{split}/{row:05}.ppm"
                 content = partial(encode_ppm, pixels)
                 samples.append(Sample(path, name, label, split, content=content))
-        return opened[0].classes, samples
+        return Listing(opened[0].classes, samples)
 
 
 @SOURCES.register("fgvc_aircraft")
@@ -115,7 +115,7 @@ class FGVCAircraft(TorchvisionSource):
                     raise DataError(table, f"{variant!r} is not in variants.txt")
                 path = data / "images" / f"{number}.jpg"
                 samples.append(Sample.from_path(root, path, classes.index(variant), split))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 @SOURCES.register("stanford_cars")
@@ -139,7 +139,7 @@ class StanfordCars(TorchvisionSource):
                 path = base / f"cars_{split}" / str(row["fname"])
                 label = published.parse_index(str(row["class"]), 1, len(classes), table)
                 samples.append(Sample.from_path(root, path, label, split))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 @SOURCES.register("flowers102")
@@ -161,7 +161,7 @@ class Flowers102(TorchvisionSource):
                 label = published.parse_index(str(labels[row]), 1, len(classes), label_table)
                 path = base / "jpg" / f"image_{number:05}.jpg"
                 samples.append(Sample.from_path(root, path, label, split))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 @SOURCES.register("oxford_iiit_pet")
@@ -181,7 +181,7 @@ class OxfordIIITPet(TorchvisionSource):
                 label = published.parse_index(number, 1, 10**6, table)
                 path = base / "images" / f"{image}.jpg"
                 samples.append(Sample.from_path(root, path, label, split))
-        return published.order_classes(breeds, 1, base / "annotations"), samples
+        return Listing(published.order_classes(breeds, 1, base / "annotations"), samples)
 
 
 @SOURCES.register("food101")
@@ -206,7 +206,7 @@ class Food101(TorchvisionSource):
                     raise DataError(where, f"{dish!r} is not in classes.txt")
                 path, label = base / "images" / f"{line}.jpg", classes.index(dish)
                 samples.append(Sample.from_path(root, path, label, split, where=where))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 # In the order of the class numbers. The published files have no class names.
@@ -244,7 +244,7 @@ class GTSRB(TorchvisionSource):
             path = base / "GTSRB" / "Final_Test" / "Images" / (row.get("Filename") or "")
             label = published.parse_index(row.get("ClassId") or "", 0, len(classes), table)
             samples.append(Sample.from_path(root, path, label, "test"))
-        return classes, samples
+        return Listing(classes, samples)
 
 
 @SOURCES.register("eurosat")
@@ -261,4 +261,4 @@ class EuroSAT(TorchvisionSource):
             return sample.label, int(number) if number.isdecimal() else 0, sample.path.name
 
         samples = [Sample.from_path(root, Path(f), label, None) for f, label in opened[0].samples]
-        return opened[0].classes, sorted(samples, key=order)
+        return Listing(opened[0].classes, sorted(samples, key=order))

@@ -105,7 +105,7 @@ class Typefaces(DataSource):
                 name = f"{file.stem}/{number:06}.ppm"
                 content = partial(_render, file, self.seed, number)
                 samples.append(Sample(file, name, label, content=content))
-        return [file.stem for file, _ in chosen], samples
+        return Listing([file.stem for file, _ in chosen], samples)
 
 
 def find_typefaces() -> list[tuple[Path, str]]:

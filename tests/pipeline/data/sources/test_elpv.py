@@ -55,7 +55,8 @@ def test_the_classes_have_the_published_numbers_of_cells():
 
 def test_classes_are_ordered_by_cell_type_and_then_by_grade(package):
     package.write_text("images/cell0001.png  1.0  mono\nimages/cell0002.png  0.3333333333  poly\n")
-    classes, samples = ELPV().read(Path())
+    listing = ELPV().read(Path())
+    classes, samples = listing.classes, listing.samples
     assert classes == [f"{kind}-{grade}" for kind in ("mono", "poly") for grade in GRADES]
     assert [classes[sample.label] for sample in samples] == [
         "mono-defective",

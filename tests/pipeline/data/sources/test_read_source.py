@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from pipeline.data.sources import DataSource, Sample, read_source
+from pipeline.data.sources import DataSource, Listing, Sample, read_source
 from pipeline.errors import DataError
 from pipeline.params import Prepare, prepare_model
 from pipeline.plugins import SOURCES
@@ -60,7 +60,8 @@ def owls(tmp_path, monkeypatch):
 
         def read(self, path):
             files = [path / f"{number}.png" for number in range(2 * self.limit)]
-            return ["barn", "tawny"], [Sample(f, f.name, n % 2) for n, f in enumerate(files)]
+            samples = [Sample(f, f.name, n % 2) for n, f in enumerate(files)]
+            return Listing(["barn", "tawny"], samples)
 
     for number in range(20):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
