@@ -1,4 +1,4 @@
-"""Which files of a data set are images that Finch reads, images in other formats, or other files."""
+"""Which files are images that are read, images in other formats, or no images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from PIL import Image
 
 FileKind = Literal["readable", "image", "other"]
 
+_EDITORS_SCREENS_AND_SCIENCES = """
+.bpg .cur .dcm .dcx .dds .dib .dicom .djvu .emf .eps .exr .fit .fits .flif .hdp .hdr .icns .ico .jls
+.jxl .jxr .mha .mhd .nii .nrrd .pcd .pcx .psb .psd .qoi .ras .rgb .rgba .sgi .svg .svgz .tga .wdp
+.wmf .xbm .xcf .xpm
+"""
+# These have several images, some of a gigapixel.
+_WHOLE_SLIDES_AND_STACKS = """
+.czi .lif .lsm .mrxs .ndpi .nd2 .scn .svs .vsi
+"""
+_CAMERA_RAW = """
+.3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef
+.nrw .orf .pef .ptx .r3d .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f
+"""
 UNREAD_SUFFIXES = frozenset(
-    # Formats of editors, screens and sciences.
-    ".bpg .cur .dcm .dcx .dds .dib .dicom .djvu .emf .eps .exr .fit .fits .flif .hdp .hdr .icns "
-    ".ico .jls .jxl .jxr .mha .mhd .nii .nrrd .pcd .pcx .psb .psd .qoi .ras .rgb .rgba .sgi .svg "
-    ".svgz .tga .wdp .wmf .xbm .xcf .xpm "
-    # Whole slides and confocal stacks, which have several images of a gigapixel.
-    ".czi .lif .lsm .mrxs .ndpi .nd2 .scn .svs .vsi "
-    # Camera raw.
-    ".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos "
-    ".mrw .nef .nrw .orf .pef .ptx .r3d .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f".split()
+    (_EDITORS_SCREENS_AND_SCIENCES + _WHOLE_SLIDES_AND_STACKS + _CAMERA_RAW).split()
 )
 """Suffixes of images in formats that no installation of Finch reads."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from PIL import Image, features
 
@@ -35,7 +35,7 @@ NEEDED = {
 _FEATURES = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def readable_formats() -> tuple[str, ...]:
     """The formats that are read with the installed packages."""
     missing = {name for name, feature in _FEATURES.items() if not features.check(feature)}
