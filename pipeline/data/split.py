@@ -9,61 +9,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.sources.base import SPLITS, ImageDataset, Sample, SplitName
+from pipeline.data.sources.split_plan import plan_splits
 from pipeline.errors import DataError
 from pipeline.params import Prepare
 
 
 def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, list[int]]:
-    """Splits a data set according to ``prepare.split``.
+    """Splits a data set as ``plan_splits`` plans it.
 
     ``blocks`` keeps runs of ``prepare.block`` neighbors in one split, because neighbors often show
     the same object; ``random`` does not. Both keep groups together. ``published`` uses the source's
-    own splits, even if they divide a group. If the source has no validation split, one is taken
-    from the training split, by blocks of whole groups.
+    own splits, even if they divide a group. Validation and test splits that the source does not
+    have are taken from its training split, by blocks of whole groups.
 
     Returns:
         Sorted indices into ``dataset.samples`` per split.
 
     Raises:
-        DataError: A class is missing from a split, or the source publishes no splits.
+        DataError: A class is missing from a split, or the source has no training split.
     """
     labels = np.array([sample.label for sample in dataset.samples])
     groups = group_numbers(dataset)
-    fractions = [getattr(prepare.fractions, name) for name in SPLITS]
-    as_published: set[SplitName] = set()
-    if prepare.split == "published":
-        published = np.array([sample.split or "" for sample in dataset.samples])
-        for name in ("train", "test"):
-            if name not in published:
-                remedy = "set prepare.split to blocks or random"
-                raise DataError(f"source {dataset.name!r}", f"publishes no {name} split", remedy)
-        chosen = {name: np.flatnonzero(published == name).tolist() for name in SPLITS}
-        # Published validation and test splits may lack a class, the training split may not.
-        as_published = {name for name in SPLITS if name != "train" and chosen[name]}
-        if not chosen["val"]:
-            pool = np.array(chosen["train"])
-            parts = stratify(labels[pool], fractions[:2], prepare.block, prepare.seed, groups[pool])
-            chosen["train"], chosen["val"] = (pool[part].tolist() for part in parts)
+    plan = plan_splits(dataset, prepare.split)
+    own = np.array([sample.split or "" for sample in dataset.samples])
+    is_published = plan.method == "published"
+    made = ("train", *plan.carved) if is_published else SPLITS
+    chosen = {name: np.flatnonzero(own == name).tolist() for name in SPLITS if name not in made}
+    pool = np.flatnonzero(own == "train") if is_published else np.arange(len(labels))
+    if made == ("train",):
+        chosen["train"] = pool.tolist()
     else:
-        block = prepare.block if prepare.split == "blocks" else 1
-        parts = stratify(labels, fractions, block, prepare.seed, groups)
-        chosen = {name: part.tolist() for name, part in zip(SPLITS, parts, strict=True)}
-    by_block = prepare.split != "random" and "val" not in as_published
-    for name in (name for name in SPLITS if name not in as_published):
+        fractions = [getattr(prepare.fractions, name) for name in made]
+        block = 1 if plan.method == "random" else prepare.block
+        parts = stratify(labels[pool], fractions, block, prepare.seed, groups[pool])
+        chosen |= {name: pool[part].tolist() for name, part in zip(made, parts, strict=True)}
+    # Splits of the source for validation and test may lack a class, those that are made may not.
+    by_block = plan.method != "random" and len(made) > 1
+    for name in made:
         counts = np.bincount(labels[chosen[name]], minlength=len(dataset.classes))
         for label in np.flatnonzero(counts == 0):
-            remedy = _remedy(groups[labels == label], by_block)
+            remedy = _remedy(groups[pool][labels[pool] == label], by_block, len(made))
             raise DataError(
                 f"class {dataset.classes[label]!r}", f"is missing from split {name!r}", remedy
             )
-    return chosen
+    return {name: chosen[name] for name in SPLITS}
 
 
-def _remedy(groups: NDArray[np.int64], by_block: bool) -> str:
-    """Remedy for a class that a split lacks; ``groups`` are the groups of its images."""
-    if len(groups) < len(SPLITS):
-        return f"it has {len(groups)} images for {len(SPLITS)} splits: add some"
-    if len(set(groups.tolist())) < len(SPLITS):
+def _remedy(groups: NDArray[np.int64], by_block: bool, splits: int) -> str:
+    """Remedy for a class that a split lacks; ``groups`` are those of its images to be split."""
+    if len(groups) < splits:
+        return f"it has {len(groups)} images for {splits} splits: add some"
+    if len(set(groups.tolist())) < splits:
         return "its images are in too few groups, and a group stays in one split: add some"
     if by_block:
         return "lower prepare.block, or set prepare.split to random"

@@ -61,14 +61,16 @@ class Prepare(Section):
         description="How an image becomes square: resize the shorter side and center-crop, or "
         "resize both sides.",
     )
-    split: Literal["published", "blocks", "random"] = Field(
-        "blocks",
-        description="`published`: the splits of the source; `blocks`: stratified, and neighbors in "
-        "the order of the source are kept together; `random`: stratified, image by image.",
+    split: Literal["auto", "published", "blocks", "random"] = Field(
+        "auto",
+        description="`published`: the splits of the source, such as its split folders; `blocks`: "
+        "stratified, and neighbors in the order of the source are kept together; `random`: "
+        "stratified, image by image; `auto`: `published` if the source has splits, else `blocks`. "
+        "Splits for validation and test that a source lacks are taken from its training split.",
     )
     fractions: Fractions = Field(default_factory=Fractions, description="Fractions per split.")
     block: PositiveInt = Field(
-        30, description="`split: blocks`: number of neighboring images per block."
+        30, description="Number of neighboring images per block, where images are split by blocks."
     )
     seed: Seed = Field(0, description="Seed of the split.")
     on_bad: Literal["fail", "skip"] = Field(
@@ -119,7 +121,7 @@ class Prepare(Section):
             )
         if self.split == "published" and not source.publishes_splits:
             raise ValueError(
-                f"source {self.source!r} publishes no splits; set `split` to blocks or random"
+                f"source {self.source!r} publishes no splits; set `split` to auto, blocks or random"
             )
         return self
 

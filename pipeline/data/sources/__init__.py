@@ -19,6 +19,7 @@ from pipeline.data.sources.base import (
     SplitName,
     is_file,
 )
+from pipeline.data.sources.split_plan import SplitPlan, check_split_classes, plan_splits
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Section
@@ -34,6 +35,8 @@ __all__ = [
     "PassedOver",
     "Sample",
     "SplitName",
+    "SplitPlan",
+    "plan_splits",
     "read_source",
 ]
 
@@ -63,8 +66,9 @@ def read_source(prepare: Prepare) -> ImageDataset:
         tuple(found.remarks),
     )
     check_dataset(dataset)
+    plan = plan_splits(dataset, prepare.split)
     if source.requires_all_classes:
-        check_split_classes(dataset, path)
+        check_split_classes(dataset, plan)
     return dataset if prepare.group_by is None else _group(dataset, prepare.group_by)
 
 
@@ -124,16 +128,3 @@ def check_dataset(dataset: ImageDataset) -> None:
     for sample in dataset.samples:
         if sample.content is None and not is_file(sample.path):
             raise DataError(sample.path, "is not a file", "restore it, or fetch the data set again")
-
-
-def check_split_classes(dataset: ImageDataset, path: Path) -> None:
-    """Checks that every published split contains every class.
-
-    Raises:
-        DataError: A split lacks a class.
-    """
-    for split in SPLITS:
-        present = {sample.label for sample in dataset.samples if sample.split == split}
-        missing = [name for label, name in enumerate(dataset.classes) if label not in present]
-        if present and missing:
-            raise DataError(path, f"split {split!r} lacks class {missing[0]!r}", "add images of it")

@@ -101,7 +101,8 @@ class PassedOver:
 
     Attributes:
         name: Name within the data set, like ``Sample.name``.
-        is_image: Whether it is an image in a format that is not read, rather than another file.
+        is_image: Whether it is an image, in a format that is not read or outside of the class
+            folders, rather than another file.
         label: Index of the class whose folder contains it; None if it lies elsewhere.
     """
 

@@ -2,82 +2,185 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipeline.data.sources.base import (
-    FORMAT_OF_SUFFIX,
     SPLITS,
     DataSource,
     Listing,
+    PassedOver,
     Sample,
     SplitName,
 )
-from pipeline.errors import DataError
+from pipeline.data.sources.folder_layout import (
+    FolderLayout,
+    all_classes,
+    name_splits,
+    quoted,
+    recognize,
+)
+from pipeline.data.sources.folder_tree import FolderTree, scan
+from pipeline.errors import DataError, ParameterError
 from pipeline.plugins import SOURCES
-
-_SPLIT_NAMES: dict[str, SplitName] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    "test": "test",
-}
 
 
 @SOURCES.register("folder")
 class Folder(DataSource):
     """Images in ``<class>/**`` or ``<split>/<class>/**``, with classes sorted by name.
 
-    Hidden files and files with other suffixes are ignored. Symbolic links are followed.
+    Split folders are recognized by the names that are in use for them, if they contain class
+    folders. Hidden files are ignored. All other files are read or passed over. Symbolic links are
+    followed.
+
+    Args:
+        layout: `auto`: folders with names of splits that contain class folders are splits;
+            `classes`: all folders are classes.
+        train: Folder of the training split, relative to `path`. If a split is named, only the named
+            splits are read.
+        val: Folder of the validation split.
+        test: Folder of the test split.
+        class_folder: Which folder is the class of an image: the `first` one below `path` or below
+            the split, or the `last` one, which directly contains the image.
     """
 
     requires_all_classes = True
+
+    def __init__(
+        self,
+        *,
+        layout: Literal["auto", "classes"] = "auto",
+        train: str | None = None,
+        val: str | None = None,
+        test: str | None = None,
+        class_folder: Literal["first", "last"] = "first",
+    ) -> None:
+        self.layout = layout
+        self.named: dict[SplitName, str] = {
+            split: name
+            for split, name in zip(SPLITS, (train, val, test), strict=True)
+            if name is not None
+        }
+        self.last_is_class = class_folder == "last"
 
     def read(self, path: Path) -> Listing:
         """Lists the images.
 
         Raises:
-            DataError: There are no class folders, a folder cannot be read, or a link is broken or
-                points to a folder that contains it.
+            DataError: There are no class folders, the layout can be read in several ways, a folder
+                cannot be read, or a link is broken or points to a folder that contains it.
+            ParameterError: `layout: classes` and the folder of a split are set.
         """
-        folders = [entry for entry in _entries(path) if entry.is_dir()]
-        trees = [(_SPLIT_NAMES.get(folder.name.lower()), folder) for folder in folders]
-        if not trees or not all(split for split, _ in trees):
-            trees = [(None, path)]
-        class_folders = [
-            (split, entry) for split, tree in trees for entry in _entries(tree) if entry.is_dir()
+        root = scan(path)
+        layout = self._layout(root)
+        folders = [
+            found
+            for split, parent in layout.parents
+            for found in _class_folders(split, parent, last_is_class=self.last_is_class)
         ]
-        classes = sorted({folder.name for _, folder in class_folders})
-        labels = {name: label for label, name in enumerate(classes)}
-        if not classes:
+        if not folders:
             raise DataError(path, "contains no class folders", "make one folder per class")
+        classes = sorted({folder.name for folder in folders})
+        labels = {name: label for label, name in enumerate(classes)}
+        label_of = {file: labels[f.name] for f in folders for file in f.files()}
         samples = [
-            Sample.from_path(path, file, labels[folder.name], split)
-            for split, folder in class_folders
-            for file in sorted(_image_files(folder, (path.resolve(),)))
+            Sample.from_path(path, file, labels[folder.name], folder.split)
+            for folder in folders
+            for file in sorted(folder.images())
         ]
         samples.sort(key=lambda sample: (SPLITS.index(sample.split or "train"), sample.label))
-        return Listing(classes, samples)
+        read = {sample.path for sample in samples}
+        passed_over = [
+            PassedOver(_printable(file.relative_to(path)), is_image, label_of.get(file))
+            for tree in root.walk()
+            for files, is_image in ((tree.images, True), (tree.unread, True), (tree.others, False))
+            for file in files
+            if file not in read
+        ]
+        passed_over.sort(key=lambda file: file.name)
+        remarks = [*layout.remarks, *_describe(folders, last_is_class=self.last_is_class)]
+        if outside := sum(file.is_image and file.label is None for file in passed_over):
+            remarks.append(f"{outside} images are in no class folder, and are passed over")
+        return Listing(classes, samples, passed_over, remarks)
+
+    def _layout(self, root: FolderTree) -> FolderLayout:
+        if self.named and self.layout == "classes":
+            split = next(iter(self.named))
+            problem = f"contradicts prepare.folder.{split}, which names the folder of a split"
+            raise ParameterError("prepare.folder.layout: classes", problem, "remove one of the two")
+        if self.named:
+            return name_splits(root, self.named)
+        if self.layout == "classes":
+            return all_classes(root)
+        return recognize(root, check_repeated=not self.last_is_class)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Entries that are not hidden, sorted by name."""
-    try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        broken = [path for path in entries if path.is_symlink() and not path.exists()]
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise DataError(folder, problem, "check permissions, or remove it") from None
-    if broken:
-        raise DataError(broken[0], "is a broken link", "fix or remove it")
-    return entries
+@dataclass(frozen=True)
+class _ClassFolder:
+    """A folder of one class.
+
+    Attributes:
+        split: Its split, if there are split folders.
+        tree: The folder.
+        is_deep: Whether the folders below it belong to it.
+    """
+
+    split: SplitName | None
+    tree: FolderTree
+    is_deep: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the class: composed characters, because macOS also stores decomposed ones."""
+        return unicodedata.normalize("NFC", self.tree.name)
+
+    def _trees(self) -> Iterator[FolderTree]:
+        return self.tree.walk() if self.is_deep else iter((self.tree,))
+
+    def images(self) -> Iterator[Path]:
+        """The images that can be read."""
+        return (file for tree in self._trees() for file in tree.images)
+
+    def files(self) -> Iterator[Path]:
+        """All files."""
+        return (f for t in self._trees() for f in (*t.images, *t.unread, *t.others))
 
 
-def _image_files(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in ancestors:
-        raise DataError(folder, "is a link to a folder that contains it", "remove the link")
-    for path in _entries(folder):
-        if path.is_dir():
-            yield from _image_files(path, (*ancestors, real))
-        elif path.suffix.lower() in FORMAT_OF_SUFFIX:
-            yield path
+def _class_folders(
+    split: SplitName | None, parent: FolderTree, *, last_is_class: bool
+) -> list[_ClassFolder]:
+    if not last_is_class:
+        return [_ClassFolder(split, tree, is_deep=True) for tree in parent.folders]
+    below = (tree for folder in parent.folders for tree in folder.walk())
+    return [_ClassFolder(split, t, is_deep=False) for t in below if t.images or t.unread]
+
+
+def _printable(path: Path) -> str:
+    """The path, with a question mark for every byte that is not UTF-8."""
+    return path.as_posix().encode("utf-8", "replace").decode("utf-8")
+
+
+def _describe(folders: list[_ClassFolder], *, last_is_class: bool) -> list[str]:
+    """Says where another folder could be meant as the class."""
+    if last_is_class:
+        paths: dict[tuple[SplitName | None, str], list[Path]] = {}
+        for folder in folders:
+            paths.setdefault((folder.split, folder.name), []).append(folder.tree.path)
+        merged = sorted({name for (_, name), found in paths.items() if len(found) > 1})
+        return [f"one class of several folders each: {quoted(merged)}"] if merged else []
+    deep = [
+        folder
+        for folder in folders
+        if not folder.tree.images and len(folder.tree.folders_with_images) > 1
+    ]
+    if not deep:
+        return []
+    names = quoted(sorted({folder.name for folder in deep}))
+    inner = quoted(tree.name for tree in deep[0].tree.folders_with_images)
+    return [
+        f"one class of all folders in it each: {names}; if the folders in it ({inner}) are the "
+        "classes, set prepare.folder.class_folder: last"
+    ]

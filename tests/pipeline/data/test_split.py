@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from pipeline.data.sources import SPLITS, ImageDataset, Sample
+from pipeline.data.sources import SPLITS, ImageDataset, Sample, plan_splits
 from pipeline.data.split import groups_across_splits, merge_groups, split_dataset
 from pipeline.errors import DataError
 from pipeline.params import Fractions, Prepare
@@ -196,13 +196,58 @@ def test_a_validation_split_without_a_class_is_refused(labels):
         split_dataset(source_of([*labels, 0, 1], names), published(block=30))
 
 
-@pytest.mark.parametrize("lacking", ["train", "test"])
-def test_a_source_without_a_published_split_is_refused(lacking):
-    names = [name for name in SPLITS if name != lacking] * 2
-    with pytest.raises(DataError, match=f"publishes no {lacking} split"):
-        split_dataset(source_of([0, 0, 1, 1], names), published())
-    with pytest.raises(DataError, match="publishes no"):
+@pytest.mark.parametrize("split", ["published", "auto"])
+def test_splits_without_one_for_training_are_refused_with_what_was_found(split):
+    source = source_of([0, 1, 0, 1, 1], ["val", "val", "test", "test", "test"])
+    with pytest.raises(DataError, match=r"none for training.*val: 2, test: 3"):
+        split_dataset(source, Prepare(source="folder", path="anywhere", split=split))
+
+
+def test_published_splits_are_refused_if_a_source_has_none():
+    with pytest.raises(DataError, match=r"set prepare\.split to auto"):
         split_dataset(source_of([0, 0, 1, 1]), published())
+
+
+@pytest.mark.parametrize("present", [("train",), ("train", "val"), ("train", "test"), SPLITS])
+def test_splits_that_a_source_lacks_are_taken_from_its_training_split(present):
+    own = {"train": 240, "val": 30, "test": 60}
+    names = [name for name in present for _ in range(own[name])]
+    source = source_of(np.tile(np.repeat([0, 1], 3), len(names) // 6).tolist(), names)
+    chosen = split_dataset(source, Prepare(block=3))
+    assert chosen == split_dataset(source, published(block=3))
+    assert sorted(itertools.chain(*chosen.values())) == list(range(len(names)))
+    for name in SPLITS:
+        assert {names[i] for i in chosen[name]} == {name if name in present else "train"}
+    # 0.6, 0.2 and 0.2 of the training images, relative to those of the splits that are made.
+    made = 0.6 + 0.2 * (3 - len(present))
+    assert abs(len(chosen["train"]) - 240 * 0.6 / made) <= 6
+    plan = plan_splits(source, "auto")
+    assert plan.method == "published"
+    assert plan.carved == tuple(name for name in SPLITS if name not in present)
+    assert all(name in "".join(plan.remarks) for name in plan.carved)
+    assert bool(plan.remarks) == bool(plan.carved)
+
+
+def test_auto_makes_splits_by_blocks_if_the_source_has_none():
+    source = source_of(np.tile(np.repeat([0, 1], 10), 30).tolist())
+    blocks = split_dataset(source, Prepare(split="blocks", block=10))
+    assert split_dataset(source, Prepare(split="auto", block=10)) == blocks
+    assert plan_splits(source, "auto").remarks == ()
+
+
+@pytest.mark.parametrize("split", ["blocks", "random"])
+def test_pooled_splits_of_a_source_are_reported(split):
+    source = source_of([0, 1] * 30, ["train"] * 40 + ["test"] * 20)
+    plan = plan_splits(source, split)
+    assert (plan.method, plan.pooled, plan.carved) == (split, ("train", "test"), ())
+    assert "train: 40, test: 20" in plan.remarks[0]
+    chosen = split_dataset(source, Prepare(source="folder", path="x", split=split, block=1))
+    assert {source.samples[i].split for i in chosen["train"]} == {"train", "test"}
+
+
+def test_images_outside_of_the_splits_of_a_source_are_reported():
+    source = source_of([0, 1] * 3, ["train", "train", "test", "test", None, None])
+    assert plan_splits(source, "auto").remarks[-1].startswith("2 images")
 
 
 @st.composite

@@ -133,7 +133,7 @@ def test_an_invalid_split_is_refused_with_its_line(table, split):
         (
             "path,label,split\nphotos/a/1.png,wren,train\nphotos/b/1.png,robin,train\n"
             "photos/a/2.png,wren,test\n",
-            "split 'test' lacks class 'robin'",
+            "class 'robin': has no images in split 'test'",
         ),
     ],
 )

@@ -1,12 +1,13 @@
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipeline.data.sources import read_source
-from pipeline.errors import DataError
-from pipeline.params import Prepare
+from pipeline.data.sources import PassedOver, read_source
+from pipeline.errors import DataError, ParameterError
+from pipeline.params import Prepare, prepare_model
 
 
 def put(folder, *names):
@@ -23,8 +24,8 @@ def listed(source):
     return [(photo.name, source.classes[photo.label], photo.split) for photo in source.samples]
 
 
-def read(folder):
-    return read_source(Prepare(source="folder", path=str(folder)))
+def read(folder, **options):
+    return read_source(prepare_model()(source="folder", path=str(folder), folder=options))
 
 
 def test_class_folders_become_classes_by_name_and_files_by_path(tmp_path):
@@ -41,19 +42,185 @@ def test_class_folders_become_classes_by_name_and_files_by_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [("train", "val", "test"), ("Training", "validation", "TEST"), ("train", "valid")]
+    "names",
+    [
+        {"train": "train", "val": "val", "test": "test"},
+        {"train": "Training", "test": "Testing"},
+        {"train": "TRAIN", "val": "eval", "test": "hold-out"},
+        {"train": "train2017", "val": "val2017"},
+        {"train": "birds_train", "test": "birds_test"},
+        {"train": "train/images", "val": "val/images"},
+        {"train": "seg_train/seg_train", "test": "seg_test/seg_test"},
+        {"train": "archive/Train", "test": "archive/Test"},
+        {"train": "My Data/v2/train_set", "val": "My Data/v2/Valid"},
+    ],
 )
 def test_split_folders_above_the_classes_are_the_published_splits(tmp_path, names):
-    meaning = {"tr": "train", "va": "val", "te": "test"}
-    for name in names:
+    for name in names.values():
         put(tmp_path, f"{name}/a/1.png", f"{name}/b/2.png")
     source = read(tmp_path)
     assert source.classes == ("a", "b")
     assert listed(source) == [
-        (f"{name}/{label}/{number}.png", label, meaning[name[:2].lower()])
-        for name in names
+        (f"{name}/{label}/{number}.png", label, split)
+        for split, name in names.items()
         for label, number in (("a", 1), ("b", 2))
     ]
+    assert all(f"{name} is {split}" in str(source.remarks) for split, name in names.items())
+
+
+def test_split_folders_next_to_other_files_are_recognized(tmp_path):
+    put(tmp_path, "train/a/1.png", "train/b/1.png", "annotations/1.txt", "labels.txt", "val/x.txt")
+    source = read(tmp_path)
+    assert {split for _, _, split in listed(source)} == {"train"}
+    assert {file.name for file in source.passed_over} == {
+        "annotations/1.txt",
+        "labels.txt",
+        "val/x.txt",
+    }
+
+
+@pytest.mark.parametrize("test", ["test", "test/test", "Test/images", "seg_pred", "unlabeled/x"])
+def test_a_test_folder_without_class_folders_is_passed_over_and_named(tmp_path, test):
+    put(tmp_path, "train/a/1.png", "train/b/1.png", f"{test}/1.png", f"{test}/2.png")
+    source = read(tmp_path)
+    assert listed(source) == [("train/a/1.png", "a", "train"), ("train/b/1.png", "b", "train")]
+    assert source.passed_over == (
+        PassedOver(f"{test}/1.png", True),
+        PassedOver(f"{test}/2.png", True),
+    )
+    assert any(repr(test.split("/")[0]) in remark for remark in source.remarks)
+
+
+@pytest.mark.parametrize(
+    ("names", "mentioned"),
+    [
+        (
+            ["train/a", "train/b", "test/a", "test/b", "extra"],
+            ["extra", "prepare.folder.train: train, prepare.folder.test: test", "layout: classes"],
+        ),
+        (
+            ["x/Training/a", "x/Testing/a", "x/fruits/a"],
+            ["fruits", "prepare.folder.train: x/Training, prepare.folder.test: x/Testing"],
+        ),
+        (
+            ["train/a", "val/a", "eval/a"],
+            ["'eval', 'val'", "prepare.folder.train: train, prepare.folder.val: eval"],
+        ),
+        (["train", "test"], ["'test', 'train'", "class folders", "csv"]),
+        (
+            ["camA/apple", "camA/pear", "camB/apple", "camB/pear"],
+            ["'camA', 'camB'", "'apple', 'pear'", "class_folder: last", "layout: classes", "train"],
+        ),
+        (
+            ["day/apple", "day/pear", "day/plum", "night/apple", "night/pear"],
+            ["'day', 'night'", "'apple', 'pear'", "class_folder: last"],
+        ),
+        (
+            ["apple/train", "apple/test", "pear/train", "pear/test"],
+            ["'apple', 'pear'", "'test', 'train'", "<split>/<class>"],
+        ),
+    ],
+)
+def test_a_layout_with_several_readings_is_refused_with_the_parameters(tmp_path, names, mentioned):
+    put(tmp_path, *(f"{name}/1.png" for name in names))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert all(text in str(caught.value) for text in mentioned)
+
+
+def test_classes_with_names_of_splits_are_read_if_a_parameter_says_so(tmp_path):
+    put(tmp_path, "Training/a/1.png", "Training/b/1.png", "Testing/a/2.png")
+    source = read(tmp_path, layout="classes")
+    assert source.classes == ("Testing", "Training")
+    assert {split for _, _, split in listed(source)} == {None}
+
+
+def test_named_split_folders_are_read_and_all_others_passed_over(tmp_path):
+    put(tmp_path, *(f"{name}/{label}/1.png" for name in ("x/foo", "bar", "val") for label in "ab"))
+    source = read(tmp_path, train="x/foo", test="bar")
+    assert listed(source) == [
+        ("x/foo/a/1.png", "a", "train"),
+        ("x/foo/b/1.png", "b", "train"),
+        ("bar/a/1.png", "a", "test"),
+        ("bar/b/1.png", "b", "test"),
+    ]
+    assert [file.name for file in source.passed_over] == ["val/a/1.png", "val/b/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"train": "foo", "test": "baz"}, r"folder\.test: 'baz' is not a folder.*'bar', 'foo'"),
+        ({"train": "../foo"}, r"folder\.train: '\.\./foo' is not a folder"),
+        ({"train": "foo", "test": "foo"}, "in the folder of"),
+        ({"train": "foo", "val": "foo/a"}, "in the folder of"),
+        ({"train": "foo", "layout": "classes"}, r"prepare\.folder\.train"),
+    ],
+)
+def test_impossible_names_of_split_folders_are_refused(tmp_path, options, problem):
+    put(tmp_path, "foo/a/1.png", "foo/b/1.png", "bar/a/1.png", "bar/b/1.png")
+    with pytest.raises((DataError, ParameterError), match=problem):
+        read(tmp_path, **options)
+
+
+def test_a_wrapping_folder_is_descended_into(tmp_path):
+    put(tmp_path, "archive/fruits/apple/1.png", "archive/fruits/pear/1.png", "archive/readme.txt")
+    source = read(tmp_path)
+    assert [name for name, _, _ in listed(source)] == [
+        "archive/fruits/apple/1.png",
+        "archive/fruits/pear/1.png",
+    ]
+    assert "archive/fruits" in source.remarks[0]
+
+
+def test_a_class_of_many_folders_is_reported_and_the_last_folder_can_be_the_class(tmp_path):
+    put(tmp_path, "Fruit/Apple/Golden/1.png", "Fruit/Apple/Red/1.png", "Fruit/Pear/1.png")
+    put(tmp_path, "Carton/Milk/1.png", "Carton/Red/1.png")
+    source = read(tmp_path)
+    assert source.classes == ("Carton", "Fruit")
+    assert all(text in source.remarks[0] for text in ("'Fruit'", "'Milk'", "class_folder: last"))
+    deepest = read(tmp_path, class_folder="last")
+    assert deepest.classes == ("Golden", "Milk", "Pear", "Red")
+    assert "'Red'" in deepest.remarks[0]
+    assert len(deepest.samples) == 5 and not deepest.passed_over
+
+
+def test_the_last_folder_is_the_class_below_split_folders_and_cameras(tmp_path):
+    put(tmp_path, *(f"{t}/cam{c}/{k}/1.png" for t in ("train", "test") for c in "AB" for k in "ab"))
+    source = read(tmp_path, class_folder="last")
+    assert source.classes == ("a", "b")
+    assert [split for _, _, split in listed(source)] == ["train"] * 4 + ["test"] * 4
+
+
+@pytest.mark.parametrize("folders", [("{}/1.png", "{}/2.png"), ("train/{}/1.png", "test/{}/1.png")])
+def test_composed_and_decomposed_names_are_one_class(tmp_path, folders):
+    for form, file in zip(("NFC", "NFD"), folders, strict=True):
+        put(tmp_path, file.format(unicodedata.normalize(form, "Käfer")))
+    put(tmp_path, *(file.format("bee") for file in folders))
+    source = read(tmp_path)
+    assert source.classes == ("Käfer", "bee")
+    assert len(source.samples) == 4
+
+
+def test_an_image_without_a_suffix_is_read(tmp_path):
+    put(tmp_path, "a/1", "b/1.png", "b/README")
+    (tmp_path / "b/README").write_text("two birds")
+    source = read(tmp_path)
+    assert [name for name, _, _ in listed(source)] == ["a/1", "b/1.png"]
+    assert [file.name for file in source.passed_over] == ["b/README"]
+
+
+@pytest.mark.parametrize("split", ["blocks", "random"])
+def test_a_split_without_a_class_does_not_matter_if_the_splits_are_not_used(tmp_path, split):
+    put(tmp_path, *(f"train/{label}/{n}.png" for label in "ab" for n in range(5)), "test/a/9.png")
+    source = read_source(Prepare(source="folder", path=str(tmp_path), split=split))
+    assert len(source.samples) == 11
+
+
+def test_a_class_that_is_in_the_test_split_only_is_refused(tmp_path):
+    put(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png", "test/c/1.png")
+    with pytest.raises(DataError, match=r"class 'c': .*'train'.*test: 1"):
+        read(tmp_path)
 
 
 def test_a_class_can_have_the_name_of_a_split(tmp_path):
@@ -61,10 +228,34 @@ def test_a_class_can_have_the_name_of_a_split(tmp_path):
     assert listed(read(tmp_path)) == [("train/1.png", "train", None), ("tram/1.png", "tram", None)]
 
 
-def test_hidden_files_and_other_files_are_ignored(tmp_path):
+def test_every_file_that_is_not_hidden_is_read_or_passed_over(tmp_path):
     put(tmp_path, "a/1.png", "b/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png")
-    put(tmp_path, "a/notes.txt", "readme.txt", "5.png", "b/Thumbs.db")
-    assert [name for name, _, _ in listed(read(tmp_path))] == ["a/1.png", "b/1.png"]
+    put(tmp_path, "a/notes.txt", "readme.txt", "5.png", "b/raw/7.cr2")
+    source = read(tmp_path)
+    assert [name for name, _, _ in listed(source)] == ["a/1.png", "b/1.png"]
+    assert source.passed_over == (
+        PassedOver("5.png", True, None),
+        PassedOver("a/notes.txt", False, 0),
+        PassedOver("b/raw/7.cr2", True, 1),
+        PassedOver("readme.txt", False, None),
+    )
+    assert any("1 image" in remark for remark in source.remarks)
+
+
+@pytest.mark.parametrize(
+    "junk", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information"]
+)
+@pytest.mark.parametrize("where", ["", "a/", "train/"])
+def test_folders_of_the_operating_system_are_no_classes(tmp_path, junk, where):
+    tree = "train/" if where == "train/" else ""
+    put(tmp_path, f"{tree}a/1.png", f"{tree}b/1.png", f"{where}{junk}/c/2.png")
+    put(tmp_path, f"{tree}a/Thumbs.db", f"{tree}b/desktop.ini", f"{tree}b/._1.png", ".DS_Store")
+    source = read(tmp_path)
+    assert source.classes == ("a", "b")
+    assert [name for name, _, _ in listed(source)] == [f"{tree}a/1.png", f"{tree}b/1.png"]
+    names = {f"{tree}a/Thumbs.db", f"{tree}b/desktop.ini", f"{where}{junk}/c/2.png"}
+    assert {file.name for file in source.passed_over} == names
+    assert not any(file.is_image for file in source.passed_over)
 
 
 @pytest.mark.parametrize("link", ["a/up", "up", "a/deep/up", "a/self"])
@@ -103,14 +294,14 @@ def test_a_folder_inside_a_class_may_be_a_link(tmp_path):
 def test_an_unreadable_folder_is_refused(tmp_path, monkeypatch, locked):
     # Simulated, because to the superuser no folder is locked.
     put(tmp_path, "a/deep/1.png", "b/1.png")
-    real = Path.iterdir
+    real = os.scandir
 
-    def iterdir(folder):
-        if folder == tmp_path / locked:
+    def scandir(folder):
+        if Path(folder) == tmp_path / locked:
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / locked}: cannot be read (Permission denied)")
@@ -138,7 +329,7 @@ def test_names_that_differ_in_case_across_splits_are_not_reported_as_a_missing_c
 
 def test_a_split_without_a_class_is_refused(tmp_path):
     put(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png")
-    with pytest.raises(DataError, match=r": split 'test' lacks class 'b'"):
+    with pytest.raises(DataError, match=r"class 'b': has no images in split 'test'"):
         read(tmp_path)
 
 
@@ -157,12 +348,6 @@ def test_one_class_is_refused(tmp_path):
 @pytest.mark.parametrize("names", [(), ("1.png", "2.png"), (".hidden/1.png",)])
 def test_a_folder_without_class_folders_is_refused(tmp_path, names):
     put(tmp_path, *names)
-    with pytest.raises(DataError, match="no class folders"):
-        read(tmp_path)
-
-
-def test_split_folders_without_class_folders_are_refused(tmp_path):
-    put(tmp_path, "train/1.png", "test/1.png")
     with pytest.raises(DataError, match="no class folders"):
         read(tmp_path)
 
@@ -186,6 +371,15 @@ def test_a_name_that_is_not_utf8_is_refused_in_a_message_that_can_be_printed(tmp
     with pytest.raises(DataError, match="is not UTF-8") as caught:
         read(tmp_path)
     str(caught.value).encode()  # does not raise
+
+
+def test_a_file_that_is_passed_over_may_have_any_name(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png")
+    try:
+        os.link(tmp_path / "a" / "1.png", os.fsencode(tmp_path) + b"/caf\xe9.txt")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert [file.name for file in read(tmp_path).passed_over] == ["caf?.txt"]
 
 
 def test_names_in_other_scripts_are_kept(tmp_path):
