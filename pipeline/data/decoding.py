@@ -46,6 +46,7 @@ class DecodedImages:
     Attributes:
         samples: The images.
         problems: Why each image cannot be used; empty for usable images.
+        remarks: What is unusual about the file of each usable image; usually empty.
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
         image_size: Height and width of the decoded pixels.
         fit: ``crop`` or ``stretch``.
@@ -53,6 +54,7 @@ class DecodedImages:
 
     samples: tuple[Sample, ...]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...]
     records: NDArray[np.void]
     image_size: int
     fit: str
@@ -70,6 +72,7 @@ class DecodedImages:
             self,
             samples=tuple(self.samples[row] for row in rows),
             problems=tuple(self.problems[row] for row in rows),
+            remarks=tuple(self.remarks[row] for row in rows),
             **{name: getattr(self, name)[rows] for name in ("records", "_chunk_of", "_row_of")},
         )
 
@@ -130,13 +133,18 @@ def decode(
     for _ in track(finish(), "decoding", len(samples)):
         pass
     problems: list[str] = []
+    remarks: list[str] = []
     records: list[NDArray[np.void]] = []
     for number in range(len(chunks)):
         with np.load(_chunk_file(work, number), allow_pickle=False) as arrays:
             problems += arrays["problems"].tolist()
+            remarks += arrays["remarks"].tolist()
             records.append(arrays["records"])
-    known = (tuple(samples), tuple(problems), np.concatenate(records))
-    return DecodedImages(*known, image_size, fit, work, *np.divmod(np.arange(len(samples)), length))
+    texts = (tuple(problems), tuple(remarks))
+    places = np.divmod(np.arange(len(samples)), length)
+    return DecodedImages(
+        tuple(samples), *texts, np.concatenate(records), image_size, fit, work, *places
+    )
 
 
 def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
@@ -144,7 +152,7 @@ def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
 
     Samples are hashed one by one: with ``content``, each can hold the pixels of an image.
     """
-    versions = [importlib.metadata.version(name) for name in ("pillow", "imagehash", "numpy")]
+    versions = [_version(name) for name in ("pillow", "pillow-heif", "imagehash", "numpy")]
     code = code_fingerprint(decoding_checks.__name__)
     total = hashlib.sha256(hash_value([code, versions, image_size, fit]).encode())
     for sample in samples:
@@ -156,6 +164,13 @@ def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
         file.append(hashlib.sha256(content).hexdigest())
         total.update(hash_value(file).encode())
     return total.hexdigest()[:32]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _chunk_file(folder: Path, number: int) -> Path:
@@ -224,6 +239,7 @@ def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
         np.savez(
             temporary,
             problems=[image.problem for image in images],
+            remarks=[image.remark for image in images],
             pixels=np.stack([image.pixels for image in images]),
             records=np.stack([image.record for image in images]),
         )

@@ -1,7 +1,7 @@
 """Decodes one image, and checks that it can be used for training.
 
 The checks are stricter than those of the device runtime, which accepts every decodable image. A
-file with a wrong suffix, several frames or very few pixels is usually a mistake.
+file with several frames or very few pixels is usually a mistake.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import imagehash
 import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
-from finch_runtime.images import load_image
+from finch_runtime.formats import readable_formats
+from finch_runtime.images import contradiction, format_of_image, load_image
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.sources.base import FORMAT_OF_SUFFIX, Sample
+from pipeline.data.sources.base import Sample
 
 MIN_SIDE = 8
 """Minimum height and width in pixels; digits of 8 x 8 pixels can still be recognized."""
@@ -62,11 +63,13 @@ class DecodedImage:
         pixels: uint8 [size, size, 3], as the device runtime loads them.
         record: A scalar of dtype ``RECORD``.
         problem: Empty for a usable image.
+        remark: What is unusual about the file of a usable image; usually empty.
     """
 
     pixels: NDArray[np.uint8]
     record: NDArray[np.void]
     problem: str = ""
+    remark: str = ""
 
 
 def unusable_image(problem: str, size: int) -> DecodedImage:
@@ -88,7 +91,7 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
         try:
             content = _read(sample)
             pixels = load_image(io.BytesIO(content), size, fit)
-            width, height = _check(sample, content)
+            (width, height), remark = _check(sample, content)
         except _UnusableError as error:
             return unusable_image(str(error), size)
         except RuntimeProblem as error:
@@ -104,7 +107,7 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
     record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     record["perceptual_hash"] = np.packbits(bits).view(np.uint64)
-    return DecodedImage(pixels, record)
+    return DecodedImage(pixels, record, remark=remark)
 
 
 def _sha256(content: bytes) -> NDArray[np.uint8]:
@@ -124,27 +127,23 @@ def _read(sample: Sample) -> bytes:
     return content
 
 
-def _check(sample: Sample, content: bytes) -> tuple[int, int]:
-    """Checks an image that can be decoded; returns its width and height."""
-    with Image.open(io.BytesIO(content)) as image:
-        image_format, (width, height) = image.format, image.size
-        if image_format == "MPO":  # a JPEG of a phone, with an appended preview or depth map
-            image_format, frames = "JPEG", 1
-        else:
-            frames = _count_frames(image)
-    # The path of a sample with `content` does not name an image file.
-    expected = None if sample.content else FORMAT_OF_SUFFIX.get(sample.path.suffix.lower())
-    if expected and expected != image_format:
-        raise _UnusableError(f"is {image_format}, but has a suffix of {expected}")
+def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str]:
+    """Checks an image that can be decoded; returns its width and height, and a remark."""
+    with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
+        image_format, (width, height) = format_of_image(image), image.size
+        # An MPO file is a JPEG file of a phone, with an appended preview or depth map.
+        frames = 1 if image.format == "MPO" else _count_frames(image)
     if frames > 1:
         more = " or more" if frames == _MAX_FRAMES else ""
         raise _UnusableError(f"has {frames}{more} frames or pages, expected 1")
     if min(width, height) < MIN_SIDE:
         raise _UnusableError(f"has {width} x {height} pixels, the minimum is {MIN_SIDE} per side")
     if image_format == "PNG":
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.verify()  # checks the CRCs and the end of the file, unlike decoding
-    return width, height
+    # The path of a sample with `content` does not name an image file.
+    remark = "" if sample.content else contradiction(sample.path.name, image_format)
+    return (width, height), remark
 
 
 def _count_frames(image: Image.Image) -> int:

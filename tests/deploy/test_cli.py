@@ -28,6 +28,9 @@ from finch_runtime.protocol import (
     from_json,
     to_json,
 )
+from PIL import Image
+
+from tests.damaged_images import encode
 
 if TYPE_CHECKING:
     from conftest import TinyModel
@@ -96,6 +99,28 @@ def test_classify_gives_the_closed_form_probabilities(
         found = {each["label"]: each["probability"] for each in result["top"]}
         assert [found[label] for label in LABELS] == pytest.approx(expected, abs=1e-5)
         assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_a_file_with_a_wrong_suffix_is_classified_with_a_warning(
+    run: Run, make_bundle: Make, photos: list[Path]
+) -> None:
+    wrong = photos[0].with_name("wrong.jpg")
+    wrong.write_bytes(photos[0].read_bytes())
+    bundle = make_bundle()
+    right, done = (run("classify", path, "--json", folder=bundle) for path in (photos[0], wrong))
+    assert (right.returncode, done.returncode) == (0, 0)
+    assert "wrong.jpg: is PNG" in done.stderr and "JPEG" in done.stderr
+    assert json.loads(done.stdout)[0]["top"] == json.loads(right.stdout)[0]["top"]
+
+
+def test_without_the_plug_in_a_heic_file_is_refused_by_name(
+    run: Run, make_bundle: Make, photos: list[Path]
+) -> None:
+    photo = photos[0].with_name("phone.heic")
+    photo.write_bytes(encode(Image.new("RGB", (64, 64)), "HEIF"))
+    done = run("classify", photo, folder=make_bundle())
+    assert done.returncode == 2
+    assert "phone.heic" in done.stderr and "pillow-heif" in done.stderr
 
 
 def test_classify_prints_an_aligned_table_and_names_every_bad_file(

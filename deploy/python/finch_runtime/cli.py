@@ -63,9 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    # Imported here: packed images do not need Pillow.
-    from finch_runtime.images import load_image
-
     session, bundle = open_source(ModelSource(str(options.bundle)), options.threads)
     assert bundle is not None
     name_width = max(len(printable(name)) for name in options.images)
@@ -74,7 +71,7 @@ def _classify(options: argparse.Namespace) -> int:
     code = 0
     for name in options.images:
         try:
-            image = load_image(name, bundle.size, bundle.fit)
+            image = _load_image(name, bundle)
         except RuntimeProblem as problem:
             output.complain(problem)
             code = 2
@@ -127,9 +124,19 @@ def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Images:
     if bundle is None:
         problem = "image files need a bundle, which has their size"
         raise RuntimeProblem("bench", problem, "pass --images")
-    from finch_runtime.images import load_image
+    return np.stack([_load_image(name, bundle) for name in options.photos])
 
-    return np.stack([load_image(name, bundle.size, bundle.fit) for name in options.photos])
+
+def _load_image(name: str, bundle: Bundle) -> Array:
+    # Imported here: packed images do not need Pillow.
+    from finch_runtime.images import SuffixWarning, load_image
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SuffixWarning)
+        image = load_image(name, bundle.size, bundle.fit)
+    for each in caught:
+        output.warn(str(each.message))
+    return image
 
 
 def _compare(options: argparse.Namespace) -> int:

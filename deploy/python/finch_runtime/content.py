@@ -34,17 +34,17 @@ _IMAGES = {
     b"FUJIFILMCCD-RAW": "camera raw",
 }
 _OTHERS = {
-    b"version https://git-lfs.github.com/": "Git LFS pointer",
-    b"/annex/objects/": "git-annex pointer",
-    b"%PDF": "PDF",
-    b"PK\x03\x04": "ZIP archive",
-    b"Rar!": "RAR archive",
-    b"7z\xbc\xaf": "7z archive",
-    b"\x1f\x8b": "gzip archive",
-    b"\x93NUMPY": "NumPy array",
-    b"\x00\x05\x16\x07": "macOS AppleDouble file",
-    b"\x00\x05\x16\x00": "macOS AppleDouble file",
-    b"\x1a\x45\xdf\xa3": "video",
+    b"version https://git-lfs.github.com/": "a Git LFS pointer",
+    b"/annex/objects/": "a git-annex pointer",
+    b"%PDF": "a PDF file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x00\x05\x16\x07": "a macOS AppleDouble file",
+    b"\x00\x05\x16\x00": "a macOS AppleDouble file",
+    b"\x1a\x45\xdf\xa3": "a video",
 }
 # "ftyp" boxes of ISO base media files, by brand.
 _BRANDS = {
@@ -55,10 +55,10 @@ _BRANDS = {
     b"crx ": "camera raw",
 }
 _REMEDIES = {
-    "Git LFS pointer": "fetch the file with `git lfs pull`",
-    "git-annex pointer": "fetch the file with `git annex get`",
-    "macOS AppleDouble file": "remove it",
-    "HTML page": "download the image again",
+    "a Git LFS pointer": "fetch the file with `git lfs pull`",
+    "a git-annex pointer": "fetch the file with `git annex get`",
+    "a macOS AppleDouble file": "remove it",
+    "an HTML page": "download the image again",
 }
 
 
@@ -81,21 +81,23 @@ def name_image(header: bytes) -> str | None:
 
 def name_other(header: bytes) -> str | None:
     """What a file is that is no image; None if that is unknown."""
+    if not header:
+        return "an empty file"
     if not header.strip(b"\0"):
-        return "file of zeros"
+        return "a file of zeros"
     found = _find(_OTHERS, header)
     if found is not None:
         return found
     if header[4:8] == b"ftyp" or (header[:4] == b"RIFF" and header[8:12] == b"AVI "):
-        return "video"
+        return "a video"
     text = _as_text(header)
     if text.startswith(("<!doctype html", "<html")):
-        return "HTML page"
+        return "an HTML page"
     if text.startswith("<"):
-        return "XML file"
+        return "an XML file"
     if text.startswith(("{", "[")):
-        return "JSON file"
-    return "text file" if text else None
+        return "a JSON file"
+    return "a text file" if text else None
 
 
 def remedy_for(name: str) -> str:

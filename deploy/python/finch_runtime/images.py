@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,20 +11,26 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.content import HEADER, name_image, name_other, remedy_for
+from finch_runtime.errors import RuntimeProblem, last_line, printable
 from finch_runtime.fit import FITS
+from finch_runtime.formats import NEEDED, format_of_suffix, readable_formats
 from finch_runtime.regular import why_unreadable
 from finch_runtime.scans import count_scans
-
-# Pillow detects formats by content and would pass EPS, which is a program, to Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 
 # 256 MiB as RGB. A small file can declare any size, so the header is checked before decoding.
 MAX_PIXELS = (256 << 20) // 3
 
 # Decoding takes up to 8 bytes per pixel: Pillow stores RGB in 4, and some modes are converted.
-# Two decoders take 17 and 25, so that all stay below 800 MB.
-_MAX_PIXELS = {"WEBP": MAX_PIXELS // 2, "JPEG2000": MAX_PIXELS // 3}
+# WebP takes 17 and JPEG 2000 25. AVIF and HEIF with 10 bits take 16, and 25 with transparency. With
+# these limits, all stay below 800 MB.
+_MAX_PIXELS = {
+    "WEBP": MAX_PIXELS // 2,
+    "JPEG2000": MAX_PIXELS // 3,
+    "AVIF": 50_000_000,
+    "HEIF": 50_000_000,
+}
+_MAX_TRANSPARENT = {"AVIF": MAX_PIXELS // 3, "HEIF": MAX_PIXELS // 3}
 _MAX_SLOW = 1_000_000
 """For decoders in Python, at about 1 second per million pixels."""
 
@@ -47,6 +54,10 @@ _TRANSPOSE = {
 }
 
 
+class SuffixWarning(UserWarning):
+    """A file's content has another format than its suffix says. It is read by its content."""
+
+
 def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray[Any, Any]:
     """Reads one image as the model's input.
 
@@ -62,6 +73,9 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
 
     Returns:
         uint8 [size, size, 3], RGB.
+
+    Warns:
+        SuffixWarning: The content of the file has another format than its suffix says.
 
     Raises:
         RuntimeProblem: The file is missing, not a regular file, not an image, or damaged; or it has
@@ -99,7 +113,8 @@ def _decode_file(name: object, file: BinaryIO) -> Image.Image:
             raise RuntimeProblem(name, problem, "reduce its size")
         file.seek(0)
         # No `with`: it would keep the decoded pixels until the end, beside the converted ones.
-        image: Image.Image = Image.open(file, formats=FORMATS)
+        image: Image.Image = Image.open(file, formats=readable_formats())
+        _warn_of_suffix(name, format_of_image(image))
         _check_cost(name, image, file)
         image.load()
         image = _apply_orientation(image)
@@ -107,8 +122,8 @@ def _decode_file(name: object, file: BinaryIO) -> Image.Image:
     except (RuntimeProblem, PermissionError):
         raise
     except UnidentifiedImageError:
-        problem = f"not an image in a supported format ({', '.join(FORMATS)})"
-        raise RuntimeProblem(name, problem, "convert it to JPEG") from None
+        file.seek(0)
+        raise _unidentified(name, file.read(HEADER)) from None
     except Image.DecompressionBombError:
         raise RuntimeProblem(name, "has too many pixels", "reduce its size") from None
     except Exception as error:  # decoders raise arbitrary exceptions on damaged files
@@ -116,12 +131,51 @@ def _decode_file(name: object, file: BinaryIO) -> Image.Image:
         raise RuntimeProblem(name, problem, "copy it again or remove it") from error
 
 
+def format_of_image(image: Image.Image) -> str:
+    """The name in ``formats.SUFFIXES`` of the format of an open image."""
+    # A photograph of a phone can be an MPO file: a JPEG file with further ones after it.
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def contradiction(name: str, found: str) -> str:
+    """What a suffix says of a file whose content is ``found``; empty if it does not contradict."""
+    expected = format_of_suffix(os.path.splitext(name)[1])  # noqa: PTH122, also for impossible names
+    return f"is {found}, but has a suffix of {expected}" if expected not in (None, found) else ""
+
+
+def _warn_of_suffix(name: object, found: str) -> None:
+    text = contradiction(str(name), found)
+    if text:
+        warnings.warn(f"{printable(str(name))}: {text}", SuffixWarning, stacklevel=5)
+
+
+def _unidentified(name: object, header: bytes) -> RuntimeProblem:
+    """The problem of a file that no decoder accepts, named by what it is."""
+    found = name_image(header)
+    if found in readable_formats():
+        return RuntimeProblem(name, f"is a damaged {found} file", "copy it again or remove it")
+    if found in NEEDED:
+        needed = NEEDED[found]
+        return RuntimeProblem(
+            name, f"is {found}, which needs {needed}", "install it, or convert the file to JPEG"
+        )
+    if found is not None:
+        problem = f"not an image in a supported format, but {found}"
+        return RuntimeProblem(name, problem, "convert it to JPEG")
+    other = name_other(header)
+    if other is not None:
+        return RuntimeProblem(name, f"not an image, but {other}", remedy_for(other))
+    problem = f"not an image in a supported format ({', '.join(readable_formats())})"
+    return RuntimeProblem(name, problem, "convert it to JPEG")
+
+
 def _check_cost(name: object, image: Image.Image, file: BinaryIO) -> None:
     """Refuses what takes too much memory or time to decode, before it is decoded."""
-    # A photograph of a phone can be an MPO file: a JPEG file with further ones after it.
-    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    kind = format_of_image(image)
     width, height = image.size
     limit = _MAX_PIXELS.get(kind, MAX_PIXELS)
+    if image.mode in ("RGBA", "LA") and kind in _MAX_TRANSPARENT:
+        limit, kind = _MAX_TRANSPARENT[kind], f"{kind} with transparency"
     if kind == "PPM" and _is_slow(image):
         limit, kind = _MAX_SLOW, "PPM of this kind"
     if width * height > limit:

@@ -61,10 +61,19 @@ def _write(text: str) -> None:
 
 def complain(problem: RuntimeProblem) -> None:
     """Prints a problem to standard error, if there is one."""
+    _complain(str(problem))
+
+
+def warn(text: str) -> None:
+    """Prints a warning to standard error, if there is one."""
+    _complain(f"warning: {printable(text)}")
+
+
+def _complain(line: str) -> None:
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"finch_runtime: {problem}\n")
+        sys.stderr.write(f"finch_runtime: {line}\n")
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from finch_runtime.images import load_image
+from finch_runtime.images import SuffixWarning, load_image
 from PIL import Image
 
 from pipeline.data.decoding_checks import (
@@ -65,6 +65,8 @@ GOOD = {
     ),
     "still GIF": ("a.gif", draw(RNG), "GIF", {}),
     "WebP": ("a.webp", draw(RNG), "WEBP", {}),
+    "AVIF": ("a.avif", draw(RNG), "AVIF", {}),
+    "HEIF": ("a.HEIC", draw(RNG), "HEIF", {}),
     "smallest": ("a.bmp", draw(RNG, MIN_SIDE, MIN_SIDE), "BMP", {}),
     "unknown suffix": ("a.sample", draw(RNG), "PNG", {}),
     "turned": (
@@ -100,10 +102,23 @@ def test_a_multi_picture_jpeg_of_a_phone_is_usable(tmp_path):
     assert bits_apart(seen, alone) == 0
 
 
+def test_a_file_with_the_suffix_of_another_format_is_read_by_its_content(tmp_path):
+    for form in ("PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"):
+        content = encode(draw(RNG), form)
+        path = write(tmp_path / f"{form}.jpg", content)
+        seen = look(path)
+        assert not seen.problem
+        assert form in seen.remark and "JPEG" in seen.remark
+        with pytest.warns(SuffixWarning, match=form):
+            expected = load_image(path, SIZE, "crop")
+        assert np.array_equal(seen.pixels, expected)
+    assert not look(write(tmp_path / "right.JPEG", encode(draw(RNG), "JPEG"))).remark
+    assert not look(write(tmp_path / "no_suffix", encode(draw(RNG), "PNG"))).remark
+    frames = encode(draw(RNG), "GIF", save_all=True, append_images=[draw(RNG)])
+    assert "2 frames" in look(write(tmp_path / "animated.jpg", frames)).problem
+
+
 def test_problems_name_the_cause(tmp_path):
-    problem = look(write(tmp_path / "a.jpg", encode(draw(RNG), "PNG"))).problem
-    assert "PNG" in problem
-    assert "JPEG" in problem
     assert look(write(tmp_path / "b.png", b"")).problem == "is empty"
     assert "3 frames" in look(write_damaged(tmp_path, "animated")[0]).problem
     assert "1 x 1 pixels" in look(write_damaged(tmp_path, "tiny")[0]).problem
