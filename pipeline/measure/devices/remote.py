@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +38,14 @@ _MIN_PYTHON = (3, 9)
 _DISK_FULL = ("ENOSPC", "EDQUOT", "[Errno 28]", "[Errno 122]")
 # Bytes per second of a slow connection, for the time limit of copies.
 _SLOWEST_COPY = 50e3
+
+# Runs a program with arguments. The login shell of the device, which may be csh or fish, parses the
+# command: it sees one line, of characters that mean the same to all shells.
+_LOADER = (
+    "import base64,json,sys,zlib;"
+    "p,*w=json.loads(zlib.decompress(base64.b64decode(sys.argv[1])));"
+    "sys.argv[1:]=w;exec(p)"
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ class RemoteDevice:
     def _check_python(self) -> None:
         # A separate program that Python 2 can run as well.
         program = "import sys; print('python %d %d' % sys.version_info[:2])"
-        output = self._connection.run(self._quote(["-c", program]), ANSWER_S)
+        output = self._connection.run(f"{self._python()} -c {shlex.quote(program)}", ANSWER_S)
         found = re.search(rb"python (\d{1,9}) (\d{1,9})\s*$", output.stdout)
         python, wanted = self._listed.python, ".".join(map(str, _MIN_PYTHON))
         remedy = f"install Python {wanted} or newer there, or set another `python`"
@@ -178,8 +188,8 @@ class RemoteDevice:
         write_stdin: Callable[[IO[bytes]], None] | None = None,
     ) -> CompletedProcess[Any]:
         """Runs a command of ``remote_runner``, by default one that computes nothing."""
-        command, limit_s = self._quote(["-c", RUNNER, *words]), limit_s or ANSWER_S
-        output = self._connection.run(command, limit_s, write_stdin)
+        command = f"{self._python()} -c {shlex.quote(_LOADER)} {_encode(RUNNER, words)}"
+        output = self._connection.run(command, limit_s or ANSWER_S, write_stdin)
         _, begin, stdout = output.stdout.partition(remote_runner.BEGIN)
         if not begin or output.returncode:
             last = output.stderr.strip().rpartition("\n")[2]
@@ -205,8 +215,12 @@ class RemoteDevice:
         remedy = "free disk space, or set another `folder` in evaluate.devices"
         return DeviceError(self.name, problem, f"{remedy}; copied files are in {self._store}")
 
-    def _quote(self, arguments: Sequence[str]) -> str:
+    def _python(self) -> str:
         # The remote shell expands `~/` only if it is not quoted.
         home, python = "~/", self._listed.python
-        quoted = shlex.quote(python.removeprefix(home))
-        return f"{home if python.startswith(home) else ''}{quoted} {shlex.join(arguments)}"
+        return f"{home if python.startswith(home) else ''}{shlex.quote(python.removeprefix(home))}"
+
+
+def _encode(program: str, words: Sequence[str]) -> str:
+    """The argument of ``_LOADER``: a program and its arguments."""
+    return base64.b64encode(zlib.compress(json.dumps([program, *words]).encode())).decode()

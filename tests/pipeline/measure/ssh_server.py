@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
+import json
 import os
 import shlex
 import shutil
@@ -10,7 +12,12 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+
+# Login shells with a syntax of their own, and those without programs of GNU.
+LOGIN_SHELLS = {"csh": "tcsh", "fish": "fish", "ash": "busybox ash"}
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
@@ -19,14 +26,18 @@ class Server:
     """An ``sshd``, and a client configuration with a host name per kind of login."""
 
     def __init__(self, folder: Path) -> None:
-        for key in ("host", "user", "talkative", "stranger"):
+        for key in ("host", "user", "talkative", "stranger", *LOGIN_SHELLS):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
             )
         allowed = (folder / "user.pub").read_text()
         # Prints a line, as a login script may.
         greet = 'command="echo Welcome.; eval \\"$SSH_ORIGINAL_COMMAND\\"" '
-        (folder / "authorized").write_text(allowed + greet + (folder / "talkative.pub").read_text())
+        allowed += greet + (folder / "talkative.pub").read_text()
+        for key, shell in LOGIN_SHELLS.items():
+            forced = f'command="exec {shell} -c \\"$SSH_ORIGINAL_COMMAND\\"" '
+            allowed += forced + (folder / f"{key}.pub").read_text()
+        (folder / "authorized").write_text(allowed)
         self.port = _free_port()
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
@@ -50,6 +61,7 @@ class Server:
             alias("pi", self.port)
             + alias("elsewhere", 1)
             + alias("talkative", self.port, key="talkative")
+            + "".join(alias(key, self.port, key=key) for key in LOGIN_SHELLS)
             + alias("password", self.port, key="stranger")
             + alias("unknown", self.port, known="unknown")
             + alias("changed", self.port, known="changed")
@@ -61,7 +73,7 @@ class Server:
         # A client that reads this configuration instead of the user's.
         write_script(
             self.bin / "ssh",
-            f'printf "%s\\n" "$*" | tail -c 300 >> {self.log}\n'
+            f'printf "%s\\n" "$*" >> {self.log}\n'
             f'exec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n',
         )
         if os.getuid() == 0:
@@ -73,7 +85,15 @@ class Server:
 
     def copies(self) -> int:
         """Number of copies that were sent."""
-        return self.log.read_text().count(" receive ")
+        return sum(words[:1] == ["receive"] for words in self._commands())
+
+    def _commands(self) -> Iterator[list[str]]:
+        """Arguments of the program that manages files and processes, per call."""
+        for line in self.log.read_text().splitlines():
+            last = line.rpartition(" ")[2]
+            if "zlib" in line:
+                _, *words = json.loads(zlib.decompress(base64.b64decode(last)))
+                yield words
 
 
 def write_script(path: Path, text: str) -> str:

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from tests.pipeline.measure.linear_model import write_model
 from tests.pipeline.measure.ssh_server import (
+    LOGIN_SHELLS,
     write_dropping_python,
     write_python,
     write_script,
@@ -74,6 +76,25 @@ def test_another_device_gives_the_same_logits_and_times_them(listed, images, tmp
     np.testing.assert_array_equal(there, here)
     assert 0 < times.p50_ms <= times.max_ms
     assert (times.runs, times.runtime) == (20, "onnxruntime")
+
+
+@pytest.mark.parametrize("shell", LOGIN_SHELLS)
+def test_the_login_shell_does_not_matter(listed, shell, images, tmp_path):
+    if shutil.which(LOGIN_SHELLS[shell].split()[0]) is None:
+        pytest.skip(f"{shell} is not installed")
+    model = write_model(tmp_path / "model.onnx")
+    odd = tmp_path / 'it\'s $HOME; touch `x` & "y" * !! \\'
+    with open_device(listed(host=shell, folder=str(odd))) as device:
+        assert device.describe() == describe_host()
+        there = DeviceRuntime(RUNTIME_FOLDER, device).predict(model, images, 1)
+    np.testing.assert_array_equal(there, DeviceRuntime(RUNTIME_FOLDER).predict(model, images, 1))
+
+
+def test_a_command_is_one_line_that_every_shell_reads_alike(device, server):
+    before = len(server.log.read_text())
+    device.describe()
+    (command,) = server.log.read_text()[before:].splitlines()
+    assert not set(command) & set("!$`\\"), "a line break, or a character that some shell expands"
 
 
 def test_a_remote_device_is_described_like_a_local_one(device):
