@@ -12,7 +12,6 @@ from stages.command import Context, stage
 def distill(context: Context) -> None:
     """Train the student with the labels and the teacher's logits."""
     from pipeline.losses.figkd.class_order import describe_order
-    from pipeline.models.pretrained import init_classifier
     from pipeline.training.distillation_inputs import open_distillation_inputs
     from stages.training import StageTraining
 
@@ -22,16 +21,17 @@ def distill(context: Context) -> None:
     )
     data, order = inputs.data, inputs.class_order
     class_order = describe_order(recipe.class_order, order, data.classes)
-    student = init_classifier(recipe, data.classes, data.image_size)
     training = StageTraining(context, "distill", inputs.task, inputs.device, inputs.key_inputs)
+    started = training.initialize(recipe, data)
     record = {
         "data": data.fingerprint,
         "teacher_logits": vars(inputs.cache_key),
         "cache": inputs.cache_sha256,
         "class_order": {"order": order, "sha256": class_order["sha256"]},
+        "initial": started.record,
     }
     files = {"class_order.json": class_order}
-    training.save("student", training.run(student), record, files)
+    training.save("student", training.run(started.model), record, files)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ def finetune(context: Context) -> None:
     """Fine-tune the teacher on the prepared images."""
     from pipeline.data.prepared import open_prepared
     from pipeline.losses import CrossEntropy
-    from pipeline.models.pretrained import init_classifier
     from pipeline.training.device import prepare_torch
     from pipeline.training.task import TrainingTask
     from stages.training import StageTraining
@@ -21,7 +20,6 @@ def finetune(context: Context) -> None:
     params, recipe = context.params, context.params.finetune
     data = open_prepared(context.paths.prepared)
     device = prepare_torch(params.run)
-    teacher = init_classifier(recipe, data.classes, data.image_size)
     loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
     splits, frozen = (data.split("train"), data.split("val")), recipe.freeze_epochs
     task = TrainingTask(recipe, loss, *splits, params.views, freeze_epochs=frozen)
@@ -32,7 +30,9 @@ def finetune(context: Context) -> None:
         "seed": params.run.seed,
     }
     training = StageTraining(context, "finetune", task, device, key_inputs)
-    training.save("teacher", training.run(teacher), {"data": data.fingerprint})
+    started = training.initialize(recipe, data)
+    record = {"data": data.fingerprint, "initial": started.record}
+    training.save("teacher", training.run(started.model), record)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from pipeline.code_fingerprint import code_fingerprint
+from pipeline.data.prepared import PreparedData
 from pipeline.files import atomic_file, hash_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, save_classifier
 from pipeline.models.inference import count_multiply_adds
+from pipeline.models.pretrained import Initialized, init_classifier
+from pipeline.params.trained_network import TrainedNetwork
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.distributed import init_distributed
 from pipeline.training.loop import TrainingResult, train
@@ -53,6 +56,20 @@ class StageTraining:
     def code(self) -> str:
         """Fingerprint of the code of the stage and of its loss."""
         return code_fingerprint(f"stages.{self.stage}", type(self.task.loss))
+
+    def initialize(self, network: TrainedNetwork, data: PreparedData) -> Initialized:
+        """Creates the classifier with its initial weights, and logs how they were matched.
+
+        Raises:
+            ParameterError: The weights do not fit; or a class has none and nothing is trained.
+        """
+        started = init_classifier(network, data.classes, data.image_size)
+        if read_process_rank().is_main:
+            for remark in started.remarks:
+                self.context.log.info(f"{network.section}.weights: {remark}")
+        if not network.epochs:
+            started.check_trained(network.section)
+        return started
 
     def run(self, model: Classifier) -> TrainingResult:
         """Trains a model in place, with checkpoints, log lines and DVCLive metrics."""
@@ -99,9 +116,12 @@ class StageTraining:
         }
         save_classifier(getattr(paths, name), result.model, record | common, files or {})
         self.clear_checkpoints()
+        how = f"trained with {type(self.task.loss).__name__}"
+        if not result.best.epoch:
+            how = "with its pretrained weights as they are"
         self.context.log.info(
-            f"wrote models/{name}: {result.model.spec.architecture} trained with "
-            f"{type(self.task.loss).__name__}, validation accuracy {metrics['val_accuracy']:.1%} "
+            f"wrote models/{name}: {result.model.spec.architecture} {how}, "
+            f"validation accuracy {metrics['val_accuracy']:.1%} "
             f"(balanced {metrics['val_balanced_accuracy']:.1%}, majority class "
             f"{metrics['val_majority_fraction']:.1%}), epoch {result.best.epoch}"
         )
@@ -128,6 +148,9 @@ class StageTraining:
         }
 
     def _log_epoch(self, epoch: Epoch) -> None:
+        if not epoch.epoch:
+            self._plot(epoch)
+            return
         terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
         self.context.log.info(
             f"epoch {epoch.epoch}/{self.task.recipe.epochs}: loss {epoch.loss:.4f} ({terms}), "
@@ -159,8 +182,8 @@ class StageTraining:
 
 
 def _write_history(path: Path, history: list[Epoch]) -> None:
-    """One row per epoch, for ``dvc plots``."""
-    rows = [{"epoch": epoch.epoch, **_metrics_of(epoch)} for epoch in history]
+    """One row per epoch, for ``dvc plots``; the loss of epoch 0 is empty."""
+    rows = [{"epoch": epoch.epoch, "loss": "", **_metrics_of(epoch)} for epoch in history]
     with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
@@ -168,4 +191,5 @@ def _write_history(path: Path, history: list[Epoch]) -> None:
 
 
 def _metrics_of(epoch: Epoch) -> dict[str, float]:
-    return {"loss": epoch.loss, **epoch.terms, "val_accuracy": epoch.val_accuracy}
+    losses = {"loss": epoch.loss, **epoch.terms} if epoch.epoch else {}
+    return {**losses, "val_accuracy": epoch.val_accuracy}

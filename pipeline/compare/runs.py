@@ -196,7 +196,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
     torch.manual_seed(run.seed)
     started = time.perf_counter()
     task = TrainingTask(recipe, loss, train_split, val_split, setup.views, setup.teacher, indices)
-    student = init_classifier(recipe, data.classes, data.image_size)
+    student = init_classifier(recipe, data.classes, data.image_size).model
     result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {
         "entry": run.entry,

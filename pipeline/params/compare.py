@@ -92,7 +92,11 @@ class Compare(Section):
         for entry in self.entries:
             for setting in entry.settings():
                 try:
-                    distill.changed({**entry.set, **setting})
+                    recipe = distill.changed({**entry.set, **setting})
                 except ValidationError as error:
                     problem = explain(error, type(distill), "distill.")
                     raise ParameterError(f"entry {entry.name!r}", problem) from None
+                if not recipe.epochs:
+                    problem = "distill.epochs is 0, so there is nothing to compare"
+                    remedy = "set distill.epochs to 1 or more"
+                    raise ParameterError(f"entry {entry.name!r}", problem, remedy)

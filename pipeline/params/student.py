@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, create_model, field_validator, model_validator
 
 from pipeline.errors import one_of
-from pipeline.params.network import ModelName, Network
-from pipeline.params.recipe import Recipe
+from pipeline.params.network import ModelName
+from pipeline.params.trained_network import TrainedNetwork
 from pipeline.plugins import LOSSES
 from pipeline.plugins.options import options_of
 from pipeline.plugins.section import LocalText, Section, Seed
@@ -44,7 +44,7 @@ class ClassOrder(Section):
         return self
 
 
-class Distill(Network, Recipe):
+class Distill(TrainedNetwork):
     """The student.
 
     ``distill_model()`` adds the sections of the registered methods; this class serves annotations.

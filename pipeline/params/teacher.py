@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.params.network import ModelName, Network, Pretrained
-from pipeline.params.recipe import Recipe
+from pipeline.params.network import ModelName, Pretrained
+from pipeline.params.trained_network import TrainedNetwork
 from pipeline.plugins.section import PositiveInt, Section
 
 
-class Finetune(Network, Recipe):
+class Finetune(TrainedNetwork):
     """The teacher."""
 
     model: ModelName = "tf_efficientnet_lite0"

@@ -19,7 +19,7 @@ class TrainingFigures:
     val_accuracy: Fraction
     val_balanced_accuracy: Fraction
     val_majority_fraction: Fraction
-    best_epoch: PositiveInt
+    best_epoch: NonNegativeInt
     multiply_adds: PositiveInt
     parameters: PositiveInt
 

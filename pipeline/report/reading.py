@@ -224,14 +224,19 @@ def _read_training(reports: Path, model: Path, record: TeacherRecord, recipe: An
 def _read_history(path: Path) -> list[dict[str, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{key: float(row[key]) for key in row} for row in csv.DictReader(file)]
+            # The loss of epoch 0, of weights that were not trained, is empty.
+            rows = [
+                {key: float(row[key]) for key in row if (key, row[key]) != ("loss", "")}
+                for row in csv.DictReader(file)
+            ]
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
     except (OSError, TypeError, ValueError, csv.Error) as error:
         raise ArtifactError(path, f"cannot be read ({error})") from None
     if not rows:
         raise ArtifactError(path, "contains no epochs")
-    if missing := {"epoch", "loss", "val_accuracy"} - rows[0].keys():
+    needed = {"epoch", "val_accuracy"} | ({"loss"} if rows[0].get("epoch") else set())
+    if missing := needed - rows[0].keys():
         raise ArtifactError(path, f"has no column {min(missing)}")
     if not all(math.isfinite(value) for row in rows for value in row.values()):
         raise ArtifactError(path, "has a value that is not a finite number")

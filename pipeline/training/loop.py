@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +33,7 @@ class TrainingResult:
     Attributes:
         model: Model with the weights of ``best``, in evaluation mode.
         best: Epoch with the best validation accuracy, or the last epoch (``Recipe.keep``).
-        history: All epochs.
+        history: All epochs; only epoch 0, the initial weights, if the recipe has no epochs.
     """
 
     model: Classifier
@@ -46,6 +47,8 @@ def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> Tr
     On the CPU, with the same number of threads, the trained weights are bit-identical in every run,
     including runs that resume from a checkpoint.
 
+    With 0 epochs the model is only validated, and its weights are unchanged.
+
     In distributed training, every process makes the same call with its own ``env.group``. Only the
     main process writes checkpoints, shows progress and runs callbacks.
 
@@ -57,7 +60,21 @@ def train(model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> Tr
         Stopped: ``env.should_stop`` returned true.
     """
     task.check(len(model.spec.classes))
+    if not task.recipe.epochs:
+        return _validate_only(model, task, env)
     return _Trainer(model, task, env).run()
+
+
+def _validate_only(
+    model: Classifier, task: TrainingTask, env: TrainingEnvironment
+) -> TrainingResult:
+    model.to(env.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    name = "the initial weights, on the validation split"
+    accuracy = validation_accuracy(model, task.val, env.device, name, env.group)
+    epoch = Epoch(0, math.nan, {}, accuracy)
+    if env.group.is_main:
+        env.on_epoch(epoch)
+    return TrainingResult(model.eval(), epoch, [epoch])
 
 
 class _Trainer:

@@ -18,8 +18,8 @@ class Epoch:
     """Metrics of one epoch.
 
     Attributes:
-        epoch: Number of the epoch, starting at 1.
-        loss: Mean training loss per image.
+        epoch: Number of the epoch, starting at 1; 0 for initial weights that are not trained.
+        loss: Mean training loss per image; NaN in epoch 0.
         terms: Mean of each weighted loss term, by name; their sum is the loss.
         val_accuracy: Validation accuracy, 0…1.
     """

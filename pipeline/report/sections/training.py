@@ -44,6 +44,14 @@ def training(facts: Facts) -> list[Part]:
 
 def _curves(network: Training[Any], name: str) -> Markup:
     figures, best = network.figures, network.figures.best_epoch
+    heading = f"{name}: {network.recipe.model}"
+    if not network.recipe.epochs:
+        text = (
+            f"Not trained; pretrained weights ({network.recipe.pretrained}). Validation accuracy "
+            f"{percent(figures.val_accuracy)} % (balanced accuracy "
+            f"{percent(figures.val_balanced_accuracy)} %)."
+        )
+        return blocks.group(heading, [text])
     accuracy = f"Best validation accuracy {percent(figures.val_accuracy)} %"
     title = (
         f"{name}: validation accuracy and training loss over {len(network.history)} epochs. "
@@ -56,4 +64,4 @@ def _curves(network: Training[Any], name: str) -> Markup:
     )
     chart = plot_history(network.history, best_epoch=best)
     svg = to_svg(chart, name=f"history-{name.lower()}", title=title)
-    return blocks.group(f"{name}: {network.recipe.model}", [blocks.figure(svg, caption)])
+    return blocks.group(heading, [blocks.figure(svg, caption)])

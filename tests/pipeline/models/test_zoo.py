@@ -10,7 +10,7 @@ from pipeline.errors import ParameterError
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.models.pretrained import init_classifier, load_pretrained
 from pipeline.models.zoo import count_parameters, create_network, full_name
-from pipeline.params import Distill
+from pipeline.params import Distill, Network
 
 CPU = torch.device("cpu")
 CLASSES = ("ape", "bee", "cod")
@@ -136,7 +136,7 @@ def test_torchvision_weights_are_loaded_except_for_a_head_of_other_classes(hub, 
     state, requests = hub
     model = build_classifier(SMALL, CLASSES, 32)
     fresh = model.backbone.fc.weight.clone()
-    load_pretrained(model, origin)
+    load_pretrained(model, Network(model=SMALL, pretrained=origin))
     for name, tensor in model.backbone.state_dict().items():
         assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
     assert torch.equal(model.backbone.fc.weight, fresh)
@@ -153,21 +153,23 @@ def test_torchvision_without_internet_access_is_refused_with_the_alternatives(mo
     kind = torchvision.models.ShuffleNet_V2_X0_5_Weights
     monkeypatch.setattr(kind, "get_state_dict", offline)
     with pytest.raises(ParameterError, match=r"from torchvision \(no route to host\)"):
-        load_pretrained(build_classifier(SMALL, CLASSES, 32), "library")
+        load_pretrained(
+            build_classifier(SMALL, CLASSES, 32), Network(model=SMALL, pretrained="library")
+        )
 
 
 def test_a_student_of_torchvision_starts_from_pretrained_weights(hub):
     state, _ = hub
     recipe = {"epochs": 1, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0}
     student = Distill(**recipe, model=SMALL, pretrained="library")
-    model = init_classifier(student, CLASSES, 32)
+    model = init_classifier(student, CLASSES, 32).model
     for name, tensor in model.backbone.state_dict().items():
         assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
 
 
 def test_finchs_own_networks_have_no_library_weights():
     with pytest.raises(ParameterError, match=r"in no library.*file or none"):
-        load_pretrained(build_classifier("cifar_resnet8", CLASSES, 32), "library")
+        init_classifier(Network(model="cifar_resnet8", pretrained="library"), CLASSES, 32)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "vit_tiny_patch16_224"])

@@ -71,7 +71,7 @@ def test_a_wrong_type_is_refused_with_the_key_and_the_value(override, shown):
         "views.crop_scale=0",
         "views.crop_scale=1.01",
         "views.brightness=-0.1",
-        "finetune.epochs=0",
+        "finetune.epochs=-1",
         "distill.lr=0",
         "distill.lr=.nan",
         "distill.lr=.inf",

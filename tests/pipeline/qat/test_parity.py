@@ -130,7 +130,7 @@ def deep() -> FakeQuantizedClassifier:
     """A network of fifty layers with TensorFlow padding, which depends on the input size."""
     torch.manual_seed(0)
     network = load_params(PROJECT / "params.yaml").finetune
-    return fake_quantize(init_classifier(network, ("a", "b", "c"), LARGE), NOISE)
+    return fake_quantize(init_classifier(network, ("a", "b", "c"), LARGE).model, NOISE)
 
 
 def write(model: FakeQuantizedClassifier, path: Path, batch: Any) -> Path:

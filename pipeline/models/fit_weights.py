@@ -1,0 +1,312 @@
+"""Matches the tensors of a file to a network: prefixes, old names, and embeddings of another size.
+
+The names of a network differ between the programs that save it: wrappers such as
+DistributedDataParallel and the attributes of a LightningModule put a prefix before every name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import timm
+import torch
+from timm.layers import resize_rel_pos_bias_table
+from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+from pipeline.errors import ParameterError
+from pipeline.models.zoo import TORCHVISION, create_network, full_name, weights_error
+
+Tensors = Mapping[str, Tensor]
+
+# torch.compile, FSDP and activation checkpointing insert these anywhere in a name.
+_WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_PREFIXES = re.compile(r"((module|model|net|network|backbone|encoder|student|teacher)\.)+")
+_AVERAGED = re.compile("ema|teacher|averag", re.IGNORECASE)
+
+# Names that are typical of other libraries, for messages.
+_LIBRARIES = {
+    "torchvision": ("encoder.layers.encoder_layer_", "features.0.0.weight", "conv_proj.weight"),
+    "transformers": (".embeddings.", "embeddings.patch_embeddings", ".embedder."),
+    "ultralytics": ("model.0.conv.weight",),
+    "mmpretrain": ("backbone.layers.0.ln1.weight", "backbone.stem.", "backbone.layer1.0.conv1"),
+    "efficientnet_pytorch": ("_conv_stem.weight",),
+    "CLIP": ("visual.", "text_model."),
+}
+
+
+@dataclass(frozen=True)
+class FittedWeights:
+    """Tensors of a file under the names of a network.
+
+    Attributes:
+        body: Tensors with the shapes of the network.
+        head: Tensors of the classifier layers; the number of rows is that of the file.
+        remarks: What was changed or left out, one sentence each.
+    """
+
+    body: dict[str, Tensor]
+    head: dict[str, Tensor]
+    remarks: tuple[str, ...]
+
+
+def head_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Names of the classifier layers; networks with a distillation head have two."""
+    names: str | Sequence[str] = vars(backbone)["pretrained_cfg"]["classifier"]
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def fit_weights(
+    architecture: str, backbone: nn.Module, tensors: Tensors, image_size: int
+) -> FittedWeights:
+    """Finds the tensor of a file for every parameter and buffer of a network.
+
+    Args:
+        architecture: Name of the network, for messages.
+        backbone: Network of ``create_network``; it is not changed.
+        tensors: Tensors of the file, by name.
+        image_size: Height and width of the images in pixels.
+
+    Raises:
+        ParameterError: A tensor of the network is missing or has another shape, two networks in the
+            file fit equally well, or a value is not finite.
+    """
+    target = _Target(backbone, image_size)
+    unwrapped = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    prefix, remarks = _best_prefix(architecture, unwrapped, target)
+    inside = {n.removeprefix(prefix): t for n, t in unwrapped.items() if n.startswith(prefix)}
+    outside = {name: t for name, t in unwrapped.items() if not name.startswith(prefix)}
+    found = max(_variants(inside, unwrapped, target), key=target.count)
+    missing = [name for name in target.needed if not target.fits(name, found)]
+    if missing:
+        raise _misfit(architecture, target, found, unwrapped, missing)
+    remarks += _resized(found, inside)
+    body = {name: found[name] for name in target.own if target.fits(name, found)}
+    body = {name: tensor for name, tensor in body.items() if not target.is_head(name)}
+    left = {name: t for name, t in {**found, **outside}.items() if name not in body}
+    head, taken, head_remarks = _find_head(target, found, left)
+    extra = [name for name in left if name not in taken and name not in target.own]
+    if extra:
+        listed = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
+        remarks.append(f"{len(extra)} tensors of the file are not in the network: {listed}")
+    for name, tensor in {**body, **head}.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            problem, remedy = f"{name} has values that are not finite", "use an intact checkpoint"
+            raise weights_error(architecture, problem, remedy)
+    halves = {str(t.dtype) for t in body.values() if t.dtype in (torch.float16, torch.bfloat16)}
+    remarks += [f"{dtype} is converted to float32" for dtype in sorted(halves)]
+    return FittedWeights(body, head, (*remarks, *head_remarks))
+
+
+class _Target:
+    """The names and shapes that a network needs."""
+
+    def __init__(self, backbone: nn.Module, image_size: int) -> None:
+        self.backbone, self.image_size = backbone, image_size
+        self.own: dict[str, Tensor] = backbone.state_dict()
+        self.heads = head_names(backbone)
+        self.needed = [name for name in self.own if not (self.is_head(name) or self._fixed(name))]
+
+    def is_head(self, name: str) -> bool:
+        return name.startswith(tuple(f"{head}." for head in self.heads))
+
+    def _fixed(self, name: str) -> bool:
+        """Whether the network computes a buffer itself: counters, index tables and masks."""
+        dtype = self.own[name].dtype
+        return not (dtype.is_floating_point or dtype.is_complex) or name.endswith("attn_mask")
+
+    def fits(self, name: str, tensors: Tensors) -> bool:
+        tensor, own = tensors.get(name), self.own.get(name)
+        if tensor is None or own is None or tensor.is_quantized:
+            return False
+        same_kind = tensor.is_floating_point() == own.is_floating_point()
+        return same_kind and tensor.shape == own.shape
+
+    def count(self, tensors: Tensors) -> int:
+        return sum(self.fits(name, tensors) for name in self.needed)
+
+
+def _best_prefix(architecture: str, tensors: Tensors, target: _Target) -> tuple[str, list[str]]:
+    """The prefix without which the most tensors fit, and a remark if there are several.
+
+    Raises:
+        ParameterError: Two networks with other weights fit equally well.
+    """
+    needed, counts = set(target.needed), Counter[str]()
+    for name, tensor in tensors.items():
+        for end in (0, *(dot.end() for dot in re.finditer(r"\.", name))):
+            if name[end:] in needed and target.fits(name[end:], {name[end:]: tensor}):
+                counts[name[:end]] += 1
+    if not counts:
+        return "", []
+    best = max(counts.values())
+    equal = sorted((p for p, count in counts.items() if count == best), key=len)
+    if 2 * best < len(needed) or len(equal) == 1:
+        return equal[0], []
+    if all(_same(equal[0], other, tensors, needed) for other in equal[1:]):
+        return equal[0], []
+    averaged = [prefix for prefix in equal if _AVERAGED.search(prefix)]
+    listed = " and ".join(prefix.rstrip(".") or "no prefix" for prefix in equal)
+    if len(averaged) != 1:
+        problem = f"the file holds several networks that fit: {listed}"
+        raise weights_error(architecture, problem, "save the tensors of one of them to a file")
+    used = averaged[0].rstrip(".")
+    return averaged[0], [f"of the networks {listed}, the averaged one is used: {used}"]
+
+
+def _same(one: str, other: str, tensors: Tensors, names: set[str]) -> bool:
+    return all(
+        torch.equal(tensors[one + name], tensors[other + name])
+        for name in names
+        if one + name in tensors and other + name in tensors
+    )
+
+
+def _variants(inside: Tensors, all_tensors: Tensors, target: _Target) -> Iterator[Tensors]:
+    """The tensors as they are, then with embeddings resized and old names replaced."""
+    yield inside
+    if target.count(inside) == len(target.needed):
+        return
+    bare = {_PREFIXES.sub("", name, count=1): tensor for name, tensor in all_tensors.items()}
+    for tensors in (inside, bare):
+        for adapt in (_torchvision_embeddings, _timm_filter):
+            try:
+                with torch.no_grad():
+                    adapted = adapt(dict(tensors), target)
+            except Exception:  # such functions expect the names of their own checkpoints
+                continue
+            yield _resize_tables(adapted, target)
+
+
+def _timm_filter(tensors: dict[str, Tensor], target: _Target) -> Tensors:
+    """As timm does for its own checkpoints of the network: renames, and resizes embeddings."""
+    module = sys.modules[type(target.backbone).__module__]
+    convert: Callable[..., Any] | None = getattr(module, "checkpoint_filter_fn", None)
+    return cast(Tensors, convert(tensors, target.backbone)) if convert else tensors
+
+
+def _torchvision_embeddings(tensors: dict[str, Tensor], target: _Target) -> Tensors:
+    patch = getattr(target.backbone, "patch_size", None)
+    if "encoder.pos_embedding" not in tensors or not isinstance(patch, int):
+        return tensors
+    return cast(Tensors, interpolate_embeddings(target.image_size, patch, tensors))
+
+
+def _resize_tables(tensors: Tensors, target: _Target) -> Tensors:
+    """Resizes the tables of relative positions, of square windows."""
+    resized = dict(tensors)
+    for name, own in target.own.items():
+        table = tensors.get(name)
+        if table is None or not name.endswith("relative_position_bias_table"):
+            continue
+        if table.ndim == 2 and table.shape != own.shape and table.shape[1] == own.shape[1]:
+            side = (round(len(own) ** 0.5) + 1) // 2
+            resized[name] = resize_rel_pos_bias_table(table, (side, side), own.shape)
+    return resized
+
+
+def _resized(found: Tensors, inside: Tensors) -> list[str]:
+    changed = [
+        f"{name} {list(inside[name].shape)} to {list(tensor.shape)}"
+        for name, tensor in found.items()
+        if name in inside and inside[name].shape != tensor.shape
+    ]
+    if not changed:
+        return []
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return [f"resized for this network: {', '.join(changed[:3])}{more}"]
+
+
+def _find_head(
+    target: _Target, found: Tensors, left: Tensors
+) -> tuple[dict[str, Tensor], set[str], list[str]]:
+    """The tensors of the classifier layers, their names in the file, and remarks.
+
+    A layer is found by its name, else by its name behind another prefix, else, if the network has
+    one classifier layer, as the only layer with as many input features.
+    """
+    head: dict[str, Tensor] = {}
+    taken: set[str] = set()
+    remarks = []
+    for layer in target.heads:
+        own = target.own.get(f"{layer}.weight")
+        if own is None:
+            continue
+        fitting = {
+            name: tensor
+            for name, tensor in left.items()
+            if name.endswith("weight")
+            and tensor.shape[1:] == own.shape[1:]
+            and tensor.is_floating_point()
+        }
+        names = [name for name in fitting if name == f"{layer}.weight"]
+        names = names or [name for name in fitting if name.endswith(f".{layer}.weight")]
+        if not names and len(target.heads) == 1 and own.ndim > 1:
+            names = list(fitting)
+        if len(names) != 1:
+            continue
+        (weight,) = names
+        bias = f"{weight.removesuffix('weight')}bias"
+        head[f"{layer}.weight"] = fitting[weight]
+        taken |= {weight, bias} & left.keys()
+        if weight not in found or weight != f"{layer}.weight":
+            source = weight.removesuffix(".weight")
+            remarks.append(f"the classifier layer {layer} is {source} of the file")
+        if f"{layer}.bias" not in target.own:
+            taken -= {bias}
+        elif bias in left and left[bias].shape == fitting[weight].shape[:1]:
+            head[f"{layer}.bias"] = left[bias]
+        else:
+            head[f"{layer}.bias"] = torch.zeros(len(fitting[weight]))
+            remarks.append(f"the file has no bias of {layer}; it is set to 0")
+    return head, taken, remarks
+
+
+def _misfit(
+    architecture: str, target: _Target, found: Tensors, tensors: Tensors, missing: list[str]
+) -> ParameterError:
+    """The error for weights of another network."""
+    name, fitting = missing[0], len(target.needed) - len(missing)
+    there = found.get(name)
+    held = "is missing in the file" if there is None else _describe(there)
+    if there is not None:
+        held = f"has {held} in the file and {_describe(target.own[name])} in the network"
+    problem = (
+        f"{fitting} of {len(target.needed)} tensors fit the network; the first that does not is "
+        f"{name}, which {held}"
+    )
+    if other := _fitting_network(architecture, tensors, target.image_size):
+        return weights_error(architecture, problem, f"the weights fit {other}; set `model` to it")
+    for library, marks in _LIBRARIES.items():
+        if any(mark in tensor for tensor in tensors for mark in marks):
+            problem += f"; its names look like those of {library}"
+            break
+    return weights_error(architecture, problem, "set `model` to the network of the weights")
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"shape {list(tensor.shape)} ({str(tensor.dtype).removeprefix('torch.')})"
+
+
+def _fitting_network(architecture: str, tensors: Tensors, image_size: int) -> str | None:
+    """Another network that all tensors fit, of the same or a similar name, if there is one."""
+    base = architecture.removeprefix(TORCHVISION).partition(".")[0]
+    near = difflib.get_close_matches(base, timm.list_models(), n=8, cutoff=0.6)
+    for name in dict.fromkeys((TORCHVISION + base, base, *near)):
+        try:
+            known = full_name(name)
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                other = _Target(create_network(known, 2, image_size), image_size)
+            prefix, _ = _best_prefix(known, tensors, other)
+        except Exception:  # not every name exists, or supports the image size or the meta device
+            continue
+        inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if known != architecture and other.count(inside) == len(other.needed):
+            return known
+    return None

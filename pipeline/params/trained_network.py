@@ -1,0 +1,21 @@
+"""A network with its training recipe."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from pipeline.params.network import Network
+from pipeline.params.recipe import Recipe
+
+
+class TrainedNetwork(Network, Recipe):
+    """A network and how it is trained, or pretrained weights that are used as they are."""
+
+    @model_validator(mode="after")
+    def _random_weights_are_trained(self) -> Self:
+        if not self.epochs and (self.pretrained == "none" or self.head == "fresh"):
+            problem = "the classifier layer would be random; use `pretrained: file` with its head"
+            raise ValueError(f"with epochs = 0 {problem}, or set epochs to 1 or more")
+        return self
