@@ -18,10 +18,11 @@ def export(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.export.onnx_export import export_onnx
     from pipeline.export.onnx_metadata import MadeFrom, describe
-    from pipeline.export.parity import check_parity, parity_images
+    from pipeline.export.parity import check_parity, normalize_images, parity_images
     from pipeline.files import atomic_folder, write_json
     from pipeline.models.classifier import load_classifier
     from pipeline.models.record import read_student, read_teacher
+    from pipeline.models.reparameterize import inference_form
 
     params, paths = context.params.export, context.paths
     data = open_prepared(paths.prepared)
@@ -39,14 +40,21 @@ def export(context: Context) -> None:
             model, _ = load_classifier(source, torch.device("cpu"))
             made_from = MadeFrom(record.weights_sha256, data.fingerprint)
             metadata = describe(model.spec, data.info.fit, made_from)
-            network, spec, path = model.backbone, model.spec, folder / f"{name}.onnx"
+            spec, path = model.spec, folder / f"{name}.onnx"
+            form = inference_form(model.backbone, normalize_images(images, spec))
+            if form.problem:
+                context.log.warning("%s: exported in its training form: %s", name, form.problem)
             batch: Literal["dynamic", 1] = 1 if name == "student-b1" else "dynamic"
-            export_onnx(network, spec, path, batch=batch, opset=params.opset, metadata=metadata)
+            network, opset = form.network, params.opset
+            export_onnx(network, spec, path, batch=batch, opset=opset, metadata=metadata)
             parity = check_parity(network, spec, path, images, tolerance=params.tolerance)
-            report[name] = asdict(parity)
+            report[name] = {**asdict(parity), "reparameterized": form.difference}
             batches = ", ".join(str(difference.batch) for difference in parity.differences)
             message = "%s: logits differ from PyTorch by up to %.1e of the largest, at batch %s"
             context.log.info(message, path.name, parity.worst.relative, batches)
+            if form.difference is not None:
+                message = "%s: reparameterized; logits differ from the training form by up to %.1e"
+                context.log.info(message, path.name, form.difference)
     write_json(paths.reports / "parity.json", report)
     context.log.info("wrote models/onnx: %s", ", ".join(f"{name}.onnx" for name in sources))
 

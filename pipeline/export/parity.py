@@ -54,12 +54,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences between a file and PyTorch on a number of images, one per batch size.
+    """Differences between a file and PyTorch on a number of images.
 
-    ``sha256`` is the hash of the file.
+    Attributes:
+        images: Number of images.
+        variation: Largest deviation of a logit from its mean over the images, relative to the
+            largest |logit| of its image. It is above the tolerance: the comparison would detect a
+            file that ignores its images.
+        differences: One per batch size.
+        sha256: Hash of the file.
     """
 
     images: int
+    variation: float
     differences: tuple[Difference, ...]
     sha256: str
 
@@ -91,7 +98,8 @@ def check_parity(
             image; also of a probability, absolute.
 
     Raises:
-        ExportError: Inputs or outputs of the file are wrong, or its outputs differ from PyTorch's.
+        ExportError: Inputs or outputs of the file are wrong, its outputs differ from PyTorch's, or
+            PyTorch's do not vary, so that a comparison would prove nothing.
     """
     turn_off()
     import onnxruntime
@@ -125,7 +133,8 @@ def compare_outputs(
     ``run`` runs both on a slice of the ``images``; ``tolerance`` is that of ``check_parity``.
 
     Raises:
-        ExportError: There are too few images, or the outputs differ.
+        ExportError: There are too few images, PyTorch's logits are not finite or do not vary, or
+            the outputs differ.
     """
     batches = [1] if session.get_inputs()[0].shape[0] == 1 else BATCHES
     if images < max(batches):
@@ -135,7 +144,9 @@ def compare_outputs(
     differences = []
     for size in batches:
         outputs = [run(slice(start, start + size)) for start in range(0, images, size)]
-        difference = _difference(size, outputs)
+        logits, probabilities, expected = map(np.concatenate, zip(*outputs, strict=True))
+        variation = _check_variation(path.name, expected, tolerance)
+        difference = _difference(size, logits, probabilities, expected)
         # `not (a <= b)` is also true for NaN.
         if not (difference.relative <= tolerance and difference.probability <= tolerance):
             raise ExportError(
@@ -148,7 +159,7 @@ def compare_outputs(
                 "export it again from these weights, or raise export.tolerance",
             )
         differences.append(difference)
-    return Parity(images, tuple(differences), hash_file(path))
+    return Parity(images, variation, tuple(differences), hash_file(path))
 
 
 def normalize_images(images: NDArray[np.uint8], spec: Spec) -> Tensor:
@@ -186,14 +197,52 @@ def check_io_contract(
             raise ExportError(path.name, problem, remedy)
 
 
-def _difference(batch: int, outputs: Sequence[Outputs]) -> Difference:
-    logits, probabilities, expected = map(np.concatenate, zip(*outputs, strict=True))
+def _check_variation(name: str, logits: NDArray[np.float32], tolerance: float) -> float:
+    """Checks that logits, [images, classes], depend on image and class; returns the variation.
+
+    Otherwise a file that returns the same logits for every image, or the same for every class,
+    would pass the comparison.
+    """
+    if not np.isfinite(logits).all():
+        problem = "its PyTorch model returns NaN or infinite logits"
+        remedy = "train it again, with a lower learning rate"
+        raise ExportError(name, problem, remedy)
+    over_images = _deviation(logits, axis=0)
+    for variation, among in ((over_images, "images"), (_deviation(logits, axis=1), "classes")):
+        if not variation > tolerance:
+            problem = (
+                f"the logits of its PyTorch model are the same for all {among} (they vary by "
+                f"{variation:.2g} of the largest, with a tolerance of {tolerance:g}), so a "
+                "comparison proves nothing"
+            )
+            raise ExportError(name, problem, "train the model first, or lower export.tolerance")
+    return over_images
+
+
+def _deviation(logits: NDArray[np.float32], axis: int) -> float:
+    """Largest deviation from the mean over an axis, relative to the largest |logit| of an image."""
+    deviation = np.abs(logits - logits.mean(axis=axis, keepdims=True, dtype=np.float64))
+    return float((deviation / _largest(logits)).max())
+
+
+def _largest(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest |logit| of each image, [images, 1]; above 0, for use as a divisor."""
+    largest: NDArray[np.float32] = np.abs(logits).max(axis=1, keepdims=True)
+    return np.maximum(largest, np.finfo(np.float32).tiny)
+
+
+def _difference(
+    batch: int,
+    logits: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    expected: NDArray[np.float32],
+) -> Difference:
     error = np.abs(logits - expected)
     softmax = torch.from_numpy(logits).softmax(dim=1).numpy()
     return Difference(
         batch=batch,
         absolute=float(error.max()),
-        relative=float((error / np.abs(expected).max(axis=1, keepdims=True)).max()),
+        relative=float((error / _largest(expected)).max()),
         probability=float(np.abs(probabilities - softmax).max()),
         agreement=float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean()),
     )

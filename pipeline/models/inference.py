@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.models.classifier import Classifier
+from pipeline.models.reparameterize import inference_form
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a network as it is exported, in the form for inference.
+
+    Attributes:
+        multiply_adds: Multiply-adds of convolutions and matrix products for one image.
+        parameters: Number of parameters.
+    """
+
+    multiply_adds: int
+    parameters: int
 
 
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
@@ -27,12 +42,16 @@ def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> 
 
 
 def count_multiply_adds(model: Classifier) -> int:
-    """Multiply-adds of convolutions and matrix products for one image."""
+    """Multiply-adds of a classifier, see ``Cost``."""
+    return measure_cost(model).multiply_adds
+
+
+def measure_cost(model: Classifier) -> Cost:
+    """Cost of a classifier in its form for inference; the classifier is not modified."""
     size = model.spec.image_size
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
+    pixels = torch.linspace(0, 1, 2 * 3 * size**2).view(2, 3, size, size)
+    network = inference_form(model, pixels).network
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, size, size, device=device))
-    model.train(was_training)
-    return int(counter.get_total_flops() // 2)  # torch counts a multiply-add as two operations
+        network(pixels[:1])
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Cost(counter.get_total_flops() // 2, parameters)  # torch counts two operations each

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.models.classifier import Classifier, Spec
+from pipeline.models.reparameterize import inference_form
 from pipeline.qat.fold_batch_norm import fold_batch_norms
 from pipeline.quiet import quiet
 from pipeline.views import to_unit_range
@@ -104,6 +105,8 @@ def _clip_ranges(backbone: nn.Module) -> None:
 def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQuantizedClassifier:
     """Inserts fake quantization, with ranges from post-training quantization. Deterministic.
 
+    A network with a form for inference is converted to it first, see ``inference_form``.
+
     Args:
         student: Student on the CPU; not modified.
         calibration: Calibration images, uint8 [n, size, size, 3] RGB.
@@ -117,12 +120,14 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
     from nncf.quantization.advanced_parameters import QuantizationParameters
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    backbone = copy.deepcopy(student.backbone).eval()
-
     def preprocess(start: int) -> Tensor:
         pixels = to_unit_range(calibration[start : start + _BATCH], torch.device("cpu"))
         return (pixels - student.mean) / student.std
 
+    form = inference_form(student.backbone, preprocess(0))
+    if form.problem:
+        log.warning("the student is quantized in its training form: %s", form.problem)
+    backbone = form.network
     batches = range(0, len(calibration), _BATCH)
     log.debug("folded %d batch norms", fold_batch_norms(backbone, preprocess(0)))
     nncf.disable_logging()
