@@ -35,7 +35,6 @@ _IMAGES = {
 }
 _OTHERS = {
     b"version https://git-lfs.github.com/": "a Git LFS pointer",
-    b"/annex/objects/": "a git-annex pointer",
     b"%PDF": "a PDF file",
     b"PK\x03\x04": "a ZIP archive",
     b"Rar!": "a RAR archive",
@@ -85,6 +84,8 @@ def name_other(header: bytes) -> str | None:
         return "an empty file"
     if not header.strip(b"\0"):
         return "a file of zeros"
+    if b"/annex/objects/" in header.partition(b"\n")[0]:
+        return "a git-annex pointer"
     found = _find(_OTHERS, header)
     if found is not None:
         return found
