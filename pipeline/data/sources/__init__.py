@@ -115,16 +115,21 @@ def check_dataset(dataset: ImageDataset) -> None:
             raise DataError(where, problem, "rename it")
     by_folded_name: dict[str, str] = {}
     for name in dataset.classes:
-        other = by_folded_name.setdefault(name.casefold(), name)
+        other = by_folded_name.setdefault(" ".join(name.casefold().split()), name)
         if other != name:
-            problem = f"classes {other!r} and {name!r} differ only in case"
+            differ = "case" if other.casefold() == name.casefold() else "spaces"
+            problem = f"classes {other!r} and {name!r} differ only in {differ}"
             raise DataError(where, problem, "rename one")
     labels = [sample.label for sample in dataset.samples]
     for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
-        raise DataError(f"class {dataset.classes[label]!r}", "has no images", "add images of it")
+        raise DataError(
+            f"class {dataset.classes[label]!r}", "has no images", "add some, or remove it"
+        )
+    if not dataset.classes:
+        raise DataError(where, "has no classes", "set prepare.path to what contains them")
     if len(dataset.classes) < 2:
-        remedy = "set prepare.path to the folder that contains the class folders"
-        raise DataError(where, f"has {len(dataset.classes)} class, at least 2 are needed", remedy)
+        remedy = "add images of others, or set prepare.path to what contains them"
+        raise DataError(where, f"has 1 class, {dataset.classes[0]!r}, 2 are needed", remedy)
     for sample in dataset.samples:
         if sample.content is None and not is_file(sample.path):
             raise DataError(sample.path, "is not a file", "restore it, or fetch the data set again")

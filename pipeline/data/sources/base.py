@@ -16,14 +16,6 @@ from pipeline.errors import DataError
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
-FORMAT_OF_SUFFIX = {
-    **{".bmp": "BMP", ".gif": "GIF", ".jp2": "JPEG2000", ".png": "PNG", ".webp": "WEBP"},
-    **dict.fromkeys((".jfif", ".jpe", ".jpeg", ".jpg"), "JPEG"),
-    **dict.fromkeys((".pgm", ".pnm", ".ppm"), "PPM"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-}
-"""Suffixes of image files, and Pillow's name of the format."""
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -168,20 +160,30 @@ def encode_ppm(pixels: NDArray[np.uint8]) -> bytes:
     return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
 
 
-def read_text(path: Path, remedy: str, encoding: str = "utf-8") -> str:
-    """Reads a text file of a data set.
+def read_text(path: Path, remedy: str) -> str:
+    """Reads a UTF-8 text file of a data set.
 
     Raises:
         DataError: The file cannot be read, or is not UTF-8.
     """
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise DataError(path, "is not a regular file", remedy)
-        return path.read_text(encoding)
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})", remedy) from None
+        return read_bytes(path, remedy).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise DataError(path, "is not UTF-8 text", remedy) from None
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """Reads a file of a data set.
+
+    Raises:
+        DataError: The file cannot be read, or is a pipe or a device.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(path, "is not a regular file", remedy)
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})", remedy) from None
 
 
 def is_file(path: Path) -> bool:

@@ -2,85 +2,143 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import re
+import unicodedata
+from pathlib import Path
 
-from pipeline.data.sources.base import SPLITS, DataSource, Listing, Sample, is_file, read_text
-from pipeline.errors import DataError
+from pipeline.data.sources.base import DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.delimited_table import Row, read_table
+from pipeline.data.sources.listed_files import ListedFiles
+from pipeline.data.sources.split_names import split_of
+from pipeline.errors import DataError, ParameterError
 from pipeline.plugins import SOURCES
+from pipeline.plugins.section import LocalText
 
-_COLUMNS = ("path", "label", "split", "group")
+_OPTIONAL = {"split": "split", "group": "group"}
 
 
 @SOURCES.register("csv")
 class CSVTable(DataSource):
-    """A UTF-8 CSV file with the columns ``path`` and ``label``, optionally ``split`` and ``group``.
+    """A CSV file with the columns ``path`` and ``label``, optionally ``split`` and ``group``.
 
-    Paths are relative to the file's folder. ``split`` is train, val or test in every row or in
-    none. Rows with the same ``group`` are kept in one split. Other columns are ignored.
+    Values are separated by commas, semicolons, tabs or pipes. ``split`` is a name of a split in
+    every row or in none. Rows with the same ``group`` are kept in one split. Other columns are
+    ignored.
+
+    Args:
+        path_column: Name of the column with the paths of the images.
+        label_column: Name of the column with the class names.
+        split_column: Name of the column with the splits, if any.
+        group_column: Name of the column with the groups, if any.
+        root: Folder that paths are relative to, absolute or relative to the table's folder.
+        encoding: Encoding of the table. A byte order mark takes precedence.
     """
 
     path_kind = "table"
     requires_all_classes = True
 
+    def __init__(
+        self,
+        *,
+        path_column: str = "path",
+        label_column: str = "label",
+        split_column: str = "split",
+        group_column: str = "group",
+        root: LocalText = ".",
+        encoding: str = "utf-8",
+    ) -> None:
+        self.columns = {
+            "path": path_column,
+            "label": label_column,
+            "split": split_column,
+            "group": group_column,
+        }
+        self.root = root
+        self.encoding = encoding
+
     def read(self, path: Path) -> Listing:
         """Reads the rows in their order; classes are sorted by name.
 
         Raises:
-            DataError: The file is not UTF-8 or not CSV, or lacks a column; a row has no label, an
-                invalid split, or a path that is missing, duplicate or outside the folder.
+            DataError: The file is not a table, or lacks a column; a row has no label, an unknown
+                split, or a path that is missing, duplicate or outside of the folder.
+            ParameterError: The folder or the encoding of the parameters does not exist.
         """
-        rows = _read_rows(path)
-        classes = sorted({row["label"] for _, row in rows})
+        # A column that a parameter names must exist.
+        optional = {key for key, name in _OPTIONAL.items() if self.columns[key] == name}
+        rows = read_table(path, self.columns, optional, self.encoding)
+        root = path.parent / Path(self.root).expanduser()
+        if not root.is_dir():
+            remedy = "set it to the folder that the paths are relative to"
+            raise ParameterError("prepare.csv.root", f"{str(root)!r} is not a folder", remedy)
+        files = ListedFiles(root)
+        names = _find_all(files, rows, path)
+        label_names = [_label(row, path) for row in rows]
+        classes = sorted(set(label_names))
+        _check_numbers(classes, path)
         labels = {name: label for label, name in enumerate(classes)}
-        has_splits = any(row["split"] for _, row in rows)
-        line_of: dict[str, int] = {}
-        samples = []
-        for number, row in rows:
-            where = f"{path}, line {number}"
-            name = _checked_name(row["path"], path.parent, where)
-            if not row["label"]:
-                raise DataError(where, f"{name!r} has no label", "add one, or remove the row")
-            if line_of.setdefault(name, number) != number:
-                problem = f"{name!r} is already on line {line_of[name]}"
-                raise DataError(where, problem, "remove one row")
-            split = next((split for split in SPLITS if split == row["split"]), None)
-            if split is None and has_splits:
-                problem = f"split {row['split']!r} is not one of {', '.join(SPLITS)}"
-                raise DataError(where, problem, "set it in every row, or in none")
-            group = row["group"] or None
-            samples.append(Sample(path.parent / name, name, labels[row["label"]], split, group))
-        return Listing(classes, samples)
-
-
-def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Non-blank rows with stripped values, each with the number of its last line."""
-    remedy = "set prepare.path to the CSV file, saved as UTF-8"
-    text = read_text(table, remedy, "utf-8-sig")  # Excel writes a byte order mark
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
-    try:
-        header = [name.strip() for name in reader.fieldnames or ()]
-        for column in ("path", "label"):
-            if column not in header:
-                remedy = "make `path,label` the first line"
-                raise DataError(table, f"has no column {column!r}", remedy)
-        reader.fieldnames = header
-        rows = [
-            (reader.line_num, {name: (row.get(name) or "").strip() for name in _COLUMNS})
-            for row in reader
+        splits = _splits(rows, path)
+        samples = [
+            Sample(root / name, name, labels[label], split, row.cells["group"] or None)
+            for name, label, split, row in zip(names, label_names, splits, rows, strict=True)
         ]
-    except csv.Error as error:
-        line = reader.reader.line_num
-        raise DataError(f"{table}, line {line}", f"is not CSV ({error})") from None
-    return [(number, row) for number, row in rows if any(row.values())]
+        remarks = files.remarks
+        if unlisted := files.count_unlisted(set(names)):
+            remarks.append(f"{unlisted} images beside those of the table are in none of its rows")
+        return Listing(classes, samples, remarks=remarks)
 
 
-def _checked_name(name: str, folder: Path, where: str) -> str:
-    """The path in normal form, so that ``a/./b.png`` and ``a//b.png`` are one image."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
-        raise DataError(where, f"{name!r} is outside the table's folder", "use paths below it")
-    if not is_file(folder / path):
-        raise DataError(where, f"{name!r} is missing", "correct the path, or remove the row")
-    return path.as_posix()
+def _where(table: Path, row: Row) -> str:
+    return f"{table}, line {row.line}"
+
+
+def _find_all(files: ListedFiles, rows: list[Row], table: Path) -> list[str]:
+    """The names of the files of all rows, relative to the root."""
+    errors: list[DataError] = []
+    line_of: dict[str, int] = {}
+    for row in rows:
+        where = _where(table, row)
+        try:
+            name = files.find(row.cells["path"], where).as_posix()
+        except DataError as error:
+            errors.append(error)
+            continue
+        if line_of.setdefault(name, row.line) != row.line:
+            problem = f"{name!r} is already on line {line_of[name]}"
+            raise DataError(where, problem, "remove one row")
+    if errors:
+        first, more = errors[0], len(errors) - 1
+        problem = first.problem + (f" (and {more} of {len(rows)} rows alike)" if more else "")
+        raise DataError(first.thing, problem, first.remedy)
+    return list(line_of)
+
+
+def _label(row: Row, table: Path) -> str:
+    label = row.cells["label"]
+    if not label:
+        problem = f"{row.cells['path']!r} has no label"
+        raise DataError(_where(table, row), problem, "add one, or remove the row")
+    return unicodedata.normalize("NFC", label)
+
+
+def _splits(rows: list[Row], table: Path) -> list[SplitName | None]:
+    """The split of every row; all are None if no row has one."""
+    splits = [split_of(row.cells["split"]) for row in rows]
+    if any(row.cells["split"] for row in rows):
+        for row, split in zip(rows, splits, strict=True):
+            if split is None:
+                problem = f"split {row.cells['split']!r} is not a name of train, val or test"
+                remedy = "set it in every row, or in none"
+                raise DataError(_where(table, row), problem, remedy)
+    return splits
+
+
+def _check_numbers(classes: list[str], table: Path) -> None:
+    """Refuses labels that are one number, such as ``1`` and ``1.0``; spreadsheets convert them."""
+    written: dict[float, str] = {}
+    for name in classes:
+        if re.fullmatch(r"-?\d+(\.0*)?", name, re.ASCII):
+            other = written.setdefault(float(name), name)
+            if other != name:
+                problem = f"the labels {other!r} and {name!r} are one number"
+                raise DataError(table, problem, "write each class in one way")

@@ -20,10 +20,10 @@ from pipeline.data.sources.folder_layout import (
     FolderLayout,
     all_classes,
     name_splits,
-    quoted,
     recognize,
 )
 from pipeline.data.sources.folder_tree import FolderTree, scan
+from pipeline.data.sources.quoting import quoted
 from pipeline.errors import DataError, ParameterError
 from pipeline.plugins import SOURCES
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.data.sources.base import SPLITS, SplitName
 from pipeline.data.sources.folder_tree import FolderTree
+from pipeline.data.sources.quoting import quoted
 from pipeline.data.sources.split_names import SplitRole, is_filler, roles_of, split_of
 from pipeline.errors import DataError
 
@@ -206,10 +207,3 @@ def _relative(root: FolderTree, tree: FolderTree) -> str:
 
 def _has(tops: Sequence[object]) -> str:
     return "has" if len(tops) == 1 else "have"
-
-
-def quoted(names: Iterable[str], limit: int = 6) -> str:
-    """The names in quotes, for a message; of many, only the first."""
-    listed = [repr(name) for name in names]
-    more = len(listed) - limit
-    return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")

@@ -1,12 +1,17 @@
+import csv
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.data.sources import read_source
+from pipeline.data.sources.delimited_table import read_table
 from pipeline.data.split import split_dataset
-from pipeline.errors import DataError
-from pipeline.params import Prepare
+from pipeline.errors import DataError, ParameterError
+from pipeline.params import Prepare, prepare_model
 
 
 @pytest.fixture
@@ -21,14 +26,14 @@ def table(tmp_path):
 GOOD = "path,label\nphotos/a/1.png,wren\nphotos/b/1.png,robin\n"
 
 
-def read(table, text, **options):
+def read(table, text, split="auto", **options):
     table.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_source(Prepare(source="csv", path=str(table), **options))
+    return read_source(prepare_model()(source="csv", path=str(table), split=split, csv=options))
 
 
-def refusal(table, text):
-    with pytest.raises(DataError) as caught:
-        read(table, text)
+def refusal(table, text, **options):
+    with pytest.raises((DataError, ParameterError)) as caught:
+        read(table, text, **options)
     return str(caught.value)
 
 
@@ -73,12 +78,108 @@ def test_columns_can_have_any_order(table):
         GOOD.replace("\n", "\r\n"),
         GOOD.replace("\n", "\n\n"),
         GOOD.replace(",", " , "),
-        'path,label\n"photos/a/1.png","wren"\nphotos/./b//1.png,robin',
+        'path,label\n"photos/a/1.png", "wren"\nphotos/./b//1.png,robin',
+        GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t"),
+        GOOD.replace(",", "|"),
+        "sep=;\n" + GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t").encode("utf-16"),
+        GOOD.replace("\n", ",,\n"),
+        "\n \n" + GOOD,
+        GOOD.replace("\n", "\r"),
+        GOOD.replace("path,label", "Path,LABEL"),
+        GOOD.replace("photos/", "photos\\").replace("a/", "a\\"),
+        GOOD.replace(".png", ""),
+        GOOD.replace("photos", "Photos").replace(".png", ".PNG"),
     ],
-    ids=["byte order mark", "Windows lines", "blank lines", "spaces", "quotes"],
+    ids=[
+        *("byte order mark", "Windows lines", "blank lines", "spaces", "quotes", "semicolons"),
+        *("tabs", "pipes", "stated separator", "UTF-16", "empty cells", "blank header lines"),
+        *("old Mac lines", "case of the header", "backslashes", "no suffixes", "case of paths"),
+    ],
 )
 def test_the_dialects_of_spreadsheets_are_read(table, text):
     assert listed(read(table, text)) == listed(read(table, GOOD))
+
+
+cells = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=9)
+
+
+@given(st.lists(cells, min_size=2, max_size=6), st.sampled_from(",;\t|"), st.sampled_from("\n\r"))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_cells_are_read_with_any_separator(tmp_path, values, separator, quoting):
+    path = tmp_path / "table.csv"
+    rows = [["path", "label"], *([value, value[::-1]] for value in values)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        style = csv.QUOTE_ALL if quoting == "\r" else csv.QUOTE_MINIMAL
+        csv.writer(file, delimiter=separator, quoting=style).writerows(rows)
+    found = read_table(path, {"path": "path", "label": "label"}, (), "utf-8")
+    assert [[row.cells["path"], row.cells["label"]] for row in found] == rows[1:]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_columns_of_other_names_are_read_by_parameters(table, separator):
+    text = "id,breed,fold,nest\na/1,wren,Training,x\nb/1,robin,TRAIN,\na/2,wren,valid,\n"
+    text = (text + "b/2,robin,val,y\n").replace(",", separator)
+    names = {"path": "id", "label": "breed", "split": "fold", "group": "nest"}
+    options = {f"{key}_column": name for key, name in names.items()}
+    source = read(table, text, root="photos", **options)
+    assert listed(source) == [
+        ("a/1.png", "wren", "train", "x"),
+        ("b/1.png", "robin", "train", None),
+        ("a/2.png", "wren", "val", None),
+        ("b/2.png", "robin", "val", "y"),
+    ]
+    assert source.samples[0].path == table.parent / "photos/a/1.png"
+
+
+def test_paths_can_be_relative_to_a_folder_that_does_not_contain_the_table(table):
+    other = table.parent / "tables"
+    other.mkdir()
+    source = read(other / "birds.csv", GOOD.replace("photos/", ""), root="../photos")
+    assert [name for name, *_ in listed(source)] == ["a/1.png", "b/1.png"]
+
+
+def test_absolute_paths_below_the_folder_are_read(table):
+    text = GOOD.replace("photos", str(table.parent / "photos"))
+    assert listed(read(table, text)) == listed(read(table, GOOD))
+
+
+def test_paths_that_were_corrected_are_reported_with_their_number(table):
+    source = read(table, GOOD.replace(".png", ""))
+    assert any(remark.startswith("2 paths have no suffix") for remark in source.remarks)
+    assert any(remark.startswith("2 images beside") for remark in source.remarks)
+    assert read(table, GOOD).remarks == (
+        "2 images beside those of the table are in none of its rows",
+    )
+
+
+def test_a_path_without_a_suffix_that_fits_two_images_is_refused(table):
+    (table.parent / "photos/a/1.jpg").write_bytes(b"")
+    message = refusal(table, GOOD.replace("a/1.png", "a/1"))
+    assert "'photos/a/1.jpg', 'photos/a/1.png'" in message
+
+
+def test_the_form_of_unicode_characters_does_not_matter(table):
+    composed = unicodedata.normalize("NFC", "Zaunkönig")
+    decomposed = unicodedata.normalize("NFD", composed)
+    (table.parent / "photos/a/1.png").rename(table.parent / f"photos/{decomposed}.png")
+    text = f"path,label\nphotos/{composed}.png,{composed}\nphotos/a/2.png,{decomposed}\n"
+    assert read(table, f"{text}photos/b/1.png,robin\n").classes == (composed, "robin")
+
+
+def test_a_table_in_another_encoding_is_read_if_a_parameter_says_so(table):
+    text = GOOD.replace("wren", "Zaunkönig").encode("cp1252")
+    assert "prepare.csv.encoding, which is cp1252" in refusal(table, text)
+    assert read(table, text, encoding="cp1252").classes == ("Zaunkönig", "robin")
+    assert "'cp9999'" in refusal(table, text, encoding="cp9999")
+
+
+def test_missing_files_are_counted(table):
+    rows = "".join(f"photos/c/{number}.png,wren\n" for number in range(5))
+    message = refusal(table, GOOD + rows)
+    assert message.startswith(f"{table}, line 4: 'photos/c/0.png' is missing")
+    assert "4 of 7 rows" in message and "prepare.csv.root" in message
 
 
 def test_names_and_labels_in_other_scripts_are_kept(table):
@@ -91,15 +192,20 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
     ("row", "problem"),
     [
         ("photos/a/3.png,wren", "'photos/a/3.png' is missing"),
-        ("photos/a,wren", "'photos/a' is missing"),
-        (",wren", "'' is missing"),
+        ("photos/a,wren", "'photos/a' is a folder"),
+        (",wren", "the path is empty"),
+        ("photos/a/1.jpg,wren", "there is '1.png'"),
+        ("https://birds.org/1.png,wren", "is a URL"),
+        ("photos/a/2.png,wren,more", "has 3 cells, but the header has 2"),
         (f"{'x' * 300}.png,wren", "is missing"),
         ("photos/a/2.png,", "'photos/a/2.png' has no label"),
         ("photos/a/2.png", "'photos/a/2.png' has no label"),
         ("../birds.csv,wren", "is outside"),
         ("photos/../../x.png,wren", "is outside"),
         ("/etc/passwd,wren", "is outside"),
-        ("C:/x.png,wren", "is outside"),
+        ("C:/x.png,wren", "is an absolute path of Windows"),
+        (r"C:\birds\x.png,wren", "is an absolute path of Windows"),
+        (r"..\x.png,wren", "is outside"),
         ("photos/b/1.png,wren", "'photos/b/1.png' is already on line 3"),
         ("photos/./b/1.png,robin", "'photos/b/1.png' is already on line 3"),
         ('"photos/a/2.png,wren', "is not CSV"),
@@ -111,23 +217,31 @@ def test_an_unusable_row_is_refused_with_its_line(table, row, problem):
     assert problem in message
 
 
-@pytest.mark.parametrize("split", ["Train", "dev", ""])
+@pytest.mark.parametrize("split", ["learn", "0", ""])
 def test_an_invalid_split_is_refused_with_its_line(table, split):
     message = refusal(
         table, f"path,label,split\nphotos/a/1.png,wren,train\nphotos/b/1.png,robin,{split}"
     )
-    assert message.startswith(f"{table}, line 3: split '{split}' is not one of train, val, test")
+    assert message.startswith(
+        f"{table}, line 3: split '{split}' is not a name of train, val or test"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "has no column 'path'"),
+        ("", "is empty"),
+        ("\n\n", "is empty"),
         ("photos/a/1.png,wren\n", "has no column 'path'"),
-        ("path,class\nphotos/a/1.png,wren\n", "has no column 'label'"),
-        ("path;label\nphotos/a/1.png;wren\n", "has no column 'path'"),
-        ("path,label\nphotos/a/1.png,zaunkönig\n".encode("latin-1"), "is not UTF-8 text"),
-        ("path,label\n", "has 0 class"),
+        ("path,class\nphotos/a/1.png,wren\n", "prepare.csv.label_column to one of"),
+        ("id;breed\nphotos/a/1.png;wren\n", "'id', 'breed'"),
+        ("path,label,label\nphotos/a/1.png,wren,wren\n", "has 2 columns 'label'"),
+        ("path,label\nphotos/a/1.png,zaunkönig\n".encode("latin-1"), "line 2: is not UTF-8 text"),
+        (GOOD.encode("utf-16-le"), "prepare.csv.encoding to utf-16-le"),
+        (b"PK\x03\x04" + bytes(40), "is an Excel workbook"),
+        ("path,label\n", "has no rows"),
+        ("path,label\n,\n", "has no rows"),
+        ("path,label\nphotos/a/1.png,1\nphotos/b/1.png,1.0\n", "'1' and '1.0' are one number"),
         ("path,label\nphotos/a/1.png,wren\n", "has 1 class"),
         ("path,label\nphotos/a/1.png,Wren\nphotos/a/2.png,wren\n", "differ only in case"),
         (
@@ -141,9 +255,18 @@ def test_an_unusable_table_is_refused(table, text, problem):
     assert problem in refusal(table, text)
 
 
+def test_a_column_that_a_parameter_names_must_exist(table):
+    message = refusal(table, GOOD, split_column="fold")
+    assert "has no column 'fold'" in message and "prepare.csv.split_column" in message
+
+
+def test_a_folder_that_does_not_exist_is_refused(table):
+    assert refusal(table, GOOD, root="images").startswith("prepare.csv.root: ")
+
+
 def test_a_missing_table_is_refused(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(DataError, match=r"cannot be read .*set prepare\.path to the CSV file"):
+        with pytest.raises(DataError, match=r"cannot be read .*set prepare\.path to the table"):
             read_source(Prepare(source="csv", path=str(path)))
 
 
