@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from pipeline.data.prepared import PreparedData
 from pipeline.files import atomic_file, hash_file, write_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, save_classifier
-from pipeline.models.inference import count_multiply_adds
+from pipeline.models.inference import measure_cost
 from pipeline.models.pretrained import Initialized, init_classifier
 from pipeline.params.trained_network import TrainedNetwork
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
@@ -143,8 +143,7 @@ class StageTraining:
             "val_balanced_accuracy": scored.balanced_accuracy,
             "val_majority_fraction": max(map(sum, scored.confusion)) / len(val),
             "best_epoch": result.best.epoch,
-            "multiply_adds": count_multiply_adds(result.model),
-            "parameters": sum(p.numel() for p in result.model.parameters()),
+            **asdict(measure_cost(result.model)),  # of the form that is exported
         }
 
     def _log_epoch(self, epoch: Epoch) -> None:
@@ -184,7 +183,7 @@ class StageTraining:
 def _write_history(path: Path, history: list[Epoch]) -> None:
     """One row per epoch, for ``dvc plots``; the loss of epoch 0 is empty."""
     rows = [{"epoch": epoch.epoch, "loss": "", **_metrics_of(epoch)} for epoch in history]
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -18,6 +18,7 @@ from torch.onnx import ONNXProgram
 
 from pipeline.errors import ExportError
 from pipeline.export.onnx_metadata import INPUT
+from pipeline.export.onnx_versions import save_with_lowest_versions
 from pipeline.files import atomic_file
 from pipeline.models.classifier import Spec
 from pipeline.quiet import quiet
@@ -90,7 +91,8 @@ def to_onnx_program(
 def save(program: ONNXProgram, path: Path, metadata: Mapping[str, str]) -> None:
     """Writes a program as one valid file, with these metadata instead of the exporter's.
 
-    The exporter's contain paths of this machine, and make a small student 10 % larger.
+    The exporter's contain paths of this machine, and make a small student 10 % larger. The file
+    declares the lowest IR version that its operator set allows.
     """
     import onnx
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
@@ -98,7 +100,7 @@ def save(program: ONNXProgram, path: Path, metadata: Mapping[str, str]) -> None:
     ClearMetadataAndDocStringPass()(program.model)
     program.model.metadata_props.update(metadata)
     with atomic_file(path) as temporary:
-        program.save(temporary, external_data=False)
+        save_with_lowest_versions(program.model_proto, temporary)
         onnx.checker.check_model(temporary, full_check=True)
 
 

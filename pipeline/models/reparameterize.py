@@ -92,7 +92,7 @@ def inference_form(network: nn.Module, pixels: Tensor) -> InferenceForm:
 @torch.inference_mode()
 def _difference(trained: nn.Module, converted: nn.Module, pixels: Tensor) -> float:
     worst = torch.tensor(0.0)
-    for batch in pixels.cpu().split(_BATCH):
+    for batch in torch.split(pixels.cpu(), _BATCH):
         expected, logits = trained(batch), converted(batch)
         largest = expected.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(batch.dtype).tiny)
         worst = torch.maximum(worst, ((logits - expected).abs() / largest).max())  # keeps NaN

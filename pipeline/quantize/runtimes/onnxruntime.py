@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from pipeline.errors import QuantizationError
+from pipeline.export.onnx_versions import save_with_lowest_versions
 from pipeline.params import Candidate
 from pipeline.plugins import RUNTIMES
 from pipeline.plugins.section import Section
@@ -133,7 +134,7 @@ def _store_as_fp16(source: Path, target: Path) -> None:
         weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
         cast = helper.make_node("Cast", [half], [name], name=widen, to=TensorProto.FLOAT)
         graph.node.insert(0, cast)
-    onnx.save(model, target)
+    save_with_lowest_versions(model, target)
 
 
 class _StaticVariants:
@@ -157,12 +158,15 @@ class _StaticVariants:
         self.layers = find_layers(self._model)
 
     def write(self, folder: Path, float_layers: Collection[str] = ()) -> Path:
+        import onnx
+
         kept = [layer for layer in self.layers if layer.name in float_layers]
         nodes = [node for layer in kept for node in layer.nodes]
         target = folder / "model.onnx"
         self._quantize(target, nodes)
-        if nodes:
-            _prevent_requantization(target, nodes)
+        model = onnx.load(target)
+        _prevent_requantization(model, nodes)
+        save_with_lowest_versions(model, target)
         return target
 
     def _quantize(self, target: Path, float_nodes: Sequence[str]) -> None:
@@ -202,21 +206,20 @@ class _StaticVariants:
         )
 
 
-def _prevent_requantization(path: Path, float_nodes: Collection[str]) -> None:
-    """Prevents ONNX Runtime from quantizing float layers.
+def _prevent_requantization(model: ModelProto, float_nodes: Collection[str]) -> None:
+    """Prevents ONNX Runtime from quantizing float layers; modifies the model.
 
     At load time it quantizes the weights of any Conv or Gemm between DequantizeLinear and
     QuantizeLinear, with one scale per tensor. A Max that changes no value separates the two.
     """
-    import onnx
     from onnx import helper, numpy_helper
 
-    model = onnx.load(path)
     graph = model.graph
     quantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     outputs = {output.name for output in graph.output}
     lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min), "lowest_float")
-    graph.initializer.append(lowest)
+    if float_nodes:
+        graph.initializer.append(lowest)
     for index, node in reversed(list(enumerate(graph.node))):
         weighted = node.name in float_nodes and node.op_type in ("Conv", "ConvTranspose", "Gemm")
         if weighted and node.input[0] in quantized and node.output[0] not in outputs:
@@ -225,7 +228,6 @@ def _prevent_requantization(path: Path, float_nodes: Collection[str]) -> None:
             inputs = [node.output[0], lowest.name]
             separator = helper.make_node("Max", inputs, [output], name=f"{node.name}.in_float")
             graph.node.insert(index + 1, separator)
-    onnx.save(model, path)
 
 
 def _quantize_dynamic(candidate: Candidate, source: Path, target: Path) -> None:
@@ -244,6 +246,7 @@ def _quantize_dynamic(candidate: Candidate, source: Path, target: Path) -> None:
             reduce_range=candidate.options.reduce_range,
             nodes_to_exclude=_ignored_nodes(onnx.load(prepared)),
         )
+    save_with_lowest_versions(onnx.load(target), target)
 
 
 def _preprocess(candidate: Candidate, source: Path, target: Path) -> None:
