@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -152,6 +152,22 @@ class DataSource(ABC):
         Raises:
             DataError: Files are missing, or not in the layout of the source.
         """
+
+    def files(self, path: Path) -> Iterable[Path]:
+        """Files and folders that the images are made from; after a change, they are read again.
+
+        By default the folder ``path``; without one, the table and the files of the samples.
+
+        Args:
+            path: As for ``read``.
+
+        Raises:
+            DataError: As ``read``.
+        """
+        if self.path_kind == "folder":
+            return [path]
+        table = [path] if self.path_kind == "table" else []
+        return dict.fromkeys([*table, *(sample.path for sample in self.read(path).samples)])
 
 
 def encode_ppm(pixels: NDArray[np.uint8]) -> bytes:

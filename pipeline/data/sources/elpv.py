@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.data.sources.base import DataSource, Listing, Sample, read_text
@@ -29,14 +30,7 @@ class ELPV(DataSource):
 
     def read(self, path: Path) -> Listing:
         """Reads the table of the installed package."""
-        spec = importlib.util.find_spec("elpv_dataset")  # its files are read without importing it
-        if spec is None or spec.origin is None:
-            raise DataError(
-                "source 'elpv'",
-                "the package elpv-dataset is not installed",
-                "run `pip install elpv-dataset` (CC BY-NC-SA 4.0), or set prepare.source",
-            )
-        folder = Path(spec.origin).parent / "data"
+        (folder,) = self.files(path)
         table = folder / "labels.csv"
         samples = []
         for line in read_text(table, "reinstall elpv-dataset").splitlines():
@@ -52,3 +46,14 @@ class ELPV(DataSource):
         return Listing(
             [f"{cell}-{grade}" for cell in _CELL_TYPES for grade in _GRADES.values()], samples
         )
+
+    def files(self, path: Path) -> Iterable[Path]:
+        """The folder of images and labels in the installed package."""
+        spec = importlib.util.find_spec("elpv_dataset")  # its files are read without importing it
+        if spec is None or spec.origin is None:
+            raise DataError(
+                "source 'elpv'",
+                "the package elpv-dataset is not installed",
+                "run `pip install elpv-dataset` (CC BY-NC-SA 4.0), or set prepare.source",
+            )
+        return [Path(spec.origin).parent / "data"]
