@@ -66,6 +66,8 @@ _PLAIN_TYPES: list[Any] = [
     ),
 ]
 
+_RUN_COMMANDS = {"os", "posix", "nt", "subprocess", "sys", "runpy", "socket", "shutil", "pty"}
+
 _PLAIN_NAMES = {
     "_codecs.encode",
     "argparse.Namespace",
@@ -232,6 +234,7 @@ def _find_tensors(content: Mapping[Any, Any]) -> WeightsFile | None:
 def _refused(path: Path, error: pickle.UnpicklingError) -> ParameterError:
     """The error for a checkpoint with objects that only their own code can load."""
     names = [name for name in _global_names(path) if not _is_plain(name)]
+    packages = {name.partition(".")[0] for name in names}
     listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     if any(name.startswith(("ultralytics.", "models.yolo.")) for name in names):
         problem = f"is a whole pickled model of ultralytics ({listed}), which is not loaded"
@@ -249,8 +252,11 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> ParameterError:
         problem = "was saved with another pickle protocol than the default of torch.save"
         return ParameterError(path, problem, f"save the weights with {_SAVE_TENSORS}")
     if not names:
-        problem = f"cannot be read with weights_only=True ({short(error)})"
+        problem = "is truncated, or holds more than tensors and plain values"
         return ParameterError(path, problem, f"save the weights with {_SAVE_TENSORS}")
+    if packages & _RUN_COMMANDS:
+        problem = f"runs commands when it is loaded ({listed}), and was not loaded"
+        return ParameterError(path, problem, "do not load it with any other program")
     problem = f"holds objects besides tensors ({listed}), which are not loaded"
     remedy = (
         "if you trust it, save its tensors alone: torch.save(torch.load(FILE, "

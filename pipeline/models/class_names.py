@@ -138,8 +138,10 @@ def _parse(value: Any) -> tuple[str, ...]:
     """
     if isinstance(value, Mapping):
         value = _by_index(value)
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, list | tuple):
         raise ValueError(f"found a {type(value).__name__}")
+    if not value:
+        raise ValueError("found no names")
     if not all(isinstance(name, str | int) and not isinstance(name, bool) for name in value):
         raise ValueError("a name is not a text")
     names = tuple(str(name).strip() for name in value)

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import timm
 import torch
+import torchvision.models
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -84,17 +85,15 @@ def fit_weights(
     outside = {name: t for name, t in unwrapped.items() if not name.startswith(prefix)}
     found = max(_variants(inside, unwrapped, target), key=target.count)
     missing = [name for name in target.needed if not target.fits(name, found)]
-    if missing:
+    if missing or target.unknown_layers(found):
         raise _misfit(architecture, target, found, unwrapped, missing)
     remarks += _resized(found, inside)
     body = {name: found[name] for name in target.own if target.fits(name, found)}
     body = {name: tensor for name, tensor in body.items() if not target.is_head(name)}
     left = {name: t for name, t in {**found, **outside}.items() if name not in body}
     head, taken, head_remarks = _find_head(target, found, left)
-    extra = [name for name in left if name not in taken and name not in target.own]
-    if extra:
-        listed = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
-        remarks.append(f"{len(extra)} tensors of the file are not in the network: {listed}")
+    if extra := [name for name in left if name not in taken and name not in target.own]:
+        remarks.append(f"not in the network, and left out: {_listed(extra)}")
     for name, tensor in {**body, **head}.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             problem, remedy = f"{name} has values that are not finite", "use an intact checkpoint"
@@ -130,6 +129,19 @@ class _Target:
 
     def count(self, tensors: Tensors) -> int:
         return sum(self.fits(name, tensors) for name in self.needed)
+
+    def unknown_layers(self, tensors: Tensors) -> list[str]:
+        """Tensors inside the parts of the network that it does not have: those of a deeper one."""
+        parts = {name.partition(".")[0] for name in self.needed if "." in name}
+        parts -= {head.partition(".")[0] for head in self.heads}
+        return [
+            name
+            for name, tensor in tensors.items()
+            if name not in self.own
+            and name.partition(".")[0] in parts
+            and tensor.is_floating_point()
+            and not name.endswith(("attn_mask", "relative_coords_table"))
+        ]
 
 
 def _best_prefix(architecture: str, tensors: Tensors, target: _Target) -> tuple[str, list[str]]:
@@ -219,8 +231,7 @@ def _resized(found: Tensors, inside: Tensors) -> list[str]:
     ]
     if not changed:
         return []
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return [f"resized for this network: {', '.join(changed[:3])}{more}"]
+    return [f"resized for this network: {_listed(changed)}"]
 
 
 def _find_head(
@@ -248,9 +259,9 @@ def _find_head(
         names = [name for name in fitting if name == f"{layer}.weight"]
         names = names or [name for name in fitting if name.endswith(f".{layer}.weight")]
         if not names and len(target.heads) == 1 and own.ndim > 1:
-            names = list(fitting)
+            names = [name for name in fitting if not _has_successor(fitting[name], left)]
         if len(names) != 1:
-            continue
+            return {}, set(), []
         (weight,) = names
         bias = f"{weight.removesuffix('weight')}bias"
         head[f"{layer}.weight"] = fitting[weight]
@@ -268,20 +279,35 @@ def _find_head(
     return head, taken, remarks
 
 
+def _has_successor(weight: Tensor, others: Tensors) -> bool:
+    """Whether another layer has this layer's outputs as inputs, as in a head of two layers."""
+    return any(other.ndim > 1 and other.shape[1] == len(weight) for other in others.values())
+
+
+def _without_sizes(name: str) -> str:
+    return re.sub(r"\d+", "", name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _misfit(
     architecture: str, target: _Target, found: Tensors, tensors: Tensors, missing: list[str]
 ) -> ParameterError:
     """The error for weights of another network."""
-    name, fitting = missing[0], len(target.needed) - len(missing)
-    there = found.get(name)
-    held = "is missing in the file" if there is None else _describe(there)
-    if there is not None:
-        held = f"has {held} in the file and {_describe(target.own[name])} in the network"
-    problem = (
-        f"{fitting} of {len(target.needed)} tensors fit the network; the first that does not is "
-        f"{name}, which {held}"
-    )
-    if other := _fitting_network(architecture, tensors, target.image_size):
+    fitting = len(target.needed) - len(missing)
+    problem = f"{fitting} of {len(target.needed)} tensors fit the network; "
+    if not missing:
+        unknown = target.unknown_layers(found)
+        problem += f"the file has {len(unknown)} more of its layers: {_listed(unknown)}"
+    elif (there := found.get(name := missing[0])) is None:
+        problem += f"the first that does not is {name}, which is missing in the file"
+    else:
+        shapes = f"{_describe(there)} in the file and {_describe(target.own[name])} in the network"
+        problem += f"the first that does not is {name}, which has {shapes}"
+    is_other = len(missing) > 2 or not missing
+    if is_other and (other := _fitting_network(architecture, tensors, target.image_size)):
         return weights_error(architecture, problem, f"the weights fit {other}; set `model` to it")
     for library, marks in _LIBRARIES.items():
         if any(mark in tensor for tensor in tensors for mark in marks):
@@ -297,8 +323,12 @@ def _describe(tensor: Tensor) -> str:
 def _fitting_network(architecture: str, tensors: Tensors, image_size: int) -> str | None:
     """Another network that all tensors fit, of the same or a similar name, if there is one."""
     base = architecture.removeprefix(TORCHVISION).partition(".")[0]
-    near = difflib.get_close_matches(base, timm.list_models(), n=8, cutoff=0.6)
-    for name in dict.fromkeys((TORCHVISION + base, base, *near)):
+    family = [name for name in timm.list_models() if _without_sizes(name) == _without_sizes(base)]
+    near = difflib.get_close_matches(base, family, n=8, cutoff=0.0)
+    near += difflib.get_close_matches(base, timm.list_models(), n=8, cutoff=0.6)
+    theirs = torchvision.models.list_models(module=torchvision.models)
+    near += [TORCHVISION + n for n in difflib.get_close_matches(base, theirs, n=4, cutoff=0.6)]
+    for name in list(dict.fromkeys((TORCHVISION + base, base, *near)))[:16]:
         try:
             known = full_name(name)
             with torch.device("meta"), torch.random.fork_rng(devices=[]):
@@ -307,6 +337,7 @@ def _fitting_network(architecture: str, tensors: Tensors, image_size: int) -> st
         except Exception:  # not every name exists, or supports the image size or the meta device
             continue
         inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        if known != architecture and other.count(inside) == len(other.needed):
+        complete = other.count(inside) == len(other.needed) and not other.unknown_layers(inside)
+        if complete and known != architecture:
             return known
     return None

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import re
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.errors import ParameterError
+from pipeline.files import hash_file
 from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
 from pipeline.models.pretrained import init_classifier, load_pretrained
 from pipeline.params import Distill, Finetune, Network
@@ -159,7 +161,8 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, don
     save_file(state, path)
     model = build_classifier(TINY, classes(3), 32)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(ParameterError, match=rf"weights of {TINY}.* \d+ of \d+ tensors fit.*conv_stem.weight"):
+    expected = rf"weights of {TINY}.* \d+ of \d+ tensors fit.*conv_stem.weight"
+    with pytest.raises(ParameterError, match=expected):
         load(model, weights=str(path))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -211,3 +214,111 @@ def test_weights_of_timm_are_loaded(monkeypatch, donor):
     load(model, pretrained="timm", head="keep")
     own = donor.backbone.state_dict()
     assert all(torch.equal(t, own[name]) for name, t in model.backbone.state_dict().items())
+
+
+ORDER = ("1", "10", "11", "2")  # as strings sort
+NATURAL = ("1", "2", "10", "11")
+
+
+@pytest.fixture
+def trained():
+    """A network that tells ``NATURAL`` classes of gray images apart, by their brightness."""
+    torch.manual_seed(0)
+    model = build_classifier(TINY, NATURAL, 32).eval()
+    levels = (torch.arange(4) + 0.5) / 4
+    images = levels.repeat_interleave(3)[:, None, None, None].expand(-1, 3, 32, 32).clone()
+    with torch.no_grad():
+        features = model.backbone.forward_features((images - model.mean) / model.std)
+        features = model.backbone.forward_head(features, pre_logits=True)
+        target = torch.nn.functional.one_hot(torch.arange(4).repeat_interleave(3), 4).float()
+        ones = torch.ones(len(features), 1)
+        solved = torch.linalg.lstsq(torch.cat([features, ones], 1), target, driver="gelsd").solution
+        model.backbone.classifier.weight.copy_(solved[:-1].T)
+        model.backbone.classifier.bias.copy_(solved[-1])
+    names = [NATURAL[row] for row in torch.arange(4).repeat_interleave(3)]
+    return model, images, names
+
+
+def accuracy(model, images, names):
+    with torch.inference_mode():
+        found = model.eval()(images).argmax(1)
+    return sum(model.spec.classes[row] == name for row, name in zip(found, names, strict=True)) / 12
+
+
+@pytest.mark.parametrize("where", ["parameter", "checkpoint", "metadata", "beside", "model.json"])
+def test_rows_in_another_order_are_matched_by_name(tmp_path, trained, where):
+    donor, images, names = trained
+    path, options = tmp_path / "w.pth", {}
+    state = {f"module.{name}": t for name, t in donor.backbone.state_dict().items()}
+    if where == "checkpoint":
+        index = {name: row for row, name in enumerate(NATURAL)}
+        torch.save({"model": state, "class_to_idx": index}, path)
+    elif where == "metadata":
+        save_file(state, path, {"classes": json.dumps(NATURAL)})
+    elif where == "model.json":
+        save_classifier(tmp_path / "m", donor, {})
+        path = tmp_path / "m" / WEIGHTS
+    else:
+        torch.save(state, path)
+        (tmp_path / "labels.txt").write_text("\n".join(NATURAL))
+    if where == "parameter":
+        (tmp_path / "labels.txt").rename(tmp_path / "mine.txt")
+        options = {"class_names": str(tmp_path / "mine.txt")}
+    started = init_classifier(network(weights=str(path), **options), ORDER, 32)
+    assert started.untrained == ()
+    assert accuracy(donor, images, names) == 1.0
+    assert accuracy(started.model, images, names) == 1.0
+    by_position = init_classifier(network(weights=str(path), head="keep"), ORDER, 32)
+    assert accuracy(by_position.model, images, names) < 0.5
+
+
+def test_a_checkpoint_may_know_more_classes_and_lack_some(tmp_path, trained):
+    donor, images, names = trained
+    torch.save({"state_dict": donor.backbone.state_dict(), "classes": NATURAL}, tmp_path / "w.pt")
+    fewer = init_classifier(network(weights=str(tmp_path / "w.pt")), ("11", "2"), 32)
+    assert fewer.untrained == ()
+    kept = [number for number, name in enumerate(names) if name in ("11", "2")]
+    with torch.inference_mode():
+        found = fewer.model.eval()(images[kept]).argmax(1)
+    assert [("11", "2")[row] for row in found] == [names[number] for number in kept]
+    more = init_classifier(network(weights=str(tmp_path / "w.pt")), ("11", "12", "2"), 32)
+    assert more.untrained == ("12",)
+    assert any("12" in remark for remark in more.remarks)
+    with pytest.raises(ParameterError, match=r"finetune\.epochs = 0.*12.*finetune\.class_names"):
+        more.check_trained("finetune")
+    fewer.check_trained("finetune")
+
+
+def test_without_names_the_head_starts_fresh_and_says_how_to_keep_it(tmp_path, trained):
+    donor, _, _ = trained
+    torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
+    started = init_classifier(network(weights=str(tmp_path / "w.pt")), NATURAL, 32)
+    assert started.untrained == NATURAL
+    text = " ".join(started.remarks)
+    assert "class_names" in text
+    assert "head: keep" in text
+    own = started.model.backbone.classifier.weight
+    assert not torch.equal(own, donor.backbone.classifier.weight)
+
+
+def test_a_thousand_classes_are_not_taken_for_those_of_imagenet():
+    package_tensors()
+    model = build_classifier(LITE0, classes(1000), 64)
+    fresh = model.backbone.classifier.weight.clone()
+    started = load(model, pretrained="package")
+    assert torch.equal(model.backbone.classifier.weight, fresh)
+    assert any("head: keep" in remark for remark in started.remarks)
+    assert load(build_classifier(LITE0, classes(8), 64), pretrained="package").remarks == ()
+
+
+def test_the_record_has_the_hash_of_the_weights_and_the_remarks(tmp_path, donor):
+    path = tmp_path / "w.safetensors"
+    save_file(donor.backbone.half().state_dict(), path)
+    record = init_classifier(network(weights=str(path)), classes(5), 32).record
+    assert record["weights_sha256"] == hash_file(path)
+    assert any("float16" in remark for remark in record["remarks"])
+    assert init_classifier(network(pretrained="none"), classes(5), 32).record == {
+        "weights_sha256": None,
+        "untrained_classes": 5,
+        "remarks": [],
+    }
