@@ -1,9 +1,16 @@
 """Lists, audits, splits and packs the images."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stages.command import Context, stage
 from stages.console import track
+
+if TYPE_CHECKING:
+    from pipeline.data.audit import Audit
+    from pipeline.data.sources import ImageDataset
 
 
 @stage(
@@ -15,6 +22,7 @@ def prepare(context: Context) -> None:
     """Audit, split and pack the images. An interrupted run resumes from the decoded images."""
     from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
     from pipeline.data.decoding import decode
+    from pipeline.data.lost_images import check_lost
     from pipeline.data.packing import pack
     from pipeline.data.sources import read_source
     from pipeline.data.split import merge_groups, split_dataset
@@ -23,6 +31,8 @@ def prepare(context: Context) -> None:
 
     params, paths = context.params.prepare, context.paths
     dataset = read_source(params)
+    _log_listing(context, dataset)
+    check_lost(dataset, [], max_loss=params.max_loss)
     decoded = decode(
         dataset.samples,
         paths.partial_prepare,
@@ -35,6 +45,7 @@ def prepare(context: Context) -> None:
     usable = replace(dataset, samples=audit.usable.samples)
     try:
         check_bad(audit, skip=params.on_bad == "skip")
+        check_lost(dataset, [sample for sample, _ in audit.bad], max_loss=params.max_loss)
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
         usable = merge_groups(usable, near)
         splits = split_dataset(usable, params)
@@ -45,7 +56,7 @@ def prepare(context: Context) -> None:
         with atomic_file(paths.reports / "audit.html") as temporary:
             temporary.write_text(render_audit(audit), encoding="utf-8")
     counts = count_findings(audit)
-    _warn(context, counts)
+    _warn(context, audit, counts)
     check_leakage(audit, allow=params.allow_leakage)
     # Copies belong together, too; only the splits ignore that, so that the check above sees them.
     grouped = merge_groups(usable, audit.copy_pairs)
@@ -60,11 +71,40 @@ def prepare(context: Context) -> None:
     )
 
 
-def _warn(context: Context, counts: dict[str, object]) -> None:
+def _log_listing(context: Context, dataset: ImageDataset) -> None:
+    """Logs what the source found: images, files that are passed over by suffix, and remarks."""
+    from pipeline.data.sources.passed_over import count_by_suffix, describe
+
+    log = context.log
+    log.info("found %d images of %d classes", len(dataset.samples), len(dataset.classes))
+    for kind in count_by_suffix(dataset.passed_over):
+        level = log.warning if kind.is_image else log.info
+        level("passed over %s, such as %s", describe([kind]), kind.examples[0])
+    for remark in dataset.remarks:
+        log.info("%s", remark)
+
+
+def _warn(context: Context, audit: Audit, counts: dict[str, object]) -> None:
     """Logs one line per kind of finding that needs attention."""
     warn = context.log.warning
     if counts["bad"]:
         warn("%d of %d images cannot be used", counts["bad"], counts["photographs"])
+    if others := audit.other_format:
+        name, remark = audit.usable.samples[others[0]].name, audit.usable.remarks[others[0]]
+        warn(
+            "%d images have the suffix of another format, such as %s, which %s; they are read by "
+            "content",
+            len(others),
+            name,
+            remark,
+        )
+    if dark := audit.dark:
+        warn(
+            "%d images are nearly black, such as %s; if their pixels of 10 or 12 bits are stored "
+            "in 16, multiply them by 64 or 16",
+            len(dark),
+            audit.usable.samples[dark[0]].name,
+        )
     if groups := counts["parted_groups"]:
         warn("%d groups are in more than one published split; see reports/audit.json", groups)
     for key, unit in (("exact_duplicates", "groups of copies"), ("near_duplicates", "pairs")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.decoding import DecodedImages
-from pipeline.data.decoding_checks import HASH_SIDE, MIN_CONTRAST
+from pipeline.data.decoding_checks import DARK, HASH_SIDE, MIN_CONTRAST
 from pipeline.data.duplicates import NearPairs, find_near, group_equal
-from pipeline.data.sources.base import ImageDataset, Sample, SplitName
+from pipeline.data.sources.base import ImageDataset, PassedOver, Sample, SplitName
+from pipeline.data.sources.passed_over import count_by_suffix
 from pipeline.data.split import groups_across_splits
 from pipeline.errors import DataError
 from pipeline.progress import Track, silent
@@ -73,6 +74,21 @@ class Audit:
         """Indices of images with an aspect ratio above ``ELONGATED``."""
         sizes = self.usable.records["size"]
         return np.flatnonzero(sizes.max(axis=1) > ELONGATED * sizes.min(axis=1)).tolist()
+
+    @property
+    def dark(self) -> list[int]:
+        """Indices of images that are nearly black."""
+        return np.flatnonzero(self.usable.records["brightness"] < DARK).tolist()
+
+    @property
+    def other_format(self) -> list[int]:
+        """Indices of images whose content has another format than their suffix says."""
+        return [index for index, remark in enumerate(self.usable.remarks) if remark]
+
+    @property
+    def unread(self) -> list[PassedOver]:
+        """Images that the source passed over."""
+        return [file for file in self.dataset.passed_over if file.is_image]
 
     @property
     def groups_across_splits(self) -> dict[str, list[SplitName]]:
@@ -179,9 +195,13 @@ def count_findings(audit: Audit) -> dict[str, Any]:
     return {
         "photographs": len(audit.decoded),
         "bad": len(audit.bad),
+        "unread": len(audit.unread),
+        "other_files": len(audit.dataset.passed_over) - len(audit.unread),
+        "other_format": len(audit.other_format),
         "exact_duplicates": count(audit.copies),
         "near_duplicates": count(audit.near.pairs.tolist()) if audit.near_distance else None,
         "flat": len(audit.blank),
+        "dark": len(audit.dark),
         "small": len(audit.small),
         "elongated": len(audit.elongated),
         "imbalance": round(max(per_class) / min(per_class), 3) if min(per_class) else None,
@@ -221,9 +241,22 @@ def report(audit: Audit) -> dict[str, Any]:
         "fit": audit.usable.fit,
         "counts": count_findings(audit),
         "classes": _describe_classes(audit),
+        "remarks": list(audit.dataset.remarks),
+        "passed_over": [asdict(kind) for kind in count_by_suffix(audit.dataset.passed_over)],
+        "unread": [
+            {
+                "name": file.name,
+                "class": None if file.label is None else audit.dataset.classes[file.label],
+            }
+            for file in audit.unread
+        ],
         "bad": [
             {"name": sample.name, "class": audit.dataset.classes[sample.label], "problem": problem}
             for sample, problem in audit.bad
+        ],
+        "other_format": [
+            {**describe(index), "problem": audit.usable.remarks[index]}
+            for index in audit.other_format
         ],
         "exact_duplicates": [
             {"by": by(group), "as_published": audit.as_published(group), **describe_group(group)}
@@ -240,6 +273,7 @@ def report(audit: Audit) -> dict[str, Any]:
             for group, splits in audit.groups_across_splits.items()
         ],
         "flat": [describe(index) for index in audit.blank],
+        "dark": [describe(index) for index in audit.dark],
         "small": [describe(index, size=True) for index in audit.small],
         "elongated": [describe(index, size=True) for index in audit.elongated],
     }
@@ -250,8 +284,8 @@ def _name_some(texts: Sequence[str]) -> str:
     return "; ".join(texts[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _count_classes(audit: Audit, samples: Sequence[Sample]) -> list[int]:
-    labels = np.array([sample.label for sample in samples], dtype=np.int64)
+def _count_classes(audit: Audit, files: Sequence[Sample | PassedOver]) -> list[int]:
+    labels = np.array([file.label for file in files if file.label is not None], dtype=np.int64)
     counts: list[int] = np.bincount(labels, minlength=len(audit.dataset.classes)).tolist()
     return counts
 
@@ -261,6 +295,7 @@ def _describe_classes(audit: Audit) -> list[dict[str, Any]]:
         "name": list(audit.dataset.classes),
         "usable": _count_classes(audit, audit.usable.samples),
         "bad": _count_classes(audit, [sample for sample, _ in audit.bad]),
+        "unread": _count_classes(audit, audit.unread),
     }
     for name, indices in audit.splits.items():
         columns[name] = _count_classes(audit, [audit.usable.samples[index] for index in indices])

@@ -36,11 +36,15 @@ _MAX_FRAMES = 100
 MIN_CONTRAST = 2.0
 """An image with a lower ``contrast`` is blank, and its perceptual hash is meaningless."""
 
+DARK = 17.0
+"""An image with a lower ``brightness`` is dark. Pixels of 12 bits in 16 are at most 4095 of 65535,
+which is 16 of 255."""
 
 RECORD = np.dtype(
     [
         ("size", np.int32, 2),
         ("contrast", np.float32),
+        ("brightness", np.float32),
         ("file_hash", np.uint8, 32),
         ("pixel_hash", np.uint8, 32),
         ("perceptual_hash", np.uint64, HASH_SIDE**2 // 64),
@@ -49,7 +53,8 @@ RECORD = np.dtype(
 """Metadata of an image.
 
 ``size`` is the width and height of the image in the file, before EXIF rotation. ``contrast`` is the
-standard deviation of the grayscale pixels, on a scale of 0 to 255. ``file_hash`` and ``pixel_hash``
+standard deviation of the grayscale pixels, and ``brightness`` their 99th percentile, on a scale of
+0 to 255. ``file_hash`` and ``pixel_hash``
 are SHA-256 hashes of the encoded bytes and of the decoded pixels; the latter is equal for lossless
 copies in different formats. ``perceptual_hash`` is the pHash of the pixels.
 """
@@ -103,7 +108,8 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
     image = Image.fromarray(pixels)
     record = np.zeros((), RECORD)
     record["size"] = width, height
-    record["contrast"] = np.asarray(image.convert("L"), np.float32).std()
+    gray = np.asarray(image.convert("L"), np.float32)
+    record["contrast"], record["brightness"] = gray.std(), np.percentile(gray, 99)
     record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     record["perceptual_hash"] = np.packbits(bits).view(np.uint64)

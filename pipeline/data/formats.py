@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ UNREAD_SUFFIXES = frozenset(
 """Suffixes of images in formats that no installation of Finch reads."""
 
 
+@cache
 def readable_suffixes() -> frozenset[str]:
     """Suffixes, in lower case, of the formats that are read with the installed packages.
 

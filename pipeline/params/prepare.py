@@ -78,6 +78,13 @@ class Prepare(Section):
         description="Unusable images: fail, or skip them. They are listed in reports/audit.json in "
         "both cases.",
     )
+    max_loss: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Fraction of the image files of a class that may be lost, because their format "
+        "is not read, or because they are skipped by `on_bad: skip`.",
+    )
     allow_leakage: bool = Field(
         False, description="Accept copies of one image in more than one split."
     )

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from pipeline.data.audit import ELONGATED, Audit, report
+from pipeline.data.decoding_checks import DARK
 from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.formats import DASH, SPLIT_TITLES, TIMES, plural
@@ -40,6 +41,7 @@ def render_audit(audit: Audit) -> str:
             f"{facts['counts']['photographs']:,} images, {len(facts['classes'])} classes. "
             f"Duplicates are detected after preprocessing: {pixels} pixels, fit: {facts['fit']}."
             f"{'' if audit.splits else ' The stage stopped before splitting.'}",
+            *(f"{remark[:1].upper()}{remark[1:]}." for remark in facts["remarks"]),
             blocks.tiles(_tiles(facts["counts"], complete=near["complete"])),
         ],
         sections=[
@@ -87,15 +89,43 @@ def _tiles(counts: Mapping[str, Any], *, complete: bool) -> list[tuple[str, str,
         pairs = (number, f"pairs; {across.format(**near)}")
     if counts["imbalance"] is not None:
         imbalance = (f"{counts['imbalance']:.1f}", "largest class / smallest class")
-    unusual = {"uniform": counts["flat"], **{key: counts[key] for key in ("small", "elongated")}}
+    unusual = {
+        "uniform": counts["flat"],
+        **{key: counts[key] for key in ("dark", "small", "elongated")},
+        "with another suffix": counts["other_format"],
+    }
     explained = ", ".join(f"{count} {name}" for name, count in unusual.items())
     return [
-        ("Unusable", Markup('<span class="warn">{:,}</span>').format(bad) if bad else "0", ""),
+        ("Unusable", _warning(bad), ""),
+        (
+            "Not read",
+            _warning(counts["unread"]),
+            f"images; also {counts['other_files']:,} other files",
+        ),
         ("Exact duplicates", f"{copies['found']:,}", across.format(**copies)),
         ("Near-duplicates", *pairs),
         ("Class imbalance", *imbalance),
         ("Unusual", f"{sum(unusual.values()):,}", explained),
     ]
+
+
+def _warning(count: int) -> str:
+    return Markup('<span class="warn">{:,}</span>').format(count) if count else "0"
+
+
+def _passed_over(kinds: Sequence[Finding]) -> Section:
+    rows = [
+        [
+            kind["suffix"] or DASH,
+            "image" if kind["is_image"] else "other",
+            f"{kind['files']:,}",
+            ", ".join(kind["examples"]),
+        ]
+        for kind in kinds
+    ]
+    title = "Files that are not read"
+    table = text_table(title, ("Suffix", "Kind", "Files", "Examples"), rows)
+    return _section(title, "Files in the folder of the source.", table, len(rows), len(rows))
 
 
 def _tables(facts: Mapping[str, Any]) -> list[Section]:
@@ -112,15 +142,23 @@ def _tables(facts: Mapping[str, Any]) -> list[Section]:
         table = text_table(title, headings, map(cells, facts[key][:_ROWS]))
         return _section(title, text, table, len(facts[key]), _ROWS)
 
+    content = "Such images are read by their content."
+    dark = (
+        f"99 % of their pixels are below {DARK:g} of 255. Pixels of 10 or 12 bits that are stored "
+        "in 16 bits appear so: multiply them by 64 or 16."
+    )
     separated = "The published splits separate images of one group."
     small = f"A side is below {facts['image_size']} pixels."
     elongated = f"One side is more than {ELONGATED:g} times the other."
     return [
+        _passed_over(facts["passed_over"]),
+        kind("other_format", "Suffixes of other formats", content, "Name", "Class", "Content"),
         kind(
             "bad", "Unusable images", "They are not examined further.", "Name", "Class", "Problem"
         ),
         kind("parted_groups", "Groups in several splits", separated, "Group", "Splits"),
         kind("flat", "Uniform images", "Their gray levels hardly differ.", "Name", "Class"),
+        kind("dark", "Dark images", dark, "Name", "Class"),
         kind("small", "Small images", small, "Name", "Class", "Pixels"),
         kind("elongated", "Elongated images", elongated, "Name", "Class", "Pixels"),
     ]
@@ -150,8 +188,13 @@ def _describe(finding: Finding) -> Markup:
 def _count(row: Mapping[str, Any]) -> str:
     """Usable images of a class, per split if there are splits, and unusable ones."""
     splits = [f"{row[key]} {title.lower()}" for key, title in SPLIT_TITLES.items() if key in row]
-    bad = f"; {row['bad']} unusable" if row["bad"] else ""
-    return f"{plural(row['usable'], 'image')}{': ' if splits else ''}{', '.join(splits)}{bad}"
+    lost = [
+        f"; {row[key]} {title}"
+        for key, title in (("bad", "unusable"), ("unread", "not read"))
+        if row[key]
+    ]
+    counts = f"{': ' if splits else ''}{', '.join(splits)}{''.join(lost)}"
+    return f"{plural(row['usable'], 'image')}{counts}"
 
 
 def _class_and_split(image: Finding) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.damaged_images import KINDS, write_damaged
+from tests.damaged_images import KINDS, encode, write_damaged
 from tests.small_project import CLASSES, set_param, write_photos
 
 
@@ -47,7 +48,13 @@ def test_damaged_files_are_listed_and_skipped(project: Path, tmp_path: Path) -> 
     listed = json.loads((project / "reports/audit.json").read_text())["bad"]
     assert {Path(bad["name"]).name for bad in listed} == {path.name for path in damaged}
 
-    done = call("prepare", "--set", "prepare.on_bad=skip", folder=project)
+    skip = ("--set", "prepare.on_bad=skip")
+    done = call("prepare", *skip, folder=project)
+    assert done.returncode == 1, done.stderr
+    assert f"class '{CLASSES[0]}'" in done.stderr and "prepare.max_loss" in done.stderr
+    assert not (project / "data/prepared").exists()
+
+    done = call("prepare", *skip, "--set", "prepare.max_loss=1", folder=project)
     assert done.returncode == 0, done.stderr
     audit = json.loads((project / "reports/audit.json").read_text())
     assert audit["bad"] == listed
@@ -65,6 +72,74 @@ def test_damaged_files_are_listed_and_skipped(project: Path, tmp_path: Path) -> 
     assert {k: v for k, v in skipped.items() if k != "dataset.json"} == {
         k: v for k, v in clean.items() if k != "dataset.json"
     }, "unusable files change the result for the others"
+
+
+@pytest.mark.slow
+def test_every_file_below_the_folder_is_accounted_for(project: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    first = photos / CLASSES[0]
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    read = {f"new{suffix}": form for suffix, form in ((".heic", "HEIF"), (".AVIF", "AVIF"))}
+    for name, form in read.items():
+        (first / name).write_bytes(encode(image, form))
+        image = image.rotate(90)
+    (first / "png.jpg").write_bytes(encode(image, "PNG"))
+    (first / "raw.NEF").write_bytes(b"raw")
+    (photos / "drawing.svg").write_text("<svg/>")
+    for number in range(30):
+        (first / f"{number:03}.xml").write_text("<annotation/>")
+
+    done = call("prepare", folder=project)
+    assert done.returncode == 0, done.stderr
+    for words in ("found 99 images", "1 .nef", "1 .svg", "30 .xml", f"{CLASSES[0]}/raw.NEF"):
+        assert words in done.stderr
+    assert "png.jpg" in done.stderr
+    names = "".join(p.read_text() for p in (project / "data/prepared").glob("*/names.txt"))
+    assert all(f"{CLASSES[0]}/{name}\n" in names for name in (*read, "png.jpg"))
+    audit = json.loads((project / "reports/audit.json").read_text())
+    assert {kind["suffix"]: kind["files"] for kind in audit["passed_over"]} == {
+        ".nef": 1,
+        ".svg": 1,
+        ".xml": 30,
+    }
+    assert [Path(file["name"]).name for file in audit["other_format"]] == ["png.jpg"]
+    counts = json.loads((project / "data/prepared/dataset.json").read_text())["audit"]
+    assert (counts["unread"], counts["other_files"], counts["other_format"]) == (2, 30, 1)
+    page = (project / "reports/audit.html").read_text()
+    assert all(words in page for words in (".nef", ".svg", ".xml", "png.jpg"))
+    assert call("inspect", "--views", "2", folder=project).returncode == 0
+
+    for number in range(3):
+        (first / f"raw{number}.NEF").write_bytes(b"raw")
+    done = call("prepare", folder=project)
+    assert done.returncode == 1
+    assert f"class '{CLASSES[0]}'" in done.stderr
+    assert "4 .nef" in done.stderr and "prepare.max_loss" in done.stderr
+
+
+def test_a_class_in_a_format_that_is_not_read_is_named_with_the_format(
+    project: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted((tmp_path / "photos" / CLASSES[1]).iterdir())):
+        path.rename(path.with_name(f"{number}.CR2"))
+    done = call("prepare", folder=project)
+    assert done.returncode == 1
+    assert f"class '{CLASSES[1]}'" in done.stderr and "24 .cr2" in done.stderr
+
+
+@pytest.mark.slow
+def test_names_that_a_terminal_would_execute_are_escaped(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / CLASSES[0]
+    (folder / "\x1b[2J.jpg").write_bytes(next(folder.glob("*.png")).read_bytes())
+    (folder / "\x1b[2Jraw.nef").write_bytes(b"raw")
+    (folder / f"{'n' * 240}.xml").write_bytes(b"<annotation/>")
+    os.close(os.open(os.fsencode(folder) + b"/\xff\xfe.txt", os.O_CREAT | os.O_WRONLY))
+    done = call("prepare", "--set", "prepare.allow_leakage=true", folder=project)
+    assert done.returncode == 0, done.stderr
+    for text in (done.stderr, (project / "reports/audit.html").read_text()):
+        assert "\x1b" not in text
+        assert r"\x1b[2J" in text
+    assert json.loads((project / "reports/audit.json").read_text())["counts"]["other_files"] == 2
 
 
 def test_copies_across_splits(project: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipeline.data.sources.base import (
     SplitName,
     is_file,
 )
+from pipeline.data.sources.passed_over import count_by_suffix, describe, how_to_read
 from pipeline.data.sources.split_plan import SplitPlan, check_split_classes, plan_splits
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
@@ -38,6 +39,7 @@ __all__ = [
     "SplitPlan",
     "plan_splits",
     "read_source",
+    "source_files",
 ]
 
 
@@ -48,12 +50,7 @@ def read_source(prepare: Prepare) -> ImageDataset:
         DataError: Data is missing, not in the layout of the source, or unusable; or a name does not
             match ``prepare.group_by``.
     """
-    options = vars(prepare).get(prepare.source)
-    arguments = dict(options) if isinstance(options, Section) else {}
-    source: DataSource = SOURCES[prepare.source](**arguments)
-    path = Path(prepare.path or "").expanduser()
-    if source.path_kind == "folder" and not source.can_download:
-        _check_folder(path, prepare.source)
+    source, path = _open(prepare)
     download = {"download": prepare.download} if source.can_download else {}
     found = source.read(path, **download)
     dataset = ImageDataset(
@@ -67,9 +64,37 @@ def read_source(prepare: Prepare) -> ImageDataset:
     )
     check_dataset(dataset)
     plan = plan_splits(dataset, prepare.split)
+    dataset = replace(dataset, remarks=(*dataset.remarks, *plan.remarks))
     if source.requires_all_classes:
         check_split_classes(dataset, plan)
     return dataset if prepare.group_by is None else _group(dataset, prepare.group_by)
+
+
+def source_files(prepare: Prepare) -> tuple[Path, ...]:
+    """Files and folders that the images of ``prepare.source`` are made from.
+
+    There are none with ``prepare.download``, since torchvision verifies what it downloads.
+
+    Raises:
+        DataError: As ``read_source``, as far as the files are found by it.
+    """
+    source, path = _open(prepare)
+    if source.can_download:
+        if prepare.download:
+            return ()
+        _check_folder(path, f"{prepare.source}, or prepare.download to true")
+    return tuple(source.files(path))
+
+
+def _open(prepare: Prepare) -> tuple[DataSource, Path]:
+    """The source and its path."""
+    options = vars(prepare).get(prepare.source)
+    arguments = dict(options) if isinstance(options, Section) else {}
+    source: DataSource = SOURCES[prepare.source](**arguments)
+    path = Path(prepare.path or "").expanduser()
+    if source.path_kind == "folder" and not source.can_download:
+        _check_folder(path, prepare.source)
+    return source, path
 
 
 def _check_folder(path: Path, source: str) -> None:
@@ -122,9 +147,11 @@ def check_dataset(dataset: ImageDataset) -> None:
             raise DataError(where, problem, "rename one")
     labels = [sample.label for sample in dataset.samples]
     for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):
-        raise DataError(
-            f"class {dataset.classes[label]!r}", "has no images", "add some, or remove it"
-        )
+        kinds = count_by_suffix(file for file in dataset.passed_over if file.label == label)
+        problem = "has no images" + (f" that are read, but {describe(kinds)}" if kinds else "")
+        is_unread = any(kind.is_image for kind in kinds)
+        remedy = how_to_read(kinds) if is_unread else "add some, or remove it"
+        raise DataError(f"class {dataset.classes[label]!r}", problem, remedy)
     if not dataset.classes:
         raise DataError(where, "has no classes", "set prepare.path to what contains them")
     if len(dataset.classes) < 2:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
 from pipeline.data.decoding import decode
-from pipeline.data.sources import ImageDataset, Sample
+from pipeline.data.sources import ImageDataset, PassedOver, Sample
 from pipeline.errors import DataError
 from pipeline.report.audit_page import render_audit
 from tests.damaged_images import encode
@@ -88,7 +88,15 @@ def test_counts_match_the_lists(audit):
     assert counts["near_duplicates"] == {"found": 1, "across_splits": 0, "across_labels": 0}
     assert counts["imbalance"] is None, "newt has nothing left"
     rows = report(replace(audit, splits=SPLITS))["classes"]
-    assert rows[0] == {"name": "cat", "usable": 3, "bad": 1, "train": 2, "val": 1, "test": 0}
+    assert rows[0] == {
+        "name": "cat",
+        "usable": 3,
+        "bad": 1,
+        "unread": 0,
+        "train": 2,
+        "val": 1,
+        "test": 0,
+    }
 
 
 def test_unusable_images_are_named(audit):
@@ -166,3 +174,64 @@ def test_groups_across_published_splits_are_listed(source, tmp_path):
     assert count_findings(splits)["parted_groups"] == 1
     assert "nest 1" in render_audit(splits)
     assert "nest 1" not in render_audit(audit)
+
+
+def test_files_that_are_passed_over_are_counted_by_suffix_and_shown(source, audit):
+    passed_over = (
+        *(PassedOver(f"cat/<i>{number}.HEIC", is_image=True, label=0) for number in range(5)),
+        PassedOver("outside.cr2", is_image=True),
+        *(PassedOver(f"cat/{number}.xml", is_image=False, label=0) for number in range(7)),
+        PassedOver("README", is_image=False),
+    )
+    dataset = replace(source, passed_over=passed_over, remarks=("the layout is unusual",))
+    of = replace(audit, dataset=dataset)
+    found = report(of)
+    assert [(k["suffix"], k["is_image"], k["files"]) for k in found["passed_over"]] == [
+        (".heic", True, 5),
+        (".cr2", True, 1),
+        (".xml", False, 7),
+        ("", False, 1),
+    ]
+    assert found["passed_over"][0]["examples"][0] == "cat/<i>0.HEIC"
+    assert {(file["name"], file["class"]) for file in found["unread"]} >= {
+        ("cat/<i>4.HEIC", "cat"),
+        ("outside.cr2", None),
+    }
+    assert (found["counts"]["unread"], found["counts"]["other_files"]) == (6, 8)
+    assert found["classes"][0]["unread"] == 5
+    assert found["remarks"] == ["the layout is unusual"]
+    page = render_audit(of)
+    for words in (
+        ".heic",
+        ".cr2",
+        ".xml",
+        "cat/&lt;i&gt;0.HEIC",
+        "5 not read",
+        "layout is unusual",
+    ):
+        assert words in page
+    assert "<i>0" not in page
+
+
+def test_wrong_suffixes_and_dark_images_are_listed(tmp_path):
+    gray = np.asarray(picture(1).convert("L")).astype(np.uint16)
+    contents = {
+        "0.png": encode(picture(0), "PNG"),
+        "1.jpg": encode(picture(1), "PNG"),
+        "10 bits.png": encode(Image.fromarray(gray * 4), "PNG"),
+        "12 bits.png": encode(Image.fromarray(gray * 16), "PNG"),
+        "16 bits.png": encode(Image.fromarray(gray * 257), "PNG"),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    samples = tuple(Sample(tmp_path / name, name, n % 2) for n, name in enumerate(contents))
+    decoded = decode(samples, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    dataset = ImageDataset("drawn", ("cat", "dog"), samples, "CC0", "here")
+    audit = examine(dataset, decoded, near_distance=0)
+    found = report(audit)
+    assert [image["name"] for image in found["dark"]] == ["10 bits.png", "12 bits.png"]
+    assert [image["name"] for image in found["other_format"]] == ["1.jpg"]
+    assert "PNG" in found["other_format"][0]["problem"]
+    assert (found["counts"]["dark"], found["counts"]["other_format"]) == (2, 1)
+    page = render_audit(audit)
+    assert "1.jpg" in page and "12 bits.png" in page

@@ -25,6 +25,9 @@ def without_plug_ins(monkeypatch):
     names = tuple(name for name in formats.SUFFIXES if name not in ("AVIF", "HEIF"))
     for module in ("finch_runtime.formats", "finch_runtime.images", "pipeline.data.formats"):
         monkeypatch.setattr(f"{module}.readable_formats", lambda: names)
+    readable_suffixes.cache_clear()
+    yield
+    readable_suffixes.cache_clear()
 
 
 @pytest.mark.parametrize("name", formats.SUFFIXES)
