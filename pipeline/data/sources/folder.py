@@ -104,6 +104,11 @@ class Folder(DataSource):
         remarks = [*layout.remarks, *_describe(folders, last_is_class=self.last_is_class)]
         if outside := sum(file.is_image and file.label is None for file in passed_over):
             remarks.append(f"{outside} images are in no class folder, and are passed over")
+        hidden = [
+            _printable(each.relative_to(path)) for tree in root.walk() for each in tree.hidden
+        ]
+        if hidden:
+            remarks.append(f"not read, because their names start with a dot: {quoted(hidden)}")
         return Listing(classes, samples, passed_over, remarks)
 
     def _layout(self, root: FolderTree) -> FolderLayout:

@@ -96,6 +96,8 @@ def recognize(root: FolderTree, *, check_repeated: bool = True) -> FolderLayout:
             raise DataError(root.path, problem, remedy + "(prepare.source: csv)")
         if check_repeated:
             _check_repeated(root, trees)
+        if odd := [top.tree.name for top in tops if top.role == "unlabeled"]:
+            remarks += (f"read as a class, although its name says otherwise: {quoted(odd)}",)
         return FolderLayout(((None, tree),), remarks)
     strangers = [top.tree.name for top in tops if top.role is None]
     if strangers:
@@ -156,11 +158,18 @@ def _descend(split: FolderTree, role: SplitRole) -> FolderTree:
 
 
 def _check_repeated(root: FolderTree, tops: Sequence[FolderTree]) -> None:
-    """Refuses folders that all contain folders of the same names.
+    """Refuses folders of the same names in all of these folders, or in one and beside it.
 
     Raises:
         DataError: There are two such names or more.
     """
+    beside = {top.name for top in tops}
+    for top in tops:
+        copied = sorted(beside & {each.name for each in top.folders_with_images})
+        if len(copied) > 1 and not (top.images or top.unread):
+            problem = f"{_relative(root, top)!r} contains folders of the same names as those beside"
+            remedy = f"remove it if it is a copy, or set {_ALL_CLASSES} if it is a class"
+            raise DataError(root.path, f"{problem} it ({quoted(copied)})", remedy)
     if len(tops) < 2 or any(top.images or top.unread for top in tops):
         return
     common = set.intersection(*({each.name for each in top.folders_with_images} for top in tops))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.data.formats import classify
+from pipeline.data.formats import classify, readable_suffixes
 from pipeline.errors import DataError
 
 # Written by operating systems, NAS devices and archivers. @eaDir holds thumbnails, __MACOSX
 # resource forks; lost+found can be read by the superuser only.
 _SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
+)
+# Expected beside images; other hidden entries may be there by mistake.
+_HIDDEN = re.compile(
+    r"\._.*|\.(ds_store|git.*|dvc.*|svn|cache|ipynb_checkpoints|appledouble|trash.*|thumb.*"
+    r"|fseventsd|spotlight-v100|temporaryitems|documentrevisions-v100|nomedia|directory)"
 )
 _SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 
@@ -29,6 +35,7 @@ class FolderTree:
         images: The images in it that can be read.
         unread: The images in it in formats that are not read.
         others: The other files in it, and the files in folders of the operating system.
+        hidden: Hidden folders and images in it, which are not read.
     """
 
     path: Path
@@ -36,6 +43,7 @@ class FolderTree:
     images: tuple[Path, ...]
     unread: tuple[Path, ...]
     others: tuple[Path, ...]
+    hidden: tuple[Path, ...]
 
     @property
     def name(self) -> str:
@@ -82,9 +90,14 @@ def scan(folder: Path, ancestors: tuple[Path, ...] = ()) -> FolderTree:
         raise DataError(folder, "is a link to a folder that contains it", "remove the link")
     folders: list[FolderTree] = []
     files: dict[str, list[Path]] = {"readable": [], "image": [], "other": []}
+    hidden: list[Path] = []
     for entry in _entries(folder):
         path = folder / entry.name
-        if not entry.is_dir():
+        if entry.name.startswith("."):
+            is_usual = _HIDDEN.fullmatch(entry.name.lower())
+            if not is_usual and (entry.is_dir() or path.suffix.lower() in readable_suffixes()):
+                hidden.append(path)
+        elif not entry.is_dir():
             files["other" if is_system_name(entry.name) else classify(path)].append(path)
         elif is_system_name(entry.name):
             files["other"] += sorted(
@@ -93,21 +106,19 @@ def scan(folder: Path, ancestors: tuple[Path, ...] = ()) -> FolderTree:
         else:
             folders.append(scan(path, (*ancestors, real)))
     readable, image, other = (tuple(found) for found in files.values())
-    return FolderTree(folder, tuple(folders), readable, image, other)
+    return FolderTree(folder, tuple(folders), readable, image, other, tuple(hidden))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries that are not hidden, sorted by name."""
+    """Entries, sorted by name."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(
-                (entry for entry in found if not entry.name.startswith(".")),
-                key=lambda entry: entry.name,
-            )
+            entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise DataError(folder, problem, "check permissions, or remove it") from None
     for entry in entries:
-        if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+        is_hidden = entry.name.startswith(".")
+        if not is_hidden and entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
             raise DataError(folder / entry.name, "is a broken link", "fix or remove it")
     return entries

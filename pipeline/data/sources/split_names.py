@@ -11,14 +11,14 @@ from pipeline.data.sources.base import SplitName
 SplitRole = Literal["train", "val", "test", "unlabeled"]
 
 _WORDS: dict[SplitRole, str] = {
-    "train": "train|training|trainval|trn|训练",
-    "val": "val|vali|valid|validate|validation|dev|eval|evaluate|evaluation|验证",
-    "test": r"test|testing|tests|tst|hold[\W_]?out|held[\W_]?out|测试",
+    "train": "train|training|trainval|trn|trainieren|训练",
+    "val": "val|vali|valid|validate|validation|dev|eval|evaluate|evaluation|validierung|验证",
+    "test": r"test|testing|tests|testen|tst|hold[\W_]?out|held[\W_]?out|测试",
     "unlabeled": "pred|predict|prediction|predictions|unlabell?ed",
 }
 _FILLERS = (
     "data|sets?|split|part|subset|folder|dir|images?|imgs?|photos?|pictures?|pics?|samples?|files?"
-    r"|original|raw|new|final|resized|cropped|seg|the|集|\d"
+    r"|original|raw|new|final|resized|cropped|mini|small|full|seg|the|集|\d"
 )
 _ANY_FILLERS = rf"(?:{_FILLERS}|[\W_])*"
 _ROLES: tuple[tuple[SplitRole, re.Pattern[str]], ...] = tuple(

@@ -116,6 +116,10 @@ def test_a_test_folder_without_class_folders_is_passed_over_and_named(tmp_path, 
             ["'day', 'night'", "'apple', 'pear'", "class_folder: last"],
         ),
         (
+            ["a", "b", "Copy/a", "Copy/b"],
+            ["'Copy'", "'a', 'b'", "layout: classes"],
+        ),
+        (
             ["apple/train", "apple/test", "pear/train", "pear/test"],
             ["'apple', 'pear'", "'test', 'train'", "<split>/<class>"],
         ),
@@ -190,6 +194,20 @@ def test_the_last_folder_is_the_class_below_split_folders_and_cameras(tmp_path):
     source = read(tmp_path, class_folder="last")
     assert source.classes == ("a", "b")
     assert [split for _, _, split in listed(source)] == ["train"] * 4 + ["test"] * 4
+
+
+def test_a_class_whose_name_says_that_it_is_none_is_reported(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png", "unlabeled/1.png")
+    source = read(tmp_path)
+    assert source.classes == ("a", "b", "unlabeled")
+    assert any("'unlabeled'" in remark for remark in source.remarks)
+
+
+def test_hidden_folders_are_reported(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png", ".c/1.png", "a/.2.png", ".git/3.png", "b/._1.png")
+    (remark,) = read(tmp_path).remarks
+    assert "'.c'" in remark and "'a/.2.png'" in remark
+    assert ".git" not in remark and "._1" not in remark
 
 
 @pytest.mark.parametrize("folders", [("{}/1.png", "{}/2.png"), ("train/{}/1.png", "test/{}/1.png")])
@@ -335,7 +353,7 @@ def test_a_split_without_a_class_is_refused(tmp_path):
 
 def test_a_class_without_images_is_refused_by_name(tmp_path):
     put(tmp_path, "full/1.png", "hollow/notes.txt")
-    with pytest.raises(DataError, match="class 'hollow': has no images"):
+    with pytest.raises(DataError, match=r"class 'hollow': has no images.*1 \.txt file"):
         read(tmp_path)
 
 
