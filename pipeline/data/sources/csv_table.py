@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from pathlib import Path
 
 from pipeline.data.sources.base import DataSource, Listing, Sample, SplitName
 from pipeline.data.sources.delimited_table import Row, read_table
+from pipeline.data.sources.label_cells import MISSING, check_labels
 from pipeline.data.sources.listed_files import ListedFiles
 from pipeline.data.sources.split_names import split_of
 from pipeline.errors import DataError, ParameterError
@@ -75,7 +75,7 @@ class CSVTable(DataSource):
         names = _find_all(files, rows, path)
         label_names = [_label(row, path) for row in rows]
         classes = sorted(set(label_names))
-        _check_numbers(classes, path)
+        check_labels(classes, path)
         labels = {name: label for label, name in enumerate(classes)}
         splits = _splits(rows, path)
         samples = [
@@ -115,8 +115,8 @@ def _find_all(files: ListedFiles, rows: list[Row], table: Path) -> list[str]:
 
 def _label(row: Row, table: Path) -> str:
     label = row.cells["label"]
-    if not label:
-        problem = f"{row.cells['path']!r} has no label"
+    if label.lower() in MISSING:
+        problem = f"{row.cells['path']!r} has no label" + (f" but {label!r}" if label else "")
         raise DataError(_where(table, row), problem, "add one, or remove the row")
     return unicodedata.normalize("NFC", label)
 
@@ -131,14 +131,3 @@ def _splits(rows: list[Row], table: Path) -> list[SplitName | None]:
                 remedy = "set it in every row, or in none"
                 raise DataError(_where(table, row), problem, remedy)
     return splits
-
-
-def _check_numbers(classes: list[str], table: Path) -> None:
-    """Refuses labels that are one number, such as ``1`` and ``1.0``; spreadsheets convert them."""
-    written: dict[float, str] = {}
-    for name in classes:
-        if re.fullmatch(r"-?\d+(\.0*)?", name, re.ASCII):
-            other = written.setdefault(float(name), name)
-            if other != name:
-                problem = f"the labels {other!r} and {name!r} are one number"
-                raise DataError(table, problem, "write each class in one way")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.sources.base import read_bytes
+from pipeline.data.sources.label_cells import find_one_hot
 from pipeline.data.sources.quoting import quoted
 from pipeline.errors import DataError, ParameterError
 
@@ -77,6 +78,7 @@ def read_table(
     header = headers[separator]
     if not any(header):
         raise DataError(path, "is empty", "write a header line, and a line per image")
+    records = list(_records(path, body, separator, first_line))[1:]
     places: dict[str, int] = {}
     for key, name in columns.items():
         found = _places(header, name)
@@ -85,17 +87,23 @@ def read_table(
         if found:
             places[key] = found[0]
         elif key not in optional:
+            problem = f"has no column {name!r}"
             remedy = f"set prepare.csv.{key}_column to one of its columns, {quoted(header, 20)}"
-            raise DataError(path, f"has no column {name!r}", remedy)
+            if key == "label" and (labels := find_one_hot(header, [cells for _, cells in records])):
+                problem += f", but one column per label ({quoted(labels)})"
+                remedy = "write the labels into one column, whose name is prepare.csv.label_column"
+            raise DataError(path, problem, remedy)
     rows = []
-    for number, record in _records(path, body, separator, first_line):
+    for number, record in records:
+        if record == header:
+            raise DataError(f"{path}, line {number}", "repeats the header", "remove the line")
         if any(record[len(header) :]):
             problem = f"has {len(record)} cells, but the header has {len(header)}"
             remedy = f"put quotes around values that contain {separator!r}"
             raise DataError(f"{path}, line {number}", problem, remedy)
         cells = {key: record[at] if at < len(record) else "" for key, at in places.items()}
         rows.append(Row(number, dict.fromkeys(columns, "") | cells))
-    rows = [row for row in rows[1:] if any(row.cells.values())]
+    rows = [row for row in rows if any(row.cells.values())]
     if not rows:
         raise DataError(path, "has no rows below its header", "write a line per image")
     return rows

@@ -111,6 +111,21 @@ class ListedFiles:
             for name in names.get(_fold(stem + suffix), ())
         ]
 
+    def _with_zeros(self, name: PurePosixPath) -> list[str]:
+        """The files whose name has leading zeros, which spreadsheets remove from numbers."""
+        if not name.stem.isdecimal():
+            return []
+        files = (
+            PurePosixPath(each) for names in self._list(name.parent).values() for each in names
+        )
+        return [
+            file.name
+            for file in files
+            if file.suffix == name.suffix
+            and file.stem.isdecimal()
+            and int(file.stem) == int(name.stem)
+        ]
+
     def _matches(self, folder: PurePosixPath, name: str) -> list[str]:
         """The entries with this name, else those that differ in case."""
         found = self._list(folder).get(_fold(name), [])
@@ -135,7 +150,7 @@ class ListedFiles:
         if os.path.isdir(self.root / name):  # noqa: PTH112 - it accepts impossible names
             return DataError(where, f"{path!r} is a folder", "write the path of an image")
         remedy = "correct the path, remove the row, or set prepare.csv.root to the images' folder"
-        others = self._with_stem(name.parent, name.stem)
+        others = self._with_stem(name.parent, name.stem) or self._with_zeros(name)
         if others:
             remedy = f"there is {quoted(others)}: correct the path"
         return DataError(where, f"{path!r} is missing in {self.root}", remedy)

@@ -17,7 +17,7 @@ from pipeline.params import Prepare, prepare_model
 @pytest.fixture
 def table(tmp_path):
     """Two images of each of two classes, and no rows yet."""
-    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png", "007.png", "000.png"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name)
     return tmp_path / "birds.csv"
@@ -195,6 +195,10 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
         ("photos/a,wren", "'photos/a' is a folder"),
         (",wren", "the path is empty"),
         ("photos/a/1.jpg,wren", "there is '1.png'"),
+        ("photos/7.png,wren", "there is '007.png'"),
+        ("photos/0.png,wren", "there is '000.png'"),
+        ("photos/a/2.png,NaN", "'photos/a/2.png' has no label but 'NaN'"),
+        ("path,label", "repeats the header"),
         ("https://birds.org/1.png,wren", "is a URL"),
         ("photos/a/2.png,wren,more", "has 3 cells, but the header has 2"),
         (f"{'x' * 300}.png,wren", "is missing"),
@@ -239,6 +243,9 @@ def test_an_invalid_split_is_refused_with_its_line(table, split):
         ("path,label\nphotos/a/1.png,zaunkönig\n".encode("latin-1"), "line 2: is not UTF-8 text"),
         (GOOD.encode("utf-16-le"), "prepare.csv.encoding to utf-16-le"),
         (b"PK\x03\x04" + bytes(40), "is an Excel workbook"),
+        ("path,label\nphotos/a/1.png,a\nphotos/a/2.png,b\nphotos/b/1.png,a|b\n", "'a|b'"),
+        ("path,label,MEL,NV\nphotos/a/1.png,,1.0,0.0\n", "has no label"),
+        ("path,MEL,NV\nphotos/a/1.png,1,0\nphotos/a/2.png,0,1\n", "('MEL', 'NV')"),
         ("path,label\n", "has no rows"),
         ("path,label\n,\n", "has no rows"),
         ("path,label\nphotos/a/1.png,1\nphotos/b/1.png,1.0\n", "'1' and '1.0' are one number"),
