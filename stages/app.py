@@ -11,6 +11,7 @@ from stages.usage import Group
 COMMANDS = {
     "Stages of the pipeline, in order (`dvc repro` runs all of them)": (
         "resolve",
+        "inputs",
         "prepare",
         "finetune",
         "cache_logits",

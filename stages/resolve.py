@@ -3,18 +3,32 @@
 from stages.command import Context, stage
 
 
-@stage(reads="params.yaml", writes="reports/params.yaml")
+@stage(reads="params.yaml, pretrained weights", writes="reports/params.yaml")
 def resolve(context: Context) -> None:
-    """Validate the parameters and write the effective values to one file.
+    """Validate the parameters, try the networks, and write the effective values to one file.
 
     Every other stage of dvc.yaml depends on its sections of that file. Therefore DVC also detects
-    changed defaults.
+    changed defaults. The networks are built with their initial weights, and shown an image of
+    prepare.image_size. Those that passed are remembered.
     """
     import yaml
 
     from pipeline.files import atomic_file
+    from pipeline.models.checked_networks import check_networks
 
-    values = context.params.model_dump()
+    params = context.params
+    networks = {
+        section: (network, network.batch_size)
+        for section, network in (("finetune", params.finetune), ("distill", params.distill))
+    }
+    for section in check_networks(
+        networks, params.prepare.image_size, context.paths.checked_networks
+    ):
+        network, _ = networks[section]
+        context.log.info(
+            "%s.model %s takes images of %d px", section, network.model, params.prepare.image_size
+        )
+    values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_file(context.paths.params) as temporary:
         header = "# Effective values. Written by `finch resolve`; edit params.yaml instead.\n"

@@ -47,15 +47,19 @@ class Workspace:
     evaluations = _Artifact("reports/evaluations", "evaluate")
     dist = _Artifact("dist", "bundle")
     params = _Artifact("reports/params.yaml", "resolve")
+    inputs = _Artifact("reports/inputs.json", "inputs")
     reports = _Artifact("reports")
     runtime = _Artifact("deploy/python")
-    # Unfinished and earlier work. Not outputs of DVC, which deletes those before a stage runs.
+    # Unfinished and earlier work, and what is remembered of inputs. Not outputs of DVC, which
+    # deletes those before a stage runs.
     partial_prepare = _Artifact(".finch/prepare")
     partial_logits = _Artifact(".finch/cache_logits")
     partial_evaluations = _Artifact(".finch/evaluate")
     earlier_evaluations = _Artifact(".finch/evaluations")
     checkpoints = _Artifact(".finch/checkpoints")
     comparison_runs = _Artifact(".finch/compare")
+    checked_networks = _Artifact(".finch/networks")
+    input_hashes = _Artifact(".finch/inputs.json")
     scouted_students = _Artifact(".finch/scout")
     locks = _Artifact(".finch/locks")
 

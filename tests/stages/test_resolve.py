@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,36 +10,8 @@ import yaml
 
 from pipeline.params import load_params
 from stages.app import STAGES
+from tests.fake_stages import ALWAYS, dvc, fake_stages, repro, stages_in
 from tests.small_project import PROJECT, set_param
-
-BIN = Path(sys.executable).parent
-
-# Takes the place of every stage but resolve: writes its outputs, always the same.
-FAKE = """
-import pathlib, sys
-for name in sys.argv[1:]:
-    path = pathlib.Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(name)
-"""
-
-
-def dvc(project: Path, *arguments: str) -> str:
-    env = os.environ | {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": f".{os.pathsep}deploy/python",
-        "DVC_SITE_CACHE_DIR": str(project.parent / "site_cache"),
-    }
-    done = subprocess.run(
-        [BIN / "dvc", *arguments], cwd=project, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def repro(project: Path) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", dvc(project, "repro"))
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -53,19 +22,8 @@ def edit(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def fake_project(project: Path) -> Path:
-    """The project with its own dvc.yaml, in which only resolve does anything."""
-    (project / "fake.py").write_text(FAKE)
-    pipeline = yaml.safe_load((project / "dvc.yaml").read_text())
-    del pipeline["plots"]
-    for name, stage in pipeline["stages"].items():
-        if name == "resolve":
-            continue
-        outputs = [*stage.get("outs", []), *stage.get("metrics", [])]
-        stage["cmd"] = f"python fake.py {' '.join(outputs)}"
-        stage.pop("always_changed", None)
-        # Other outputs and code stay out of it: what runs again does so for its parameters.
-        stage["deps"] = []
-    (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    """The project with its own dvc.yaml, in which only resolve and inputs do anything."""
+    fake_stages(project)
     return project
 
 
@@ -86,25 +44,25 @@ def test_dvc_yaml_names_code_and_parameters_that_exist() -> None:
 
 @pytest.mark.slow
 def test_a_changed_default_runs_the_stages_that_read_its_section(fake_project: Path) -> None:
-    assert len(repro(fake_project)) == 13
-    assert repro(fake_project) == ["resolve"]
+    assert {*ALWAYS, *repro(fake_project)} == set(STAGES)
+    assert repro(fake_project) == []
     resolved = yaml.safe_load((fake_project / "reports/params.yaml").read_text())
     assert resolved == load_params(fake_project / "params.yaml").model_dump()
 
     params = fake_project / "pipeline/params"
     edit(params / "shipping.py", "1e-4", "2e-4")
     # The bundle's manifest lists all parameters.
-    assert set(repro(fake_project)) == {"resolve", "export", "qat", "bundle"}
+    assert set(repro(fake_project)) == {"export", "qat", "bundle"}
     assert "export.tolerance" in dvc(fake_project, "params", "diff")
 
     edit(
         params / "views.py", "hue: float = Field(\n        0.0", "hue: float = Field(\n        0.1"
     )
     ran = set(repro(fake_project))
-    assert ran == {"resolve", "finetune", "cache_logits", "distill", "qat", "bundle"}
+    assert ran == {"finetune", "cache_logits", "distill", "qat", "bundle"}
 
     edit(fake_project / "pipeline/losses/kd.py", "= 4.0", "= 3.0")
-    assert set(repro(fake_project)) == {"resolve", "distill", "qat", "bundle"}
+    assert set(repro(fake_project)) == {"distill", "qat", "bundle"}
 
     # The file sets it, so the default is not in force.
     edit(
@@ -112,10 +70,10 @@ def test_a_changed_default_runs_the_stages_that_read_its_section(fake_project: P
         "warmup_seconds: float = Field(\n        0.2",
         "warmup_seconds: float = Field(\n        0.3",
     )
-    assert repro(fake_project) == ["resolve"]
+    assert repro(fake_project) == []
 
     set_param(fake_project, "bundle.percentile", "p99")
-    assert repro(fake_project) == ["resolve", "bundle"]
+    assert repro(fake_project) == ["bundle"]
 
 
 @pytest.mark.slow
@@ -125,10 +83,8 @@ def test_an_experiment_sets_a_parameter(fake_project: Path) -> None:
     subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-qm", "built"], check=True)
     output = dvc(fake_project, "exp", "run", "-S", "distill.lr=0.5", "-S", "+distill.figkd.level=2")
-    ran = re.findall(r"Running stage '(\w+)'", output)
-    assert set(ran) == {"resolve", "distill", "qat", "bundle"}
+    assert set(stages_in(output)) == {*ALWAYS, "distill", "qat", "bundle"}
     resolved = yaml.safe_load((fake_project / "reports/params.yaml").read_text())
     assert (resolved["distill"]["lr"], resolved["distill"]["figkd"]["level"]) == (0.5, 2)
     again = ["exp", "run", "--single-item", "-S", "distill.lr=0.6", "resolve", "distill"]
-    ran = re.findall(r"Running stage '(\w+)'", dvc(fake_project, *again))
-    assert ran == ["resolve", "distill"]
+    assert stages_in(dvc(fake_project, *again)) == ["resolve", "distill"]

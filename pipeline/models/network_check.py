@@ -1,0 +1,155 @@
+"""Tries a network before anything is spent on it: size of the images, weights, output."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import timm
+import torch
+import torchvision.models
+from torch import Tensor
+
+from pipeline.errors import ParameterError
+from pipeline.models.cifar import NETWORKS
+from pipeline.models.classifier import build_classifier
+from pipeline.models.pretrained import init_classifier
+from pipeline.models.zoo import TORCHVISION, full_name
+from pipeline.params import Network
+
+_CLASSES = ("0", "1")  # those of the data are not known before they are prepared
+_SEARCH_SECONDS = 5.0  # for sizes of the images that work
+
+
+def check_network(section: str, network: Network, image_size: int, batch_size: int) -> None:
+    """Builds a network, loads its initial weights, and computes logits in both modes.
+
+    Shapes are computed without numbers (torch's device ``meta``), which takes below a second for
+    networks of any size. Weights of ``pretrained: package`` and ``file`` are loaded; of
+    ``library``, which would be downloaded, only the existence is checked. The state of torch's
+    random generator is kept.
+
+    Args:
+        section: Section of the parameters, for error messages.
+        network: The network and its initial weights.
+        image_size: Height and width of the images, in pixels.
+        batch_size: Images per training step.
+
+    Raises:
+        ParameterError: The network is unknown, does not take images of this size or batches of
+            this size, or has no weights, or weights that do not fit.
+    """
+    try:
+        name = full_name(network.model)
+    except ParameterError as error:
+        raise ParameterError(f"{section}.{error.thing}", error.problem, error.remedy) from None
+    problem = _find_problem(name, image_size, batch_size)
+    if problem is not None:
+        raise _explain(section, name, image_size, batch_size, problem)
+    try:
+        if network.pretrained in ("library", "timm"):
+            _check_library(name)
+        elif network.pretrained != "none":
+            with _aside():  # no classes are known that a head could be matched with
+                init_classifier(network.model_copy(update={"head": "fresh"}), _CLASSES, image_size)
+    except ParameterError as error:
+        raise ParameterError(f"{section}: {error.thing}", error.problem, error.remedy) from None
+
+
+def _find_problem(name: str, image_size: int, batch_size: int) -> str | None:
+    """Why a network does not work with these sizes; None if it does."""
+    if _works(name, image_size, batch_size):
+        return None
+    try:  # on the CPU, since some networks compute with numbers, and for the usual message
+        _try(name, image_size, batch_size, "cpu")
+    except Exception as error:  # networks raise any type
+        return _reason(error)
+    return None
+
+
+def _works(name: str, image_size: int, batch_size: int) -> bool:
+    try:
+        _try(name, image_size, batch_size, "meta")
+    except Exception:
+        return False
+    return True
+
+
+def _try(name: str, image_size: int, batch_size: int, device: str) -> None:
+    """Computes logits of one image, and of a batch as in training."""
+    with _aside(), torch.device(device), torch.no_grad():
+        model = build_classifier(name, _CLASSES, image_size)
+        for is_training, count in ((False, 1), (True, min(2, batch_size))):
+            logits: object = model.train(is_training)(torch.rand(count, 3, image_size, image_size))
+            if not isinstance(logits, Tensor) or logits.shape != (count, len(_CLASSES)):
+                shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise TypeError(f"it returns {shape}, not logits of shape [images, classes]")
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Keeps the state of torch's random generator, and what libraries warn of."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training repeats it
+        yield
+
+
+def _reason(error: Exception) -> str:
+    """The message of a library's error, or the line of code that raised it."""
+    if isinstance(error, ParameterError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    if not text:  # such as an assertion in timm
+        frames = traceback.extract_tb(error.__traceback__)
+        text = next((f.line for f in reversed(frames) if f.line and "assert" in f.line), "")
+        text = text or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _explain(
+    section: str, name: str, image_size: int, batch_size: int, problem: str
+) -> ParameterError:
+    """The error of a network that does not work, with sizes that do."""
+    thing = f"{section}.model {name!r}"
+    if batch_size == 1 and _works(name, image_size, 2):
+        remedy = f"set {section}.batch_size to 2 or more"
+        return ParameterError(thing, f"cannot be trained on single images ({problem})", remedy)
+    sizes = " or ".join(map(str, _sizes_that_work(name, image_size, batch_size)))
+    remedy = f"set prepare.image_size to {sizes}" if sizes else "change prepare.image_size"
+    problem = f"cannot take images of {image_size} px ({problem})"
+    return ParameterError(thing, problem, f"{remedy}, or choose another model")
+
+
+def _sizes_that_work(name: str, image_size: int, batch_size: int) -> list[int]:
+    """The nearest smaller and larger multiples of 16 that a network takes, as far as found soon."""
+    sizes = sorted(range(16, 513, 16), key=lambda size: abs(size - image_size))
+    found: dict[bool, int] = {}
+    end = time.monotonic() + _SEARCH_SECONDS
+    for size in sizes:
+        if time.monotonic() > end or len(found) == 2:
+            break
+        is_larger = size > image_size
+        if is_larger not in found and _works(name, size, batch_size):
+            found[is_larger] = size
+    return sorted(found.values())
+
+
+def _check_library(name: str) -> None:
+    """Checks that a library has weights of a network, without downloading them."""
+    if name in NETWORKS:
+        exists, library = False, "any library"
+    elif name.startswith(TORCHVISION):
+        weights = torchvision.models.get_model_weights(name.removeprefix(TORCHVISION))
+        exists, library = len(weights) > 0, "torchvision"
+    else:
+        config = timm.get_pretrained_cfg(name)
+        exists, library = bool(config and config.has_weights), "timm"
+    if not exists:
+        raise ParameterError(
+            f"pretrained weights of {name}",
+            f"are not in {library}",
+            "set `pretrained` to file or none, or choose another model",
+        )
