@@ -24,7 +24,7 @@ def prepare(context: Context) -> None:
     from pipeline.data.decoding import decode
     from pipeline.data.lost_images import check_lost
     from pipeline.data.packing import pack
-    from pipeline.data.sources import read_source
+    from pipeline.data.sources import plan_splits, read_source
     from pipeline.data.split import merge_groups, split_dataset
     from pipeline.files import atomic_file, write_json
     from pipeline.report.audit_page import render_audit
@@ -55,7 +55,8 @@ def prepare(context: Context) -> None:
         write_json(paths.reports / "audit.json", report(audit))
         with atomic_file(paths.reports / "audit.html") as temporary:
             temporary.write_text(render_audit(audit), encoding="utf-8")
-    counts = count_findings(audit)
+    plan = plan_splits(usable, params.split)
+    counts = {**count_findings(audit), "split": {"method": plan.method, "carved": plan.carved}}
     _warn(context, audit, counts)
     check_leakage(audit, allow=params.allow_leakage)
     # Copies belong together, too; only the splits ignore that, so that the check above sees them.

@@ -17,10 +17,14 @@ from pipeline.report.table import images_per_class
 def data(facts: Facts) -> list[Part]:
     """Description of the data set, and images per class and split."""
     dataset, prepare = facts.dataset, facts.params.prepare
-    origin, split, size = dataset.origin, prepare.split, dataset.image_size
+    origin, size = dataset.origin, dataset.image_size
     if origin.startswith(("https://", "http://")):
         origin = Markup('<a href="{0}">{0}</a>').format(origin)
-    if split == "blocks":
+    made = dataset.audit.get("split", {"method": prepare.split, "carved": []})
+    split, carved = made["method"], " and ".join(made["carved"])
+    if carved:
+        split += f"; {carved} taken from train"
+    if carved or split == "blocks":
         split += f": blocks of {prepare.block} consecutive images stay in one split"
     description = {
         "Source": dataset.source,

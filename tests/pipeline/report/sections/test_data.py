@@ -18,3 +18,10 @@ def test_only_a_web_address_is_a_link(facts):
     tree = Tree(render(replace(facts, dataset=dataset))).root
     assert "javascript:alert(1)" in tree.text
     assert not [a for a in tree.all("a") if not a.attributes["href"].startswith("#")]
+
+
+def test_the_page_says_how_the_splits_were_made(facts):
+    split = {"method": "published", "carved": ["val"]}
+    dataset = replace(facts.dataset, audit={"split": split})
+    text = Tree(render(replace(facts, dataset=dataset))).root.text
+    assert "published; val taken from train: blocks of" in text
