@@ -109,3 +109,9 @@ def shown(value: object) -> str:
     """A value as Python writes it, shortened if it is very long."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:150]} … ({len(text)} characters)"
+
+
+def one_line(error: BaseException) -> str:
+    """The message of a library's error in one line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:299]}…"

@@ -21,7 +21,7 @@ from numpy._core import multiarray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pipeline.errors import ParameterError
+from pipeline.errors import ParameterError, one_line
 
 # Averaged weights come first, as in timm's `load_checkpoint`.
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
@@ -152,7 +152,7 @@ def _read_safetensors(path: Path) -> WeightsFile:
             entries = {key: _parsed(text) for key, text in (file.metadata() or {}).items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        problem = f"is truncated, or not safetensors ({short(error)})"
+        problem = f"is truncated, or not safetensors ({one_line(error)})"
         raise ParameterError(path, problem, "copy or download it again") from None
     return WeightsFile(tensors, "", entries)
 
@@ -175,7 +175,7 @@ def _check_archive(path: Path, size: int) -> bool:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        problem = f"is truncated, or a damaged archive ({short(error)})"
+        problem = f"is truncated, or a damaged archive ({one_line(error)})"
         raise ParameterError(path, problem, "copy or download it again") from None
     unpacked = sum(record.file_size for record in records)
     if unpacked > _MAX_UNPACKED * size:
@@ -205,7 +205,7 @@ def _read_checkpoint(path: Path, *, mmap: bool) -> WeightsFile:
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
     except Exception as error:  # damaged content raises nearly any type
-        problem = f"is truncated, or not a PyTorch checkpoint ({short(error)})"
+        problem = f"is truncated, or not a PyTorch checkpoint ({one_line(error)})"
         raise ParameterError(path, problem, "copy or download it again") from None
     if not isinstance(content, Mapping):
         problem = f"holds a {type(content).__name__}, not tensors by name"
@@ -295,9 +295,3 @@ def _globals_of(file: IO[bytes]) -> Iterator[str]:
     for code, value, _ in pickletools.genops(file):
         if code.name == "GLOBAL" and isinstance(value, str):
             yield value.replace(" ", ".").replace("__builtin__.", "builtins.", 1)
-
-
-def short(error: BaseException) -> str:
-    """The message of a library's error in one line of at most 200 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.errors import ArtifactError, ParameterError
+from pipeline.errors import ArtifactError, ParameterError, one_line
 from pipeline.files import atomic_folder, hash_file, parse_artifact, read_json, write_json
 from pipeline.models.record import FORMAT, ClassNames, ImageSize, check_format
+from pipeline.models.saved_tensors import to_saved
 from pipeline.models.zoo import create_network, full_name
 
 WEIGHTS = "model.safetensors"
@@ -117,8 +118,7 @@ def save_classifier(
         SHA-256 of the weights file.
     """
     with atomic_folder(folder) as temporary:
-        state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-        save_file(state, temporary / WEIGHTS)
+        save_file(to_saved(model.state_dict()), temporary / WEIGHTS)
         digest = hash_file(temporary / WEIGHTS)
         info = {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record}
         write_json(temporary / "model.json", info)
@@ -148,7 +148,7 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
     except SafetensorError as error:
-        raise ArtifactError(path, f"is not a safetensors file ({error})") from None
+        raise ArtifactError(path, f"is not a safetensors file ({one_line(error)})") from None
     spec = Spec(stored.architecture, stored.classes, stored.image_size, stored.mean, stored.std)
     with torch.random.fork_rng(devices=[]):  # keeps the state of torch's random generator
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)

@@ -84,7 +84,7 @@ def fit_weights(
     inside = {n.removeprefix(prefix): t for n, t in unwrapped.items() if n.startswith(prefix)}
     outside = {name: t for name, t in unwrapped.items() if not name.startswith(prefix)}
     found = max(_variants(inside, unwrapped, target), key=target.count)
-    missing = [name for name in target.needed if not target.fits(name, found)]
+    missing = target.missing(found)
     if missing or target.unknown_layers(found):
         raise _misfit(architecture, target, found, unwrapped, missing)
     remarks += _resized(found, inside)
@@ -109,6 +109,10 @@ class _Target:
     def __init__(self, backbone: nn.Module, image_size: int) -> None:
         self.backbone, self.image_size = backbone, image_size
         self.own: dict[str, Tensor] = backbone.state_dict()
+        self._same: dict[int, list[str]] = {}  # names of tied weights, of which files may have one
+        self._tensor = {n: id(t) for n, t in backbone.state_dict(keep_vars=True).items()}
+        for name, tensor in self._tensor.items():
+            self._same.setdefault(tensor, []).append(name)
         self.heads = head_names(backbone)
         self.needed = [name for name in self.own if not (self.is_head(name) or self._fixed(name))]
 
@@ -127,8 +131,16 @@ class _Target:
         same_kind = tensor.is_floating_point() == own.is_floating_point()
         return same_kind and tensor.shape == own.shape
 
+    def missing(self, tensors: Tensors) -> list[str]:
+        """The needed names for which there is no tensor that fits."""
+        return [
+            name
+            for name in self.needed
+            if not any(self.fits(same, tensors) for same in self._same[self._tensor[name]])
+        ]
+
     def count(self, tensors: Tensors) -> int:
-        return sum(self.fits(name, tensors) for name in self.needed)
+        return len(self.needed) - len(self.missing(tensors))
 
     def unknown_layers(self, tensors: Tensors) -> list[str]:
         """Tensors inside the parts of the network that it does not have: those of a deeper one."""

@@ -12,7 +12,7 @@ import torchvision.models
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-from pipeline.errors import ParameterError
+from pipeline.errors import ParameterError, one_line
 from pipeline.models.cifar import NETWORKS
 
 TORCHVISION = "torchvision/"
@@ -69,7 +69,7 @@ def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     except (AssertionError, TypeError, ValueError) as error:
         raise ParameterError(
             f"model {name!r}",
-            f"cannot be built for images of {image_size} px ({' '.join(str(error).split())})",
+            f"cannot be built for images of {image_size} px ({one_line(error)})",
             "change prepare.image_size, or choose another model",
         ) from error
 
@@ -104,7 +104,7 @@ def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
             model = timm.create_model(name, pretrained=True, **_timm_size(name, image_size))
             state = model.state_dict()
     except Exception as error:  # the hubs raise many types when offline
-        problem = f"cannot be downloaded from {source} ({' '.join(str(error).split())})"
+        problem = f"cannot be downloaded from {source} ({one_line(error)})"
         remedy = "check the network connection, or set `pretrained` to package, file or none"
         raise weights_error(name, problem, remedy) from error
     return cast("dict[str, Tensor]", state)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.errors import ArtifactError, StorageError
+from pipeline.errors import ArtifactError, StorageError, one_line
 from pipeline.files import atomic_file, hash_value
+from pipeline.models.saved_tensors import to_saved
 from pipeline.models.zoo import library_versions
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import TrainingState
@@ -100,11 +100,11 @@ class Checkpoints:
                 metadata = json.loads((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise ArtifactError(self.path, f"is damaged ({error})", _DELETE) from None
+            raise ArtifactError(self.path, f"is damaged ({one_line(error)})", _DELETE) from None
         try:
             state.load(tensors, metadata)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            problem = f"does not fit this training run ({textwrap.shorten(str(error), 300)})"
+            problem = f"does not fit this training run ({one_line(error)})"
             raise ArtifactError(self.path, problem, _DELETE) from None
         return True
 
@@ -114,6 +114,5 @@ class Checkpoints:
 
 
 def _to_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content: bytes = save(on_cpu, metadata)
+    content: bytes = save(to_saved(tensors), metadata)
     return content

@@ -21,8 +21,8 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.errors import ParameterError, TrainingError
-from pipeline.params import Recipe
+from pipeline.errors import TrainingError
+from pipeline.models.saved_tensors import to_saved
 from pipeline.training.process_rank import ProcessRank, read_process_rank
 from pipeline.training.rng import fork_rng
 from pipeline.training.state import TrainingState
@@ -46,22 +46,6 @@ class ProcessGroup:
         self._is_single = process.world_size == 1
         self._device = device
         self._ddp: DistributedDataParallel | None = None
-
-    def check_batch_size(self, recipe: Recipe, images: int) -> None:
-        """Checks that every micro-batch has an image for every process.
-
-        Raises:
-            ParameterError: A micro-batch has fewer images than the world size.
-        """
-        smallest = images // -(-images // recipe.batch_size)
-        micro_batch = smallest // min(recipe.accumulate, smallest)
-        if micro_batch < self.process.world_size:
-            raise ParameterError(
-                f"{recipe.section}.batch_size = {recipe.batch_size}",
-                f"gives micro-batches of {micro_batch} images (accumulate = {recipe.accumulate}, "
-                f"{images} training images) at world size {self.process.world_size}",
-                "raise it, or start fewer processes",
-            )
 
     def wrap(self, model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
         """Wraps a model so that its backward pass sums the gradients over the processes.
@@ -130,8 +114,8 @@ class ProcessGroup:
             return restored
         tensors, metadata = b"", b""
         if self.is_main:
-            on_cpu = {n: t.detach().cpu().contiguous() for n, t in state.tensors().items()}
-            tensors, metadata = save(on_cpu), json.dumps(state.metadata()).encode()
+            tensors = save(to_saved(state.tensors()))
+            metadata = json.dumps(state.metadata()).encode()
         tensors, metadata = self._broadcast(tensors), self._broadcast(metadata)
         if not self.is_main:
             state.load(load(tensors), json.loads(metadata))

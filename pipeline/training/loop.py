@@ -17,6 +17,7 @@ from torch import nn
 from pipeline.errors import Stopped
 from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe
+from pipeline.training.batch_size import check_batch_norm, check_batch_size
 from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
 from pipeline.training.optimizer import build_ema, build_optimizer, freeze_backbone, lr_factor
@@ -81,10 +82,13 @@ class _Trainer:
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
         recipe, device = task.recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
-        env.group.check_batch_size(recipe, len(indices))
+        process, frozen = env.group.process, task.freeze_epochs >= recipe.epochs
+        check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
             env = TrainingEnvironment(device, env.seed, env.group, should_stop=env.should_stop)
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not frozen:  # a frozen batch norm uses its running statistics
+            check_batch_norm(model, recipe, len(indices), process, device)
         env.group.sync_batch_norm(model)
         task.loss.to(device)
         precision = resolve_precision(recipe.precision, device)

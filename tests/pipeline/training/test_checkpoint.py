@@ -9,6 +9,7 @@ import timm
 import torch
 import torchvision
 from safetensors import safe_open
+from torch import nn
 
 from pipeline.errors import ArtifactError, Stopped, StorageError, TrainingError
 from pipeline.training import checkpoint
@@ -23,7 +24,7 @@ from tests.pipeline.training.small_training import (
     train_in,
     train_small,
 )
-from tests.pipeline.training.toy_models import LossOf
+from tests.pipeline.training.toy_models import LossOf, classifier
 
 CPU = torch.device("cpu")
 HOUR = 60
@@ -78,6 +79,37 @@ def test_resuming_after_every_step_gives_the_same_weights(tmp_path, changes):
     assert_same(train_small(checkpoints, settings=settings, model=network(seed=99)), whole)
     # After the last step of an epoch, it stops before validation.
     assert resumed == [divmod(step, 4) if step % 4 else (step // 4 - 1, 4) for step in range(1, 15)]
+
+
+class Tied(nn.Module):
+    """Two convolutions with the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=4)
+        self.first = nn.Conv2d(4, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, pixels):
+        return self.head(self.second(self.first(self.stem(pixels)).relu()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "lr": 0.01, "ema_decay": 0.9}])
+def test_tied_weights_stay_tied_when_training_resumes(tmp_path, changes):
+    def tied(seed):
+        torch.manual_seed(seed)
+        return classifier(Tied(), 4)
+
+    settings = recipe(**changes)
+    whole = train_small(settings=settings, model=tied(0))
+    stopped_after(6, Checkpoints(tmp_path, "key", HOUR), settings=settings, model=tied(0))
+    resumed = train_small(Checkpoints(tmp_path, "key", HOUR), settings=settings, model=tied(1))
+    assert_same(resumed, whole)
+    backbone = resumed.model.backbone
+    assert backbone.first.weight is backbone.second.weight
+    assert checkpoint_key(tied(0), CPU) != checkpoint_key(tied(1), CPU)
 
 
 def test_finished_run_does_not_train_again(tmp_path):

@@ -213,6 +213,38 @@ def test_backbone_is_frozen_in_the_first_epochs():
     assert len(changed_after(2, freeze_epochs=1)) > 50
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ema_decay": 0.9, "patience": 2, "keep": "last"},
+        {"batch_size": 1, "compile": True, "precision": "fp16"},
+    ],
+)
+def test_without_epochs_the_weights_are_validated_and_unchanged(changes):
+    split, val = colored(20, seed=1), colored(9, seed=2)
+    model = small_net(3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    epochs = []
+    result = run(
+        model,
+        CrossEntropy(),
+        recipe(epochs=0, **changes),
+        split,
+        val,
+        env={"on_epoch": epochs.append},
+        freeze_epochs=3,
+    )
+    found = compute_logits(small_net(3), val, CPU).argmax(1)
+    assert result.best.epoch == 0
+    assert result.best.val_accuracy == pytest.approx((found == val.labels).mean())
+    assert math.isnan(result.best.loss)
+    assert result.history == epochs == [result.best]
+    assert result.model is model
+    assert not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.slow
 def test_compiled_model_gives_the_same_weights():
     split, val = colored(20, seed=1), colored(9, seed=2)
