@@ -57,6 +57,12 @@ def run(path: Path, images: Images) -> list[NDArray[np.float32]]:
     return outputs
 
 
+def declared(path: Path) -> tuple[int, dict[str, int]]:
+    """IR version and operator sets of a file."""
+    file = onnx.load(path)
+    return file.ir_version, {opset.domain: opset.version for opset in file.opset_import}
+
+
 @pytest.fixture(scope="module")
 def images() -> Images:
     return np.random.default_rng(0).integers(0, 256, (14, SIZE, SIZE, 3), dtype=np.uint8)
@@ -104,8 +110,14 @@ def test_the_graph_has_no_superfluous_operators(dynamic: Path) -> None:
 def test_newest_opset(model: torch.nn.Module, images: Images, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_onnx(model, SPEC, path, batch="dynamic", opset=23)
-    assert {o.version for o in onnx.load(path).opset_import if not o.domain} == {23}
+    assert declared(path) == (11, {"": 23})
     np.testing.assert_allclose(run(path, images)[0], torch_logits(model, images), atol=1e-5)
+
+
+def test_old_runtimes_open_the_files_because_of_their_low_ir_version(
+    dynamic: Path, fixed: Path
+) -> None:
+    assert declared(dynamic) == declared(fixed) == (8, {"": 18})
 
 
 def test_a_fixed_batch_has_one_image(model: torch.nn.Module, fixed: Path, images: Images) -> None:
@@ -124,6 +136,52 @@ def test_the_file_is_reproducible_and_nothing_else_is_written(
     assert b".py" not in dynamic.read_bytes()  # no path of this machine
     assert list(tmp_path.iterdir()) == [tmp_path / "again.onnx"]
     assert capfd.readouterr() == ("", "")
+
+
+class Constant(torch.nn.Module):
+    """A model that does not classify: its logits are ``scale`` times the classes, plus ``shift``.
+
+    ``pixels`` is the share of the image in the logits.
+    """
+
+    def __init__(self, scale: float, shift: float = 0.0, pixels: float = 0.0) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(5.0) * scale + shift)
+        self.pixels = pixels
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.weight + self.pixels * images.mean(dim=(1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        (Constant(0.0), "same for all images"),  # an untrained network with a zero head
+        (Constant(1.0), "same for all images"),
+        (Constant(1.0, pixels=1e-6), "same for all images"),
+        (Constant(0.0, pixels=1.0), "same for all classes"),
+        (Constant(1.0, shift=np.nan), "NaN or infinite"),
+        (Constant(1.0, shift=np.inf), "NaN or infinite"),
+    ],
+)
+def test_logits_that_do_not_vary_are_no_proof(
+    model: Constant, problem: str, images: Images, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(model, SPEC, path, batch="dynamic", opset=18)
+    with pytest.raises(ExportError, match=rf"model\.onnx: .*{problem}.*; train"):
+        check_parity(model, SPEC, path, images, tolerance=1e-4)
+
+
+def test_an_image_with_logits_of_zero_is_compared_as_well(images: Images, tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 5, bias=False))
+    spec = Spec("linear", SPEC.classes, SIZE, (0.0,) * 3, (1.0,) * 3)
+    path = tmp_path / "model.onnx"
+    export_onnx(model, spec, path, batch="dynamic", opset=18)
+    black = np.concatenate([np.zeros_like(images[:1]), images])
+    parity = check_parity(model, spec, path, black, tolerance=1e-4)
+    assert parity.worst.relative < 1e-5
+    assert parity.variation > 0.1
 
 
 def test_the_model_is_not_changed(tmp_path: Path, images: Images) -> None:

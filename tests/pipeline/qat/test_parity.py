@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from pipeline.errors import ExportError
+from pipeline.models.classifier import build_classifier
 from pipeline.models.pretrained import init_classifier
+from pipeline.models.reparameterize import reparameterize
 from pipeline.params import load_params
 from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.parity import check_qdq_parity
@@ -148,8 +150,25 @@ def test_fifty_layers_agree_at_every_quantizer(
     assert [d.batch for d in parity.differences] == ([1] if batch == 1 else [1, 2, 7])
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert not {"Gather", "Pad", "Shape"} & kinds
+    assert onnx.load(path).ir_version == 8
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].shape == ["batch" if batch == "dynamic" else 1, 3]
+
+
+def test_a_network_is_quantized_in_its_form_for_inference(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = build_classifier("repghostnet_050", ("a", "b", "c"), LARGE)
+    with torch.no_grad():
+        for _ in range(3):
+            plain(torch.rand(8, 3, LARGE, LARGE))
+    before = plain.eval().state_dict().keys()
+    model = fake_quantize(plain, NOISE)
+    convolutions = [m for m in reparameterize(plain).modules() if isinstance(m, torch.nn.Conv2d)]
+    exported = onnx.load(write(model, tmp_path / "student.onnx", 1)).graph.node
+    assert sum(node.op_type == "Conv" for node in exported) == len(convolutions)
+    assert not any(node.op_type == "BatchNormalization" for node in exported)
+    check(model, tmp_path / "student.onnx", NOISE)
+    assert plain.state_dict().keys() == before
 
 
 def test_onnx_runtime_runs_every_convolution_in_int8(

@@ -1,15 +1,17 @@
 """Inference runtimes. Each has one file here, named after the Python package that it uses.
 
-The file defines ``load(package, path, threads)``, which returns a ``LoadedModel``. A new file
-needs no registration.
+The file defines ``load(package, path, threads)``, which returns a ``LoadedModel``, and may define
+``find_needs(path)``, which returns ``Needs`` or None. A new file needs no registration.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,20 @@ class LoadedModel:
     infer: Callable[[Array], tuple[Array, Array]]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a model file needs of its runtime.
+
+    Attributes:
+        version: The oldest release of the package that can load the file; empty if it is newer than
+            all releases known here.
+        reason: The versions in the file, such as "it has ONNX opset 21".
+    """
+
+    version: str
+    reason: str
+
+
 def load_model(runtime: str, path: Path, threads: int) -> tuple[str, LoadedModel]:
     """Loads a model.
 
@@ -63,14 +79,43 @@ def load_model(runtime: str, path: Path, threads: int) -> tuple[str, LoadedModel
     if runtime not in RUNTIMES:
         raise RuntimeProblem("runtime", f"{runtime!r} is unknown", f"use {' or '.join(RUNTIMES)}")
     package = _import_package(runtime)
+    adapter = importlib.import_module(f"{__name__}.{runtime}")
     try:
-        adapter = importlib.import_module(f"{__name__}.{runtime}")
         return package.__version__, adapter.load(package, path, threads)
     except RuntimeProblem:
         raise
     except Exception as error:  # the runtimes have no common exception class
-        problem = f"{runtime} cannot load it: {last_line(error)}"
-        raise RuntimeProblem(path, problem, "export or unpack it again") from error
+        installed = _installed_version(runtime)
+        needs = find_needs(runtime, path)
+        if needs is None or (needs.version and not _is_older(installed, needs.version)):
+            problem = f"{runtime} {installed} cannot load it: {last_line(error)}"
+            raise RuntimeProblem(path, problem, "export or unpack it again") from error
+        problem = f"{needs.reason}, but {runtime} {installed} is installed, which is too old for it"
+        remedy = f"pip install '{runtime}>={needs.version}'"
+        if not needs.version:
+            remedy = f"pip install --upgrade {runtime}"
+        raise RuntimeProblem(path, problem, remedy) from error
+
+
+def find_needs(runtime: str, path: Path) -> Needs | None:
+    """What a model file needs of its runtime; None if that is unknown."""
+    adapter = importlib.import_module(f"{__name__}.{runtime}")
+    find = getattr(adapter, "find_needs", None)
+    return None if find is None else find(path)
+
+
+def _installed_version(package: str) -> str:
+    """Release of an installed package, without the build that OpenVINO appends."""
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:  # such as a variant of onnxruntime for accelerators
+        version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
+    return version.partition("-")[0]
+
+
+def _is_older(version: str, other: str) -> bool:
+    parts, others = (list(map(int, re.findall(r"\d+", each)))[:3] for each in (version, other))
+    return parts < others
 
 
 def _import_package(name: str) -> Any:
@@ -81,5 +126,7 @@ def _import_package(name: str) -> Any:
         problem = "is not installed" if error.name == name else last_line(error)
         raise RuntimeProblem(name, problem, f"pip install {name}") from None
     except ImportError as error:
-        problem = f"cannot be imported: {last_line(error)}"
-        raise RuntimeProblem(name, problem, f"reinstall {name}") from error
+        # A release that was built with NumPy 1 fails with NumPy 2, without a message of its own.
+        problem = f"cannot be imported with numpy {np.__version__}: {last_line(error)}"
+        remedy = f"pip install --upgrade {name}; or, for a release of before 2024, 'numpy<2'"
+        raise RuntimeProblem(name, problem, remedy) from error

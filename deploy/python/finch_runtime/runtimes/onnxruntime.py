@@ -7,10 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.runtimes import Array, LoadedModel, ModelInput
+from finch_runtime.onnx_header import read_versions
+from finch_runtime.runtimes import Array, LoadedModel, ModelInput, Needs
 
 # A tensor in another file has an entry with this key: field 1 of onnx.StringStringEntryProto.
 _EXTERNAL_DATA = b"\x0a\x08location"
+
+# The newest operator set and the newest IR version that a release opens. 1.14 opens operator set 18
+# as well, but computes int8 with signed activations differently.
+_RELEASES = (
+    ("1.15", 19, 9),
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+    ("1.21", 22, 10),
+    ("1.23", 23, 11),
+    ("1.24", 25, 13),
+    ("1.25", 26, 13),
+)
 
 
 def load(package: Any, path: Path, threads: int) -> LoadedModel:
@@ -50,6 +63,15 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         load_s=load_s,
         infer=infer,
     )
+
+
+def find_needs(path: Path) -> Needs | None:
+    """The oldest release that opens a file; None if the file is not ONNX."""
+    found = read_versions(path)
+    if found is None:
+        return None
+    able = (name for name, opset, ir in _RELEASES if found.opset <= opset and found.ir <= ir)
+    return Needs(next(able, ""), f"it has ONNX opset {found.opset} and IR version {found.ir}")
 
 
 def _has_external_data(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any
 
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.regular import why_unreadable
-from finch_runtime.runtimes import Array, LoadedModel, ModelInput
+from finch_runtime.runtimes import Array, LoadedModel, ModelInput, Needs
+
+# The newest operator set whose files a release loads with the same results.
+_RELEASES = (("2023.1", 12), ("2023.3", 13))
+_OPSET = re.compile(rb'version="opset(\d{1,4})"')
+_MADE_BY = re.compile(rb'<Runtime_version value="(\d+\.\d+)')
 
 
 def load(package: Any, path: Path, threads: int) -> LoadedModel:
@@ -55,6 +61,19 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         load_s=load_s,
         infer=infer,
     )
+
+
+def find_needs(path: Path) -> Needs | None:
+    """The oldest release that loads a file; None if the file does not tell."""
+    content = path.read_bytes()
+    opset = max((int(found) for found in _OPSET.findall(content)), default=0)
+    if not opset:
+        return None
+    found = _MADE_BY.search(content)
+    made_by = found.group(1).decode("ascii") if found else ""
+    able = (name for name, newest in _RELEASES if opset <= newest)
+    maker = f", and was made by openvino {made_by}" if made_by else ""
+    return Needs(next(able, made_by), f"it has operators of opset{opset}{maker}")
 
 
 class _Requests(threading.local):
