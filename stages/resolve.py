@@ -1,5 +1,6 @@
 """Effective values of all parameters, including defaults, in one file that DVC tracks."""
 
+from pipeline.params import Distill, Finetune
 from stages.command import Context, stage
 
 
@@ -16,18 +17,14 @@ def resolve(context: Context) -> None:
     from pipeline.files import atomic_file
     from pipeline.models.checked_networks import check_networks
 
-    params = context.params
-    networks = {
-        section: (network, network.batch_size)
-        for section, network in (("finetune", params.finetune), ("distill", params.distill))
+    params, size = context.params, context.params.prepare.image_size
+    networks: dict[str, Finetune | Distill] = {
+        "finetune": params.finetune,
+        "distill": params.distill,
     }
-    for section in check_networks(
-        networks, params.prepare.image_size, context.paths.checked_networks
-    ):
-        network, _ = networks[section]
-        context.log.info(
-            "%s.model %s takes images of %d px", section, network.model, params.prepare.image_size
-        )
+    for section in check_networks(networks, size, context.paths.checked_networks):
+        model = networks[section].model
+        context.log.info("%s.model %s takes images of %d px", section, model, size)
     values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_file(context.paths.params) as temporary:

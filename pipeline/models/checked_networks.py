@@ -13,13 +13,13 @@ from pipeline.errors import ArtifactError
 from pipeline.file_fingerprint import FileHashes
 from pipeline.files import hash_value, read_json, write_json
 from pipeline.models.weights_files import weights_files
-from pipeline.params import Network
+from pipeline.params import Distill, Finetune
 
 _REMEMBERED = 100
 
 
 def check_networks(
-    networks: Mapping[str, tuple[Network, int]], image_size: int, folder: Path
+    networks: Mapping[str, Finetune | Distill], image_size: int, folder: Path
 ) -> list[str]:
     """Checks networks as ``check_network``, except those that passed before.
 
@@ -27,7 +27,7 @@ def check_networks(
     images, the code of ``pipeline.models``, or the version of torch, torchvision or timm.
 
     Args:
-        networks: Networks and batch sizes by the section of their parameters.
+        networks: Networks and training recipes by the section of their parameters.
         image_size: Height and width of the images, in pixels.
         folder: Where the networks that passed are remembered.
 
@@ -40,29 +40,32 @@ def check_networks(
     store = folder / "passed.json"
     passed = _read(store)
     with FileHashes(folder / "weights.json") as hashes:
-        keys = {
-            section: _key(network, image_size, batch_size, hashes)
-            for section, (network, batch_size) in networks.items()
-        }
+        keys = {section: _key(network, image_size, hashes) for section, network in networks.items()}
     new = {section: key for section, key in keys.items() if key not in passed}
     for section, key in new.items():
         # Imported here, since timm and torchvision take seconds.
         from pipeline.models.network_check import check_network
 
-        network, batch_size = networks[section]
-        check_network(section, network, image_size, batch_size)
+        network = networks[section]
+        check_network(section, network, image_size, single_images=_trains_on_single_images(network))
         passed.append(key)
         write_json(store, {"passed": passed[-_REMEMBERED:]})
     return list(new)
 
 
-def _key(network: Network, image_size: int, batch_size: int, hashes: FileHashes) -> str:
+def _trains_on_single_images(network: Finetune | Distill) -> bool:
+    """Whether a forward pass of the training has one image, in one process."""
+    is_frozen = isinstance(network, Finetune) and network.freeze_epochs >= network.epochs
+    return network.epochs > 0 and not is_frozen and network.batch_size // network.accumulate < 2
+
+
+def _key(network: Finetune | Distill, image_size: int, hashes: FileHashes) -> str:
     facts: dict[str, Any] = {
         "model": network.model,
         "pretrained": network.pretrained,
         "weights": hashes.fingerprint(weights_files(network)).sha256,
         "image_size": image_size,
-        "single_images": batch_size == 1,
+        "single_images": _trains_on_single_images(network),
         "code": code_fingerprint("pipeline.models.network_check"),
         "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
     }

@@ -24,7 +24,9 @@ _CLASSES = ("0", "1")  # those of the data are not known before they are prepare
 _SEARCH_SECONDS = 5.0  # for sizes of the images that work
 
 
-def check_network(section: str, network: Network, image_size: int, batch_size: int) -> None:
+def check_network(
+    section: str, network: Network, image_size: int, *, single_images: bool = False
+) -> None:
     """Builds a network, loads its initial weights, and computes logits in both modes.
 
     Shapes are computed without numbers (torch's device ``meta``), which takes below a second for
@@ -36,19 +38,20 @@ def check_network(section: str, network: Network, image_size: int, batch_size: i
         section: Section of the parameters, for error messages.
         network: The network and its initial weights.
         image_size: Height and width of the images, in pixels.
-        batch_size: Images per training step.
+        single_images: Whether training has forward passes of one image.
 
     Raises:
-        ParameterError: The network is unknown, does not take images of this size or batches of
-            this size, or has no weights, or weights that do not fit.
+        ParameterError: The network is unknown, does not take images of this size, cannot be
+            trained on single images, or has no weights, or weights that do not fit.
     """
     try:
         name = full_name(network.model)
     except ParameterError as error:
         raise ParameterError(f"{section}.{error.thing}", error.problem, error.remedy) from None
-    problem = _find_problem(name, image_size, batch_size)
+    batch = 1 if single_images else 2
+    problem = _find_problem(name, image_size, batch)
     if problem is not None:
-        raise _explain(section, name, image_size, batch_size, problem)
+        raise _explain(section, name, image_size, batch, problem)
     try:
         if network.pretrained in ("library", "timm"):
             _check_library(name)
@@ -59,30 +62,30 @@ def check_network(section: str, network: Network, image_size: int, batch_size: i
         raise ParameterError(f"{section}: {error.thing}", error.problem, error.remedy) from None
 
 
-def _find_problem(name: str, image_size: int, batch_size: int) -> str | None:
+def _find_problem(name: str, image_size: int, batch: int) -> str | None:
     """Why a network does not work with these sizes; None if it does."""
-    if _works(name, image_size, batch_size):
+    if _works(name, image_size, batch):
         return None
     try:  # on the CPU, since some networks compute with numbers, and for the usual message
-        _try(name, image_size, batch_size, "cpu")
+        _try(name, image_size, batch, "cpu")
     except Exception as error:  # networks raise any type
         return _reason(error)
     return None
 
 
-def _works(name: str, image_size: int, batch_size: int) -> bool:
+def _works(name: str, image_size: int, batch: int) -> bool:
     try:
-        _try(name, image_size, batch_size, "meta")
+        _try(name, image_size, batch, "meta")
     except Exception:
         return False
     return True
 
 
-def _try(name: str, image_size: int, batch_size: int, device: str) -> None:
+def _try(name: str, image_size: int, batch: int, device: str) -> None:
     """Computes logits of one image, and of a batch as in training."""
     with _aside(), torch.device(device), torch.no_grad():
         model = build_classifier(name, _CLASSES, image_size)
-        for is_training, count in ((False, 1), (True, min(2, batch_size))):
+        for is_training, count in ((False, 1), (True, batch)):
             logits: object = model.train(is_training)(torch.rand(count, 3, image_size, image_size))
             if not isinstance(logits, Tensor) or logits.shape != (count, len(_CLASSES)):
                 shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -109,21 +112,19 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
-def _explain(
-    section: str, name: str, image_size: int, batch_size: int, problem: str
-) -> ParameterError:
+def _explain(section: str, name: str, image_size: int, batch: int, problem: str) -> ParameterError:
     """The error of a network that does not work, with sizes that do."""
     thing = f"{section}.model {name!r}"
-    if batch_size == 1 and _works(name, image_size, 2):
-        remedy = f"set {section}.batch_size to 2 or more"
+    if batch == 1 and _works(name, image_size, 2):
+        remedy = f"set {section}.batch_size to at least 2 * {section}.accumulate"
         return ParameterError(thing, f"cannot be trained on single images ({problem})", remedy)
-    sizes = " or ".join(map(str, _sizes_that_work(name, image_size, batch_size)))
+    sizes = " or ".join(map(str, _sizes_that_work(name, image_size, batch)))
     remedy = f"set prepare.image_size to {sizes}" if sizes else "change prepare.image_size"
     problem = f"cannot take images of {image_size} px ({problem})"
     return ParameterError(thing, problem, f"{remedy}, or choose another model")
 
 
-def _sizes_that_work(name: str, image_size: int, batch_size: int) -> list[int]:
+def _sizes_that_work(name: str, image_size: int, batch: int) -> list[int]:
     """The nearest smaller and larger multiples of 16 that a network takes, as far as found soon."""
     sizes = sorted(range(16, 513, 16), key=lambda size: abs(size - image_size))
     found: dict[bool, int] = {}
@@ -132,7 +133,7 @@ def _sizes_that_work(name: str, image_size: int, batch_size: int) -> list[int]:
         if time.monotonic() > end or len(found) == 2:
             break
         is_larger = size > image_size
-        if is_larger not in found and _works(name, size, batch_size):
+        if is_larger not in found and _works(name, size, batch):
             found[is_larger] = size
     return sorted(found.values())
 
