@@ -17,6 +17,8 @@ import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.formats import readable_formats
 from finch_runtime.images import contradiction, format_of_image, load_image
+from finch_runtime.scans import has_end
+from finch_runtime.tiff import is_further_image
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -144,6 +146,8 @@ def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str]:
         raise _UnusableError(f"has {frames}{more} frames or pages, expected 1")
     if min(width, height) < MIN_SIDE:
         raise _UnusableError(f"has {width} x {height} pixels, the minimum is {MIN_SIDE} per side")
+    if image_format == "JPEG" and not has_end(content):
+        raise _UnusableError("is truncated: it has no end marker")
     if image_format == "PNG":
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.verify()  # checks the CRCs and the end of the file, unlike decoding
@@ -153,10 +157,16 @@ def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str]:
 
 
 def _count_frames(image: Image.Image) -> int:
-    """Counts up to ``_MAX_FRAMES``; Pillow's ``n_frames`` takes minutes for 300,000 pages."""
+    """Counts up to ``_MAX_FRAMES``, without previews of a TIFF page.
+
+    Pillow's ``n_frames`` takes minutes for 300,000 pages.
+    """
+    frames = 1
     try:
-        for frame in range(1, _MAX_FRAMES):
-            image.seek(frame)
+        for page in range(1, _MAX_FRAMES):
+            image.seek(page)
+            if image.format != "TIFF" or is_further_image(image):
+                frames += 1
     except EOFError:
-        return frame
+        return frames
     return _MAX_FRAMES

@@ -14,6 +14,8 @@ from tests.damaged_images import encode
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea\nsize 12345\n"
 
+JPEG = encode(Image.new("RGB", (16, 16)), "JPEG")
+
 
 def refusal(content: bytes) -> str:
     with pytest.raises(RuntimeProblem) as caught:
@@ -45,7 +47,11 @@ def refusal(content: bytes) -> str:
         pytest.param(bytes(128) + b"DICM", ["DICOM"], id="DICOM"),
         pytest.param(b"FUJIFILMCCD-RAW 0201", ["camera raw"], id="raw"),
         pytest.param(b"<svg width='9'/>", ["SVG"], id="SVG"),
-        pytest.param(b"\x89PNG\r\n\x1a\n", ["damaged PNG"], id="a signature only"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", ["PNG", "damaged"], id="a signature only"),
+        pytest.param(b"\xff\xd8\xff\xf7\0\x0b\x08", ["JPEG-LS", "convert"], id="JPEG-LS"),
+        pytest.param(
+            JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), ["12 bits"], id="12 bits"
+        ),
         pytest.param(bytes(range(1, 255)), ["supported format"], id="unknown"),
     ],
 )

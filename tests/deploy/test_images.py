@@ -128,6 +128,22 @@ def test_orientation_is_applied_despite_a_damaged_exif_entry() -> None:
     assert np.array_equal(load_image(file, 16, "crop"), np.rot90(stored, -1))
 
 
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "HEIF"])
+def test_orientation_is_applied_once_in_every_format(orientation: int, kind: str) -> None:
+    stored = np.zeros((64, 64, 3), np.uint8)
+    stored[:, :32, 0] = 255
+    stored[:32, :, 1] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    result = load_image(encoded(Image.fromarray(stored), kind, exif=exif.tobytes()), 64, "crop")
+    expected = UPRIGHT[orientation](stored)
+    for rows in (slice(4, 28), slice(36, 60)):
+        for columns in (slice(4, 28), slice(36, 60)):
+            difference = result[rows, columns].astype(int) - expected[rows, columns]
+            assert np.abs(difference).max() < 40
+
+
 def test_transparency_is_composited_on_white() -> None:
     pixels = noise(16, 16, 4)
     alpha = pixels[..., 3:] / 255
@@ -218,6 +234,7 @@ EPS = encoded(Image.fromarray(noise(8, 8, 3)), "EPS").getvalue()
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore::finch_runtime.images.SuffixWarning")
 def test_unusable_files_are_rejected_by_name(content: bytes, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
@@ -277,6 +294,17 @@ def test_decoders_that_need_more_memory_get_fewer_pixels() -> None:
     with pytest.raises(RuntimeProblem, match=r"16000 x 2900 pixels, more than .* in WEBP"):
         load_image(encoded(wide, "WEBP", method=0), 8, "crop")
     assert load_image(encoded(wide, "PNG"), 8, "crop").shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_formats_of_phones_get_as_many_pixels_as_their_decoders_leave_room_for(kind: str) -> None:
+    for mode, sides in (("RGB", (8200, 6200)), ("RGBA", (6200, 5000))):
+        content = bytearray(encode(Image.new(mode, (64, 64)), kind))
+        place = 0
+        while (place := content.find(b"ispe", place + 1)) > 0:  # of the image and of its alpha
+            struct.pack_into(">II", content, place + 8, *sides)
+        with pytest.raises(RuntimeProblem, match=rf"{sides[0]} x {sides[1]} pixels.* in {kind}"):
+            load_image(io.BytesIO(content), 8, "crop")
 
 
 def jpeg_of_size(side: int, mode: str, **options: Any) -> bytes:
@@ -375,6 +403,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
         ("RGB", "JPEG", {"progressive": True}, 8),
         ("RGBA", "PNG", {"compress_level": 1}, 11),
         ("LA", "TIFF", {}, 11),
+        ("RGB", "AVIF", {"speed": 10}, 16),
+        ("RGBA", "AVIF", {"speed": 10}, 25),
     ],
 )
 def test_memory_of_a_decoded_image(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finch_runtime.scans import count_scans
+from finch_runtime.scans import count_scans, has_end, name_kind
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -55,3 +55,23 @@ def test_any_bytes_have_a_count(content: bytes) -> None:
 def test_the_decoder_reads_what_was_counted() -> None:
     with Image.open(io.BytesIO(many_scans(64, 70))) as image:
         assert image.convert("L").size == (64, 64)
+
+
+def test_the_end_marker_is_found_before_what_is_appended() -> None:
+    whole = encode(Image.new("RGB", (64, 48), "teal"), "JPEG")
+    for content in (whole, whole + bytes(500), whole + b"ftypmp42" * 9, b"".join([whole] * 2)):
+        assert has_end(content)
+    cut = whole[:-40]
+    for content in (cut, cut + bytes(500)):
+        assert not has_end(content)
+
+
+def test_a_kind_that_usual_decoders_do_not_read_is_named() -> None:
+    whole = encode(Image.new("RGB", (64, 48), "teal"), "JPEG")
+    assert name_kind(whole) == ""
+    assert name_kind(whole.replace(b"\xff\xc0", b"\xff\xc3")) == "lossless JPEG"
+    assert (
+        name_kind(whole.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"))
+        == "JPEG with 12 bits"
+    )
+    assert name_kind(b"\xff\xd8\xff\xf7\0\x0b\x08") == "JPEG-LS"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from finch_runtime import tiff
 from finch_runtime.content import HEADER, name_image, name_other, remedy_for
 from finch_runtime.errors import RuntimeProblem, last_line, printable
 from finch_runtime.fit import FITS
 from finch_runtime.formats import NEEDED, format_of_suffix, readable_formats
 from finch_runtime.regular import why_unreadable
-from finch_runtime.scans import count_scans
+from finch_runtime.scans import count_scans, name_kind
 
 # 256 MiB as RGB. A small file can declare any size, so the header is checked before decoding.
 MAX_PIXELS = (256 << 20) // 3
@@ -116,14 +116,20 @@ def _decode_file(name: object, file: BinaryIO) -> Image.Image:
         image: Image.Image = Image.open(file, formats=readable_formats())
         _warn_of_suffix(name, format_of_image(image))
         _check_cost(name, image, file)
+        gray_range = (0, 65535)
+        if image.format == "TIFF":
+            misread = tiff.why_misread(image)
+            if misread:
+                raise RuntimeProblem(name, misread, "save it with compression, or with 8 bits")
+            gray_range = tiff.gray_range(image)
         image.load()
         image = _apply_orientation(image)
-        return _to_rgb(name, image)
+        return _to_rgb(name, image, gray_range)
     except (RuntimeProblem, PermissionError):
         raise
     except UnidentifiedImageError:
         file.seek(0)
-        raise _unidentified(name, file.read(HEADER)) from None
+        raise _unidentified(name, file) from None
     except Image.DecompressionBombError:
         raise RuntimeProblem(name, "has too many pixels", "reduce its size") from None
     except Exception as error:  # decoders raise arbitrary exceptions on damaged files
@@ -149,11 +155,15 @@ def _warn_of_suffix(name: object, found: str) -> None:
         warnings.warn(f"{printable(str(name))}: {text}", SuffixWarning, stacklevel=5)
 
 
-def _unidentified(name: object, header: bytes) -> RuntimeProblem:
+def _unidentified(name: object, file: BinaryIO) -> RuntimeProblem:
     """The problem of a file that no decoder accepts, named by what it is."""
+    header = file.read(HEADER)
     found = name_image(header)
+    if found == "JPEG":
+        found = name_kind(header + file.read()) or found
     if found in readable_formats():
-        return RuntimeProblem(name, f"is a damaged {found} file", "copy it again or remove it")
+        problem = f"is a {found} file that is damaged, or of a kind that is not supported"
+        return RuntimeProblem(name, problem, "copy it again, or convert it to JPEG with 8 bits")
     if found in NEEDED:
         needed = NEEDED[found]
         return RuntimeProblem(
@@ -191,7 +201,7 @@ def _check_cost(name: object, image: Image.Image, file: BinaryIO) -> None:
             problem = f"has {width} x {height} pixels, too many for a progressive JPEG of this kind"
             raise RuntimeProblem(name, problem, "reduce its size, or save it as a baseline JPEG")
     elif kind == "TIFF":
-        strip = _strip_bytes(image)  # is held compressed and decompressed
+        strip = tiff.strip_bytes(image)  # is held compressed and decompressed
         if 8 * width * height + 2 * strip > 8 * MAX_PIXELS:
             problem = f"has compressed strips or tiles of {strip / 1e6:,.0f} MB"
             raise RuntimeProblem(name, problem, "save it again with smaller ones")
@@ -210,44 +220,30 @@ def _is_slow(image: Any) -> bool:
     return any(tile[0] != "raw" for tile in image.tile)
 
 
-def _strip_bytes(image: Any) -> float:
-    """Decompressed size of a strip or tile; 0 without compression."""
-    if not any(tile[0] == "libtiff" for tile in image.tile):
-        return 0
-    tags: Mapping[int, Any] = image.tag_v2
-    width, height = image.size
-    if 322 in tags:
-        columns, rows = tags[322], tags[323]
-    else:
-        columns, rows = width, min(tags.get(278, height), height)
-    bits = tags.get(258, (8,))
-    return float(columns * rows * sum(bits) / 8)
-
-
 def _apply_orientation(image: Image.Image) -> Image.Image:
     # ImageOps.exif_transpose rewrites the whole EXIF block, which fails if any entry is damaged.
     method = _TRANSPOSE.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     return image if method is None else image.transpose(method)
 
 
-def _to_rgb(name: object, image: Image.Image) -> Image.Image:
+def _to_rgb(name: object, image: Image.Image, gray_range: tuple[int, int]) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     width, height = image.size
     if max(width, height) <= _TILE:
-        return _tile_to_rgb(name, image)
+        return _tile_to_rgb(name, image, gray_range)
     # By tiles, since each step of the conversion makes a copy.
     result = Image.new("RGB", image.size)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
             box = (left, top, min(left + _TILE, width), min(top + _TILE, height))
-            result.paste(_tile_to_rgb(name, image.crop(box)), box)
+            result.paste(_tile_to_rgb(name, image.crop(box), gray_range), box)
     return result
 
 
-def _tile_to_rgb(name: object, image: Image.Image) -> Image.Image:
+def _tile_to_rgb(name: object, image: Image.Image, gray_range: tuple[int, int]) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _from_16_bit(name, image)
+        image = _from_16_bit(name, image, gray_range)
     elif image.mode == "F":
         raise RuntimeProblem(name, "has floating-point pixels", "save it with 8 or 16 bits")
     if image.has_transparency_data:
@@ -256,12 +252,16 @@ def _tile_to_rgb(name: object, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(name: object, image: Image.Image) -> Image.Image:
-    """Scales [0, 65535] to [0, 255], rounded; Pillow's conversion clips at 255."""
+def _from_16_bit(name: object, image: Image.Image, gray_range: tuple[int, int]) -> Image.Image:
+    """Scales black to 0 and white to 255, rounded; Pillow's conversion clips at 255."""
     wide = np.asarray(image)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise RuntimeProblem(name, "has pixels outside of [0, 65535]", "save it with 8 or 16 bits")
-    return Image.fromarray(((wide.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    _, white = gray_range
+    most = max(gray_range)
+    if wide.min() < 0 or wide.max() > most:
+        problem = f"has pixels outside of [0, {most}]"
+        raise RuntimeProblem(name, problem, "save it with 8 or 16 bits")
+    gray = (wide.astype(np.uint32) * 255 + most // 2) // most
+    return Image.fromarray((gray if white else 255 - gray).astype(np.uint8))
 
 
 def _scale(image: Image.Image, size: int, fit: str) -> Image.Image:

@@ -118,6 +118,34 @@ def test_a_file_with_the_suffix_of_another_format_is_read_by_its_content(tmp_pat
     assert "2 frames" in look(write(tmp_path / "animated.jpg", frames)).problem
 
 
+def test_what_cameras_append_to_a_photograph_changes_nothing(tmp_path):
+    photo = encode(draw(RNG), "JPEG")
+    expected = look(write(tmp_path / "photo.jpg", photo))
+    for number, more in enumerate((bytes(5000), b"\0\0\0\x18ftypmp42" + RNG.bytes(9000), photo)):
+        seen = look(write(tmp_path / f"{number}.jpg", photo + more))
+        assert not seen.problem
+        assert np.array_equal(seen.pixels, expected.pixels)
+
+
+def test_zeros_in_place_of_the_end_of_a_photograph_are_found(tmp_path):
+    photo = encode(draw(RNG), "JPEG")
+    for missing in (100, 300, 600):
+        path = write(tmp_path / f"{missing}.jpg", photo[:-missing] + bytes(missing))
+        assert "truncated" in look(path).problem
+
+
+def test_previews_in_a_tiff_file_are_not_pages(tmp_path):
+    image, preview = draw(RNG), draw(RNG, 20, 20)
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    path = tmp_path / "scan.tif"
+    image.save(path, save_all=True, append_images=[preview])
+    with Image.open(path) as opened:
+        assert opened.n_frames == 2
+    assert not look(path).problem
+    image.save(path, save_all=True, append_images=[draw(RNG)])
+    assert "2 frames" in look(path).problem
+
+
 def test_problems_name_the_cause(tmp_path):
     assert look(write(tmp_path / "b.png", b"")).problem == "is empty"
     assert "3 frames" in look(write_damaged(tmp_path, "animated")[0]).problem
