@@ -324,7 +324,8 @@ def _misfit(
     for library, marks in _LIBRARIES.items():
         if any(mark in tensor for tensor in tensors for mark in marks):
             problem += f"; its names look like those of {library}"
-            break
+            remedy = "use weights that timm or torchvision saved for this network"
+            return weights_error(architecture, problem, remedy)
     return weights_error(architecture, problem, "set `model` to the network of the weights")
 
 

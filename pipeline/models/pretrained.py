@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.models.class_names import KnownClasses, find_class_names, read_cla
 from pipeline.models.classifier import Classifier, build_classifier
 from pipeline.models.fit_weights import fit_weights
 from pipeline.models.head_rows import HeadRows, choose_rows
+from pipeline.models.normalization import Normalization, find_normalization
 from pipeline.models.weights_files import PACKAGES, package_file
 from pipeline.models.zoo import library_weights, weights_error
 from pipeline.params import Network
@@ -78,44 +79,83 @@ def init_classifier(network: Network, classes: tuple[str, ...], image_size: int)
         ParameterError: The model or its weights are not available, or do not fit.
     """
     model = build_classifier(network.model, classes, image_size)
-    if network.pretrained == "none":
-        return Initialized(model, classes)
-    return load_pretrained(model, network)
+    if network.pretrained != "none":
+        return load_pretrained(model, network)
+    return Initialized(_normalized(model, _given_normalization(network)), classes)
 
 
 def load_pretrained(model: Classifier, network: Network) -> Initialized:
-    """Loads the weights that ``network`` selects in place.
+    """Loads the weights that ``network`` selects into the network of a classifier.
 
     The rows of the classifier layer are matched by class name, see ``Network.head``; rows without
-    a match keep their weights. If the weights do not fit, the model is unchanged.
+    a match keep their weights. If the weights do not fit, the network is unchanged.
 
     Raises:
         ParameterError: The weights are not available, or do not fit the model.
     """
-    spec, remarks, digest = model.spec, list[str](), ""
-    known = read_class_names(Path(network.class_names)) if network.class_names else None
-    tensors: Mapping[str, Tensor]
-    if network.pretrained == "package":
-        path = _package_file(spec.architecture)
-        tensors = _package_weights(path, spec.architecture, list(model.backbone.state_dict()))
-        digest = hash_file(path)
-    elif network.pretrained in ("library", "timm"):
-        tensors = library_weights(spec.architecture, spec.image_size)
-    else:
-        path = Path(network.weights or "")
-        stored = read_weights(path)
-        tensors, digest = stored.tensors, hash_file(path)
-        known = known or find_class_names(path, stored.entries)
-        if stored.section.split(".")[0] in AVERAGED:
-            remarks.append(f"{path.name}: the averaged weights ({stored.section}) are used")
-    fitted = fit_weights(spec.architecture, model.backbone, tensors, spec.image_size)
-    chosen = _choose_rows(model, network, fitted.head, known)
+    spec, source = model.spec, _read_source(model, network)
+    fitted = fit_weights(spec.architecture, model.backbone, source.tensors, spec.image_size)
+    chosen = _choose_rows(model, network, fitted.head, source.known)
     own = model.backbone.state_dict()
     head = {name: _select(own[name], given, chosen) for name, given in fitted.head.items()}
     model.backbone.load_state_dict({**fitted.body, **head}, strict=False)
+    remarks = [*source.remarks, *fitted.remarks, *chosen.remarks]
+    normalization = _given_normalization(network) or source.normalization
+    if normalization and (normalization.mean, normalization.std) != (spec.mean, spec.std):
+        values = f"mean {list(normalization.mean)}, std {list(normalization.std)}"
+        remarks.append(f"normalization of {normalization.origin}: {values}")
     pairs = zip(spec.classes, chosen.rows, strict=True)
     untrained = tuple(name for name, row in pairs if row is None)
-    return Initialized(model, untrained, (*remarks, *fitted.remarks, *chosen.remarks), digest)
+    return Initialized(_normalized(model, normalization), untrained, tuple(remarks), source.sha256)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Pretrained weights, and what is known about them."""
+
+    tensors: Mapping[str, Tensor]
+    sha256: str = ""
+    known: KnownClasses | None = None
+    normalization: Normalization | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def _read_source(model: Classifier, network: Network) -> _Source:
+    architecture = model.spec.architecture
+    known = read_class_names(Path(network.class_names)) if network.class_names else None
+    if network.pretrained == "package":
+        path = _package_file(architecture)
+        tensors = _package_weights(path, architecture, list(model.backbone.state_dict()))
+        return _Source(tensors, hash_file(path), known)
+    if network.pretrained in ("library", "timm"):
+        return _Source(library_weights(architecture, model.spec.image_size), known=known)
+    path = Path(network.weights or "")
+    stored = read_weights(path)
+    remarks = []
+    if stored.section.split(".")[0] in AVERAGED:
+        remarks.append(f"{path.name}: the averaged weights ({stored.section}) are used")
+    return _Source(
+        stored.tensors,
+        hash_file(path),
+        known or find_class_names(path, stored.entries),
+        find_normalization(path, stored.entries),
+        tuple(remarks),
+    )
+
+
+def _given_normalization(network: Network) -> Normalization | None:
+    if network.mean is None or network.std is None:
+        return None
+    (red, green, blue), (r, g, b) = network.mean, network.std
+    return Normalization((red, green, blue), (r, g, b), "`mean` and `std`")
+
+
+def _normalized(model: Classifier, normalization: Normalization | None) -> Classifier:
+    """The classifier with another normalization of the pixels, and the same network."""
+    if normalization is None:
+        return model
+    spec = replace(model.spec, mean=normalization.mean, std=normalization.std)
+    return Classifier(model.backbone, spec)
 
 
 def _choose_rows(
@@ -126,9 +166,9 @@ def _choose_rows(
     counts = {len(tensor) for tensor in head.values()}
     if len(counts) != 1:
         sizes = " and ".join(map(str, sorted(counts)))
-        problem = f"have classifier layers of {sizes} rows" if counts else (
-            "have no classifier layer that fits the network"
-        )  # fmt: skip
+        problem = "have no classifier layer that fits the network"
+        if counts:
+            problem = f"have classifier layers of {sizes} rows"
         if network.head == "keep":
             raise weights_error(model.spec.architecture, problem, "set `head` to match or fresh")
         remarks = (f"the weights {problem}: it starts with random rows",) if is_file else ()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.plugins.section import LocalText, Section
+from pipeline.plugins.section import Fraction, LocalText, Section
 
 ModelName = Annotated[
     str,
@@ -23,9 +23,8 @@ Pretrained = Annotated[
         "`none`: random."
     ),
 ]
-
-
 Head = Literal["match", "keep", "fresh"]
+Channels = Annotated[list[Fraction], Field(min_length=3, max_length=3)]
 
 
 class Network(Section):
@@ -38,7 +37,6 @@ class Network(Section):
         description="Path of the weights for `pretrained: file`. DVC does not track it: after a "
         "change, run the stage with `dvc repro --force`.",
     )
-
     class_names: LocalText | None = Field(
         None,
         description="Path of a UTF-8 file with the class names of the pretrained classifier layer, "
@@ -52,12 +50,25 @@ class Network(Section):
         "classes; `fresh`: all random.",
     )
 
+    mean: Channels | None = Field(
+        None,
+        description="Mean of the normalization per RGB channel, for pixels in 0…1. null: that of "
+        "the checkpoint if it is known, else that of the model in its library.",
+    )
+    std: Channels | None = Field(
+        None, description="Standard deviation of the normalization, as `mean`; both or none."
+    )
+
     @model_validator(mode="after")
     def _weights_match_pretrained(self) -> Self:
         if (self.pretrained == "file") != (self.weights is not None):
             raise ValueError("`weights` must be set with `pretrained: file`, and only then")
         if self.pretrained == "none" and (self.class_names or self.head == "keep"):
             raise ValueError("`class_names` and `head: keep` need pretrained weights")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("set both of `mean` and `std`, or none")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("every value of `std` must be above 0")
         if self.class_names and self.head != "match":
             raise ValueError(f"`class_names` is used with `head: match`, not with {self.head}")
         return self

@@ -1,17 +1,20 @@
+import argparse
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from pipeline.errors import ParameterError
 from pipeline.files import hash_file
-from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
+from pipeline.models.classifier import WEIGHTS, Classifier, build_classifier, save_classifier
 from pipeline.models.pretrained import init_classifier, load_pretrained
 from pipeline.params import Distill, Finetune, Network
 
@@ -322,3 +325,83 @@ def test_the_record_has_the_hash_of_the_weights_and_the_remarks(tmp_path, donor)
         "untrained_classes": 5,
         "remarks": [],
     }
+
+
+MEAN, STD = (0.25, 0.5, 0.75), (0.125, 0.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    "where", ["parameter", "args", "pretrained_cfg", "model.json", "config.json"]
+)
+def test_the_normalization_of_the_weights_is_used(tmp_path, donor, where):
+    path, options, entries = tmp_path / "w.pth", {}, {}
+    if where == "parameter":
+        options = {"mean": list(MEAN), "std": list(STD)}
+        entries = {"args": {"mean": [0.1, 0.1, 0.1], "std": [0.1, 0.1, 0.1]}}
+    elif where == "args":
+        entries = {"args": argparse.Namespace(mean=list(MEAN), std=STD)}
+    elif where == "pretrained_cfg":
+        entries = {"pretrained_cfg": {"mean": MEAN, "std": STD}}
+    elif where == "config.json":
+        about = {"architecture": TINY, "pretrained_cfg": {"mean": MEAN, "std": STD}}
+        (tmp_path / "config.json").write_text(json.dumps(about))
+    if where == "model.json":
+        spec = replace(donor.spec, mean=MEAN, std=STD)
+        save_classifier(tmp_path / "m", Classifier(donor.backbone, spec), {})
+        path = tmp_path / "m" / WEIGHTS
+    else:
+        torch.save({"state_dict": donor.backbone.state_dict(), **entries}, path)
+    started = init_classifier(network(weights=str(path), **options), classes(5), 32)
+    assert (started.model.spec.mean, started.model.spec.std) == (MEAN, STD)
+    assert started.model.mean.flatten().tolist() == list(MEAN)
+    assert any("normalization" in remark for remark in started.remarks)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        {"args": argparse.Namespace(mean=None, std=None)},
+        {"meta": {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}},
+        {"args": {"mean": [0.5], "std": [0.5]}},
+        {"args": {"mean": [0.5, 0.5, 0.5], "std": [0, 0, 0]}},
+    ],
+)
+def test_without_a_usable_normalization_that_of_the_network_stays(tmp_path, donor, entries):
+    torch.save({"state_dict": donor.backbone.state_dict(), **entries}, tmp_path / "w.pth")
+    started = init_classifier(network(weights=str(tmp_path / "w.pth")), classes(5), 32)
+    assert (started.model.spec.mean, started.model.spec.std) == (donor.spec.mean, donor.spec.std)
+    assert not any("normalization" in remark for remark in started.remarks)
+
+
+def test_random_weights_take_a_given_normalization():
+    given = network(pretrained="none", mean=list(MEAN), std=list(STD))
+    assert init_classifier(given, classes(5), 32).model.spec.mean == MEAN
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mean": [0.5, 0.5, 0.5]},
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.0]},
+        {"mean": [0.5, 0.5], "std": [0.5, 0.5]},
+        {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]},
+        {"pretrained": "none", "head": "keep"},
+        {"pretrained": "none", "class_names": "labels.txt"},
+        {"weights": "w.pth", "class_names": "labels.txt", "head": "keep"},
+        {"weights": "w.pth", "head": "last"},
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(values):
+    with pytest.raises(ValidationError):
+        network(**{"pretrained": "file" if "weights" in values else "none"} | values)
+
+
+@pytest.mark.parametrize("kind", [Finetune, Distill])
+def test_without_epochs_pretrained_weights_are_needed(kind):
+    recipe = {"epochs": 0, "batch_size": 1, "lr": 0.1, "weight_decay": 0.0}
+    with pytest.raises(ValidationError, match="epochs = 0"):
+        kind(**recipe, pretrained="none")
+    with pytest.raises(ValidationError, match="epochs = 0"):
+        kind(**recipe, pretrained="file", weights="w.pth", head="fresh")
+    kind(**recipe, pretrained="file", weights="w.pth")
