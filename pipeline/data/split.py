@@ -60,7 +60,10 @@ def _remedy(groups: NDArray[np.int64], by_block: bool, splits: int) -> str:
     if len(groups) < splits:
         return f"it has {len(groups)} images for {splits} splits: add some"
     if len(set(groups.tolist())) < splits:
-        return "its images are in too few groups, and a group stays in one split: add some"
+        return (
+            "its images are in too few groups, and a group stays in one split: add some, or lower "
+            "prepare.near_duplicate_distance if near-duplicates are the groups"
+        )
     if by_block:
         return "lower prepare.block, or set prepare.split to random"
     return "add images of it, or change prepare.fractions"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,15 @@ from pipeline.data.sources.base import (
 )
 from pipeline.data.sources.passed_over import count_by_suffix, describe, how_to_read
 from pipeline.data.sources.split_plan import SplitPlan, check_split_classes, plan_splits
+from pipeline.data.sources.versions import group_versions
 from pipeline.errors import DataError
 from pipeline.plugins import SOURCES
 from pipeline.plugins.section import Section
 
 if TYPE_CHECKING:  # pipeline.params imports the sources
     from pipeline.params import Prepare
+
+_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"))
 
 __all__ = [
     "SPLITS",
@@ -64,10 +68,13 @@ def read_source(prepare: Prepare) -> ImageDataset:
     )
     check_dataset(dataset)
     plan = plan_splits(dataset, prepare.split)
-    dataset = replace(dataset, remarks=(*dataset.remarks, *plan.remarks))
-    if source.requires_all_classes:
-        check_split_classes(dataset, plan)
-    return dataset if prepare.group_by is None else _group(dataset, prepare.group_by)
+    remarks = [*plan.remarks, *check_split_classes(dataset, plan)]
+    if prepare.group_by is None:
+        dataset, found_versions = _group_versions(dataset)
+        remarks += found_versions
+    else:
+        dataset = _group(dataset, prepare.group_by)
+    return replace(dataset, remarks=(*dataset.remarks, *remarks))
 
 
 def source_files(prepare: Prepare) -> tuple[Path, ...]:
@@ -102,8 +109,21 @@ def _check_folder(path: Path, source: str) -> None:
         is_folder = path.is_dir()
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})", "check permissions") from None
+    if path.suffix.lower() in _ARCHIVES and is_file(path):
+        raise DataError(path, "is an archive", "unpack it, and set prepare.path to the folder")
     if not is_folder:
         raise DataError(path, "is not a folder", f"set prepare.path to the folder of {source}")
+
+
+def _group_versions(dataset: ImageDataset) -> tuple[ImageDataset, list[str]]:
+    """The data set with the versions of one image in one group, and a remark if there are some."""
+    samples = tuple(group_versions(dataset.samples))
+    changed = [new for new, old in zip(samples, dataset.samples, strict=True) if new is not old]
+    images = len({sample.group for sample in changed})
+    if images == len(changed):
+        return dataset, []
+    remark = f"{len(changed)} images are versions of {images}, which stay in one split each"
+    return replace(dataset, samples=samples), [f"{remark} (such as {changed[0].name!r})"]
 
 
 def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:
@@ -140,10 +160,10 @@ def check_dataset(dataset: ImageDataset) -> None:
             raise DataError(where, problem, "rename it")
     by_folded_name: dict[str, str] = {}
     for name in dataset.classes:
-        other = by_folded_name.setdefault(" ".join(name.casefold().split()), name)
+        folded = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+        other = by_folded_name.setdefault(folded, name)
         if other != name:
-            differ = "case" if other.casefold() == name.casefold() else "spaces"
-            problem = f"classes {other!r} and {name!r} differ only in {differ}"
+            problem = f"classes {other!r} and {name!r} differ only in case, spaces or Unicode form"
             raise DataError(where, problem, "rename one")
     labels = [sample.label for sample in dataset.samples]
     for label in np.flatnonzero(np.bincount(labels, minlength=len(dataset.classes)) == 0):

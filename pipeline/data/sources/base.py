@@ -130,7 +130,6 @@ class DataSource(ABC):
         origin: URL or other description of their source; if empty, the name of ``path``.
         path_kind: What ``prepare.path`` must point to; None if the source needs no path.
         publishes_splits: Whether samples can have a split (``prepare.split: published``).
-        requires_all_classes: Whether every split must contain every class.
         can_download: Whether ``read`` has an argument ``download: bool`` (``prepare.download``).
     """
 
@@ -138,7 +137,6 @@ class DataSource(ABC):
     origin: str = ""
     path_kind: ClassVar[Literal["folder", "table"] | None] = "folder"
     publishes_splits: ClassVar[bool] = True
-    requires_all_classes: ClassVar[bool] = False
     can_download: ClassVar[bool] = False
 
     @abstractmethod

@@ -35,7 +35,6 @@ class CSVTable(DataSource):
     """
 
     path_kind = "table"
-    requires_all_classes = True
 
     def __init__(
         self,

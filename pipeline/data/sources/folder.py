@@ -23,6 +23,7 @@ from pipeline.data.sources.folder_layout import (
     recognize,
 )
 from pipeline.data.sources.folder_tree import FolderTree, scan
+from pipeline.data.sources.masks import set_masks_aside
 from pipeline.data.sources.quoting import quoted
 from pipeline.errors import DataError, ParameterError
 from pipeline.plugins import SOURCES
@@ -46,8 +47,6 @@ class Folder(DataSource):
         class_folder: Which folder is the class of an image: the `first` one below `path` or below
             the split, or the `last` one, which directly contains the image.
     """
-
-    requires_all_classes = True
 
     def __init__(
         self,
@@ -74,12 +73,13 @@ class Folder(DataSource):
                 cannot be read, or a link is broken or points to a folder that contains it.
             ParameterError: `layout: classes` and the folder of a split are set.
         """
-        root = scan(path)
+        found = scan(path)
+        root = set_masks_aside(found)
         layout = self._layout(root)
         folders = [
-            found
+            folder
             for split, parent in layout.parents
-            for found in _class_folders(split, parent, last_is_class=self.last_is_class)
+            for folder in _class_folders(split, parent, last_is_class=self.last_is_class)
         ]
         if not folders:
             raise DataError(path, "contains no class folders", "make one folder per class")
@@ -102,6 +102,8 @@ class Folder(DataSource):
         ]
         passed_over.sort(key=lambda file: file.name)
         remarks = [*layout.remarks, *_describe(folders, last_is_class=self.last_is_class)]
+        if masks := found.count_images() - root.count_images():
+            remarks.append(f"{masks} images are masks of others by their names, and passed over")
         if outside := sum(file.is_image and file.label is None for file in passed_over):
             remarks.append(f"{outside} images are in no class folder, and are passed over")
         hidden = [

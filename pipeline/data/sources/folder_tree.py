@@ -66,6 +66,10 @@ class FolderTree:
         files = self.images or self.unread or self.others
         return not files and all(folder.is_empty for folder in self.folders)
 
+    def count_images(self) -> int:
+        """How many images at any depth can be read."""
+        return sum(len(tree.images) for tree in self.walk())
+
     def walk(self) -> Iterator[FolderTree]:
         """This folder and all folders below it."""
         yield self

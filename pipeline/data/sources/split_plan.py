@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
+from pipeline.data.sources.quoting import quoted
 from pipeline.errors import DataError
 
 SplitMethod = Literal["published", "blocks", "random"]
@@ -90,23 +91,39 @@ def plan_splits(
     return SplitPlan("published", own)
 
 
-def check_split_classes(dataset: ImageDataset, plan: SplitPlan) -> None:
-    """Checks that every split of the source contains every class, if these splits are used.
+def check_split_classes(dataset: ImageDataset, plan: SplitPlan) -> list[str]:
+    """Checks that the training split of a source has every class, if its splits are used.
+
+    Returns:
+        A remark for each other split that lacks classes.
 
     Raises:
-        DataError: A split lacks a class.
+        DataError: The training split lacks a class, or another split has only one.
     """
     if plan.method != "published":
-        return
+        return []
     count = Counter((sample.label, sample.split) for sample in dataset.samples)
     used = [split for split in SPLITS if split in plan.own]
+    remarks = []
     for split in used:
-        for label, name in enumerate(dataset.classes):
-            if not count[label, split]:
-                there = _describe({other: count[label, other] for other in used})
-                remedy = f"add images of it to {split}, remove it, or set prepare.split to blocks"
-                problem = f"has no images in split {split!r} (images: {there})"
-                raise DataError(f"class {name!r}", problem, remedy)
+        lacking = [label for label in range(len(dataset.classes)) if not count[label, split]]
+        names = quoted((dataset.classes[label] for label in lacking), 3)
+        if lacking and split == "train":
+            there = _describe({other: count[lacking[0], other] for other in used})
+            problem = f"no images of {names} (the first has {there}), but all classes need some"
+            remedy = "add some, or remove the classes from the other splits"
+            raise DataError("the training split of the source", f"has {problem}", remedy)
+        if len(lacking) == len(dataset.classes) - 1:
+            remedy = "add images of others, or remove the split so that it is taken from train"
+            raise DataError(
+                f"split {split!r} of the source", "has images of one class only", remedy
+            )
+        if lacking:
+            remarks.append(
+                f"split {split} has no images of {len(lacking)} classes, whose recall is not "
+                f"measured there: {names}"
+            )
+    return remarks
 
 
 def _describe(counts: dict[SplitName, int] | dict[SplitName | None, int]) -> str:

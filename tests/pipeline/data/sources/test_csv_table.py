@@ -254,7 +254,7 @@ def test_an_invalid_split_is_refused_with_its_line(table, split):
         (
             "path,label,split\nphotos/a/1.png,wren,train\nphotos/b/1.png,robin,train\n"
             "photos/a/2.png,wren,test\n",
-            "class 'robin': has no images in split 'test'",
+            "split 'test' of the source: has images of one class only",
         ),
     ],
 )
