@@ -99,6 +99,9 @@ def _warn(context: Context, audit: Audit, counts: dict[str, object]) -> None:
             name,
             remark,
         )
+    if blank := audit.blank:
+        name = audit.usable.samples[blank[0]].name
+        warn("%d images are of one color, such as %s", len(blank), name)
     if dark := audit.dark:
         warn(
             "%d images are nearly black, such as %s; if their pixels of 10 or 12 bits are stored "

@@ -162,7 +162,7 @@ def _unidentified(name: object, file: BinaryIO) -> RuntimeProblem:
     if found == "JPEG":
         found = name_kind(header + file.read()) or found
     if found in readable_formats():
-        problem = f"is a {found} file that is damaged, or of a kind that is not supported"
+        problem = f"is damaged, or {found} of a kind that is not supported"
         return RuntimeProblem(name, problem, "copy it again, or convert it to JPEG with 8 bits")
     if found in NEEDED:
         needed = NEEDED[found]
