@@ -27,6 +27,7 @@ _PACKAGES = ("pipeline", "stages", "finch_runtime")
 _LEFT_OUT = (
     __name__,
     "pipeline.errors",
+    "pipeline.file_fingerprint",
     "pipeline.files",
     "pipeline.storage",
     "pipeline.unfinished",

@@ -49,6 +49,7 @@ def compare(context: Context, config: Compare) -> None:
     config.check_entries(params.distill)
     device = prepare_torch(params.run)
     setup = _open(context, config, device)
+    _check_students(context, config, setup.data.image_size)
     teacher, _ = load_classifier(paths.teacher, device)
     store = RunStore(paths.comparison_runs)
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
@@ -67,6 +68,18 @@ def compare(context: Context, config: Compare) -> None:
     paths.write_report("compare", facts, as_markdown(facts), as_page(facts))
     write_runs(paths.reports / "compare_runs.csv", facts)
     context.log.info("wrote reports/compare.json, .md, .html and compare_runs.csv")
+
+
+def _check_students(context: Context, config: Compare, image_size: int) -> None:
+    """Tries the network of every entry before any training."""
+    from pipeline.models.checked_networks import check_networks
+
+    students = (
+        (f"entry {entry.name!r}: distill", context.params.distill.changed(entry.set | setting))
+        for entry in config.entries
+        for setting in entry.settings()
+    )
+    check_networks(students, image_size, context.paths.checked_networks)
 
 
 def _open(context: Context, config: Compare, device: torch.device) -> ComparisonSetup:

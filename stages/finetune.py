@@ -13,12 +13,16 @@ def finetune(context: Context) -> None:
     """Fine-tune the teacher on the prepared images."""
     from pipeline.data.prepared import open_prepared
     from pipeline.losses import CrossEntropy
+    from pipeline.models.checked_networks import check_networks
     from pipeline.training.device import prepare_torch
     from pipeline.training.task import TrainingTask
     from stages.training import StageTraining
 
     params, recipe = context.params, context.params.finetune
     data = open_prepared(context.paths.prepared)
+    # Before the teacher is trained for a student that cannot be.
+    student = ("distill", params.distill)
+    check_networks([student], data.image_size, context.paths.checked_networks)
     device = prepare_torch(params.run)
     loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
     splits, frozen = (data.split("train"), data.split("val")), recipe.freeze_epochs

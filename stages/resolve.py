@@ -1,6 +1,5 @@
 """Effective values of all parameters, including defaults, in one file that DVC tracks."""
 
-from pipeline.params import Distill, Finetune
 from stages.command import Context, stage
 
 
@@ -18,13 +17,9 @@ def resolve(context: Context) -> None:
     from pipeline.models.checked_networks import check_networks
 
     params, size = context.params, context.params.prepare.image_size
-    networks: dict[str, Finetune | Distill] = {
-        "finetune": params.finetune,
-        "distill": params.distill,
-    }
+    networks = (("finetune", params.finetune), ("distill", params.distill))
     for section in check_networks(networks, size, context.paths.checked_networks):
-        model = networks[section].model
-        context.log.info("%s.model %s takes images of %d px", section, model, size)
+        context.log.info("%s.model takes images of %d px", section, size)
     values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_file(context.paths.params) as temporary:

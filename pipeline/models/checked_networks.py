@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ _REMEMBERED = 100
 
 
 def check_networks(
-    networks: Mapping[str, Finetune | Distill], image_size: int, folder: Path
+    networks: Iterable[tuple[str, Finetune | Distill]], image_size: int, folder: Path
 ) -> list[str]:
     """Checks networks as ``check_network``, except those that passed before.
 
@@ -27,30 +27,40 @@ def check_networks(
     images, the code of ``pipeline.models``, or the version of torch, torchvision or timm.
 
     Args:
-        networks: Networks and training recipes by the section of their parameters.
+        networks: Where the parameters are, such as ``distill``, and the networks with their
+            training recipes.
         image_size: Height and width of the images, in pixels.
         folder: Where the networks that passed are remembered.
 
     Returns:
-        The sections that were checked.
+        Where the parameters of the networks are that were checked.
 
     Raises:
         ParameterError: A network does not work with these parameters.
     """
     store = folder / "passed.json"
-    passed = _read(store)
+    passed, checked = _read(store), []
+    common = {
+        "image_size": image_size,
+        "code": code_fingerprint("pipeline.models.network_check"),
+        "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
+    }
     with FileHashes(folder / "weights.json") as hashes:
-        keys = {section: _key(network, image_size, hashes) for section, network in networks.items()}
-    new = {section: key for section, key in keys.items() if key not in passed}
-    for section, key in new.items():
+        keyed = [
+            (section, network, hash_value({**common, **_key(network, hashes)}))
+            for section, network in networks
+        ]
+    for section, network, key in keyed:
+        if key in passed:
+            continue
         # Imported here, since timm and torchvision take seconds.
         from pipeline.models.network_check import check_network
 
-        network = networks[section]
         check_network(section, network, image_size, single_images=_trains_on_single_images(network))
         passed.append(key)
+        checked.append(section)
         write_json(store, {"passed": passed[-_REMEMBERED:]})
-    return list(new)
+    return checked
 
 
 def _trains_on_single_images(network: Finetune | Distill) -> bool:
@@ -59,17 +69,13 @@ def _trains_on_single_images(network: Finetune | Distill) -> bool:
     return network.epochs > 0 and not is_frozen and network.batch_size // network.accumulate < 2
 
 
-def _key(network: Finetune | Distill, image_size: int, hashes: FileHashes) -> str:
-    facts: dict[str, Any] = {
+def _key(network: Finetune | Distill, hashes: FileHashes) -> dict[str, Any]:
+    return {
         "model": network.model,
         "pretrained": network.pretrained,
         "weights": hashes.fingerprint(weights_files(network)).sha256,
-        "image_size": image_size,
         "single_images": _trains_on_single_images(network),
-        "code": code_fingerprint("pipeline.models.network_check"),
-        "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
     }
-    return hash_value(facts)
 
 
 def _read(store: Path) -> list[str]:

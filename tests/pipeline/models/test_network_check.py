@@ -159,27 +159,27 @@ def test_what_passed_is_remembered(tmp_path: Path, checked: list[str]) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file(create_network(TINY, 2, 32).state_dict(), weights)
     network = student(pretrained="file", weights=str(weights))
-    assert check_networks({"distill": network}, 32, tmp_path / "store") == ["distill"]
-    assert check_networks({"distill": network}, 32, tmp_path / "store") == []
+    assert check_networks([("distill", network)], 32, tmp_path / "store") == ["distill"]
+    assert check_networks([("distill", network)], 32, tmp_path / "store") == []
 
-    assert check_networks({"distill": network}, 48, tmp_path / "store") == ["distill"]
-    assert check_networks({"distill": network}, 32, tmp_path / "store") == []
+    assert check_networks([("distill", network)], 48, tmp_path / "store") == ["distill"]
+    assert check_networks([("distill", network)], 32, tmp_path / "store") == []
     changed = network.model_copy(update={"model": "test_resnet"})
     with pytest.raises(ParameterError):
-        check_networks({"distill": changed}, 32, tmp_path / "store")
+        check_networks([("distill", changed)], 32, tmp_path / "store")
     with pytest.raises(ParameterError):
-        check_networks({"distill": changed}, 32, tmp_path / "store")
+        check_networks([("distill", changed)], 32, tmp_path / "store")
     weights.unlink()
     with pytest.raises(ParameterError, match=r"weights\.safetensors"):
-        check_networks({"distill": network}, 32, tmp_path / "store")
+        check_networks([("distill", network)], 32, tmp_path / "store")
     assert len(checked) == 5
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"passed": 3}', '{"passed": [[]]}'])
 def test_a_damaged_memory_is_ignored(tmp_path: Path, checked: list[str], content: str) -> None:
     (tmp_path / "passed.json").write_text(content)
-    assert check_networks({"distill": student()}, 32, tmp_path) == ["distill"]
-    assert check_networks({"distill": student()}, 32, tmp_path) == []
+    assert check_networks([("distill", student())], 32, tmp_path) == ["distill"]
+    assert check_networks([("distill", student())], 32, tmp_path) == []
 
 
 def test_other_versions_and_code_are_checked_again(
@@ -187,11 +187,11 @@ def test_other_versions_and_code_are_checked_again(
 ) -> None:
     from pipeline.models import checked_networks
 
-    check_networks({"distill": student()}, 32, tmp_path)
+    check_networks([("distill", student())], 32, tmp_path)
     monkeypatch.setattr(checked_networks.metadata, "version", lambda name: "0")
-    assert check_networks({"distill": student()}, 32, tmp_path) == ["distill"]
+    assert check_networks([("distill", student())], 32, tmp_path) == ["distill"]
     monkeypatch.setattr(checked_networks, "code_fingerprint", lambda name: "0")
-    assert check_networks({"distill": student()}, 32, tmp_path) == ["distill"]
+    assert check_networks([("distill", student())], 32, tmp_path) == ["distill"]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,6 @@ def test_single_images(tmp_path: Path, values: dict[str, Any], is_refused: bool)
     network = student(model="torchvision/shufflenet_v2_x0_5").model_copy(update=values)
     if is_refused:
         with pytest.raises(ParameterError, match=r"distill\.batch_size"):
-            check_networks({"distill": network}, 32, tmp_path)
+            check_networks([("distill", network)], 32, tmp_path)
     else:
-        check_networks({"distill": network}, 32, tmp_path)
+        check_networks([("distill", network)], 32, tmp_path)
