@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 from PIL import Image, features
@@ -38,7 +39,9 @@ _FEATURES = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
 @cache
 def readable_formats() -> tuple[str, ...]:
     """The formats that are read with the installed packages."""
-    missing = {name for name, feature in _FEATURES.items() if not features.check(feature)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an older Pillow does not know the feature
+        missing = {name for name, feature in _FEATURES.items() if not features.check(feature)}
     try:
         import pillow_heif
     except ImportError:  # also a library of another platform
