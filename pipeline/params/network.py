@@ -34,8 +34,8 @@ class Network(Section):
     pretrained: Pretrained = "none"
     weights: LocalText | None = Field(
         None,
-        description="Path of the weights for `pretrained: file`. DVC does not track it: after a "
-        "change, run the stage with `dvc repro --force`.",
+        description="Path of the weights for `pretrained: file`. After a change of the file, "
+        "`dvc repro` runs the stage again.",
     )
     class_names: LocalText | None = Field(
         None,

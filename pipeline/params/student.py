@@ -33,8 +33,8 @@ class ClassOrder(Section):
     seed: Seed = Field(0, description="Seed of the random order.")
     file: LocalText | None = Field(
         None,
-        description="Path of a UTF-8 text file with one class name per line, for `kind: file`. DVC "
-        "does not track it: after a change run `dvc repro --force distill`.",
+        description="Path of a UTF-8 text file with one class name per line, for `kind: file`. "
+        "After a change of the file, `dvc repro` runs `distill` again.",
     )
 
     @model_validator(mode="after")
