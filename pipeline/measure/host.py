@@ -28,7 +28,7 @@ class Host:
 
     Attributes:
         cpu: Model name; on Arm the name of the board or the ids of the core types.
-        architecture: ``x86_64``, ``aarch64``, ...
+        architecture: ``x86_64``, ``aarch64``, ...; a 32-bit Python is mentioned.
         flags: CPU flags in ``remote_runner.VECTOR_FLAGS``, sorted.
         physical_cores: None if unknown.
         logical_cores: Number of cores of the system.

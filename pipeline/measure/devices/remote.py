@@ -99,7 +99,7 @@ class RemoteDevice:
         """Hardware and software of the device.
 
         Raises:
-            DeviceError: It has no NumPy.
+            DeviceError: It has no NumPy, or its Python is one for which there is no ONNX Runtime.
         """
         output = self._call(["describe", *PACKAGES])
         try:
@@ -110,6 +110,10 @@ class RemoteDevice:
             python = self._listed.python
             remedy = f"install it there: {python} -m pip install numpy; or set another `python`"
             raise DeviceError(self.name, f"its {python} has no NumPy", remedy)
+        if host.architecture.endswith(remote_runner.NARROW) and "onnxruntime" not in host.packages:
+            problem = f"its {self._listed.python} is a 32-bit program, without ONNX Runtime"
+            remedy = "install a 64-bit system there: PyPI has no ONNX Runtime for 32-bit ones"
+            raise DeviceError(self.name, problem, remedy)
         return host
 
     def place(self, files: Files) -> str:

@@ -34,6 +34,8 @@ FAILED = "finch: failed: "
 _TIMED_OUT = 124  # as of the command `timeout`
 
 STORE = "finch-measure"
+# Follows the architecture in a description.
+NARROW = ", 32-bit Python"
 CPUS = Path("/sys/devices/system/cpu")
 
 # Instruction sets that determine the speed of inference kernels, in the spelling of Linux.
@@ -89,9 +91,11 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     release = ".".join(platform.release().split(".")[:2])
+    # A 32-bit system may have a 64-bit kernel, whose architecture `platform` returns.
+    width = "" if sys.maxsize > 2**32 else NARROW
     return {
         "cpu": cpu,
-        "architecture": platform.machine(),
+        "architecture": platform.machine() + width,
         "flags": sorted(VECTOR_FLAGS & flags),
         "physical_cores": len(_read_all("topology/thread_siblings_list")) or None,
         "logical_cores": os.cpu_count() or 1,

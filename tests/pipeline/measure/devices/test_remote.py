@@ -219,6 +219,29 @@ def test_no_numpy_is_named(listed, tmp_path):
     assert f"its {bare} has no NumPy; " in failure(listed(python=bare))
 
 
+@pytest.mark.parametrize("has_runtime", [False, True])
+def test_a_32_bit_system_with_a_64_bit_kernel_is_named(listed, tmp_path, has_runtime):
+    (tmp_path / "first").mkdir()
+    hide = (
+        "import importlib.metadata as m\n"
+        "def version(name, found=m.version):\n"
+        "    if name == 'onnxruntime':\n"
+        "        raise m.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "m.version = version\n"
+    )
+    narrow = "import sys\nsys.maxsize = 2**31 - 1\n"
+    (tmp_path / "first/sitecustomize.py").write_text(narrow + (not has_runtime) * hide)
+    python = write_python(tmp_path / "python", tmp_path / "first")
+    if has_runtime:
+        with open_device(listed(python=python)) as device:
+            assert "32-bit" in device.describe().architecture
+    else:
+        message = failure(listed(python=python))
+        assert "is a 32-bit program" in message
+        assert "64-bit system" in message
+
+
 def test_packed_images_need_no_pillow(listed, images, tmp_path):
     (tmp_path / "first" / "PIL").mkdir(parents=True)
     (tmp_path / "first/PIL/__init__.py").write_text("raise ImportError('no Pillow')")
