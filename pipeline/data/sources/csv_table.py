@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.data.sources.base import DataSource, Listing, Sample, SplitName
 from pipeline.data.sources.delimited_table import Row, read_table
-from pipeline.data.sources.label_cells import MISSING, check_labels
+from pipeline.data.sources.label_cells import MISSING, check_labels, describe_lists
 from pipeline.data.sources.listed_files import ListedFiles
 from pipeline.data.sources.split_names import split_of
 from pipeline.errors import DataError, ParameterError
@@ -81,7 +81,7 @@ class CSVTable(DataSource):
             Sample(root / name, name, labels[label], split, row.cells["group"] or None)
             for name, label, split, row in zip(names, label_names, splits, rows, strict=True)
         ]
-        remarks = files.remarks
+        remarks = [*files.remarks, *describe_lists(classes)]
         if unlisted := files.count_unlisted(set(names)):
             remarks.append(f"{unlisted} images beside those of the table are in none of its rows")
         return Listing(classes, samples, remarks=remarks)

@@ -88,7 +88,8 @@ def read_table(
             places[key] = found[0]
         elif key not in optional:
             problem = f"has no column {name!r}"
-            remedy = f"set prepare.csv.{key}_column to one of its columns, {quoted(header, 20)}"
+            remedy = f"set prepare.csv.{key}_column to one of those in its header, "
+            remedy += quoted(header, 20)
             if key == "label" and (labels := find_one_hot(header, [cells for _, cells in records])):
                 problem += f", but one column per label ({quoted(labels)})"
                 remedy = "write the labels into one column, whose name is prepare.csv.label_column"
@@ -128,6 +129,7 @@ def _decode(path: Path, encoding: str) -> str:
         if not by_mark and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
             remedy += ", which is cp1252 for most files of Excel in Western Europe and America"
         raise DataError(where, problem, remedy) from None
+    text = text.rstrip("\0\x1a")  # padding, and the end of file of DOS
     if "\0" in text:
         remedy = "save it as CSV UTF-8, or set prepare.csv.encoding to utf-16-le"
         raise DataError(path, f"contains NUL characters when read as {encoding.upper()}", remedy)

@@ -17,6 +17,7 @@ from pipeline.data.sources.base import (
     SplitName,
 )
 from pipeline.data.sources.folder_layout import (
+    MAKE_FOLDERS,
     FolderLayout,
     all_classes,
     name_splits,
@@ -82,7 +83,7 @@ class Folder(DataSource):
             for folder in _class_folders(split, parent, last_is_class=self.last_is_class)
         ]
         if not folders:
-            raise DataError(path, "contains no class folders", "make one folder per class")
+            raise DataError(path, "contains no class folders", MAKE_FOLDERS)
         classes = sorted({folder.name for folder in folders})
         labels = {name: label for label, name in enumerate(classes)}
         label_of = {file: labels[f.name] for f in folders for file in f.files()}

@@ -15,6 +15,9 @@ from pipeline.errors import DataError
 
 _ALL_CLASSES = "prepare.folder.layout: classes"
 
+MAKE_FOLDERS = "make one folder per class, or list the labels in a table (prepare.source: csv)"
+"""What to do if there are no class folders."""
+
 
 @dataclass(frozen=True)
 class FolderLayout:
@@ -91,9 +94,8 @@ def recognize(root: FolderTree, *, check_repeated: bool = True) -> FolderLayout:
     if not splits:
         if tops and all(top.role in SPLITS for top in tops):
             names = quoted(top.tree.name for top in tops)
-            problem = f"{names} {_has(tops)} images, but contains no class folders"
-            remedy = "make one folder per class in each, or list the labels in a table "
-            raise DataError(root.path, problem, remedy + "(prepare.source: csv)")
+            problem = f"no class folders with images in {names}, which are splits by their names"
+            raise DataError(root.path, problem, MAKE_FOLDERS)
         if check_repeated:
             _check_repeated(root, trees)
         if odd := [top.tree.name for top in tops if top.role == "unlabeled"]:
@@ -175,16 +177,15 @@ def _check_repeated(root: FolderTree, tops: Sequence[FolderTree]) -> None:
     common = set.intersection(*({each.name for each in top.folders_with_images} for top in tops))
     if len(common) < 2:
         return
-    upper, lower = quoted(top.name for top in tops), quoted(sorted(common))
-    problem = f"each of {upper} contains {lower}: the classes could be either"
+    upper = quoted(top.name for top in tops)
+    problem = f"each of {upper} contains {quoted(sorted(common))}: either could be the classes"
     if all(split_of(name) for name in common):
         remedy = f"move them to <split>/<class>, or set {_ALL_CLASSES} to pool the splits"
     else:
-        lower_is_class = "prepare.folder.class_folder: last"
-        example = f"prepare.folder.train: {_relative(root, tops[0])}"
         remedy = (
-            f"for {upper} set {_ALL_CLASSES}, for {lower} set {lower_is_class}; "
-            f"if {upper} are splits, name them ({example}, …)"
+            f"set {_ALL_CLASSES} if the former are, or prepare.folder.class_folder: last if the "
+            "latter are, or prepare.path to one of the former; if they are splits, name them "
+            f"(prepare.folder.train: {_relative(root, tops[0])}, …)"
         )
     raise DataError(root.path, problem, remedy)
 
@@ -212,7 +213,3 @@ def _settings(root: FolderTree, splits: Sequence[_Top]) -> str:
 
 def _relative(root: FolderTree, tree: FolderTree) -> str:
     return tree.path.relative_to(root.path).as_posix()
-
-
-def _has(tops: Sequence[object]) -> str:
-    return "has" if len(tops) == 1 else "have"

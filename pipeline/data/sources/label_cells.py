@@ -34,6 +34,12 @@ def check_labels(classes: Collection[str], table: Path) -> None:
             raise DataError(table, problem, remedy)
 
 
+def describe_lists(classes: Collection[str]) -> list[str]:
+    """A remark if labels look like lists of labels."""
+    lists = sorted(name for name in classes if "|" in name or re.fullmatch(r"\[.*\]", name))
+    return [f"labels that look like lists are one class each: {quoted(lists, 3)}"] if lists else []
+
+
 def find_one_hot(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The columns that together are a one-hot encoding of the label; empty if there are none.
 

@@ -77,8 +77,7 @@ class ListedFiles:
             raise DataError(where, f"{path!r} is a URL", "download the images, and write paths")
         windows = PureWindowsPath(path)
         if windows.drive:
-            remedy = f"write paths that are relative to {self.root}"
-            raise DataError(where, f"{path!r} is an absolute path of Windows", remedy)
+            raise self._outside(path, "an absolute path of Windows", windows.parts[1:], where)
         if "\\" in path and not is_file(self.root / path):
             self._corrected["have backslashes, and are read with slashes"] += 1
             path = windows.as_posix()
@@ -88,9 +87,19 @@ class ListedFiles:
                 if Path(name).is_relative_to(root):
                     return PurePosixPath(Path(name).relative_to(root).as_posix())
         if name.startswith(("/", "../")) or name == "..":
-            remedy = "write paths below it, or set prepare.csv.root to a folder that contains them"
-            raise DataError(where, f"{path!r} is outside of {self.root}", remedy)
+            parts = PurePosixPath(name).parts[1:]
+            raise self._outside(path, f"outside of {self.root}", parts, where)
         return PurePosixPath(name)
+
+    def _outside(self, path: str, what: str, parts: tuple[str, ...], where: str) -> DataError:
+        """An error that names the end of the path for which there is a file, if any."""
+        remedy = f"write paths relative to {self.root}, or set prepare.csv.root"
+        for start in range(len(parts)):
+            end = PurePosixPath(*parts[start:])
+            if is_file(self.root / end):
+                remedy = f"write {str(end)!r}, which exists"
+                break
+        return DataError(where, f"{path!r} is {what}", remedy)
 
     def _find_in(self, folder: PurePosixPath, name: str) -> list[PurePosixPath]:
         """The files of a folder that match a name, or its stem if the suffix is missing."""

@@ -12,7 +12,7 @@ SplitRole = Literal["train", "val", "test", "unlabeled"]
 
 _WORDS: dict[SplitRole, str] = {
     "train": "train|training|trainval|trn|trainieren|训练",
-    "val": "val|vali|valid|validate|validation|dev|eval|evaluate|evaluation|validierung|验证",
+    "val": "val|vali|valid|validate|validation|validieren|validierung|dev|eval|evaluation|验证",
     "test": r"test|testing|tests|testen|tst|hold[\W_]?out|held[\W_]?out|测试",
     "unlabeled": "pred|predict|prediction|predictions|unlabell?ed",
 }

@@ -87,6 +87,7 @@ def test_columns_can_have_any_order(table):
         GOOD.replace("\n", ",,\n"),
         "\n \n" + GOOD,
         GOOD.replace("\n", "\r"),
+        GOOD + "\x1a",
         GOOD.replace("path,label", "Path,LABEL"),
         GOOD.replace("photos/", "photos\\").replace("a/", "a\\"),
         GOOD.replace(".png", ""),
@@ -95,7 +96,14 @@ def test_columns_can_have_any_order(table):
     ids=[
         *("byte order mark", "Windows lines", "blank lines", "spaces", "quotes", "semicolons"),
         *("tabs", "pipes", "stated separator", "UTF-16", "empty cells", "blank header lines"),
-        *("old Mac lines", "case of the header", "backslashes", "no suffixes", "case of paths"),
+        *(
+            "old Mac lines",
+            "end of file of DOS",
+            "case of the header",
+            "backslashes",
+            "no suffixes",
+            "case of paths",
+        ),
     ],
 )
 def test_the_dialects_of_spreadsheets_are_read(table, text):
@@ -175,6 +183,11 @@ def test_a_table_in_another_encoding_is_read_if_a_parameter_says_so(table):
     assert "'cp9999'" in refusal(table, text, encoding="cp9999")
 
 
+def test_labels_that_look_like_lists_are_reported(table):
+    text = GOOD.replace("wren", "wren|nest") + 'photos/a/2.png,"[""wren""]"\n'
+    assert any("'wren|nest'" in remark for remark in read(table, text).remarks)
+
+
 def test_missing_files_are_counted(table):
     rows = "".join(f"photos/c/{number}.png,wren\n" for number in range(5))
     message = refusal(table, GOOD + rows)
@@ -207,6 +220,8 @@ def test_names_and_labels_in_other_scripts_are_kept(table):
         ("../birds.csv,wren", "is outside"),
         ("photos/../../x.png,wren", "is outside"),
         ("/etc/passwd,wren", "is outside"),
+        ("/kaggle/input/photos/a/2.png,wren", "write 'photos/a/2.png', which exists"),
+        (r"D:\birds\photos\a\2.png,wren", "write 'photos/a/2.png', which exists"),
         ("C:/x.png,wren", "is an absolute path of Windows"),
         (r"C:\birds\x.png,wren", "is an absolute path of Windows"),
         (r"..\x.png,wren", "is outside"),

@@ -1,11 +1,16 @@
 import os
+import shutil
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.data.sources import PassedOver, read_source
+from pipeline.data.sources.folder import Folder
 from pipeline.errors import DataError, ParameterError
 from pipeline.params import Prepare, prepare_model
 
@@ -218,6 +223,34 @@ def test_composed_and_decomposed_names_are_one_class(tmp_path, folders):
     source = read(tmp_path)
     assert source.classes == ("Käfer", "bee")
     assert len(source.samples) == 4
+
+
+folders = st.sampled_from(["train", "Test", "a", "b", "c", "data", "x", "__MACOSX", "masks"])
+files = st.sampled_from(["1.png", "2.jpg", "2_mask.jpg", "n.txt", "Thumbs.db", "r.cr2"])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sets(
+        st.tuples(st.lists(folders, max_size=3), files).map(lambda p: "/".join((*p[0], p[1]))),
+        min_size=4,
+        max_size=12,
+    ),
+    st.sampled_from(["first", "last"]),
+    st.sampled_from(["auto", "classes"]),
+)
+def test_all_files_are_read_or_passed_over(tmp_path, names, class_folder, layout):
+    shutil.rmtree(tmp_path)
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    options = {"class_folder": class_folder, "layout": layout}
+    with suppress(DataError):
+        found = Folder(**options).read(tmp_path)
+        read_files = [sample.name for sample in found.samples]
+        passed_over = [file.name for file in found.passed_over]
+        assert sorted([*read_files, *passed_over]) == sorted(names)
+        assert not any("__MACOSX" in name for name in read_files)
 
 
 def test_an_image_without_a_suffix_is_read(tmp_path):
