@@ -151,7 +151,7 @@ def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
     Latencies are in ms, accuracy and agreement in percent, the drop in percentage points; ``low``
     and ``high`` are the ends of 95 % intervals.
     """
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"]
