@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,11 +202,12 @@ def _variants(inside: Tensors, all_tensors: Tensors, target: _Target) -> Iterato
     for tensors in (inside, bare):
         for adapt in (_torchvision_embeddings, _timm_filter):
             try:
-                with torch.no_grad():
-                    adapted = adapt(dict(tensors), target)
+                with torch.no_grad(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of deprecated calls in the libraries
+                    adapted = _resize_tables(adapt(dict(tensors), target), target)
             except Exception:  # such functions expect the names of their own checkpoints
                 continue
-            yield _resize_tables(adapted, target)
+            yield adapted
 
 
 def _timm_filter(tensors: dict[str, Tensor], target: _Target) -> Tensors:

@@ -17,7 +17,7 @@ _PLACES = ("pretrained_cfg", "args", "hyper_parameters", "hparams", "meta", "con
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation per RGB channel, for pixels in [0, 1], and where they are from."""
+    """Mean and standard deviation per RGB channel, for pixels in [0, 1], and their origin."""
 
     mean: RGB
     std: RGB
