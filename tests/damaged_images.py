@@ -1,4 +1,4 @@
-"""Damaged and unusable image files of 20 kinds, as they occur in practice."""
+"""Damaged and unusable image files of 22 kinds, as they occur in practice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from pillow_heif import register_heif_opener
 
 register_heif_opener()
 
-_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF"}
+_FORMATS = {
+    **{"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF"},
+    **{"avif": "AVIF", "heic": "HEIF"},
+}
 
 
 def draw(rng: np.random.Generator, width: int = 60, height: int = 44) -> Image.Image:

@@ -216,6 +216,7 @@ def png_of_size(width: int, height: int) -> bytes:
 
 JPEG = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG").getvalue()
 PNG = encoded(Image.fromarray(noise(64, 64, 3))).getvalue()
+FURTHER = [encode(Image.fromarray(noise(64, 64, 3)), kind) for kind in ("TIFF", "AVIF", "HEIF")]
 FLOAT_TIFF = encoded(Image.fromarray(np.full((8, 8), 0.5, np.float32)), "TIFF").getvalue()
 EPS = encoded(Image.fromarray(noise(8, 8, 3)), "EPS").getvalue()
 
@@ -422,7 +423,7 @@ def test_memory_of_a_decoded_image(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    whole=st.sampled_from([JPEG, PNG]),
+    whole=st.sampled_from([JPEG, PNG, *FURTHER]),
     cut=st.floats(0, 1),
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
 )
