@@ -122,8 +122,8 @@ def _group_versions(dataset: ImageDataset) -> tuple[ImageDataset, list[str]]:
     images = len({sample.group for sample in changed})
     if images == len(changed):
         return dataset, []
-    remark = f"{len(changed)} images are versions of {images}, which stay in one split each"
-    return replace(dataset, samples=samples), [f"{remark} (such as {changed[0].name!r})"]
+    remark = f"versions of one image by their names, and kept in one split: {len(changed)} images"
+    return replace(dataset, samples=samples), [f"{remark}, such as {changed[0].name!r}"]
 
 
 def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:

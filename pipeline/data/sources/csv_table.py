@@ -83,7 +83,9 @@ class CSVTable(DataSource):
         ]
         remarks = [*files.remarks, *describe_lists(classes)]
         if unlisted := files.count_unlisted(set(names)):
-            remarks.append(f"{unlisted} images beside those of the table are in none of its rows")
+            remarks.append(
+                f"images beside those of the table that are in none of its rows: {unlisted}"
+            )
         return Listing(classes, samples, remarks=remarks)
 
 

@@ -104,9 +104,9 @@ class Folder(DataSource):
         passed_over.sort(key=lambda file: file.name)
         remarks = [*layout.remarks, *_describe(folders, last_is_class=self.last_is_class)]
         if masks := found.count_images() - root.count_images():
-            remarks.append(f"{masks} images are masks of others by their names, and passed over")
+            remarks.append(f"masks of other images by their names, and passed over: {masks}")
         if outside := sum(file.is_image and file.label is None for file in passed_over):
-            remarks.append(f"{outside} images are in no class folder, and are passed over")
+            remarks.append(f"images in no class folder, and passed over: {outside}")
         hidden = [
             _printable(each.relative_to(path)) for tree in root.walk() for each in tree.hidden
         ]

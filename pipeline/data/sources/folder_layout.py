@@ -57,7 +57,7 @@ def name_splits(root: FolderTree, names: Mapping[SplitName, str]) -> FolderLayou
     Raises:
         DataError: A folder does not exist, or is inside the folder of another split.
     """
-    trees = {split: _find(root, split, name) for split, name in names.items()}
+    trees = {split: _descend(_find(root, split, name), split) for split, name in names.items()}
     for split, tree in trees.items():
         for other in trees.keys() - {split}:
             if tree.path.is_relative_to(trees[other].path):

@@ -57,7 +57,7 @@ class ListedFiles:
     @property
     def remarks(self) -> list[str]:
         """How paths differed from those of the files that were found, one sentence each."""
-        return [f"{count} paths {kind}" for kind, count in self._corrected.items()]
+        return [f"paths {kind}: {count}" for kind, count in self._corrected.items()]
 
     def count_unlisted(self, listed: set[str]) -> int:
         """How many images are in the folders of listed files, but are not listed themselves."""
@@ -79,7 +79,7 @@ class ListedFiles:
         if windows.drive:
             raise self._outside(path, "an absolute path of Windows", windows.parts[1:], where)
         if "\\" in path and not is_file(self.root / path):
-            self._corrected["have backslashes, and are read with slashes"] += 1
+            self._corrected["with backslashes, read with slashes"] += 1
             path = windows.as_posix()
         name = posixpath.normpath(path) if path else ""
         if name.startswith("/"):
@@ -104,10 +104,10 @@ class ListedFiles:
     def _find_in(self, folder: PurePosixPath, name: str) -> list[PurePosixPath]:
         """The files of a folder that match a name, or its stem if the suffix is missing."""
         found = self._matches(folder, name)
-        kind = "differ from the file's in case or in the form of Unicode characters"
+        kind = "that differ from the file's in case or Unicode form"
         if not found and PurePosixPath(name).suffix.lower() not in readable_suffixes():
             found = self._with_stem(folder, name)
-            kind = "have no suffix; the only image with that name is read"
+            kind = "without a suffix, read as the only image of that name"
         if len(found) == 1:
             self._corrected[kind] += 1
         return [folder / each for each in found]

@@ -55,7 +55,7 @@ class SplitPlan:
                 f"blocks (images: {found})"
             )
         if self.method == "published" and None in self.own:
-            remarks.append(f"{self.own[None]} images are in no split of the source, and not used")
+            remarks.append(f"images in no split of the source, and not used: {self.own[None]}")
         return tuple(remarks)
 
 
@@ -120,8 +120,8 @@ def check_split_classes(dataset: ImageDataset, plan: SplitPlan) -> list[str]:
             )
         if lacking:
             remarks.append(
-                f"split {split} has no images of {len(lacking)} classes, whose recall is not "
-                f"measured there: {names}"
+                f"classes without images in split {split}, whose recall is not measured there: "
+                f"{len(lacking)} ({names})"
             )
     return remarks
 
