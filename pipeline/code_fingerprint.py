@@ -16,7 +16,7 @@ import ast
 import hashlib
 import importlib.util
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -104,17 +104,46 @@ def code_fingerprint(*code: str | type) -> str:
     return hash_value(hashes)
 
 
+def plugin_fingerprint(*plugins: type) -> str | None:
+    """SHA-256 of the code of plug-ins from other packages; None if all are of this project."""
+    outside = [each for each in plugins if each.__module__.partition(".")[0] not in _PACKAGES]
+    return _hash_files(file for each in outside for file in _files_of_plugin(each).items())
+
+
+def plugin_packages_fingerprint() -> str | None:
+    """SHA-256 of the code of all packages that provide plug-ins; None if there are none."""
+    packages = sorted(_plugin_packages())
+    return _hash_files(file for each in packages for file in _files_of_package(each).items())
+
+
+def _hash_files(files: Iterable[tuple[str, Path]]) -> str | None:
+    hashes = {name: _hash(path) for name, path in files}
+    return hash_value(hashes) if hashes else None
+
+
+def _plugin_packages() -> set[str]:
+    points = metadata.entry_points(group="finch.plugins")
+    return {point.module.partition(".")[0] for point in points}
+
+
 def _files_of_plugin(plugin: type) -> dict[str, Path]:
     """Files of a class of another package."""
     package = plugin.__module__.partition(".")[0]
-    points = metadata.entry_points(group="finch.plugins")
-    if package in {point.module.partition(".")[0] for point in points}:
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            folder = Path(spec.submodule_search_locations[0])
-            return {f"{package}/{p.relative_to(folder)}": p for p in folder.rglob("*.py")}
+    if package in _plugin_packages():
+        return _files_of_package(package)
     source = inspect.getsourcefile(plugin)
     return {plugin.__module__: Path(source)} if source else {}
+
+
+def _files_of_package(package: str) -> dict[str, Path]:
+    """Source files of an installed package or module."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return {}
+    if not spec.submodule_search_locations:
+        return {package: Path(spec.origin)}
+    folder = Path(spec.submodule_search_locations[0])
+    return {f"{package}/{p.relative_to(folder)}": p for p in folder.rglob("*.py")}
 
 
 def _is_left_out(module: str) -> bool:

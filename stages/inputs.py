@@ -1,4 +1,4 @@
-"""Stage ``inputs``: names and contents of the files that no stage writes."""
+"""Stage ``inputs``: names and contents of the files that no stage writes, which stages read."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +16,16 @@ def inputs(context: Context) -> None:
     """Record names and contents of the files that come from outside the pipeline.
 
     If the images change, `dvc repro` runs `prepare` again; if weights change, `finetune` or
-    `distill`. Times of modification do not count.
+    `distill`; if a plug-in of another package changes, the stage that uses it. Times of
+    modification do not count.
     """
+    from pipeline.code_fingerprint import plugin_fingerprint, plugin_packages_fingerprint
     from pipeline.data.sources import source_files
     from pipeline.data.sources.folder_tree import is_system_name
     from pipeline.file_fingerprint import FileHashes
     from pipeline.files import write_json
     from pipeline.models.weights_files import weights_files
+    from pipeline.plugins import LOSSES, RUNTIMES, SOURCES
 
     params, paths = context.params, context.paths
     order = params.distill.class_order.file
@@ -33,13 +36,25 @@ def inputs(context: Context) -> None:
         "distill": (*weights_files(params.distill), *orders),
         "qat": orders,
     }
+    runtimes = [candidate.runtime for candidate in params.quantize.candidates]
+    code = {
+        "prepare": plugin_fingerprint(SOURCES[params.prepare.source]),
+        "distill": plugin_fingerprint(LOSSES[params.distill.method]),
+        "qat": plugin_fingerprint(LOSSES[params.distill.method]),
+        "quantize": plugin_fingerprint(*(RUNTIMES[name] for name in runtimes)),
+        "report": plugin_packages_fingerprint(),
+    }
     facts = {}
     with FileHashes(paths.input_hashes) as hashes:
-        for name, outside in files.items():
-            found = hashes.fingerprint(outside, leave_out=is_system_name, track=track)
-            facts[name] = asdict(found) if outside else None
-            if outside:
+        for name in files | code:
+            fact: dict[str, object] = {}
+            if outside := files.get(name):
+                found = hashes.fingerprint(outside, leave_out=is_system_name, track=track)
+                fact |= asdict(found)
                 context.log.info("%s reads %d files, %s", name, found.files, found.sha256[:12])
+            if plugins := code.get(name):
+                fact["plugins"] = plugins
+            facts[name] = fact or None
     write_json(paths.inputs, facts)
 
 

@@ -123,7 +123,9 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_package_adds_one_plugin_of_each_kind(package: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with parameters that use the plug-ins."""
     for name in ("barn_owl", "tawny_owl"):
         (tmp_path / "owls" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(tmp_path / "owls" / name / "1.png")
@@ -139,6 +141,12 @@ quantize:
     - {{ name: copied, runtime: copycat, precision: fp32 }}
 """
     )
+    return tmp_path
+
+
+def test_a_package_adds_one_plugin_of_each_kind(
+    package: Path, project: Path, tmp_path: Path
+) -> None:
     student = _export_linear(tmp_path / "student.onnx")
     done = subprocess.run(
         [sys.executable, "-c", USE, str(student)],
@@ -155,6 +163,27 @@ quantize:
         "candidates": ["reference", "copied"],
         "section": "From outside",
     }
+
+
+@pytest.mark.slow
+def test_a_changed_plugin_is_an_input_of_the_stages_that_use_it(
+    package: Path, project: Path
+) -> None:
+    def inputs() -> dict[str, dict[str, str] | None]:
+        subprocess.run(
+            [sys.executable, "-m", "stages.inputs"],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(PROJECT)])},
+            check=True,
+        )
+        return json.loads((project / "reports/inputs.json").read_text())
+
+    before = inputs()
+    assert inputs() == before
+    (package / "finch_owls.py").write_text(PLUGINS + "\n")
+    after = inputs()
+    changed = {stage for stage in after if after[stage] != before[stage]}
+    assert changed == {"prepare", "distill", "qat", "quantize", "report"}
 
 
 def _export_linear(path: Path) -> Path:

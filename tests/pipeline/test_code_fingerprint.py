@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipeline import code_fingerprint as module_of_fingerprints
-from pipeline.code_fingerprint import code_fingerprint, import_closure
+from pipeline.code_fingerprint import (
+    code_fingerprint,
+    import_closure,
+    plugin_fingerprint,
+    plugin_packages_fingerprint,
+)
+from pipeline.losses.kd import KDLoss
 
 PROJECT = Path(__file__).parents[2]
 
@@ -142,3 +148,8 @@ def test_a_plug_in_package_counts_as_a_whole(tmp_path, monkeypatch):
     before = code_fingerprint("pipeline.training.loop", Loss)
     terms.write_text("def total(x):\n    return 2 * x\n")
     assert code_fingerprint("pipeline.training.loop", Loss) != before
+    alone = plugin_fingerprint(KDLoss, Loss)
+    assert alone is not None and alone == plugin_packages_fingerprint()
+    terms.write_text("def total(x):\n    return 3 * x\n")
+    assert plugin_fingerprint(KDLoss, Loss) != alone
+    assert plugin_fingerprint(KDLoss) is None

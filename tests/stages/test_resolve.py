@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.params import load_params
 from stages.app import STAGES
-from tests.fake_stages import ALWAYS, dvc, fake_stages, repro, stages_in
+from tests.fake_stages import ALWAYS, dvc, fake_stages, repro, run_dvc, stages_in
 from tests.small_project import PROJECT, set_param
 
 
@@ -74,6 +74,35 @@ def test_a_changed_default_runs_the_stages_that_read_its_section(fake_project: P
 
     set_param(fake_project, "bundle.percentile", "p99")
     assert repro(fake_project) == ["bundle"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"distill.model": "mobilnetv2_035"}, ["distill.model", "mobilenetv2_035"]),
+        # A network with windows, after the teacher was tried at the same size.
+        (
+            {"distill.model": "test_vit", "prepare.image_size": 100},
+            ["distill.model", "test_vit", "100 px", "prepare.image_size to 96"],
+        ),
+        (
+            {"finetune.pretrained": "file", "finetune.weights": "gone.pth"},
+            ["finetune", "gone.pth", "`weights`"],
+        ),
+    ],
+)
+def test_an_impossible_network_stops_before_prepare(
+    fake_project: Path, settings: dict[str, object], words: list[str]
+) -> None:
+    for key, value in settings.items():
+        set_param(fake_project, key, value)
+    done = run_dvc(fake_project, "repro")
+    assert done.returncode != 0
+    assert stages_in(done.stdout) == ["resolve"]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("finch resolve: ")]
+    assert all(word in line for word in words), line
+    assert not (fake_project / "data/prepared").exists()
 
 
 @pytest.mark.slow
