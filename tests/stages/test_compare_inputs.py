@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ParameterError
 from pipeline.logit_cache import CacheSource, cache_key, write_logit_cache
 from pipeline.models.classifier import Classifier, Spec, save_classifier
 from pipeline.params import Compare, load_params
 from stages.command import Context
-from stages.compare import _open
+from stages.compare import _check_students, _open
 from stages.workspace import Workspace
 from tests.prepared_data import write_prepared
 from tests.small_project import PROJECT
@@ -89,3 +89,13 @@ def test_a_teacher_of_other_data_is_refused(context: Context) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "d" * 64}))
     with pytest.raises(ArtifactError, match=r"model\.json: was made from data/prepared d+, which"):
         _open(context, COMPARE, CPU)
+
+
+def test_every_student_is_tried_before_any_training(context: Context) -> None:
+    def check(entry: dict[str, object]) -> None:
+        config = COMPARE.model_validate({"entries": [*ENTRIES, entry], "trials": 1, "folds": 3})
+        _check_students(context, config, 32)
+
+    check({"name": "other", "set": {"model": "test_efficientnet"}})
+    with pytest.raises(ParameterError, match=r"entry 'other': distill.*test_efficientnet"):
+        check({"name": "other", "set": {"model": "test_eficientnet"}})
