@@ -15,8 +15,8 @@ FileKind = Literal["readable", "image", "other"]
 
 _EDITORS_SCREENS_AND_SCIENCES = """
 .bpg .cur .dcm .dcx .dds .dib .dicom .djvu .emf .eps .exr .fit .fits .flif .hdp .hdr .icns .ico .jls
-.jxl .jxr .mha .mhd .nii .nrrd .pam .pcd .pcx .psb .psd .qoi .ras .rgb .rgba .sgi .svg .svgz .tga .wdp
-.wmf .xbm .xcf .xpm
+.jxl .jxr .mha .mhd .nii .nrrd .pam .pcd .pcx .psb .psd .qoi .ras .rgb .rgba .sgi .svg .svgz .tga
+.wdp .wmf .xbm .xcf .xpm
 """
 # These have several images, some of a gigapixel.
 _WHOLE_SLIDES_AND_STACKS = """
