@@ -178,7 +178,7 @@ def _describe(folders: list[_ClassFolder], *, last_is_class: bool) -> list[str]:
         for folder in folders:
             paths.setdefault((folder.split, folder.name), []).append(folder.tree.path)
         merged = sorted({name for (_, name), found in paths.items() if len(found) > 1})
-        return [f"one class of several folders each: {quoted(merged)}"] if merged else []
+        return [f"classes of several folders each: {quoted(merged)}"] if merged else []
     deep = [
         folder
         for folder in folders
@@ -187,8 +187,8 @@ def _describe(folders: list[_ClassFolder], *, last_is_class: bool) -> list[str]:
     if not deep:
         return []
     names = quoted(sorted({folder.name for folder in deep}))
-    inner = quoted(tree.name for tree in deep[0].tree.folders_with_images)
+    inner = quoted(tree.name for tree in deep[0].tree.walk() if tree.images)
     return [
-        f"one class of all folders in it each: {names}; if the folders in it ({inner}) are the "
+        f"classes whose images are in several folders: {names}; if these folders ({inner}) are the "
         "classes, set prepare.folder.class_folder: last"
     ]

@@ -192,7 +192,9 @@ def test_a_class_of_many_folders_is_reported_and_the_last_folder_can_be_the_clas
     put(tmp_path, "Carton/Milk/1.png", "Carton/Red/1.png")
     source = read(tmp_path)
     assert source.classes == ("Carton", "Fruit")
-    assert all(text in source.remarks[0] for text in ("'Fruit'", "'Milk'", "class_folder: last"))
+    assert all(
+        text in source.remarks[0] for text in ("'Fruit'", "'Milk', 'Red'", "class_folder: last")
+    )
     deepest = read(tmp_path, class_folder="last")
     assert deepest.classes == ("Golden", "Milk", "Pear", "Red")
     assert "'Red'" in deepest.remarks[0]
