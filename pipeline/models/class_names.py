@@ -7,8 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.errors import ParameterError
 from pipeline.files import hash_file
@@ -138,11 +141,13 @@ def _parse(value: Any) -> tuple[str, ...]:
     """
     if isinstance(value, Mapping):
         value = _by_index(value)
+    elif isinstance(value, np.ndarray):
+        value = value.tolist()
     if not isinstance(value, list | tuple):
         raise ValueError(f"found a {type(value).__name__}")
     if not value:
         raise ValueError("found no names")
-    if not all(isinstance(name, str | int) and not isinstance(name, bool) for name in value):
+    if not all(isinstance(name, str) or _is_number(name) for name in value):
         raise ValueError("a name is not a text")
     names = tuple(str(name).strip() for name in value)
     if len(set(names)) != len(names):
@@ -155,8 +160,8 @@ def _parse(value: Any) -> tuple[str, ...]:
 
 def _by_index(value: Mapping[Any, Any]) -> list[Any]:
     """The names of a mapping between names and row numbers, by row number."""
-    if all(type(number) is int for number in value.values()):
-        pairs = [(number, name) for name, number in value.items()]
+    if all(_is_number(number) for number in value.values()):
+        pairs = [(int(number), name) for name, number in value.items()]
     else:
         try:
             pairs = [(int(number), name) for number, name in value.items()]
@@ -166,6 +171,10 @@ def _by_index(value: Mapping[Any, Any]) -> list[Any]:
     if sorted(by_row) != list(range(len(value))):
         raise ValueError(f"the row numbers are not 0 to {len(value) - 1}")
     return [by_row[row] for row in range(len(value))]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _lines(text: str) -> list[str]:

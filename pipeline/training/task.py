@@ -58,6 +58,8 @@ class TrainingTask:
             name = type(self.loss).__name__
             raise TrainingError(name, "needs the teacher's logits", "run cache_logits first")
         uses_cache = self.loss.needs_teacher and isinstance(self.teacher, CachedTeacher)
+        if not self.recipe.epochs:
+            return  # nothing is mixed
         for method in ("mixup", "cutmix"):
             key, alpha = f"{self.recipe.section}.{method}", getattr(self.recipe, method)
             if alpha and uses_cache:

@@ -89,6 +89,8 @@ def test_the_facts_that_training_programs_save_do_not_need_their_packages(tmp_pa
             "args": argparse.Namespace(lr=0.1, out=pathlib.PosixPath("/runs")),
             "best": np.float64(0.5),
             "curve": np.arange(3.0),
+            "classes": np.array(["x", "yy"]),
+            "index": {"x": np.int64(0), "y": np.int32(1)},
         }
         torch.save({"state_dict": TENSORS, **facts}, tmp_path / "w.ckpt")
     read = read_weights(tmp_path / "w.ckpt")

@@ -1,6 +1,7 @@
 import argparse
 import json
 
+import numpy as np
 import pytest
 
 from pipeline.errors import ParameterError
@@ -64,6 +65,10 @@ def test_what_names_no_rows_is_refused(tmp_path, content, problem):
         {"classes": 4, "hyper_parameters": {"classes": 4, "class_names": list(NAMES)}},
         {"meta": {"dataset_meta": {"classes": NAMES}}},
         {"args": argparse.Namespace(classes=list(NAMES))},
+        {"classes": np.array(NAMES)},
+        {"classes": np.array([1, 2, 10, 11])},
+        {"class_to_idx": {name: np.int64(row) for row, name in enumerate(NAMES)}},
+        {"idx_to_class": {np.int64(row): name for row, name in enumerate(NAMES)}},
     ],
 )
 def test_names_in_a_checkpoint_are_found(tmp_path, entries):

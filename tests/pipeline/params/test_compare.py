@@ -25,6 +25,18 @@ def test_the_projects_own_file_can_run():
     assert {"cross-entropy", "kd", "figkd-and-kd"} <= {entry.name for entry in compare.entries}
 
 
+@pytest.mark.parametrize("epochs", [{"lr": 0.1}, {"epochs": 0}])
+def test_students_that_are_not_trained_are_not_compared(tmp_path, epochs):
+    entry = {"name": "kd", "set": {"method": "kd", **epochs}, "tune": {"kd.weight": [1.0]}}
+    given = ["distill.pretrained=file", "distill.weights=w.pth"]
+    given += [] if "epochs" in epochs else ["distill.epochs=0"]
+    raw = {"entries": [entry], "trials": 1, "trial_epochs": 1}
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(raw))
+    compare = load_section(tmp_path / "compare.yaml", Compare)
+    with pytest.raises(ParameterError, match=r"'kd'.*distill\.epochs"):
+        compare.check_entries(load_params(FILE, given).distill)
+
+
 def test_an_override_changes_the_file(tmp_path):
     assert load(tmp_path, "seeds=7").seeds == 7
 
