@@ -86,33 +86,25 @@ class Folder(DataSource):
             raise DataError(path, "contains no class folders", MAKE_FOLDERS)
         classes = sorted({folder.name for folder in folders})
         labels = {name: label for label, name in enumerate(classes)}
-        label_of = {file: labels[f.name] for f in folders for file in f.files()}
         samples = [
             Sample.from_path(path, file, labels[folder.name], folder.split)
             for folder in folders
             for file in sorted(folder.images())
         ]
         samples.sort(key=lambda sample: (SPLITS.index(sample.split or "train"), sample.label))
+        label_of = {file: labels[folder.name] for folder in folders for file in folder.files()}
         read = {sample.path for sample in samples}
         passed_over = [
-            PassedOver(_printable(file.relative_to(path)), is_image, label_of.get(file))
-            for tree in root.walk()
-            for files, is_image in ((tree.images, True), (tree.unread, True), (tree.others, False))
-            for file in files
+            PassedOver(_printable(file, path), is_image, label_of.get(file))
+            for file, is_image in _files(root)
             if file not in read
         ]
-        passed_over.sort(key=lambda file: file.name)
-        remarks = [*layout.remarks, *_describe(folders, last_is_class=self.last_is_class)]
-        if masks := found.count_images() - root.count_images():
-            remarks.append(f"masks of other images by their names, and passed over: {masks}")
-        if outside := sum(file.is_image and file.label is None for file in passed_over):
-            remarks.append(f"images in no class folder, and passed over: {outside}")
-        hidden = [
-            _printable(each.relative_to(path)) for tree in root.walk() for each in tree.hidden
+        remarks = [
+            *layout.remarks,
+            *_describe_classes(folders, last_is_class=self.last_is_class),
+            *_describe_others(found, root, passed_over),
         ]
-        if hidden:
-            remarks.append(f"not read, because their names start with a dot: {quoted(hidden)}")
-        return Listing(classes, samples, passed_over, remarks)
+        return Listing(classes, samples, sorted(passed_over, key=lambda file: file.name), remarks)
 
     def _layout(self, root: FolderTree) -> FolderLayout:
         if self.named and self.layout == "classes":
@@ -166,12 +158,31 @@ def _class_folders(
     return [_ClassFolder(split, t, is_deep=False) for t in below if t.images or t.unread]
 
 
-def _printable(path: Path) -> str:
-    """The path, with a question mark for every byte that is not UTF-8."""
-    return path.as_posix().encode("utf-8", "replace").decode("utf-8")
+def _files(root: FolderTree) -> Iterator[tuple[Path, bool]]:
+    """All files below a folder, and whether they are images."""
+    for tree in root.walk():
+        yield from ((file, True) for file in (*tree.images, *tree.unread))
+        yield from ((file, False) for file in tree.others)
 
 
-def _describe(folders: list[_ClassFolder], *, last_is_class: bool) -> list[str]:
+def _printable(path: Path, root: Path) -> str:
+    """The path relative to ``root``, with a question mark for every byte that is not UTF-8."""
+    return path.relative_to(root).as_posix().encode("utf-8", "replace").decode("utf-8")
+
+
+def _describe_others(
+    found: FolderTree, root: FolderTree, passed_over: list[PassedOver]
+) -> Iterator[str]:
+    """Says which images are not read; ``root`` is ``found`` without masks."""
+    if masks := found.count_images() - root.count_images():
+        yield f"masks of other images by their names, and passed over: {masks}"
+    if outside := sum(file.is_image and file.label is None for file in passed_over):
+        yield f"images in no class folder, and passed over: {outside}"
+    if hidden := [_printable(path, root.path) for tree in root.walk() for path in tree.hidden]:
+        yield f"not read, because their names start with a dot: {quoted(hidden)}"
+
+
+def _describe_classes(folders: list[_ClassFolder], *, last_is_class: bool) -> list[str]:
     """Says where another folder could be meant as the class."""
     if last_is_class:
         paths: dict[tuple[SplitName | None, str], list[Path]] = {}
