@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from finch_runtime.errors import printable
+
+from stages.encoding import ensure_utf8
 
 
 @contextmanager
@@ -25,6 +27,12 @@ def _printable_errors() -> Iterator[None]:
 class Command(click.Command):
     """A command that reports wrong arguments in printable characters."""
 
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """As in Click; the arguments of the command line are those of a process in UTF-8 mode."""
+        if args is None:
+            ensure_utf8()
+        return super().main(args, *rest, **options)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As in Click."""
         with _printable_errors():
@@ -35,6 +43,12 @@ class Group(click.Group):
     """A group of commands that reports wrong arguments in printable characters."""
 
     command_class = Command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """As ``Command.main``."""
+        if args is None:
+            ensure_utf8()
+        return super().main(args, *rest, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As in Click."""
