@@ -87,8 +87,10 @@ def test_separate_planes_are_read_with_eight_bits_and_refused_with_sixteen() -> 
 
 def test_a_number_of_channels_that_no_color_has_is_refused_by_name() -> None:
     bands = np.zeros((SIDE, SIDE, 5), np.uint8)
-    with pytest.raises(RuntimeProblem, match=r"TIFF .*not supported"):
+    with pytest.raises(RuntimeProblem, match="TIFF with 5 channels of 8 bits"):
         load(tiff_of(bands.tobytes(), (8,) * 5, photometric=1))
+    with pytest.raises(RuntimeProblem, match="damaged"):
+        load(io.BytesIO(tiff_of(bands.tobytes(), (8,) * 5).getvalue()[:500]))
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])

@@ -161,6 +161,10 @@ def _unidentified(name: object, file: BinaryIO) -> RuntimeProblem:
     found = name_image(header)
     if found == "JPEG":
         found = name_kind(header + file.read()) or found
+    kind = tiff.describe(file) if found == "TIFF" else ""
+    if kind:
+        problem = f"is TIFF with {kind}, which is not supported"
+        return RuntimeProblem(name, problem, "save it as gray or RGB with 8 or 16 bits")
     if found in readable_formats():
         problem = f"is damaged, or {found} of a kind that is not supported"
         return RuntimeProblem(name, problem, "copy it again, or convert it to JPEG with 8 bits")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _BITS, _PHOTOMETRIC, _PLANES, _ROWS_PER_STRIP = 258, 262, 284, 278
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_WIDTH, _CHANNELS, _SAMPLE_FORMAT = 256, 277, 339
+_NUMBERS = {2: ", signed", 3: ", floating-point", 5: ", complex", 6: ", complex"}
+_BIG = 43
 _NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 1 | 4
 _WHITE_IS_ZERO = 0
 _SEPARATE = 2
@@ -46,6 +52,28 @@ def gray_range(image: Any) -> tuple[int, int]:
     raw_mode = image.tile[0].args[0] if image.tile else ""
     inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and raw_mode in _NOT_INVERTED
     return (white, 0) if inverted else (0, white)
+
+
+def describe(file: BinaryIO) -> str:
+    """Channels and bits of a file that Pillow does not open; empty if it is damaged."""
+    try:
+        file.seek(0)
+        header = file.read(8)
+        if header[2] == _BIG or header[3] == _BIG:
+            header += file.read(8)
+        tags = ImageFileDirectory_v2(header)
+        file.seek(tags.next)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags.load(file)
+        if _WIDTH not in tags:
+            return ""
+        channels, bits = int(tags.get(_CHANNELS, 1)), tags.get(_BITS, (1,))
+        kind = _NUMBERS.get(tags.get(_SAMPLE_FORMAT, (1,))[0], "")
+    except Exception:  # the tags of a damaged file have any type
+        return ""
+    unit = "channel" if channels == 1 else "channels"
+    return f"{channels} {unit} of {'/'.join(map(str, sorted(set(bits))))} bits{kind}"
 
 
 def is_further_image(page: Any) -> bool:
