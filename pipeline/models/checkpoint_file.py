@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import pickle
 import pickletools
@@ -42,10 +43,21 @@ SECTIONS = (
 
 _MAX_UNPACKED = 10  # times the size of the file; torch.save does not compress
 
+_MAX_DEPTH = 5  # of the weights in nested sections
+
+
+def _without_factory(*arguments: Any) -> OrderedDict[Any, Any]:
+    """An empty mapping in place of a ``defaultdict``, whose default is not needed."""
+    return OrderedDict()
+
+
 # Types without behavior that training programs save next to the weights. The other names are read
 # as the plain type, so their packages need not be installed.
 _PLAIN_TYPES: list[Any] = [
     argparse.Namespace,
+    datetime.date,
+    datetime.datetime,
+    datetime.timedelta,
     np.dtype,
     np.ndarray,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"),
@@ -53,6 +65,8 @@ _PLAIN_TYPES: list[Any] = [
     (multiarray.scalar, "numpy._core.multiarray.scalar"),
     (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
     (multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+    (_without_factory, "collections.defaultdict"),
+    *((kind, f"builtins.{kind.__name__}") for kind in (dict, float, int, list, str, tuple)),
     *((PurePosixPath, f"pathlib.{name}") for name in ("PosixPath", "WindowsPath")),
     *((PurePosixPath, f"pathlib._local.{name}") for name in ("PosixPath", "WindowsPath")),
     *(
@@ -217,11 +231,13 @@ def _read_checkpoint(path: Path, *, mmap: bool) -> WeightsFile:
     raise ParameterError(path, problem, f"save the weights with {_SAVE_TENSORS}")
 
 
-def _find_tensors(content: Mapping[Any, Any]) -> WeightsFile | None:
+def _find_tensors(content: Mapping[Any, Any], depth: int = 0) -> WeightsFile | None:
     """The weights in a checkpoint, with everything around them as entries."""
     entries = {str(key): value for key, value in content.items()}
-    for key in SECTIONS:
-        if isinstance(value := entries.get(key), Mapping) and (inner := _find_tensors(value)):
+    for key in SECTIONS if depth < _MAX_DEPTH else ():
+        value = entries.get(key)
+        inner = _find_tensors(value, depth + 1) if isinstance(value, Mapping) else None
+        if inner:
             section = ".".join(filter(None, (key, inner.section)))
             others = {name: entry for name, entry in entries.items() if name != key}
             return WeightsFile(inner.tensors, section, {**inner.entries, **others})

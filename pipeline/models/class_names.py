@@ -41,6 +41,7 @@ _PLACES = (
 )
 _TEXT_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 _JSON_FILES = ("config.json", "class_to_idx.json", "idx_to_class.json", "class_names.json")
+_MAX_DEPTH = 3
 _NO_NAME = re.compile(r"LABEL_\d+")  # transformers writes it where no name is known
 
 
@@ -117,7 +118,7 @@ def _describes(model_json: Path, weights: Path) -> bool:
     return bool(recorded == hash_file(weights))
 
 
-def _in_mapping(entries: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
+def _in_mapping(entries: Mapping[str, Any], depth: int = 0) -> tuple[tuple[str, ...], str] | None:
     """The first class names in a mapping, or in a mapping below it, and their key."""
     for key in _KEYS:
         if key in entries:
@@ -125,10 +126,10 @@ def _in_mapping(entries: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | Non
                 return _parse(entries[key]), key
             except ValueError:
                 continue  # for example a number of classes
-    for place in _PLACES:
+    for place in _PLACES if depth < _MAX_DEPTH else ():
         inner = entries.get(place)
         inner = vars(inner) if isinstance(inner, argparse.Namespace) else inner
-        if isinstance(inner, Mapping) and (found := _in_mapping(inner)):
+        if isinstance(inner, Mapping) and (found := _in_mapping(inner, depth + 1)):
             return found[0], f"{place}.{found[1]}"
     return None
 

@@ -79,6 +79,11 @@ def fit_weights(
         ParameterError: A tensor of the network is missing or has another shape, two networks in the
             file fit equally well, or a value is not finite.
     """
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_meta:
+            kind = "without values" if tensor.is_meta else "sparse"
+            problem = f"{name} is a tensor {kind}"
+            raise weights_error(architecture, problem, "save it as a dense tensor")
     target = _Target(backbone, image_size)
     unwrapped = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     prefix, remarks = _best_prefix(architecture, unwrapped, target)

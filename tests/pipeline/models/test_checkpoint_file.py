@@ -1,5 +1,7 @@
 import argparse
 import collections
+import datetime
+import decimal
 import io
 import os
 import pathlib
@@ -90,6 +92,8 @@ def test_the_facts_that_training_programs_save_do_not_need_their_packages(tmp_pa
             "best": np.float64(0.5),
             "curve": np.arange(3.0),
             "classes": np.array(["x", "yy"]),
+            "log": collections.defaultdict(list, loss=[1.0]),
+            "date": datetime.datetime(2024, 5, 6),
             "index": {"x": np.int64(0), "y": np.int32(1)},
         }
         torch.save({"state_dict": TENSORS, **facts}, tmp_path / "w.ckpt")
@@ -156,6 +160,12 @@ def test_a_command_in_a_checkpoint_is_not_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def endless():
+    content = {}
+    content["model"] = content["hparams"] = content
+    return content
+
+
 def script(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -200,7 +210,8 @@ def cut_safetensors(path):
         (lambda path: path.write_bytes(b"\x1f\x8b\x08" + bytes(64)), "compressed"),
         (lambda path: torch.save([torch.ones(2)], path), "list"),
         (lambda path: torch.save({"epoch": 3}, path), "epoch"),
-        (lambda path: torch.save(collections.defaultdict(list), path), "defaultdict"),
+        (lambda path: torch.save({"rate": decimal.Decimal(1), **TENSORS}, path), "Decimal"),
+        (lambda path: torch.save(endless(), path), "no tensors"),
         (lambda path: torch.save(TENSORS, path, pickle_protocol=4), "protocol"),
         (lambda path: path.write_bytes(pickle.dumps({"w": 1}, protocol=2)), "PyTorch"),
         (script, "TorchScript"),

@@ -82,6 +82,12 @@ def test_other_entries_are_no_names(tmp_path, entries):
     assert find_class_names(tmp_path / "w.pth", entries) is None
 
 
+def test_entries_that_contain_themselves_are_no_names(tmp_path):
+    entries = {}
+    entries["hparams"] = entries["meta"] = entries
+    assert find_class_names(tmp_path / "w.pth", entries) is None
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
