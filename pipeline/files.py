@@ -54,12 +54,14 @@ def atomic_folder(path: Path, size: int = 0) -> Iterator[Path]:
     When the block raises, ``path`` is left as it was. The modes of all files follow the umask.
 
     Args:
-        path: The folder to replace.
+        path: The folder to replace. If it is a link to a folder, as on another disk, that one is
+            replaced.
         size: Bytes that will be written, if known.
 
     Raises:
         StorageError: There is no room for ``size``, or the disk does not permit writing.
     """
+    path = _linked(path)
     with explain_storage(path.parent, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
@@ -79,12 +81,17 @@ def atomic_folder(path: Path, size: int = 0) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _linked(path: Path) -> Path:
+    return path.resolve() if path.is_symlink() else path
+
+
 def move_folder(made: Path, path: Path) -> None:
     """Moves a folder to ``path`` and replaces what exists there.
 
     Within one file system the folder is renamed. From another one it is copied to a temporary
-    folder first, so that ``path`` is never incomplete.
+    folder first, so that ``path`` is never incomplete. Links are followed as by ``atomic_folder``.
     """
+    path = _linked(path)
     with explain_storage(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -180,6 +180,25 @@ def test_a_folder_of_another_file_system_is_moved(tmp_path):
     assert (tmp_path / "logits/a").read_text() == "new"
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("write", ["atomic_folder", "move_folder"])
+def test_a_link_to_a_folder_on_another_disk_stays(tmp_path, write, is_there):
+    disk = tmp_path / "disk" / "logits"
+    if is_there:
+        disk.mkdir(parents=True)
+        (disk / "b").write_text("old")
+    link = tmp_path / "data"
+    link.symlink_to(disk)
+    if write == "move_folder":
+        move_folder(made_folder(tmp_path / "work" / "key"), link)
+    else:
+        with atomic_folder(link) as temporary:
+            (temporary / "a").write_text("new")
+    assert link.readlink() == disk
+    assert names(disk) == ["a"]
+    assert names(disk.parent) == ["logits"]
+
+
 @pytest.fixture
 def umask():
     before = os.umask(0o027)
