@@ -37,11 +37,13 @@ class Fingerprint:
         files: Number of files.
         bytes: Sum of their sizes.
         sha256: Hash of names and contents, 64 hex digits.
+        suffixes: Suffixes of their names in lower case, such as ``.png``.
     """
 
     files: int
     bytes: int
     sha256: str
+    suffixes: frozenset[str]
 
 
 def is_hidden(name: str) -> bool:
@@ -114,7 +116,8 @@ class FileHashes:
             digest = self._hash(path, status) or "cannot be read"
             total.update(f"{name}\0{digest}\n".encode("utf-8", "surrogateescape"))
             size += status.st_size if status else 0
-        return Fingerprint(len(found), size, total.hexdigest())
+        suffixes = frozenset(os.path.splitext(path)[1].lower() for _, path, _ in found)  # noqa: PTH122
+        return Fingerprint(len(found), size, total.hexdigest(), suffixes)
 
     def _hash(self, path: str, status: os.stat_result | None) -> str | None:
         """SHA-256 of a file; None if it cannot be read."""

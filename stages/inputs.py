@@ -1,6 +1,5 @@
 """Stage ``inputs``: names and contents of the files that no stage writes, which stages read."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from stages.command import Context, stage
@@ -19,6 +18,8 @@ def inputs(context: Context) -> None:
     `distill`; if a plug-in of another package changes, the stage that uses it. Times of
     modification do not count.
     """
+    from finch_runtime.formats import format_of_suffix, readable_formats
+
     from pipeline.code_fingerprint import plugin_fingerprint, plugin_packages_fingerprint
     from pipeline.data.sources import source_files
     from pipeline.data.sources.folder_tree import is_system_name
@@ -50,7 +51,12 @@ def inputs(context: Context) -> None:
             fact: dict[str, object] = {}
             if outside := files.get(name):
                 found = hashes.fingerprint(outside, leave_out=is_system_name, track=track)
-                fact |= asdict(found)
+                fact |= {"files": found.files, "bytes": found.bytes, "sha256": found.sha256}
+                formats = {format_of_suffix(suffix) for suffix in found.suffixes}
+                if unread := formats - {None, *readable_formats()}:
+                    fact["unread"] = sorted(
+                        map(str, unread)
+                    )  # until a package for them is installed
                 context.log.info("%s reads %d files, %s", name, found.files, found.sha256[:12])
             if plugins := code.get(name):
                 fact["plugins"] = plugins

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from finch_runtime import formats
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -139,6 +140,21 @@ def test_a_missing_source_is_one_line(
     assert isinstance(message, str) and message.count("\n") == 1
     assert all(word in message for word in words), message
     assert not (project / "reports/inputs.json").exists()
+
+
+def test_a_package_that_reads_more_formats_is_a_change(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "readable_formats", lambda: ("JPEG", "PNG"))
+    before = run()
+    assert "unread" not in before["prepare"]
+    (tmp_path / "photos/disc/new.HEIC").write_bytes(b"x")
+    unread = run()
+    assert unread["prepare"]["unread"] == ["HEIF"]
+    monkeypatch.setattr(formats, "readable_formats", lambda: ("JPEG", "PNG", "HEIF"))
+    read = run()
+    assert "unread" not in read["prepare"]
+    assert read["prepare"]["sha256"] == unread["prepare"]["sha256"]
 
 
 def test_a_downloaded_set_has_no_fingerprint(run) -> None:
