@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache, partial
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from pipeline.errors import ParameterError, one_line
 from pipeline.models.cifar import NETWORKS
 
 TORCHVISION = "torchvision/"
+_HUB = re.compile(r"^(?:hf[-_]hub:)?(?:timm/)?")  # before the name of a network on Hugging Face
 _INCEPTIONS = ("googlenet", "inception_v3")  # with other normalization and auxiliary heads
 
 
@@ -32,8 +34,9 @@ def full_name(name: str) -> str:
         return name
     if TORCHVISION + name in _torchvision_names():
         return TORCHVISION + name
+    bare = _HUB.sub("", name)
     known = [*timm.list_models(), *NETWORKS, *_torchvision_names()]
-    near = difflib.get_close_matches(name, known, n=4)
+    near = [bare] if bare in _timm_names() else difflib.get_close_matches(bare, known, n=4)
     raise ParameterError(
         f"model {name!r}",
         "is not a model of timm, torchvision or Finch",

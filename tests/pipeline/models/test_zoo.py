@@ -42,6 +42,9 @@ def test_no_other_library_has_the_names_of_finch():
         ("cifar_resnet21", "cifar_resnet20"),
         ("torchvision/mobilenet_v3_smal", "torchvision/mobilenet_v3_small"),
         ("mobilenetv2_03", "mobilenetv2_035"),
+        ("timm/resnet18.a1_in1k", "close names: resnet18.a1_in1k"),
+        ("hf-hub:timm/resnet18", "close names: resnet18"),
+        ("hf_hub:timm/resnet18x", "close names: resnet18"),
     ],
 )
 def test_an_unknown_name_is_refused_with_close_names(name, near):
