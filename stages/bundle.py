@@ -85,6 +85,7 @@ def _spec(
         "params": context.params.public(),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
         "chosen": asdict(Chosen(chosen.name, selection.reason, evaluation.device)),
+        "measured_with": {"python": evaluation.host.python, **evaluation.host.packages},
         "made_from": asdict(inputs.made_from(chosen, evaluated)),
         "data": {"source": about.source, "origin": about.origin, "license": about.license},
     }
@@ -100,7 +101,13 @@ def _spec(
         image_size=student.image_size,
         fit=about.fit,
         threads=evaluation.threads,
-        requirements=requirements(chosen.runtime, evaluation.host.packages, evaluation.device),
+        requirements=requirements(
+            chosen.runtime,
+            paths.candidates / chosen.model,
+            evaluation.host.packages,
+            evaluation.host.python,
+            evaluation.device,
+        ),
         record=record,
         data_license=f"The model was trained on images of {about.source} ({about.origin}).\n"
         f"Their license: {about.license}\n",

@@ -15,7 +15,10 @@ from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4
-"""Largest accepted difference of a logit, relative to the largest |logit| of its image."""
+"""Largest accepted difference of a logit in float64, relative to the largest |logit| of its image.
+
+In float32 a deep network amplifies rounding to more than that, in either form.
+"""
 
 _METHODS = ("fuse", "reparameterize", "switch_to_deploy")  # in timm's order
 _BATCH = 32
@@ -28,8 +31,8 @@ class InferenceForm:
     Attributes:
         network: A copy on the CPU in evaluation mode; reparameterized if ``difference`` is not
             None, else as it was trained.
-        difference: Largest difference of a logit between the two forms, relative to the largest
-            |logit| of its image.
+        difference: Largest difference of a logit between the two forms in float32, relative to the
+            largest |logit| of its image.
         problem: Why a network that can be reparameterized was not; else None.
     """
 
@@ -49,19 +52,12 @@ def can_reparameterize(network: nn.Module) -> bool:
 
 
 def reparameterize(network: nn.Module) -> nn.Module:
-    """A reparameterized copy of a network, on the CPU in evaluation mode; never resumable.
+    """A reparameterized copy of a network, on the CPU in evaluation mode.
 
-    Its outputs are equal up to rounding; ``inference_form`` checks that.
+    Its outputs are equal up to rounding; ``inference_form`` checks that. Its branches are lost, so
+    the original is the one to keep for further training.
     """
-    copied = copy.deepcopy(network).cpu().eval()
-    if not can_reparameterize(copied):
-        return copied
-    # timm converts the children of a module: with a parent, the method of the network is called.
-    parent = nn.Sequential(copied)
-    with torch.no_grad():
-        reparameterize_model(parent, inplace=True)
-    converted: nn.Module = parent[0]
-    return converted.eval().requires_grad_()
+    return _convert(_copy(network).double()).float()
 
 
 def inference_form(network: nn.Module, pixels: Tensor) -> InferenceForm:
@@ -74,19 +70,35 @@ def inference_form(network: nn.Module, pixels: Tensor) -> InferenceForm:
         network: Takes float32 [n, 3, height, width] and returns logits [n, classes]; not modified.
         pixels: Inputs for the comparison, float32 [n, 3, height, width], normalized.
     """
-    trained = copy.deepcopy(network).cpu().eval()
+    trained = _copy(network)
     if not can_reparameterize(trained):
         return InferenceForm(trained)
     try:
-        converted = reparameterize(trained)
-        difference = _difference(trained, converted, pixels)
-    except Exception as error:  # the methods of networks raise any type
-        reason = " ".join(str(error).split()) or type(error).__name__
+        exact = _copy(network).double()
+        converted = _convert(_copy(exact))
+        error = _difference(exact, converted, pixels.double())
+        difference = _difference(trained, converted.float(), pixels.float())
+    except Exception as raised:  # the methods of networks raise any type
+        reason = " ".join(str(raised).split()) or type(raised).__name__
         return InferenceForm(trained, problem=f"its reparameterization failed ({reason:.200})")
-    if not difference <= TOLERANCE:  # also NaN
-        problem = f"its reparameterization changes logits by {difference:.2g} of the largest one"
+    if not error <= TOLERANCE:  # also NaN
+        problem = f"its reparameterization changes logits by {error:.2g} of the largest one"
         return InferenceForm(trained, problem=problem)
     return InferenceForm(converted, difference)
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    # Some networks cache values for evaluation, which `train` drops.
+    return copy.deepcopy(network).cpu().train().eval()
+
+
+@torch.no_grad()
+def _convert(network: nn.Module) -> nn.Module:
+    """Reparameterizes a network of float64 in place, so that merged weights are rounded once."""
+    # timm converts the children of a module: with a parent, also the network itself.
+    parent = nn.Sequential(network)
+    reparameterize_model(parent, inplace=True)
+    return parent[0].double().eval().requires_grad_()
 
 
 @torch.inference_mode()

@@ -12,19 +12,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from finch_runtime.protocol import ComparePlan
+from numpy.typing import NDArray
 
 from pipeline.errors import FinchError
 from pipeline.export.onnx_export import export_onnx
+from pipeline.export.parity import BATCHES, check_parity, normalize_images
 from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.inference import count_multiply_adds
+from pipeline.models.inference import measure_cost
+from pipeline.models.reparameterize import inference_form
 from pipeline.params import Candidate, Scout
 from pipeline.quantize.candidates import CandidateSet, make_candidates
 from pipeline.scout.images import ScoutImages
+from pipeline.scout.untrained import make_realistic
 from pipeline.statistics import paired_ratio
 
 _RUNS_PER_TURN = 5
+# Of an exported file from PyTorch. A deep network with random weights amplifies float rounding to
+# 1e-3 or more; a wrong operator changes the logits by more than that.
+_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,9 @@ class Student:
     Attributes:
         model: Name of the network.
         image_size: Height and width of the images, in pixels.
-        multiply_adds: Multiply-adds per image; None if the network could not be built.
-        parameters: Number of parameters; None if the network could not be built.
+        multiply_adds: Multiply-adds per image, in the form for inference; None if the network could
+            not be built.
+        parameters: Number of parameters in that form; None if the network could not be built.
         timings: One per candidate; empty if the student could not be measured.
         problem: Why it could not be measured, else None.
     """
@@ -120,11 +128,11 @@ def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
         folder = Path(name)
         step = f"building the network for images of {image_size} px"
         try:
-            network = _build(model, image_size, setup.images.classes)
-            multiply_adds = count_multiply_adds(network)
-            parameters = sum(parameter.numel() for parameter in network.parameters())
-            step = "conversion to the candidates"
             images = setup.images.at(image_size)
+            network = _build(model, images, setup.images.classes)
+            cost = measure_cost(network)
+            multiply_adds, parameters = cost.multiply_adds, cost.parameters
+            step = "conversion to the candidates"
             made = _convert(network, images, setup, folder)
             step = "timing the candidates"
             np.save(folder / "images.npy", images)
@@ -139,20 +147,36 @@ def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
     return Student(model, image_size, multiply_adds, parameters, timings, problem)
 
 
-def _build(model: str, image_size: int, classes: int) -> Classifier:
+def _build(model: str, images: NDArray[np.uint8], classes: int) -> Classifier:
+    """The network in its form for inference, with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         names = tuple(str(label) for label in range(classes))
-        return build_classifier(model, names, image_size).eval()
+        network = build_classifier(model, names, images.shape[1])
+        pixels = normalize_images(_compared(images), network.spec)
+        make_realistic(network.backbone, pixels)
+    return Classifier(inference_form(network.backbone, pixels).network, network.spec).eval()
+
+
+def _compared(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As many images as a comparison with PyTorch needs; if there are fewer, also their negatives.
+
+    A few are enough, because wrong operators change the logits of every image.
+    """
+    count = max(BATCHES) + 1
+    both = images if len(images) >= count else np.concatenate([images, 255 - images])
+    return np.resize(both, (count, *images.shape[1:]))
 
 
 def _convert(
-    network: Classifier, images: np.ndarray, setup: ScoutSetup, folder: Path
+    network: Classifier, images: NDArray[np.uint8], setup: ScoutSetup, folder: Path
 ) -> CandidateSet:
     exported = {}
+    backbone, spec = network.backbone, network.spec
     for batch in {candidate.batch for candidate in setup.measured}:
         path = exported[batch] = folder / f"student-{batch}.onnx"
-        export_onnx(network.backbone, network.spec, path, batch=batch, opset=setup.opset)
+        export_onnx(backbone, spec, path, batch=batch, opset=setup.opset)
+        check_parity(backbone, spec, path, _compared(images), tolerance=_TOLERANCE)
     return make_candidates(exported, setup.measured, images, folder / "candidates")
 
 

@@ -15,6 +15,7 @@ from pipeline.export.parity import check_parity, normalize_images
 from pipeline.models.classifier import Classifier, Spec, build_classifier
 from pipeline.models.inference import measure_cost
 from pipeline.models.reparameterize import can_reparameterize, inference_form, reparameterize
+from pipeline.scout.untrained import make_realistic
 
 CLASSES = tuple("abcde")
 SIZE = 64
@@ -131,6 +132,25 @@ def test_the_method_of_the_network_itself_is_called():
     form = inference_form(Own(), PIXELS)
     assert form.difference < 1e-6
     assert parameters(form.network) == 12 * 5 + 5
+
+
+def test_rounding_that_a_deep_network_amplifies_is_no_error():
+    torch.manual_seed(0)
+    model = build_classifier("mobileone_s0", CLASSES, 32)
+    pixels = torch.rand(8, 3, 32, 32)
+    make_realistic(model.backbone, pixels)
+    form = inference_form(model.backbone, pixels)
+    assert form.problem is None
+    assert form.difference > 1e-5
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "efficientvit_m0"])
+def test_a_network_that_was_used_before_can_be_converted(name):
+    model = build_classifier(name, CLASSES, SIZE).eval()
+    pixels = torch.rand(2, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        model(pixels)  # it caches biases of its attention
+    assert inference_form(model.backbone, pixels).difference < 1e-5
 
 
 @pytest.mark.parametrize("error", [0.5, float("nan"), -1.0])

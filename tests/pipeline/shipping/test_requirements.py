@@ -1,20 +1,21 @@
-"""The versions that a bundle pins, and whether devices with other Pythons can install them."""
+"""The versions that a bundle requires, and whether devices with other Pythons can install them."""
 
 import ast
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
+import onnx
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 from PIL import Image
 
 from pipeline.errors import SelectionError
 from pipeline.measure.devices import remote_runner
 from pipeline.shipping.bundle import build_bundle, unpack_bundle
 from pipeline.shipping.requirements import requirements
+from tests.old_pythons import find_python, make_environment
 from tests.pipeline.shipping.brightness import LABELS, bundle_spec, write_onnx
 
 RUNTIME = Path(__file__).parents[3] / "deploy" / "python" / "finch_runtime"
@@ -22,52 +23,81 @@ ON_DEVICE = {"numpy": "2.0.2", "pillow": "11.3.0", "onnxruntime": "1.19.2", "ope
 
 
 def parse(text):
-    return {each.name: str(each.specifier) for each in map(Requirement, text.splitlines())}
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {each.name: each.specifier for each in map(Requirement, lines)}
 
 
-def test_the_versions_are_those_of_the_device_not_of_this_machine():
-    pinned = parse(requirements("onnxruntime", ON_DEVICE, "pi"))
-    assert pinned == {"numpy": "==2.0.2", "pillow": "==11.3.0", "onnxruntime": "==1.19.2"}
+@pytest.fixture
+def model(tmp_path):
+    write_onnx(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
 
 
-def test_a_package_that_the_device_lacks_gets_a_lower_bound():
-    installed = {"numpy": "2.0.2", "openvino": "2025.3.0"}
-    pinned = parse(requirements("openvino", installed, "pi"))
-    assert pinned["openvino"] == "==2025.3.0"
-    assert pinned["pillow"].startswith(">=")
+def declare(path, opset, ir):
+    file = onnx.load(path)
+    file.ir_version, file.opset_import[0].version = ir, opset
+    onnx.save(file, path)
 
 
-def test_an_unknown_version_of_the_inference_runtime_is_an_error():
+NEWEST = {"numpy": "2.4.6", "pillow": "13.0.0", "onnxruntime": "1.32.0", "openvino": "2026.4.1"}
+
+
+@pytest.mark.parametrize("installed", [ON_DEVICE, NEWEST])
+def test_other_pythons_than_that_of_the_device_find_versions(model, installed):
+    declare(model, 18, 8)
+    needed = parse(requirements("onnxruntime", model, installed, "3.13.0", "pi"))
+    assert list(needed) == ["numpy", "pillow", "onnxruntime"]
+    # The newest releases for Python 3.9, 3.10 and 3.13, and the oldest one that was tried.
+    for numpy in ("1.22.4", "2.0.2", "2.2.6", "2.4.6"):
+        assert Version(numpy) in needed["numpy"]
+    for pillow in ("10.1.0", "11.3.0", "13.0.0"):
+        assert Version(pillow) in needed["pillow"]
+    for release in ("1.15.0", "1.19.2", "1.23.2", "1.32.0"):
+        assert Version(release) in needed["onnxruntime"]
+
+
+def test_the_versions_that_were_measured_are_noted(model):
+    text = requirements("onnxruntime", model, ON_DEVICE, "3.9.18", "pi")
+    noted = next(line for line in text.splitlines() if "3.9.18" in line)
+    assert noted.startswith("#")
+    for part in ("pi", "numpy==2.0.2", "pillow==11.3.0", "onnxruntime==1.19.2"):
+        assert part in noted
+    without = requirements("onnxruntime", model, {"onnxruntime": "1.19.2"}, "3.9.18", "pi")
+    assert "numpy==" not in without
+
+
+@pytest.mark.parametrize(
+    ("opset", "ir", "measured", "oldest"),
+    [
+        (18, 8, "1.32.0", ">=1.15"),
+        (18, 10, "1.32.0", ">=1.18"),
+        (23, 11, "1.32.0", ">=1.23"),
+        (18, 8, "1.14.1", ">=1.14.1"),  # it was measured, so it works
+        (99, 20, "1.40.0", ">=1.40.0"),
+    ],
+)
+def test_the_oldest_runtime_is_the_first_that_loads_the_file(model, opset, ir, measured, oldest):
+    declare(model, opset, ir)
+    installed = {**ON_DEVICE, "onnxruntime": measured}
+    needed = parse(requirements("onnxruntime", model, installed, "3.11.7", "pi"))
+    assert str(needed["onnxruntime"]) == oldest
+
+
+def test_the_same_for_openvino(tmp_path):
+    path = tmp_path / "model.xml"
+    path.write_text('<net><layer version="opset13"/><layer version="opset1"/></net>', "utf-8")
+    needed = parse(requirements("openvino", path, NEWEST, "3.11.7", "pi"))
+    assert str(needed["openvino"]) == ">=2023.3"
+
+
+def test_an_unknown_version_of_the_inference_runtime_is_an_error(model):
     with pytest.raises(SelectionError, match=r"pi: .*openvino.*finch probe"):
-        requirements("openvino", {"numpy": "2.0.2"}, "pi")
+        requirements("openvino", model, {"numpy": "2.0.2"}, "3.9.18", "pi")
 
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_device_runtime_has_the_syntax_of_python_3_9(path):
     ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
-
-
-def find_python(version):
-    """An interpreter of this version: on the path, or installed by pyenv."""
-    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")]
-    found = [path / "bin/python" for root in roots for path in root.glob(f"{version}.*")]
-    found += [Path(name) for name in [shutil.which(f"python{version}")] if name]
-    for python in found:
-        program = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
-        run = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-        if run.stdout.strip() == version:
-            return python
-    pytest.skip(f"no Python {version} with ensurepip on this machine")
-
-
-def make_environment(folder, python, *arguments):
-    """Creates a virtual environment and installs packages in it; returns its interpreter."""
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    own = folder / "bin" / "python"
-    command = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-2000:]
-    return own
 
 
 def describe(python):
@@ -78,40 +108,54 @@ def describe(python):
     return json.loads(run.stdout.partition(remote_runner.BEGIN)[2])
 
 
-def pack(folder, runtime, pinned):
-    """Packs a model with these requirements, and unpacks the bundle as on a device."""
+def pack(folder, runtime, installed):
+    """Packs a model with its requirements, and unpacks the bundle as on a device."""
     portable = folder / "student.onnx"
     write_onnx(portable)
+    declare(portable, 18, 8)
     files = [portable]
     if runtime == "openvino":
         import openvino
 
         files = [folder / "model.xml", folder / "model.bin"]
-        model = openvino.Core().read_model(portable)
-        openvino.save_model(model, files[0], compress_to_fp16=False)
-    spec = bundle_spec(*files, runtime=runtime, requirements=pinned)
+        openvino.save_model(openvino.convert_model(portable), files[0], compress_to_fp16=False)
+    text = requirements(runtime, files[0], installed, "3.11.7", "pi")
+    spec = bundle_spec(*files, runtime=runtime, requirements=text)
     build_bundle(spec, RUNTIME.parent, folder / "birds.tar.gz")
     return unpack_bundle(folder / "birds.tar.gz", folder / "unpacked")
 
 
+OLDEST = ("numpy==1.22.4", "pillow==10.1.0", "onnxruntime==1.15.0")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("version", "runtime"),
-    [("3.9", "onnxruntime"), ("3.9", "openvino"), ("3.13", "onnxruntime")],
+    ("version", "runtime", "present"),
+    [
+        ("3.9", "onnxruntime", ()),
+        ("3.9", "onnxruntime", OLDEST),
+        ("3.9", "openvino", ("openvino==2023.1.0", "numpy<2")),
+        ("3.10", "openvino", ()),
+        ("3.13", "onnxruntime", ()),
+    ],
 )
-def test_a_device_installs_and_runs_its_bundle(version, runtime, tmp_path):
+def test_a_device_installs_and_runs_a_bundle_of_a_newer_machine(
+    version, runtime, present, tmp_path
+):
     python = find_python(version)
-    device = make_environment(tmp_path / "device", python, "numpy", "pillow", runtime)
+    folder = pack(tmp_path, runtime, NEWEST)
+    needed = folder / "requirements.txt"
+    if present:  # which pip keeps
+        make_environment(tmp_path / "device", python, *present)
+    device = make_environment(tmp_path / "device", python, "-r", needed)
     described = describe(device)
     assert described["python"].startswith(f"{version}.")
-    pinned = requirements(runtime, described["packages"], "pi")
-    assert all(specifier.startswith("==") for specifier in parse(pinned).values())
-
-    folder = pack(tmp_path, runtime, pinned)
+    for exact in (each for each in present if "==" in each):
+        name, _, release = exact.partition("==")
+        assert described["packages"][name] == release
     Image.new("RGB", (40, 30), (230, 230, 230)).save(tmp_path / "noon.png")
-    fresh = make_environment(tmp_path / "fresh", python, "-r", folder / "requirements.txt")
     run = subprocess.run(
-        [fresh, "-I", folder / "finch_runtime", "classify", tmp_path / "noon.png", "--json"],
+        [device, "-I", folder / "finch_runtime", "classify", tmp_path / "noon.png", "--json"],
         capture_output=True,
         text=True,
         check=False,

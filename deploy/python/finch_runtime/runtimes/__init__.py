@@ -87,7 +87,7 @@ def load_model(runtime: str, path: Path, threads: int) -> tuple[str, LoadedModel
     except Exception as error:  # the runtimes have no common exception class
         installed = _installed_version(runtime)
         needs = find_needs(runtime, path)
-        if needs is None or (needs.version and not _is_older(installed, needs.version)):
+        if needs is None or (needs.version and not is_older(installed, needs.version)):
             problem = f"{runtime} {installed} cannot load it: {last_line(error)}"
             raise RuntimeProblem(path, problem, "export or unpack it again") from error
         problem = f"{needs.reason}, but {runtime} {installed} is installed, which is too old for it"
@@ -113,9 +113,10 @@ def _installed_version(package: str) -> str:
     return version.partition("-")[0]
 
 
-def _is_older(version: str, other: str) -> bool:
-    parts, others = (list(map(int, re.findall(r"\d+", each)))[:3] for each in (version, other))
-    return parts < others
+def is_older(version: str, other: str) -> bool:
+    """Whether a release is older than another one, by the numbers in their versions."""
+    first, second = (list(map(int, re.findall(r"\d+", each)))[:3] for each in (version, other))
+    return first < second
 
 
 def _import_package(name: str) -> Any:
