@@ -24,6 +24,7 @@ from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
 from pipeline.models.classifier import load_classifier, save_classifier
 from pipeline.models.pretrained import init_classifier
+from pipeline.models.weights_files import weights_files
 from pipeline.models.zoo import library_versions
 from pipeline.params import Compare, CompareEntry, Distill, Views
 from pipeline.plugins import LOSSES
@@ -88,9 +89,9 @@ class ComparisonSetup:
         # The options of other methods have no effect.
         unused = set(LOSSES.names()) - {run.distill.method}
         recipe = {k: v for k, v in run.distill.model_dump().items() if k not in unused}
-        # The content of a file of initial weights, not its path.
-        file = run.distill.weights
-        recipe["weights"] = None if file is None else _hash_once(file)
+        # The content of the files of initial weights and of their class names, not the paths.
+        recipe["weights"] = [_hash_once(str(file)) for file in weights_files(run.distill)]
+        recipe["class_names"] = run.distill.class_names is not None
         held_out = None if run.fold is None else self.folds[run.fold].tolist()
         environment = [library_versions(), self.device.type]
         code = _code_once(run.distill.method)

@@ -181,6 +181,27 @@ def test_a_file_of_initial_weights_counts_by_its_content(setup, tmp_path):
         setup.key_of(started_from(tmp_path / "gone"))
 
 
+def test_the_class_names_of_initial_weights_count_by_their_content(setup, tmp_path):
+    run = trials_of(COMPARE.entries[0], COMPARE, RECIPE)[0][0]
+    weights, names = tmp_path / "w.pth", tmp_path / "names.txt"
+    weights.write_bytes(b"1")
+    changes = {"pretrained": "file", "weights": str(weights)}
+    beside = replace(run, distill=run.distill.changed(changes))
+    given = replace(run, distill=run.distill.changed({**changes, "class_names": str(names)}))
+    keys = [setup.key_of(beside)]
+    for number, text in enumerate(("a\nb\n", "b\na\n")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "names.txt").write_text(text)
+        (folder / "labels.txt").write_text(text)
+        (folder / "w.pth").write_bytes(b"1")
+        for key, file in (("class_names", "names.txt"), ("weights", "w.pth")):
+            changed = given if key == "class_names" else beside
+            changed = changed.distill.changed({key: str(folder / file)})
+            keys.append(setup.key_of(replace(run, distill=changed)))
+    assert len(set(keys)) == 5
+
+
 def test_students_start_from_pretrained_weights(setup, tmp_path):
     torch.manual_seed(8)
     donor = build_classifier("test_vit", CLASSES, SIZE)
