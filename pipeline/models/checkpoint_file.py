@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -43,7 +43,7 @@ SECTIONS = (
 
 _MAX_UNPACKED = 10  # times the size of the file; torch.save does not compress
 
-_MAX_DEPTH = 5  # of the weights in nested sections
+_MAX_DEPTH = 3  # of the weights in nested sections
 
 
 def _without_factory(*arguments: Any) -> OrderedDict[Any, Any]:
@@ -234,17 +234,31 @@ def _read_checkpoint(path: Path, *, mmap: bool) -> WeightsFile:
 def _find_tensors(content: Mapping[Any, Any], depth: int = 0) -> WeightsFile | None:
     """The weights in a checkpoint, with everything around them as entries."""
     entries = {str(key): value for key, value in content.items()}
-    for key in SECTIONS if depth < _MAX_DEPTH else ():
-        value = entries.get(key)
-        inner = _find_tensors(value, depth + 1) if isinstance(value, Mapping) else None
-        if inner:
-            section = ".".join(filter(None, (key, inner.section)))
-            others = {name: entry for name, entry in entries.items() if name != key}
-            return WeightsFile(inner.tensors, section, {**inner.entries, **others})
+    found = _find_sections(entries, SECTIONS, depth)
     tensors = {n: value.detach() for n, value in entries.items() if isinstance(value, Tensor)}
-    if not tensors:
-        return None
-    return WeightsFile(tensors, "", {n: e for n, e in entries.items() if n not in tensors})
+    if not found and not tensors:
+        found = _find_sections(entries, [key for key in entries if "optim" not in key], depth)
+        if len(found) > 1:
+            return None  # nothing says which of them is meant
+    if not found:
+        others = {name: entry for name, entry in entries.items() if name not in tensors}
+        return WeightsFile(tensors, "", others) if tensors else None
+    key, inner = next(iter(found.items()))
+    section = ".".join(filter(None, (key, inner.section)))
+    others = {name: entry for name, entry in entries.items() if name != key}
+    return WeightsFile(inner.tensors, section, {**inner.entries, **others})
+
+
+def _find_sections(
+    entries: Mapping[str, Any], keys: Sequence[str], depth: int
+) -> dict[str, WeightsFile]:
+    """The weights below each of the keys, in the order of the keys."""
+    found = {}
+    for key in keys if depth < _MAX_DEPTH else ():
+        value = entries.get(key)
+        if isinstance(value, Mapping) and (inner := _find_tensors(value, depth + 1)):
+            found[key] = inner
+    return found
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> ParameterError:

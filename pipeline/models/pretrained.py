@@ -174,6 +174,10 @@ def _choose_rows(
         remarks = (f"the weights {problem}: it starts with random rows",) if is_file else ()
         return HeadRows((None,) * len(classes), remarks)
     (count,) = counts
+    if network.class_names and known and len(known.names) != count:
+        problem = f"has {len(known.names)} class names, but the classifier layer has {count} rows"
+        remedy = "write one name per row of the weights, in their order"
+        raise ParameterError(network.class_names, problem, remedy)
     chosen = choose_rows(network.head, classes, count, known)
     if known or is_file or count == len(classes):
         return chosen

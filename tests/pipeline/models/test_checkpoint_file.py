@@ -68,6 +68,17 @@ def test_averaged_weights_come_first(tmp_path, key):
     assert read_weights(tmp_path / "w.pth").section == "state_dict"
 
 
+def test_another_key_is_used_if_it_is_the_only_one_with_tensors(tmp_path):
+    content = {"my_network": {"model": TENSORS}, "optimizer": {"state": {0: TENSORS}}}
+    torch.save(content, tmp_path / "w.pth")
+    read = read_weights(tmp_path / "w.pth")
+    assert equal(read.tensors)
+    assert read.section == "my_network.model"
+    torch.save({"generator": TENSORS, "critic": TENSORS}, tmp_path / "w.pth")
+    with pytest.raises(ParameterError, match="generator, critic"):
+        read_weights(tmp_path / "w.pth")
+
+
 def test_an_averaged_section_without_tensors_is_passed_over(tmp_path):
     torch.save({"ema": {"decay": 0.9}, "model": {"state_dict": TENSORS}}, tmp_path / "w.pth")
     assert read_weights(tmp_path / "w.pth").section == "model.state_dict"

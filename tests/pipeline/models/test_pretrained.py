@@ -292,6 +292,15 @@ def test_a_checkpoint_may_know_more_classes_and_lack_some(tmp_path, trained):
     fewer.check_trained("finetune")
 
 
+def test_given_names_must_be_as_many_as_the_rows(tmp_path, trained):
+    donor, _, _ = trained
+    torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
+    (tmp_path / "names.txt").write_text("1\n2\n10\n")
+    options = {"weights": str(tmp_path / "w.pt"), "class_names": str(tmp_path / "names.txt")}
+    with pytest.raises(ParameterError, match=r"names\.txt: .*3 class names.*4 rows"):
+        init_classifier(network(**options), NATURAL, 32)
+
+
 def test_without_names_the_head_starts_fresh_and_says_how_to_keep_it(tmp_path, trained):
     donor, _, _ = trained
     torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
