@@ -96,7 +96,7 @@ def run(folder: Path) -> tuple[float, int]:
 def anonymous(pid: int) -> int:
     """RssAnon of a process in bytes; 0 if it has ended."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        text = Path(f"/proc/{pid}/status").read_text("utf-8")
     except OSError:
         return 0
     line = next((line for line in text.splitlines() if line.startswith("RssAnon")), "RssAnon: 0 kB")

@@ -71,11 +71,14 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     Raises:
         ArtifactError: A model file or the device runtime is missing, or a model file is not the
             one that was measured.
-        DataError: A class name is empty or has a line break.
+        DataError: A class name is empty, has a line break or is not UTF-8.
     """
     for label in spec.labels:
         if not label.strip() or label.splitlines() != [label]:
             raise DataError(f"class {label!r}", "is empty or has a line break in its name")
+        if any("\ud800" <= character <= "\udfff" for character in label):
+            remedy = "rename its folder, then run `finch prepare`"
+            raise DataError(f"class {label!r}", "has a name that is not UTF-8", remedy)
     files = {path.name: _read(path, spec.hashes[path]) for path in spec.files}
     if spec.portable is not None:
         files["portable.onnx"] = _read(spec.portable, spec.hashes[spec.portable])

@@ -20,6 +20,7 @@ from finch_runtime.arrays import check_output, read_images, write_logits
 from finch_runtime.bundle import Bundle, open_source
 from finch_runtime.errors import RuntimeProblem, last_line, printable
 from finch_runtime.integrity import read_manifest
+from finch_runtime.names import decode_name
 from finch_runtime.output import say
 from finch_runtime.protocol import BenchmarkPlan, ComparePlan, ModelSource, from_json, to_json
 from finch_runtime.regular import why_unreadable
@@ -78,7 +79,7 @@ def _classify(options: argparse.Namespace) -> int:
             continue
         _, probabilities = session.run(image[np.newaxis])
         top = top_labels(probabilities[0], bundle.labels, options.top)
-        results.append({"image": name, "top": top})
+        results.append({"image": decode_name(name), "top": top})
         for row, each in enumerate([] if options.json else top):
             first, label = printable(name) if row == 0 else "", printable(each["label"])
             say(f"{first:{name_width}}  {label:{label_width}}  {each['probability']:6.1%}")

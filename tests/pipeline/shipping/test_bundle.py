@@ -194,6 +194,13 @@ def test_a_class_name_that_is_not_one_line_is_refused(inputs, label):
         build_bundle(**with_spec(inputs, labels=("fine", label)))
 
 
+def test_a_class_name_that_is_not_utf8_is_refused(inputs):
+    label = b"Gr\xfcn".decode("utf-8", "surrogateescape")
+    with pytest.raises(DataError, match=r"UTF-8.*rename") as caught:
+        build_bundle(**with_spec(inputs, labels=("fine", label)))
+    assert str(caught.value).isprintable()
+
+
 def test_missing_parts_are_named(inputs, openvino_inputs, tmp_path):
     openvino_inputs["spec"].files[1].unlink()
     with pytest.raises(ArtifactError, match=r"model\.bin: cannot be read"):

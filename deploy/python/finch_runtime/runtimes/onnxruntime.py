@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.names import decode_name
 from finch_runtime.onnx_header import read_versions
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, Needs
 
@@ -41,7 +42,7 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
     options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     started = time.perf_counter()
     session = package.InferenceSession(
-        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        decode_name(path), sess_options=options, providers=["CPUExecutionProvider"]
     )
     load_s = time.perf_counter() - started
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.names import decode_name
 from finch_runtime.regular import why_unreadable
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, Needs
 
@@ -34,7 +35,7 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         "INFERENCE_PRECISION_HINT": "f32",
     }
     started = time.perf_counter()
-    compiled = package.Core().compile_model(str(path), "CPU", config)
+    compiled = _compile(package.Core(), path, config)
     requests = _Requests(compiled)
     load_s = time.perf_counter() - started
 
@@ -61,6 +62,17 @@ def load(package: Any, path: Path, threads: int) -> LoadedModel:
         load_s=load_s,
         infer=infer,
     )
+
+
+def _compile(core: Any, path: Path, config: dict[str, Any]) -> Any:
+    text = decode_name(path)
+    try:
+        return core.compile_model(text, "CPU", config)
+    except Exception:
+        if text == str(path):
+            raise
+        # Releases from 2026 on encode names in the locale's encoding themselves.
+        return core.compile_model(str(path), "CPU", config)
 
 
 def find_needs(path: Path) -> Needs | None:
