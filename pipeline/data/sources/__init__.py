@@ -65,6 +65,7 @@ def read_source(prepare: Prepare) -> ImageDataset:
         source.origin or path.name,
         tuple(found.passed_over),
         tuple(found.remarks),
+        source.comparable_splits,
     )
     check_dataset(dataset)
     plan = plan_splits(dataset, prepare.split)

@@ -76,6 +76,7 @@ class ImageDataset:
         origin: URL or other description of their source.
         passed_over: Files below the source's folder that are not read.
         remarks: What the source decided about the layout, one sentence each.
+        comparable_splits: As in ``DataSource``.
     """
 
     name: str
@@ -85,6 +86,7 @@ class ImageDataset:
     origin: str
     passed_over: tuple[PassedOver, ...] = ()
     remarks: tuple[str, ...] = ()
+    comparable_splits: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class DataSource(ABC):
         origin: URL or other description of their source; if empty, the name of ``path``.
         path_kind: What ``prepare.path`` must point to; None if the source needs no path.
         publishes_splits: Whether samples can have a split (``prepare.split: published``).
+        comparable_splits: Whether results on its splits are compared with those of others. Then
+            copies of an image in two of them are reported; otherwise they are an error.
         can_download: Whether ``read`` has an argument ``download: bool`` (``prepare.download``).
     """
 
@@ -137,6 +141,7 @@ class DataSource(ABC):
     origin: str = ""
     path_kind: ClassVar[Literal["folder", "table"] | None] = "folder"
     publishes_splits: ClassVar[bool] = True
+    comparable_splits: ClassVar[bool] = True
     can_download: ClassVar[bool] = False
 
     @abstractmethod

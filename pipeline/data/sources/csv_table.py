@@ -35,6 +35,7 @@ class CSVTable(DataSource):
     """
 
     path_kind = "table"
+    comparable_splits = False
 
     def __init__(
         self,

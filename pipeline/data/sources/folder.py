@@ -49,6 +49,8 @@ class Folder(DataSource):
             the split, or the `last` one, which directly contains the image.
     """
 
+    comparable_splits = False
+
     def __init__(
         self,
         *,

@@ -142,6 +142,18 @@ def test_copies_across_published_splits_are_accepted_but_not_in_a_derived_one(so
         check_leakage(carved, allow=False)
 
 
+def test_copies_across_the_splits_of_own_images_are_refused(source, tmp_path):
+    of = dict.fromkeys(range(10), "train") | {2: "test", 3: "test"}
+    samples = tuple(replace(sample, split=of[i]) for i, sample in enumerate(source.samples))
+    own = replace(source, samples=samples, comparable_splits=False)
+    decoded = decode(samples, tmp_path / "work", image_size=64, fit="crop", workers=1)
+    splits = {"train": [0, 1, 4, 5, 6, 7], "val": [], "test": [2, 3]}
+    audit = replace(examine(own, decoded, near_distance=0), splits=splits)
+    with pytest.raises(DataError, match=r"0\.png \(train\) = 2\.png \(test\)"):
+        check_leakage(audit, allow=False)
+    check_leakage(audit, allow=True)
+
+
 def test_distance_zero_disables_the_search_for_near_duplicates(source, audit):
     blind = examine(source, audit.decoded, near_distance=0)
     assert report(blind)["near_duplicates"]["pairs"] == []
