@@ -6,7 +6,7 @@ import random
 import pytest
 
 from pipeline.errors import ArtifactError
-from pipeline.files import read_json, write_json
+from pipeline.files import hash_file, read_json, write_json
 from pipeline.report.page import render
 
 FILES = (
@@ -182,3 +182,19 @@ def test_qat_is_read_if_a_candidate_comes_from_it(run):
     assert run.read().qat is None
     run.add_qat()
     assert run.read().qat.accuracy_int8 == run.qat["accuracy_int8"]
+
+
+def test_a_teacher_that_was_not_trained_has_no_curve_and_no_loss(run):
+    (run.reports / "teacher_history.csv").write_text("epoch,loss,val_accuracy\n0,,0.5\n")
+    run.change("reports/teacher.json", "best_epoch", to=0)
+    for key, value in {"pretrained": "file", "weights": "w.pth", "epochs": 0}.items():
+        run.change("models/teacher/model.json", "recipe", key, to=value)
+    for name in ("teacher.json", "teacher_history.csv"):
+        digest = hash_file(run.reports / name)
+        run.change("models/teacher/model.json", "reports", name, to=digest)
+    facts = run.read()
+    assert facts.teacher.history == [{"epoch": 0.0, "val_accuracy": 0.5}]
+    assert "Not trained" in render(facts)
+    (run.reports / "teacher_history.csv").write_text("epoch,loss,val_accuracy\n1,,0.5\n")
+    with pytest.raises(ArtifactError, match="no column loss"):
+        run.read()
