@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.errors import ParameterError
 from pipeline.models.cifar import NETWORKS
 from pipeline.models.classifier import build_classifier
-from pipeline.models.pretrained import init_classifier
+from pipeline.models.pretrained import load_pretrained
 from pipeline.models.zoo import TORCHVISION, full_name
 from pipeline.params import Network
 
@@ -56,8 +56,7 @@ def check_network(
         if network.pretrained in ("library", "timm"):
             _check_library(name)
         elif network.pretrained != "none":
-            with _aside():  # no classes are known that a head could be matched with
-                init_classifier(network.model_copy(update={"head": "fresh"}), _CLASSES, image_size)
+            _load(network, image_size)
     except ParameterError as error:
         raise ParameterError(f"{section}: {error.thing}", error.problem, error.remedy) from None
 
@@ -90,6 +89,21 @@ def _try(name: str, image_size: int, batch: int, device: str) -> None:
             if not isinstance(logits, Tensor) or logits.shape != (count, len(_CLASSES)):
                 shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise TypeError(f"it returns {shape}, not logits of shape [images, classes]")
+
+
+def _load(network: Network, image_size: int) -> None:
+    """Loads weights, except the head, since no classes are known that it could be matched with."""
+    network = network.model_copy(update={"head": "fresh"})
+    for device in ("meta", "cpu"):
+        try:
+            with _aside():
+                with torch.device(device):
+                    model = build_classifier(network.model, _CLASSES, image_size)
+                load_pretrained(model, network)  # on meta, the tensors are compared, not copied
+                return
+        except Exception:
+            if device == "cpu":
+                raise
 
 
 @contextmanager

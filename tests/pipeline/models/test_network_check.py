@@ -123,6 +123,13 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     assert TINY in message(model=TINY, pretrained="file", weights=str(path))
 
 
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
+    path, state = tmp_path / "weights.safetensors", create_network(TINY, 2, 32).state_dict()
+    state["conv_stem.weight"][0] = float("nan")
+    save_file(state, path)
+    assert "conv_stem.weight" in message(model=TINY, pretrained="file", weights=str(path))
+
+
 def test_a_head_for_other_classes_fits(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(create_network(TINY, 7, 32).state_dict(), path)
