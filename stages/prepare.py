@@ -22,6 +22,7 @@ def prepare(context: Context) -> None:
     """Audit, split and pack the images. An interrupted run resumes from the decoded images."""
     from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
     from pipeline.data.decoding import decode
+    from pipeline.data.file_hints import remark_on_files
     from pipeline.data.lost_images import check_lost
     from pipeline.data.packing import pack
     from pipeline.data.sources import plan_splits, read_source
@@ -42,6 +43,9 @@ def prepare(context: Context) -> None:
         track=track,
     )
     audit = examine(dataset, decoded, near_distance=params.near_duplicate_distance, track=track)
+    if remark := remark_on_files(audit.usable):
+        context.log.warning("%s", remark)
+        audit = replace(audit, dataset=replace(dataset, remarks=(*dataset.remarks, remark)))
     usable = replace(dataset, samples=audit.usable.samples)
     try:
         check_bad(audit, skip=params.on_bad == "skip")
