@@ -19,3 +19,9 @@ def test_an_error_of_a_worker_process_arrives_whole(kind):
     assert type(copy) is kind
     assert str(copy) == str(error) == "data/prepared: is missing; run it again"
     assert vars(copy) == vars(error)
+
+
+def test_the_message_of_a_library_becomes_one_short_line():
+    assert errors.one_line(ValueError("no route\n  to host")) == "no route to host"
+    assert errors.one_line(EOFError()) == "EOFError"
+    assert len(errors.one_line(RuntimeError("tensor, " * 1000))) <= 300
