@@ -81,6 +81,21 @@ def correct(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArra
     return is_correct
 
 
+def check_that_logits_vary(logits: NDArray[np.floating]) -> None:
+    """Checks that logits, float [n, classes], depend on the image and on the class.
+
+    A broken model can return constants. Its accuracy is that of one class, which on unbalanced
+    images is high.
+
+    Raises:
+        MeasurementError: They are the same for every image, or for every class.
+    """
+    for axis, each in enumerate(("image", "class")):
+        if logits.ndim == 2 and logits.shape[axis] > 1 and not np.ptp(logits, axis=axis).any():
+            problem = f"returns the same logits for every {each}"
+            raise MeasurementError("the model", problem, "remove the candidate, or train the model")
+
+
 def agreement(logits: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
     """Fraction of images for which two models predict the same class.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.errors import ArtifactError, DeviceError, MeasurementError
 from pipeline.files import hash_value, write_json
-from pipeline.measure.accuracy import agreement, correct, score
+from pipeline.measure.accuracy import agreement, check_that_logits_vary, correct, score
 from pipeline.measure.devices.device import Device
 from pipeline.measure.devices.remote import open_device
 from pipeline.measure.evaluation import Evaluation, Measured, NotRun, read_evaluation
@@ -195,7 +195,9 @@ class _DeviceRun:
         logits = {}
         for name, model in self.track(self.models.items(), "classifying", len(self.models)):
             try:
-                logits[name] = self.runtime.predict(model, self.images, self.params.threads)
+                found = self.runtime.predict(model, self.images, self.params.threads)
+                check_that_logits_vary(found)
+                logits[name] = found
             except MeasurementError as error:
                 self._exclude(name, error)
         return logits

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.accuracy import agreement, correct, score
+from pipeline.measure.accuracy import agreement, check_that_logits_vary, correct, score
 
 
 @st.composite
@@ -127,3 +127,21 @@ def test_agreement_compares_classes_and_not_logits():
 def test_invalid_logits_and_labels_are_rejected(function, logits, labels, match):
     with pytest.raises(MeasurementError, match=match):
         function(logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("logits", "match"),
+    [
+        (np.float32([[1, 2], [1, 2], [1, 2]]), "every image"),
+        (np.float32([[1, 1], [2, 2], [3, 3]]), "every class"),
+        (np.zeros((3, 2), np.float32), "every image"),
+    ],
+)
+def test_a_model_that_returns_constants_is_refused(logits, match):
+    with pytest.raises(MeasurementError, match=match):
+        check_that_logits_vary(logits)
+
+
+@pytest.mark.parametrize("logits", [[[1, 2], [1, 3]], [[1, 2]], [[1], [2]]])
+def test_a_model_that_always_predicts_one_class_is_measured(logits):
+    check_that_logits_vary(np.float32(logits))

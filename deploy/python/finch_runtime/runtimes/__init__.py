@@ -128,6 +128,6 @@ def _import_package(name: str) -> Any:
         raise RuntimeProblem(name, problem, f"pip install {name}") from None
     except ImportError as error:
         # A release that was built with NumPy 1 fails with NumPy 2, without a message of its own.
-        problem = f"cannot be imported with numpy {np.__version__}: {last_line(error)}"
-        remedy = f"pip install --upgrade {name}; or, for a release of before 2024, 'numpy<2'"
+        problem = f"cannot be imported: {last_line(error)} (with numpy {np.__version__})"
+        remedy = f"reinstall {name}; or, if it is older than NumPy 2, pip install 'numpy<2'"
         raise RuntimeProblem(name, problem, remedy) from error
