@@ -1,0 +1,56 @@
+"""The stage export with a student that has a form for inference."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from safetensors import safe_open
+
+from tests.small_project import set_param
+
+
+def run(folder: Path, stage: str) -> str:
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f".{os.pathsep}deploy/python",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.slow
+def test_the_form_for_inference_is_exported_and_the_training_form_is_kept(project: Path) -> None:
+    set_param(project, "distill.model", "repghostnet_050")
+    for stage in ("resolve", "prepare", "finetune", "cache_logits", "distill"):
+        run(project, stage)
+    with safe_open(project / "models/student/model.safetensors", "np") as file:
+        branches = [name for name in file.keys() if "fusion_bn" in name]  # noqa: SIM118
+    assert branches
+    before = (project / "models/student/model.safetensors").read_bytes()
+    log = run(project, "export")
+    assert "student.onnx: reparameterized" in log
+    assert (project / "models/student/model.safetensors").read_bytes() == before
+    parity = json.loads((project / "reports/parity.json").read_text())
+    assert parity["teacher"]["reparameterized"] is None
+    for name in ("student", "student-b1"):
+        assert 0 < parity[name]["reparameterized"] < 1e-3
+        assert parity[name]["variation"] > 1e-4
+        nodes = onnx.load(project / f"models/onnx/{name}.onnx").graph.node
+        assert not any(node.op_type == "BatchNormalization" for node in nodes)
+    figures = json.loads((project / "reports/student.json").read_text())
+    stored = len(before) / 4  # float32
+    assert figures["parameters"] < stored
