@@ -65,7 +65,9 @@ def prepare(context: Context) -> None:
     check_leakage(audit, allow=params.allow_leakage)
     # Copies belong together, too; only the splits ignore that, so that the check above sees them.
     grouped = merge_groups(usable, audit.copy_pairs)
-    data = pack(grouped, audit.usable, splits, paths.prepared, audit=counts, track=track)
+    # One more file that is no image must not train the networks again.
+    stored = {key: count for key, count in counts.items() if key != "other_files"}
+    data = pack(grouped, audit.usable, splits, paths.prepared, audit=stored, track=track)
     decoded.discard()
     context.log.info(
         "wrote data/prepared: %d classes, %s images of %d px (license: %s)",

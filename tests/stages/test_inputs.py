@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,20 @@ def test_images_that_dvc_tracks(project: Path, tmp_path: Path) -> None:
     assert repro(project) == ["prepare"]
     dvc(project, "add", "photos")
     assert repro(project) == []
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_image_does_not_change_the_prepared_data(
+    project: Path, tmp_path: Path
+) -> None:
+    def prepared() -> dict[Path, bytes]:
+        subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
+        files = [path for path in (project / "data/prepared").rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in files}
+
+    first = prepared()
+    (tmp_path / "photos/disc/notes.txt").write_text("disc")
+    assert prepared() == first
 
 
 @pytest.mark.slow

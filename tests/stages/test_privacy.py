@@ -20,8 +20,8 @@ from tests.small_project import CLASSES, PROJECT, small_params, write_photos
 USER, FOLDER, HOST = "alice-b-secret", "clients-secret-project", "host-secret.example"
 
 STAGES = (
-    *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
-    *("probe", "evaluate", "bundle", "verify", "report"),
+    *("resolve", "inputs", "prepare", "finetune", "cache_logits", "distill", "export", "qat"),
+    *("quantize", "probe", "evaluate", "bundle", "verify", "report"),
 )
 
 # The stages are forked from a process that has imported the libraries.
