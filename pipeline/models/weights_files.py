@@ -27,11 +27,11 @@ def package_file(architecture: str) -> Path | None:
 
 def weights_files(network: Network) -> tuple[Path, ...]:
     """The weights, and the files that may name the classes of their classifier layer."""
+    named = (Path(network.class_names),) if network.class_names else ()
     if network.pretrained == "package":
         file = package_file(network.model)
-        return (file,) if file else ()
+        return (file, *named) if file else named
     if not network.weights:
-        return ()
+        return named
     weights = Path(network.weights)
-    named = Path(network.class_names) if network.class_names else None
-    return (weights, named) if named else (weights, *files_beside(weights))
+    return (weights, *(named or files_beside(weights)))
