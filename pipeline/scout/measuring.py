@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 import textwrap
@@ -27,6 +28,8 @@ from pipeline.quantize.candidates import CandidateSet, make_candidates
 from pipeline.scout.images import ScoutImages
 from pipeline.scout.untrained import make_realistic
 from pipeline.statistics import paired_ratio
+
+log = logging.getLogger(__name__)
 
 _RUNS_PER_TURN = 5
 # Of an exported file from PyTorch. A deep network with random weights amplifies float rounding to
@@ -155,7 +158,10 @@ def _build(model: str, images: NDArray[np.uint8], classes: int) -> Classifier:
         network = build_classifier(model, names, images.shape[1])
         pixels = normalize_images(_compared(images), network.spec)
         make_realistic(network.backbone, pixels)
-    return Classifier(inference_form(network.backbone, pixels).network, network.spec).eval()
+    form = inference_form(network.backbone, pixels)
+    if form.problem:
+        log.warning("%s is measured in its training form: %s", model, form.problem)
+    return Classifier(form.network, network.spec).eval()
 
 
 def _compared(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
