@@ -30,7 +30,8 @@ class CSVTable(DataSource):
         label_column: Name of the column with the class names.
         split_column: Name of the column with the splits, if any.
         group_column: Name of the column with the groups, if any.
-        root: Folder that paths are relative to, absolute or relative to the table's folder.
+        root: Folder that paths are relative to, absolute or relative to the table's folder, which
+            is the default.
         encoding: Encoding of the table. A byte order mark takes precedence.
     """
 
@@ -44,7 +45,7 @@ class CSVTable(DataSource):
         label_column: str = "label",
         split_column: str = "split",
         group_column: str = "group",
-        root: LocalText = ".",
+        root: LocalText | None = None,
         encoding: str = "utf-8",
     ) -> None:
         self.columns = {
@@ -67,7 +68,7 @@ class CSVTable(DataSource):
         # A column that a parameter names must exist.
         optional = {key for key, name in _OPTIONAL.items() if self.columns[key] == name}
         rows = read_table(path, self.columns, optional, self.encoding)
-        root = path.parent / Path(self.root).expanduser()
+        root = path.parent / Path(self.root or "").expanduser()
         if not root.is_dir():
             remedy = "set it to the folder that the paths are relative to"
             raise ParameterError("prepare.csv.root", f"{str(root)!r} is not a folder", remedy)

@@ -28,6 +28,7 @@ from pipeline.data.sources.masks import set_masks_aside
 from pipeline.data.sources.quoting import quoted
 from pipeline.errors import DataError, ParameterError
 from pipeline.plugins import SOURCES
+from pipeline.plugins.section import LocalText
 
 
 @SOURCES.register("folder")
@@ -55,9 +56,9 @@ class Folder(DataSource):
         self,
         *,
         layout: Literal["auto", "classes"] = "auto",
-        train: str | None = None,
-        val: str | None = None,
-        test: str | None = None,
+        train: LocalText | None = None,
+        val: LocalText | None = None,
+        test: LocalText | None = None,
         class_folder: Literal["first", "last"] = "first",
     ) -> None:
         self.layout = layout
