@@ -37,11 +37,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences between an exported file and PyTorch, and the hash of the file."""
+    """Differences between an exported file and PyTorch, and the hash of the file.
+
+    ``reparameterized`` is the largest relative difference of a logit between the exported form of
+    the network and that in which it was trained; None if they are the same.
+    """
 
     images: PositiveInt
     differences: list[Difference]
     sha256: str
+    reparameterized: NonNegativeFloat | None = None
 
 
 @dataclass(frozen=True)

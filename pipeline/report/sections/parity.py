@@ -38,4 +38,10 @@ def parity(facts: Facts) -> list[Part]:
         f"images. Tolerance: {value(facts.params.export.tolerance)} of the image's largest "
         "absolute logit, and the same absolute difference for probabilities.",
         table,
+        *(
+            f"{name} was reparameterized: its network has the form for inference. The logits of "
+            f"the two forms differ by up to {found.reparameterized:.1e} of the largest."
+            for name, found in files.items()
+            if found.reparameterized is not None
+        ),
     ]
