@@ -87,7 +87,7 @@ def _open(context: Context, config: Compare, device: torch.device) -> Comparison
 
     from pipeline.compare.runs import ComparisonSetup
     from pipeline.data.prepared import open_prepared
-    from pipeline.data.split import stratify
+    from pipeline.data.stratify import stratify
     from pipeline.files import hash_file
     from pipeline.logit_cache import cache_key, open_logit_cache, open_packed_views
     from pipeline.models.classifier import read_head_weights
