@@ -23,9 +23,14 @@ class DistillationLoss(nn.Module):
         label_smoothing: Label smoothing of the cross-entropy.
         label_weight: Weight of the cross-entropy.
         warmup_epochs: Epochs over which the teacher's terms are scaled up linearly from 0.
+
+    Attributes:
+        label_offsets: Added to the student's logits in the cross-entropy only, float32 [classes];
+            None adds nothing. See ``pipeline.losses.logit_adjustment``.
     """
 
     needs_teacher: ClassVar[bool] = True
+    label_offsets: Tensor | None
 
     def __init__(
         self, label_smoothing: float = 0.0, label_weight: float = 1.0, warmup_epochs: float = 0.0
@@ -34,6 +39,8 @@ class DistillationLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.label_weight = label_weight
         self.warmup_epochs = warmup_epochs
+        # Not persistent: it follows from the recipe and the labels, so no checkpoint contains it.
+        self.register_buffer("label_offsets", None, persistent=False)
 
     def forward(
         self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
@@ -62,19 +69,22 @@ class DistillationLoss(nn.Module):
         Raises:
             TypeError: The loss needs a teacher and ``teacher_logits`` is None.
         """
-        if student_logits.dtype in (torch.float16, torch.bfloat16):
-            student_logits = student_logits.float()
-        cross_entropy = F.cross_entropy(
-            student_logits, labels, label_smoothing=self.label_smoothing
-        )
-        terms = {"cross_entropy": self.label_weight * cross_entropy}
+        logits = student_logits
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
+        terms = {"cross_entropy": self.label_weight * self._cross_entropy(logits, labels)}
         if self.needs_teacher:
             if teacher_logits is None:
                 raise TypeError(f"{type(self).__name__} needs teacher_logits, got None")
-            teacher = teacher_logits.to(student_logits.dtype)
-            for name, term in self.teacher_terms(student_logits, teacher, labels).items():
+            teacher = teacher_logits.to(logits.dtype)
+            for name, term in self.teacher_terms(logits, teacher, labels).items():
                 terms[name] = teacher_scale * term
         return terms
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.label_offsets is not None:
+            logits = logits + self.label_offsets.to(logits.dtype)
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The weighted terms that compare student and teacher, by name, before the warm-up.

@@ -43,6 +43,12 @@ class Recipe(Section):
     )
     warmup: Fraction = Field(0.2, description="Fraction of the steps with linear warm-up.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    logit_adjustment: NonNegativeFloat = Field(
+        0.0,
+        description="Logit adjustment: the cross-entropy adds this factor times the log of each "
+        "class's fraction of the training images to the logits, so that classes with few images "
+        "are predicted more often. 1 minimizes the balanced error; 0 disables it.",
+    )
     mixup: NonNegativeFloat = Field(
         0.0,
         description="Mixup: λ is sampled from the Beta distribution with both parameters equal to "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.errors import Stopped
+from pipeline.losses.logit_adjustment import label_offsets
 from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe
 from pipeline.training.batch_size import check_batch_norm, check_batch_size
@@ -90,6 +91,8 @@ class _Trainer:
         if not frozen:  # a frozen batch norm uses its running statistics
             check_batch_norm(model, recipe, len(indices), process, device)
         env.group.sync_batch_norm(model)
+        counts = np.bincount(task.train.labels[indices], minlength=len(model.spec.classes))
+        task.loss.label_offsets = label_offsets(torch.from_numpy(counts), recipe.logit_adjustment)
         task.loss.to(device)
         precision = resolve_precision(recipe.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)

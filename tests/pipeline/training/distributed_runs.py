@@ -95,6 +95,7 @@ CASES = {
     "accumulate": ("group", "dist", {"accumulate": 3, "ema_decay": 0.0}, {}),
     "adamw": ("group", "figkd", {"optimizer": "adamw", "lr": 0.01, "patience": 1}, {}),
     "head_first": ("frozen", "cross_entropy", {}, {"freeze_epochs": 2}),
+    "adjusted": ("group", "figkd", {"logit_adjustment": 1.0}, {}),
     # The partners of a shard's images are in other shards.
     "mixed_live": (
         "group",
