@@ -22,6 +22,7 @@ from finch_runtime.tiff import is_further_image
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.data.capture import read_capture
 from pipeline.data.sources.base import Sample
 
 MIN_SIDE = 8
@@ -50,6 +51,8 @@ RECORD = np.dtype(
         ("file_hash", np.uint8, 32),
         ("pixel_hash", np.uint8, 32),
         ("perceptual_hash", np.uint64, HASH_SIDE**2 // 64),
+        ("capture_time", np.int64),
+        ("camera", np.uint64),
     ]
 )
 """Metadata of an image.
@@ -58,7 +61,8 @@ RECORD = np.dtype(
 standard deviation of the grayscale pixels, and ``brightness`` their 99th percentile, on a scale of
 0 to 255. ``file_hash`` and ``pixel_hash``
 are SHA-256 hashes of the encoded bytes and of the decoded pixels; the latter is equal for lossless
-copies in different formats. ``perceptual_hash`` is the pHash of the pixels.
+copies in different formats. ``perceptual_hash`` is the pHash of the pixels. ``capture_time`` and
+``camera`` are those of ``read_capture``.
 """
 
 
@@ -98,7 +102,7 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
         try:
             content = _read(sample)
             pixels = load_image(io.BytesIO(content), size, fit)
-            (width, height), remark = _check(sample, content)
+            (width, height), remark, capture = _check(sample, content)
         except _UnusableError as error:
             return unusable_image(str(error), size)
         except RuntimeProblem as error:
@@ -110,6 +114,7 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
     image = Image.fromarray(pixels)
     record = np.zeros((), RECORD)
     record["size"] = width, height
+    record["capture_time"], record["camera"] = capture
     gray = np.asarray(image.convert("L"), np.float32)
     record["contrast"], record["brightness"] = gray.std(), np.percentile(gray, 99)
     record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
@@ -135,10 +140,15 @@ def _read(sample: Sample) -> bytes:
     return content
 
 
-def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str]:
-    """Checks an image that can be decoded; returns its width and height, and a remark."""
+def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str, tuple[int, int]]:
+    """Checks an image that can be decoded.
+
+    Returns:
+        Its width and height, a remark, and its capture time and camera.
+    """
     with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
         image_format, (width, height) = format_of_image(image), image.size
+        capture = read_capture(image)
         # An MPO file is a JPEG file of a phone, with an appended preview or depth map.
         frames = 1 if image.format == "MPO" else _count_frames(image)
     if frames > 1:
@@ -153,7 +163,7 @@ def _check(sample: Sample, content: bytes) -> tuple[tuple[int, int], str]:
             image.verify()  # checks the CRCs and the end of the file, unlike decoding
     # The path of a sample with `content` does not name an image file.
     remark = "" if sample.content else contradiction(sample.path.name, image_format)
-    return (width, height), remark
+    return (width, height), remark, capture
 
 
 def _count_frames(image: Image.Image) -> int:
