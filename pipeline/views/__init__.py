@@ -14,10 +14,15 @@ from torch import Tensor
 
 from pipeline.params import Views
 from pipeline.views.auto_augment import auto_augment
+from pipeline.views.blur import blur_motion, defocus
 from pipeline.views.color import jitter_color
 from pipeline.views.geometry import random_crop, random_erase
+from pipeline.views.jpeg import compress
+from pipeline.views.noise import add_noise
 from pipeline.views.pixels import to_uint8, to_unit_range
 from pipeline.views.rng import count_numbers, random_numbers
+from pipeline.views.shadow import cast_shadow
+from pipeline.views.warp import random_warps
 
 __all__ = ["make_views", "to_uint8", "to_unit_range"]
 
@@ -41,10 +46,24 @@ def make_views(
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
     on_device = torch.from_numpy(numbers).to(device, torch.float32)
     pixels = to_unit_range(images, device)
-    pixels = random_crop(pixels, on_device, recipe)
+    warps = None
+    if recipe.warps:
+        warps = torch.from_numpy(random_warps(numbers, recipe)).to(on_device)
+    pixels = random_crop(pixels, on_device, recipe, warps)
     pixels = jitter_color(pixels, on_device, recipe)
     if recipe.auto != "none":
         pixels = auto_augment(pixels, numbers, recipe)
+    # In the order in which they arise: light, lens, hand, sensor, file.
+    if recipe.shadow:
+        pixels = cast_shadow(pixels, numbers, recipe.shadow)
+    if recipe.defocus:
+        pixels = defocus(pixels, numbers, recipe.defocus)
+    if recipe.motion_blur:
+        pixels = blur_motion(pixels, numbers, recipe.motion_blur)
+    if recipe.noise:
+        pixels = add_noise(pixels, numbers, image_ids, view, recipe.seed, recipe.noise)
+    if recipe.jpeg_quality < 100:
+        pixels = compress(pixels, numbers, recipe.jpeg_quality)
     if recipe.erase:
         pixels = random_erase(pixels, on_device, recipe.erase)
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -18,8 +18,13 @@ from pipeline.views.pixels import image_means
 from pipeline.views.rng import Column
 
 
-def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
-    """Crops, flips and rotates every image with a single interpolation."""
+def random_crop(
+    pixels: Tensor, numbers: Tensor, recipe: Views, warps: Tensor | None = None
+) -> Tensor:
+    """Crops, flips and rotates every image with a single interpolation.
+
+    ``warps``, float32 [n, 3, 3], are homographies from the view to its crop, if any.
+    """
     area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
     log_ratio = (2 * numbers[:, Column.CROP_RATIO] - 1) * float(np.log(recipe.crop_ratio))
     # Limited so that the crop fits into the image.
@@ -38,6 +43,8 @@ def random_crop(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
     first_row = width * flip_x * cos, -width * flip_x * sin, center_x
     second_row = height * flip_y * sin, height * flip_y * cos, center_y
     theta = torch.stack([*first_row, *second_row], dim=1).view(-1, 2, 3)
+    if warps is not None:
+        return _warp(pixels, theta, warps)
     return affine(pixels, theta, "reflection")
 
 
@@ -52,6 +59,23 @@ def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"
     # Not F.affine_grid: the order of additions of its matrix product depends on the batch.
     grid = (steps.view(1, 1, -1, 1) * x + offset) + steps.view(1, -1, 1, 1) * y
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def _warp(pixels: Tensor, theta: Tensor, warps: Tensor) -> Tensor:
+    """Applies first ``theta`` [n, 2, 3] and then ``warps`` [n, 3, 3], as ``affine`` does."""
+    size = pixels.shape[-1]
+    steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
+    # Not matrix products, whose order of additions depends on the batch.
+    x, y, z = (
+        (row[:, 0] * steps + row[:, 2]) + row[:, 1] * steps.view(-1, 1)
+        for row in warps[..., None, None].unbind(1)
+    )
+    grid = torch.stack([x / z, y / z], dim=-1)
+    across, down, offset = theta[:, None, None].unbind(-1)
+    grid = (grid[..., :1] * across + offset) + grid[..., 1:] * down
+    return F.grid_sample(
+        pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
 def random_erase(pixels: Tensor, numbers: Tensor, probability: float) -> Tensor:

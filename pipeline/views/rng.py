@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.params import Views
 
 NUMBERS_PER_OPERATION = 3  # operation, magnitude and sign
+_NORMAL = 2**64  # first counter of the normal numbers, which `random_numbers` never reaches
 
 
 class Column(IntEnum):
@@ -31,7 +32,19 @@ class Column(IntEnum):
     ERASE_X = 13
     ERASE_Y = 14
     HUE = 15
-    AUTO = 16  # the first of NUMBERS_PER_OPERATION for every operation of `auto`
+    AUTO = 16  # the first of NUMBERS_PER_OPERATION for every operation of `auto`, at most 32
+    ROTATE = 112
+    CORNERS = 113  # the first of 8: x and y of every corner
+    SHADOW = 121
+    SHADOW_ANGLE = 122
+    SHADOW_X = 123
+    SHADOW_Y = 124
+    SHADOW_EDGE = 125
+    DEFOCUS = 126
+    MOTION = 127
+    MOTION_ANGLE = 128
+    NOISE = 129
+    JPEG = 130
 
 
 def count_operations(recipe: Views) -> int:
@@ -41,6 +54,8 @@ def count_operations(recipe: Views) -> int:
 
 def count_numbers(recipe: Views) -> int:
     """Number of random numbers per view."""
+    if recipe.imitates_the_field:
+        return Column.JPEG + 1
     return Column.AUTO + NUMBERS_PER_OPERATION * count_operations(recipe)
 
 
@@ -53,6 +68,31 @@ def random_numbers(
     """
     rows = np.empty((len(image_ids), count))
     for row, image_id in zip(rows, image_ids, strict=True):
-        key = np.array([(seed << 32) + view, image_id], dtype=np.uint64)
-        np.random.Generator(np.random.Philox(key=key)).random(out=row)
+        np.random.Generator(_philox(image_id, view, seed)).random(out=row)
     return rows
+
+
+def normal_numbers(
+    image_ids: NDArray[np.int64], view: int, seed: int, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Standard normal random numbers, float32 [n, *shape], one block per (seed, view, image).
+
+    They are independent of ``random_numbers``.
+    """
+    blocks = np.empty((len(image_ids), *shape), np.float32)
+    for block, image_id in zip(blocks, image_ids, strict=True):
+        generator = np.random.Generator(_philox(image_id, view, seed, counter=_NORMAL))
+        generator.standard_normal(dtype=np.float32, out=block)
+    return blocks
+
+
+def half_strengths(
+    numbers: NDArray[np.float64], column: Column, maximum: float
+) -> NDArray[np.float64]:
+    """Strengths, float64 [n]: 0 with probability 0.5, else uniform from 0 to ``maximum``."""
+    return maximum * np.maximum(2 * numbers[:, column] - 1, 0)
+
+
+def _philox(image_id: np.int64, view: int, seed: int, counter: int = 0) -> np.random.Philox:
+    key = np.array([(seed << 32) + view, image_id], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeline.params import Views
 from pipeline.views import make_views
 from pipeline.views.rng import random_numbers
-from tests.pipeline.views.view_helpers import CPU, EVERYTHING, NOTHING, noise, views_of
+from tests.pipeline.views.view_helpers import CPU, EVERYTHING, FIELD, NOTHING, noise, views_of
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def threads():
 RECIPES = [
     Views(**EVERYTHING, seed=7),
     Views(**{**EVERYTHING, "auto": "trivial"}, seed=7),
+    Views(**{**EVERYTHING, **FIELD}, seed=7),
     Views(auto="rand", auto_ops=5, auto_magnitude=30),
     Views(),
 ]
@@ -35,7 +36,10 @@ def test_a_view_is_the_same_to_the_bit_in_any_batch(order, size, view, recipe):
     np.testing.assert_array_equal(views_of(images[ids], recipe, view, ids), expected[ids])
 
 
-@pytest.mark.parametrize("recipe", RECIPES[::2])
+@pytest.mark.parametrize(
+    "recipe",
+    [*RECIPES[::3], Views(**{**EVERYTHING, **FIELD, "defocus": 0.015, "motion_blur": 0.02})],
+)
 def test_a_view_is_the_same_to_the_bit_alone_and_with_more_threads(threads, recipe):
     """Images so large that torch shares the sums of one among threads."""
     images, ids = noise(8, size=120), np.arange(8)
@@ -104,15 +108,16 @@ def test_default_views_agree_with_a_slow_reference_implementation():
     np.testing.assert_allclose(views_of(images, recipe, view=4), expected, rtol=0, atol=2e-5)
 
 
-def test_seed_view_and_image_each_change_the_pixels():
-    image, recipe = noise(1), Views(**EVERYTHING)
+@pytest.mark.parametrize("settings", [EVERYTHING, {**NOTHING, **FIELD}])
+def test_seed_view_and_image_each_change_the_pixels(settings):
+    image, recipe = noise(1), Views(**settings)
     base = views_of(image, recipe)
     others = {
-        "seed": views_of(image, Views(**EVERYTHING, seed=1)),
+        "seed": views_of(image, Views(**settings, seed=1)),
         "view": views_of(image, recipe, view=1),
         "image": views_of(image, recipe, ids=np.array([1])),
         # A seed and a view number are not interchangeable.
-        "seed and view": views_of(image, Views(**EVERYTHING, seed=1), view=1),
+        "seed and view": views_of(image, Views(**settings, seed=1), view=1),
     }
     pictures = [base, *others.values()]
     for i, one in enumerate(pictures):
@@ -146,6 +151,13 @@ unit = st.floats(0, 1)
         auto=st.sampled_from(["none", "trivial", "rand"]),
         auto_magnitude=st.integers(0, 30),
         erase=unit,
+        rotate=st.floats(0, 180),
+        perspective=st.floats(0, 0.4),
+        shadow=unit,
+        defocus=st.floats(0, 0.1),
+        motion_blur=st.floats(0, 0.2),
+        noise=unit,
+        jpeg_quality=st.integers(1, 100),
     ),
     st.integers(0, 1000),
 )
@@ -159,8 +171,23 @@ def test_any_recipe_gives_pixels_in_the_unit_range(recipe, view):
     assert found.max() <= 1
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"rotate": 1e-6}, {"perspective": 1e-9}, {"defocus": 1e-6}, {"noise": 1e-9}, {"shadow": 1e-9}],
+)
+@pytest.mark.parametrize("auto", ["none", "trivial", "rand"])
+def test_an_operation_of_the_field_does_not_shift_the_random_numbers_of_others(changes, auto):
+    """With a strength of almost 0, the view is that of the recipe without the operation."""
+    settings = {**EVERYTHING, "auto": auto, "auto_ops": 32}
+    expected = views_of(noise(20), Views(**settings))
+    found = views_of(noise(20), Views(**settings, **changes))
+    # `equalize` and `solarize` make steps of small differences.
+    assert np.median(np.abs(found - expected)) < 1e-4
+
+
 def test_vertical_flips_and_rotations_are_off_by_default():
     recipe = Views()
     assert recipe.horizontal_flip
     assert not recipe.vertical_flip
     assert not recipe.quarter_turns
+    assert not recipe.imitates_the_field

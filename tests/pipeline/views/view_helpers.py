@@ -22,6 +22,15 @@ EVERYTHING = {
     "auto": "rand",
     "erase": 0.5,
 }
+FIELD = {
+    "rotate": 20.0,
+    "perspective": 0.3,
+    "shadow": 0.5,
+    "defocus": 0.1,
+    "motion_blur": 0.2,
+    "noise": 0.1,
+    "jpeg_quality": 30,
+}
 
 
 def noise(count, size=16, low=0, high=256):
