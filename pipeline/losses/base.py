@@ -27,9 +27,12 @@ class DistillationLoss(nn.Module):
     Attributes:
         label_offsets: Added to the student's logits in the cross-entropy only, float32 [classes];
             None adds nothing. See ``pipeline.losses.logit_adjustment``.
+        needs_teacher: Whether there are terms that compare student and teacher.
+        needs_labels: Whether these terms depend on the labels of the images.
     """
 
     needs_teacher: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
     label_offsets: Tensor | None
 
     def __init__(
@@ -60,7 +63,7 @@ class DistillationLoss(nn.Module):
         Args:
             student_logits: [n, classes]; half precision is converted to float32.
             teacher_logits: [n, classes]; unused and possibly None if ``needs_teacher`` is False.
-            labels: int64 [n].
+            labels: int64 [k], of the first k images; the others, if any, have no labels.
             teacher_scale: Factor of the teacher's terms, see the method ``teacher_scale``.
 
         Returns:
@@ -82,6 +85,7 @@ class DistillationLoss(nn.Module):
         return terms
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = logits[: len(labels)]
         if self.label_offsets is not None:
             logits = logits + self.label_offsets.to(logits.dtype)
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -89,7 +93,8 @@ class DistillationLoss(nn.Module):
     def teacher_terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The weighted terms that compare student and teacher, by name, before the warm-up.
 
-        Both are logits [n, classes] of the same dtype, float32 or float64; labels are int64 [n].
+        Both are logits [n, classes] of the same dtype, float32 or float64; labels are int64 [n], or
+        fewer if the last images have no labels and ``needs_labels`` is False.
         """
         raise NotImplementedError
 

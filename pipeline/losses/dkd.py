@@ -25,6 +25,8 @@ class DKDLoss(DistillationLoss):
         temperature: Temperature of all softmaxes.
     """
 
+    needs_labels = True
+
     def __init__(
         self,
         *,

@@ -22,6 +22,7 @@ from pipeline.training.batch_size import check_batch_norm, check_batch_size
 from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
 from pipeline.training.optimizer import build_ema, build_optimizer, freeze_backbone, lr_factor
+from pipeline.training.sampling import ClassSampler
 from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
 from pipeline.training.task import TrainingEnvironment, TrainingTask
@@ -91,8 +92,10 @@ class _Trainer:
         if not frozen:  # a frozen batch norm uses its running statistics
             check_batch_norm(model, recipe, len(indices), process, device)
         env.group.sync_batch_norm(model)
-        counts = np.bincount(task.train.labels[indices], minlength=len(model.spec.classes))
-        task.loss.label_offsets = label_offsets(torch.from_numpy(counts), recipe.logit_adjustment)
+        classes = len(model.spec.classes)
+        sampler = ClassSampler(task.train.labels, indices, classes, recipe.sampling)
+        weights = torch.from_numpy(sampler.weights)
+        task.loss.label_offsets = label_offsets(weights, recipe.logit_adjustment)
         task.loss.to(device)
         precision = resolve_precision(recipe.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -104,7 +107,7 @@ class _Trainer:
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
         total_steps = recipe.epochs * steps_per_epoch
         self.model, self.task, self.env, self.state = model, task, env, state
-        self.indices = indices
+        self.sampler = sampler
         self.step = TrainingStep(state, network, task, env, precision, steps_per_epoch)
         self.lr_factor = lr_factor(recipe, total_steps)
         self.step_numbers = iter(env.track(range(total_steps), "training", total_steps))
@@ -138,13 +141,22 @@ class _Trainer:
             self.model.train()
             if self.task.freeze_epochs:
                 self.model.requires_grad_(True)
-        batches = _batches(self.indices, self.step.steps_per_epoch, self.env.seed, epoch)
-        for batch in islice(batches, state.steps, None):
+        for batch in islice(self._epoch_batches(epoch), state.steps, None):
             lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
             self.step.run(batch)
             self._after_step()
+
+    def _epoch_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers of the images of every step."""
+        steps, seed, unlabelled = self.step.steps_per_epoch, self.env.seed, self.task.unlabelled
+        batches = _batches(self.sampler, steps, seed, epoch)
+        if unlabelled is None:
+            return batches
+        added = unlabelled.draw(len(self.sampler), steps, seed, epoch)
+        first = len(self.task.train)
+        return (np.concatenate([b, first + a]) for b, a in zip(batches, added, strict=True))
 
     def _after_step(self) -> None:
         """Saves a checkpoint if one is due, and stops if requested in any process."""
@@ -160,7 +172,7 @@ class _Trainer:
     def _validate(self) -> None:
         """Computes the metrics of an epoch, and copies its weights if they are to be kept."""
         state, recipe = self.state, self.task.recipe
-        means = {name: total / len(self.indices) for name, total in state.sums.items()}
+        means = {name: total / len(self.sampler) for name, total in state.sums.items()}
         evaluated = self.model if state.ema is None else state.ema.module
         number = len(state.history) + 1
         name = f"epoch {number}, after its last step"
@@ -198,9 +210,9 @@ def stops_early(history: list[Epoch], recipe: Recipe) -> bool:
 
 
 def _batches(
-    indices: NDArray[np.int64], steps: int, seed: int, epoch: int
+    sampler: ClassSampler, steps: int, seed: int, epoch: int
 ) -> Iterator[NDArray[np.int64]]:
     """The shuffled batches of an epoch, whose sizes differ by at most one."""
-    order = np.random.default_rng([seed, epoch]).permutation(indices)
+    order = np.random.default_rng([seed, epoch]).permutation(sampler.draw(seed, epoch))
     for batch in np.array_split(order, steps):
         yield np.sort(batch)  # memory-mapped images are read faster in order

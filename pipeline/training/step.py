@@ -49,26 +49,35 @@ class TrainingStep:
         return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({batch})"
 
     def run(self, batch: NDArray[np.int64]) -> None:
-        """Trains on the images with the indices ``batch``, int64 [n], sorted.
+        """Trains on the images with the numbers ``batch``, int64 [n], sorted.
+
+        The loss is the mean cross-entropy of the images with labels, plus the teacher's terms over
+        all images of a micro-batch.
 
         Raises:
             TrainingError: The loss is not finite, or the GPU runs out of memory.
         """
         state, recipe, teacher = self.state, self.task.recipe, self.task.teacher
         epoch = len(state.history)
-        progress = (epoch * self.steps_per_epoch + state.steps) / self.steps_per_epoch
+        step = epoch * self.steps_per_epoch + state.steps
+        progress = step / self.steps_per_epoch
         teacher_scale = self.task.loss.teacher_scale(progress)
-        view = epoch if teacher is None else teacher.view_of(epoch)
+        # An image that is drawn more than once in an epoch has another view each time.
+        number = epoch if recipe.sampling == "natural" else step
+        view = number if teacher is None else teacher.view_of(number)
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
         size = self.task.train.images.shape[1]
-        mix = sample_mix(recipe, batch, size, (self.env.seed, epoch, state.steps))
+        labelled, others = self.task.part(batch)
+        count = min(recipe.accumulate, len(labelled))
+        mix = sample_mix(recipe, labelled, size, (self.env.seed, epoch, state.steps))
         try:
-            micro_batches = np.array_split(batch, min(recipe.accumulate, len(batch)))
-            for micro_batch in micro_batches:
-                weight = len(micro_batch) / len(batch)
-                with self.env.group.sync_gradients(micro_batch is micro_batches[-1]):
-                    self._accumulate(micro_batch, weight, view, teacher_scale, mix)
+            parts = (np.array_split(part, count) for part in (labelled, others))
+            for index, micro_batch in enumerate(zip(*parts, strict=True)):
+                weight = len(micro_batch[0]) / len(labelled)
+                with self.env.group.sync_gradients(index == count - 1):
+                    images = np.concatenate(micro_batch)
+                    self._accumulate(images, weight, view, teacher_scale, mix)
             if recipe.clip_norm:
                 state.scaler.unscale_(state.optimizer)
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
@@ -95,6 +104,7 @@ class TrainingStep:
         """Adds the gradients of a micro-batch, and its loss to the sums of the epoch."""
         state, device, group = self.state, self.state.device, self.env.group
         key = (self.env.seed, len(state.history), state.steps, int(indices[0]))
+        labelled, _ = self.task.part(indices)
         own = indices[group.shard_slice(len(indices))]
         pixels = self._pixels(own, view) if mix is None else self._mixed_pixels(own, view, mix)
         logits: dict[str, Tensor] = {}
@@ -118,9 +128,9 @@ class TrainingStep:
             return {"loss": reduce(torch.add, terms.values()), **terms}
 
         with fork_rng(device, *key):  # the same random numbers in every process
-            losses = compute_loss(indices)
+            losses = compute_loss(labelled)
             if mix is not None:
-                partners = compute_loss(mix.partners_of(indices))
+                partners = compute_loss(mix.partners_of(labelled))
                 losses = {n: mix.lam * v + (1 - mix.lam) * partners[n] for n, v in losses.items()}
         # One transfer for all values, since each transfer waits for the GPU.
         stacked = torch.stack([value.detach() for value in losses.values()])
@@ -132,18 +142,24 @@ class TrainingStep:
             )
         state.scaler.scale(losses["loss"] * weight).backward()  # type: ignore[no-untyped-call]
         for name, value in values.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value * len(indices)
+            state.sums[name] = state.sums.get(name, 0.0) + value * len(labelled)
 
     def _pixels(self, indices: NDArray[np.int64], view: int) -> Tensor:
         device, task = self.state.device, self.task
         packed = None if task.teacher is None else task.teacher.get_views(view, indices)
         if packed is not None:
             return to_unit_range(packed, device)
-        return make_views(task.train.images[indices], indices, view, task.views, device)
+        return make_views(task.images(indices), indices, view, task.views, device)
 
     def _mixed_pixels(self, indices: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
-        """Views mixed with those of their partners, which may be in other micro-batches."""
-        both = np.concatenate([indices, mix.partners_of(indices)])
+        """Views mixed with those of their partners, which may be in other micro-batches.
+
+        Images without labels are not mixed.
+        """
+        labelled, others = self.task.part(indices)
+        both = np.concatenate([labelled, mix.partners_of(labelled)])
         unique, inverse = np.unique(both, return_inverse=True)
-        pixels = self._pixels(unique, view)
-        return mix.blend(pixels[inverse[: len(indices)]], pixels[inverse[len(indices) :]])
+        pixels = self._pixels(np.concatenate([unique, others]), view)
+        first, second = np.split(inverse, 2)
+        mixed = mix.blend(pixels[first], pixels[second])
+        return torch.cat([mixed, pixels[len(unique) :]]) if len(others) else mixed

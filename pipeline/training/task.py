@@ -18,6 +18,7 @@ from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.distributed import ProcessGroup
 from pipeline.training.state import Epoch
 from pipeline.training.teacher import CachedTeacher, Teacher
+from pipeline.training.unlabelled import UnlabelledImages
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TrainingTask:
             every epoch has a new view.
         indices: Images of ``train`` to train on, int64; None for all.
         freeze_epochs: Initial epochs in which only the classifier layer is trained.
+        unlabelled: Images without labels, which are added to the batches; None for none.
     """
 
     recipe: Recipe
@@ -44,6 +46,20 @@ class TrainingTask:
     teacher: Teacher | None = None
     indices: NDArray[np.int64] | None = None
     freeze_epochs: int = 0
+    unlabelled: UnlabelledImages | None = None
+
+    def images(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images by number, uint8 [n, size, size, 3]. The numbers are int64 [n], sorted."""
+        labelled, others = self.part(numbers)
+        images = self.train.images[labelled]
+        if self.unlabelled is None:
+            return images
+        return np.concatenate([images, self.unlabelled.images[others - len(self.train)]])
+
+    def part(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Parts the numbers of images, sorted, into those with labels and those without."""
+        count = int(np.searchsorted(numbers, len(self.train)))
+        return numbers[:count], numbers[count:]
 
     def check(self, classes: int) -> None:
         """Checks that loss, teacher, splits and recipe fit a model with this number of classes.
@@ -53,7 +69,8 @@ class TrainingTask:
             ParameterError: The recipe mixes images, for which cached logits cannot be used.
         """
         if self.teacher is not None:
-            self.teacher.check(len(self.train), classes)
+            images = len(self.train) + len(self.unlabelled or ())
+            self.teacher.check(images, classes)
         elif self.loss.needs_teacher:
             name = type(self.loss).__name__
             raise TrainingError(name, "needs the teacher's logits", "run cache_logits first")

@@ -29,6 +29,7 @@ from pipeline.training.distributed import ProcessGroup, init_distributed
 from pipeline.training.loop import TrainingResult, train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
+from pipeline.training.unlabelled import UnlabelledImages
 from tests.pipeline.training.small_training import CLASSES, SIZE, random_split, recipe
 
 IMAGES = 31  # batches of 7 and 8, so that shards have different sizes
@@ -95,7 +96,7 @@ CASES = {
     "accumulate": ("group", "dist", {"accumulate": 3, "ema_decay": 0.0}, {}),
     "adamw": ("group", "figkd", {"optimizer": "adamw", "lr": 0.01, "patience": 1}, {}),
     "head_first": ("frozen", "cross_entropy", {}, {"freeze_epochs": 2}),
-    "adjusted": ("group", "figkd", {"logit_adjustment": 1.0}, {}),
+    "rare_classes": ("group", "figkd", {"logit_adjustment": 1, "sampling": "square_root"}, {}),
     # The partners of a shard's images are in other shards.
     "mixed_live": (
         "group",
@@ -103,6 +104,8 @@ CASES = {
         {"mixup": 0.4, "cutmix": 0.4, "accumulate": 2},
         {"live": True},
     ),
+    "unlabelled": ("group", "dist", {"accumulate": 2}, {"unlabelled": 10}),
+    "unlabelled_mixed": ("group", "figkd", {"mixup": 0.4}, {"unlabelled": 10, "live": True}),
     "head_alone": ("batch", "cross_entropy", {}, {"freeze_epochs": 4}),
 }
 
@@ -113,9 +116,11 @@ def train_case(name: str, group: ProcessGroup, device: torch.device) -> Training
 
 
 def train_one(
-    model, loss, group, device, changes, *, live=False, freeze_epochs=0, env=None
+    model, loss, group, device, changes, *, live=False, freeze_epochs=0, unlabelled=0, env=None
 ) -> TrainingResult:
-    logits = np.random.default_rng(3).normal(size=(3, IMAGES, CLASSES)).astype(np.float16)
+    shape = (3, IMAGES + unlabelled, CLASSES)
+    logits = np.random.default_rng(3).normal(size=shape).astype(np.float16)
+    added = random_split(unlabelled, seed=4).images
     cached = CachedTeacher(logits) if loss.needs_teacher else None
     task = TrainingTask(
         recipe(**{"precision": "fp32", **changes}),
@@ -125,6 +130,7 @@ def train_one(
         Views(),
         teacher=LiveTeacher(teacher().to(device)) if live else cached,
         freeze_epochs=freeze_epochs,
+        unlabelled=UnlabelledImages(added, np.arange(unlabelled), 0.8) if unlabelled else None,
     )
     return train(model, task, TrainingEnvironment(device, 5, group, **(env or {})))
 

@@ -1,0 +1,74 @@
+"""Images without labels in the batches of the student, for the teacher's terms of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+# Part of the seed, so that these random numbers differ from those of the training images' order.
+_STREAM = 2
+
+
+@dataclass(frozen=True)
+class UnlabelledImages:
+    """Images without labels. In a batch, image j has the number n + j after n training images.
+
+    The numbers identify an image to the teacher and in the random numbers of its views.
+
+    Attributes:
+        images: uint8 [m, size, size, 3], RGB, memory-mapped.
+        used: Indices of the images that are drawn, int64 [k].
+        ratio: Images without labels per training image in a batch.
+    """
+
+    images: NDArray[np.uint8]
+    used: NDArray[np.int64]
+    ratio: float
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def draw(self, labelled: int, steps: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+        """Draws the images of an epoch, a function of (seed, epoch).
+
+        All images are drawn once, in random order, before one is drawn again. Such a pass over them
+        can take several epochs, or part of one.
+
+        Args:
+            labelled: Number of training images.
+            steps: Number of batches.
+            seed: Seed of the order.
+            epoch: Epoch, from 0.
+
+        Returns:
+            Indices of each batch, int64, sorted; the sizes differ by at most one.
+        """
+        count = round(self.ratio * labelled)
+        drawn = np.empty(count, dtype=np.int64)
+        passes, places = np.divmod(np.arange(epoch * count, (epoch + 1) * count), len(self.used))
+        for number in np.unique(passes).tolist():
+            order = np.random.default_rng([seed, number, _STREAM]).permutation(self.used)
+            drawn[passes == number] = order[places[passes == number]]
+        return [np.sort(batch) for batch in np.array_split(drawn, steps)]
+
+
+def confident_images(logits: NDArray[np.floating], min_confidence: float) -> NDArray[np.int64]:
+    """Images of whose class the teacher is confident.
+
+    The confidence is the largest of the class probabilities, averaged over the views.
+
+    Args:
+        logits: The teacher's logits, [K, m, classes].
+        min_confidence: Smallest confidence, 0…1.
+
+    Returns:
+        Their indices, int64 [k], sorted.
+    """
+    views, images, classes = logits.shape
+    total = np.zeros((images, classes))
+    for view in logits:
+        total += softmax(view.astype(np.float64), axis=1)
+    return np.flatnonzero(total.max(axis=1) >= min_confidence * views)
