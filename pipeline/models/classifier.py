@@ -71,21 +71,30 @@ class Classifier(nn.Module):
         logits: Tensor = self.backbone((images - self.mean) / self.std)
         return logits
 
+    def head_layers(self) -> tuple[nn.Module, ...]:
+        """The classifier layers: one, two if the network has a distillation head, or none."""
+        find = getattr(self.backbone, "get_classifier", None)
+        found = find() if find else ()
+        return found if isinstance(found, tuple) else (found,)
+
     def head_weights(self) -> NDArray[np.float32]:
         """Weights of the linear classifier layer, [classes, features].
 
+        Two heads, whose logits the network averages, are one layer on the features of both.
+
         Raises:
-            ParameterError: The classifier is not one linear layer.
+            ParameterError: The classifier layers are not linear.
         """
-        get_classifier = getattr(self.backbone, "get_classifier", None)
-        layer = get_classifier() if get_classifier else None
-        if not isinstance(layer, nn.Linear):
+        layers = self.head_layers()
+        weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
+        if not weights or len(weights) < len(layers):
+            found = " and ".join(type(layer).__name__ for layer in layers) or "none"
             raise ParameterError(
                 f"model {self.spec.architecture!r}",
-                f"has no linear classifier layer, but {type(layer).__name__}",
+                f"has no linear classifier layer, but {found}",
                 "set distill.class_order.similarity to logits",
             )
-        return layer.weight.detach().float().cpu().numpy()
+        return torch.cat(weights, dim=1).detach().float().cpu().numpy()
 
 
 def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import nn
@@ -63,18 +62,17 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel | None:
 
 
 def freeze_backbone(model: Classifier) -> None:
-    """Makes only the classifier layer trainable; batch norm statistics are frozen too.
+    """Makes only the classifier layers trainable; batch norm statistics are frozen too.
 
     Raises:
         ParameterError: The model has no classifier layer with weights.
     """
-    find = cast("Callable[[], nn.Module] | None", getattr(model.backbone, "get_classifier", None))
-    head = find() if find else nn.Identity()
-    if not list(head.parameters()):
+    heads = nn.ModuleList(model.head_layers())
+    if not list(heads.parameters()):
         problem = "has no classifier layer that can be trained alone"
         name, remedy = f"model {model.spec.architecture!r}", "set finetune.freeze_epochs to 0"
         raise ParameterError(name, problem, remedy)
     model.requires_grad_(False)
     model.eval()
-    head.requires_grad_(True)
-    head.train()
+    heads.requires_grad_(True)
+    heads.train()

@@ -171,6 +171,20 @@ def test_head_weights_are_those_of_the_logits(tmp_path):
     np.testing.assert_allclose(features.numpy() @ weights.T, expected.numpy(), atol=1e-5)
 
 
+def test_head_weights_of_a_distilled_network_are_those_of_both_heads():
+    """Its logits are the mean of two linear layers, each with features of its own."""
+    torch.manual_seed(0)
+    model = build_classifier("deit_tiny_distilled_patch16_224", CLASSES, 32).eval()
+    features = []
+    for head in (model.backbone.head, model.backbone.head_dist):
+        head.register_forward_pre_hook(lambda layer, inputs: features.append(inputs[0]))
+        nn.init.zeros_(head.bias)
+    with torch.inference_mode():
+        logits = model(torch.rand(2, 3, 32, 32))
+    expected = torch.cat(features, dim=1).numpy() @ model.head_weights().T / 2
+    np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
 class Backbone(nn.Module):
     def __init__(self, layer):
         super().__init__()
@@ -185,10 +199,10 @@ class Backbone(nn.Module):
     [
         (Backbone(nn.Identity()), "Identity"),
         (Backbone(nn.Conv2d(4, 3, 1)), "Conv2d"),
-        (Backbone((nn.Linear(4, 3), nn.Linear(4, 3))), "tuple"),
-        (nn.Flatten(), "NoneType"),
+        (Backbone((nn.Linear(4, 3), nn.Conv2d(4, 3, 1))), "Linear and Conv2d"),
+        (nn.Flatten(), "none"),
     ],
-    ids=["none", "convolution", "two layers", "no timm model"],
+    ids=["none", "convolution", "one of two layers", "no timm model"],
 )
 def test_a_network_without_a_linear_classifier_layer_is_refused(backbone, found):
     model = Classifier(backbone, Spec("odd", CLASSES, 32, (0.5,) * 3, (0.5,) * 3))

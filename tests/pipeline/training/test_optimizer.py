@@ -154,6 +154,15 @@ def test_freeze_backbone_trains_only_the_classifier_layer():
     assert any("running_mean" in name for name in changed)
 
 
+def test_freeze_backbone_trains_both_heads_of_a_distilled_network():
+    model = build_classifier("deit_tiny_distilled_patch16_224", ("a", "b", "c"), 32)
+    freeze_backbone(model)
+    heads = {
+        f"backbone.{head}.{kind}" for head in ("head", "head_dist") for kind in ("weight", "bias")
+    }
+    assert changed_by_step(model) == heads
+
+
 @pytest.mark.parametrize("backbone", [nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(3, 2))])
 def test_model_without_classifier_layer_raises(backbone):
     model = Classifier(backbone, Spec("plain", ("a", "b"), 1, (0.5,) * 3, (0.5,) * 3))
