@@ -46,10 +46,11 @@ def prepare(context: Context) -> None:
     if remark := remark_on_files(audit.usable):
         context.log.warning("%s", remark)
         audit = replace(audit, dataset=replace(dataset, remarks=(*dataset.remarks, remark)))
-    usable = replace(dataset, samples=audit.usable.samples)
     try:
         check_bad(audit, skip=params.on_bad == "skip")
         check_lost(dataset, [sample for sample, _ in audit.bad], max_loss=params.max_loss)
+        audit = _group(context, audit)
+        usable = replace(dataset, samples=audit.usable.samples)
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
         usable = merge_groups(usable, near)
         splits = split_dataset(usable, params)
@@ -89,6 +90,25 @@ def _log_listing(context: Context, dataset: ImageDataset) -> None:
         level("passed over %s, such as %s", describe([kind]), kind.examples[0])
     for remark in dataset.remarks:
         log.info("%s", remark)
+
+
+def _group(context: Context, audit: Audit) -> Audit:
+    """The audit with groups by EXIF data, if ``prepare.group_by`` asks for them."""
+    from pipeline.data.sources.grouping import CAPTURE_WORDS, group_by_capture
+
+    group_by = context.params.prepare.group_by
+    if group_by not in CAPTURE_WORDS:
+        return audit
+    usable = replace(audit.dataset, samples=audit.usable.samples)
+    field = "capture_time" if group_by == "capture_day" else "camera"
+    grouped, remarks = group_by_capture(usable, audit.usable.records[field], group_by)
+    for remark in remarks:
+        context.log.warning("%s", remark)
+    return replace(
+        audit,
+        dataset=replace(audit.dataset, remarks=(*audit.dataset.remarks, *remarks)),
+        usable=replace(audit.usable, samples=grouped.samples),
+    )
 
 
 def _warn(context: Context, audit: Audit, counts: dict[str, object]) -> None:

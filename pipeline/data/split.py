@@ -49,18 +49,25 @@ def split_dataset(dataset: ImageDataset, prepare: Prepare) -> dict[SplitName, li
     for name in made:
         counts = np.bincount(labels[chosen[name]], minlength=len(dataset.classes))
         for label in np.flatnonzero(counts == 0):
-            remedy = _remedy(groups[pool][labels[pool] == label], by_block, len(made))
+            of_class = groups[pool][labels[pool] == label]
+            remedy = _remedy(of_class, by_block, len(made), bool(prepare.group_by))
             raise DataError(
                 f"class {dataset.classes[label]!r}", f"is missing from split {name!r}", remedy
             )
     return {name: chosen[name] for name in SPLITS}
 
 
-def _remedy(groups: NDArray[np.int64], by_block: bool, splits: int) -> str:
+def _remedy(groups: NDArray[np.int64], by_block: bool, splits: int, is_grouped: bool) -> str:
     """Remedy for a class that a split lacks; ``groups`` are those of its images to be split."""
+    found = len(set(groups.tolist()))
     if len(groups) < splits:
         return f"it has {len(groups)} images for {splits} splits: add some"
-    if len(set(groups.tolist())) < splits:
+    if found < splits and is_grouped:
+        return (
+            f"groups by prepare.group_by, of which it has {found}, stay in one split: add images "
+            "of further groups, or change prepare.group_by"
+        )
+    if found < splits:
         return (
             "its images are in too few groups, and a group stays in one split: add some, or lower "
             "prepare.near_duplicate_distance if near-duplicates are the groups"

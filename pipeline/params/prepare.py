@@ -14,6 +14,9 @@ from pipeline.plugins import SOURCES
 from pipeline.plugins.options import options_of
 from pipeline.plugins.section import LocalText, PositiveFloat, PositiveInt, Section, Seed
 
+GROUP_WORDS = ("capture_day", "camera", "folder")
+"""Values of ``prepare.group_by`` that are no regular expressions."""
+
 
 class Fractions(Section):
     """Fractions of the images per split; they add up to 1."""
@@ -50,8 +53,10 @@ class Prepare(Section):
     )
     group_by: LocalText | None = Field(
         None,
-        description="Regular expression, searched in every image's name. Images with the same "
-        "match (its capture groups, if any) are kept in one split.",
+        description="Images that are kept in one split: `capture_day` and `camera`, those with the "
+        "same day or camera in their EXIF data; `folder`, those in one folder below the class; or "
+        "a regular expression, searched in every image's name: those with the same match (its "
+        "capture groups, if any).",
     )
     image_size: int = Field(
         96, ge=16, le=1024, description="Height and width of the packed images, in pixels."
@@ -112,12 +117,17 @@ class Prepare(Section):
 
     @field_validator("group_by")
     @classmethod
-    def _is_regular_expression(cls, pattern: str | None) -> str | None:
+    def _is_word_or_regular_expression(cls, value: str | None) -> str | None:
+        if value is None or value in GROUP_WORDS:
+            return value
+        # Every match of a plain word is the same, so that all images would be one group.
+        if re.fullmatch(r"[\w -]*", value):
+            return one_of(value, GROUP_WORDS, "group, and too plain for a regular expression")
         try:
-            re.compile(pattern or "")
+            re.compile(value)
         except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression ({error})") from None
-        return pattern
+            raise ValueError(f"{value!r} is not a regular expression ({error})") from None
+        return value
 
     @model_validator(mode="after")
     def _fits_source(self) -> Prepare:

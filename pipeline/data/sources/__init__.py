@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline.data.sources.base import (
     SplitName,
     is_file,
 )
+from pipeline.data.sources.grouping import CAPTURE_WORDS, group_by_folder, group_by_name
 from pipeline.data.sources.passed_over import count_by_suffix, describe, how_to_read
 from pipeline.data.sources.split_plan import SplitPlan, check_split_classes, plan_splits
 from pipeline.data.sources.versions import group_versions
@@ -50,9 +50,12 @@ __all__ = [
 def read_source(prepare: Prepare) -> ImageDataset:
     """Lists the samples of ``prepare.source`` and checks them.
 
+    Groups by EXIF data (``capture_day`` and ``camera`` of ``prepare.group_by``) are set by
+    ``group_by_capture``, after the images are decoded.
+
     Raises:
         DataError: Data is missing, not in the layout of the source, or unusable; or a name does not
-            match ``prepare.group_by``.
+            match ``prepare.group_by``, or most images are in no folder that it asks for.
     """
     source, path = _open(prepare)
     download = {"download": prepare.download} if source.can_download else {}
@@ -73,8 +76,11 @@ def read_source(prepare: Prepare) -> ImageDataset:
     if prepare.group_by is None:
         dataset, found_versions = _group_versions(dataset)
         remarks += found_versions
-    else:
-        dataset = _group(dataset, prepare.group_by)
+    elif prepare.group_by == "folder":
+        dataset, found_folders = group_by_folder(dataset)
+        remarks += found_folders
+    elif prepare.group_by not in CAPTURE_WORDS:
+        dataset = group_by_name(dataset, prepare.group_by)
     return replace(dataset, remarks=(*dataset.remarks, *remarks))
 
 
@@ -125,21 +131,6 @@ def _group_versions(dataset: ImageDataset) -> tuple[ImageDataset, list[str]]:
         return dataset, []
     remark = f"versions of one image by their names, and kept in one split: {len(changed)} images"
     return replace(dataset, samples=samples), [f"{remark}, such as {changed[0].name!r}"]
-
-
-def _group(dataset: ImageDataset, pattern: str) -> ImageDataset:
-    """Sets the group of every sample to the match of a regular expression in its name."""
-    samples = []
-    for sample in dataset.samples:
-        match = re.search(pattern, sample.name)
-        if match is None:
-            problem = f"name does not match prepare.group_by = {pattern!r}"
-            remedy = "use an expression that matches every name"
-            raise DataError(f"image {sample.name!r}", problem, remedy)
-        # A capture group that did not participate is None.
-        group = "/".join(part or "" for part in match.groups() or (match[0],))
-        samples.append(replace(sample, group=group))
-    return replace(dataset, samples=tuple(samples))
 
 
 def check_dataset(dataset: ImageDataset) -> None:

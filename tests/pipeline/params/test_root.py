@@ -72,6 +72,8 @@ def test_the_reference_has_every_parameter_with_limits_and_default():
         (["prepare.split=published", "prepare.source=typefaces"], "publishes no splits"),
         (["prepare.source=csv"], "needs `path`, the table"),
         (["prepare.group_by=("], "prepare.group_by: '('"),
+        (["prepare.group_by=capture_dya"], "did you mean capture_day"),
+        (["prepare.group_by=nest"], "'nest' is not a known group"),
         (["finetune.pretrained=file"], "finetune: `weights`"),
         (["finetune.weights=w.safetensors"], "finetune: `weights`"),
         (["distill.pretrained=file"], "distill: `weights`"),
