@@ -43,10 +43,16 @@ class Recipe(Section):
     )
     warmup: Fraction = Field(0.2, description="Fraction of the steps with linear warm-up.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    sampling: Literal["natural", "square_root", "balanced"] = Field(
+        "natural",
+        description="Class-balanced sampling: the images of a class with n images are drawn with "
+        "a frequency proportional to n, √n or 1. The number of steps per epoch is the same. With "
+        "`balanced` every class is equally frequent.",
+    )
     logit_adjustment: NonNegativeFloat = Field(
         0.0,
         description="Logit adjustment: the cross-entropy adds this factor times the log of each "
-        "class's fraction of the training images to the logits, so that classes with few images "
+        "class's fraction of the drawn images to the logits, so that classes with few images "
         "are predicted more often. 1 minimizes the balanced error; 0 disables it.",
     )
     mixup: NonNegativeFloat = Field(
@@ -95,6 +101,15 @@ class Recipe(Section):
     def section(self) -> str:
         """Name of the section in ``params.yaml``, for messages."""
         return type(self).__name__.lower()
+
+    @model_validator(mode="after")
+    def _adjustment_has_an_effect(self) -> Self:
+        if self.logit_adjustment and self.sampling == "balanced":
+            raise ValueError(
+                f"logit_adjustment = {self.logit_adjustment:g} has no effect with `sampling: "
+                "balanced`, which already makes the classes equally frequent; set one of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _micro_batches_have_images(self) -> Self:

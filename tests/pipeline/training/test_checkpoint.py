@@ -56,8 +56,10 @@ def assert_same(first, second):
         {"keep": "last", "momentum": 0.0, "accumulate": 3},
         {"precision": "fp16"},
         {"mixup": 0.4, "cutmix": 1.0},
+        {"mixup": 0.4, "sampling": "balanced"},
+        {"sampling": "square_root", "logit_adjustment": 1.0},
     ],
-    ids=["sgd", "adamw", "accumulate", "fp16", "mixing"],
+    ids=["sgd", "adamw", "accumulate", "fp16", "mixing", "balanced", "adjusted"],
 )
 def test_resuming_after_every_step_gives_the_same_weights(tmp_path, changes):
     settings = recipe(**changes)

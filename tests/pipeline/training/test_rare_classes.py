@@ -48,7 +48,14 @@ def recalls(seed, **changes):
     return np.array([right[:200].mean(), right[200:].mean()])
 
 
-@pytest.mark.parametrize("changes", [{"logit_adjustment": 1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"logit_adjustment": 1.0},
+        {"sampling": "balanced"},
+        {"sampling": "square_root", "logit_adjustment": 1.0},
+    ],
+)
 def test_the_recall_of_a_rare_class_rises(changes):
     plain, changed = (
         np.mean([recalls(seed, **options) for seed in range(3)], axis=0)
@@ -56,6 +63,14 @@ def test_the_recall_of_a_rare_class_rises(changes):
     )
     assert changed[1] > plain[1] + 0.2
     assert changed.mean() > plain.mean() + 0.1
+
+
+def test_the_priors_are_those_of_the_draws():
+    split, recorder = labeled_by_index(5), RecordingLoss()
+    split.labels[:] = [0, 0, 0, 0, 1]
+    settings = recipe(epochs=1, sampling="square_root", logit_adjustment=1.0)
+    run(classifier(FixedNet(2), 2), recorder, settings, split, split)
+    torch.testing.assert_close(recorder.label_offsets, torch.tensor([2 / 3, 1 / 3]).log())
 
 
 def test_the_priors_are_those_of_the_images_that_are_trained_on():
