@@ -148,7 +148,7 @@ class RunStore:
 
 def trials_of(entry: CompareEntry, compare: Compare, distill: Distill) -> list[list[Run]]:
     """The tuning runs of an entry: for each setting, one run per held-out fold."""
-    epochs = {"epochs": compare.trial_epochs} if compare.trial_epochs else {}
+    epochs = {"epochs": compare.trial_epochs, "steps": {}} if compare.trial_epochs else {}
     trials = []
     for setting in entry.settings():
         recipe = distill.changed({**entry.set, **setting, **epochs})

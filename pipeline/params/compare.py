@@ -58,7 +58,7 @@ class Compare(Section):
     )
     fold_block: PositiveInt = Field(5, description="Neighboring images that stay in one fold.")
     trial_epochs: PositiveInt | None = Field(
-        None, description="Epochs of a trial; null: `distill.epochs`."
+        None, description="Epochs of a trial; null: those of `distill`."
     )
     confused_pairs: PositiveInt = Field(
         10,

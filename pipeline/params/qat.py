@@ -40,6 +40,7 @@ class QAT(Section):
         return distill.changed(
             {
                 "epochs": self.epochs,
+                "steps": {},
                 "method": self.method or distill.method,
                 "lr": self.lr,
                 "schedule": "cosine",

@@ -9,6 +9,25 @@ from pydantic import Field, model_validator
 from pipeline.plugins.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 
+class Steps(Section):
+    """Limits of the number of training steps."""
+
+    min: PositiveInt | None = Field(
+        None, description="Minimum number of steps; the number of epochs is raised to reach it."
+    )
+    max: PositiveInt | None = Field(
+        None,
+        description="Maximum number of steps; the number of epochs is lowered to keep it, but not "
+        "below 1.",
+    )
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if self.min and self.max and self.min > self.max:
+            raise ValueError(f"min = {self.min} is larger than max = {self.max}")
+        return self
+
+
 class Recipe(Section):
     """Training recipe."""
 
@@ -17,6 +36,11 @@ class Recipe(Section):
         le=1_000_000,
         description="Number of epochs. 0: the pretrained weights are used as they are, and the "
         "parameters of training have no effect.",
+    )
+    steps: Steps = Field(
+        default_factory=Steps,
+        description="Limits of the number of steps, for few or many images. They change `epochs`, "
+        "and `patience` by the same factor.",
     )
     batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
@@ -101,6 +125,22 @@ class Recipe(Section):
     def section(self) -> str:
         """Name of the section in ``params.yaml``, for messages."""
         return type(self).__name__.lower()
+
+    def for_images(self, images: int) -> Self:
+        """The recipe for a number of training images: ``epochs`` is within the limits of ``steps``.
+
+        The result has no limits. A recipe without epochs has none afterwards.
+        """
+        per_epoch, epochs = -(-images // self.batch_size), self.epochs
+        if not epochs or self.steps == Steps():
+            return self
+        if self.steps.min:
+            epochs = max(epochs, -(-self.steps.min // per_epoch))
+        if self.steps.max:
+            epochs = max(1, min(epochs, self.steps.max // per_epoch))
+        patience = -(-self.patience * epochs // self.epochs)
+        changes = {"epochs": epochs, "patience": patience, "steps": Steps()}
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _adjustment_has_an_effect(self) -> Self:

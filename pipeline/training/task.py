@@ -26,7 +26,8 @@ class TrainingTask:
     """Recipe, loss and data of a training run.
 
     Attributes:
-        recipe: Optimizer, schedule, number of epochs.
+        recipe: Optimizer, schedule, number of epochs. Within the task, the epochs are those for
+            its number of images (``Recipe.for_images``).
         loss: Loss function; moved to the training device.
         train: Training split.
         val: Validation split, which selects the best epoch.
@@ -60,6 +61,10 @@ class TrainingTask:
         """Parts the numbers of images, sorted, into those with labels and those without."""
         count = int(np.searchsorted(numbers, len(self.train)))
         return numbers[:count], numbers[count:]
+
+    def __post_init__(self) -> None:
+        images = len(self.train if self.indices is None else self.indices)
+        object.__setattr__(self, "recipe", self.recipe.for_images(images))
 
     def check(self, classes: int) -> None:
         """Checks that loss, teacher, splits and recipe fit a model with this number of classes.

@@ -85,6 +85,13 @@ def test_training_is_deterministic(changes):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [({"min": 13}, 5), ({"max": 7}, 2), ({}, 3)])
+def test_the_number_of_epochs_keeps_the_limits_of_steps(steps, epochs):
+    split = colored(11, seed=1)  # 3 steps per epoch
+    settings = recipe(epochs=3, batch_size=4, steps=steps)
+    assert len(run(small_net(3), CrossEntropy(), settings, split, split).history) == epochs
+
+
 def test_seed_changes_the_weights():
     first, second = weights_after(seed=0), weights_after(seed=1)
     assert not torch.equal(first["backbone.0.weight"], second["backbone.0.weight"])
