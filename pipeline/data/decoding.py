@@ -48,8 +48,9 @@ class DecodedImages:
         problems: Why each image cannot be used; empty for usable images.
         remarks: What is unusual about the file of each usable image; usually empty.
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
-        image_size: Height and width of the decoded pixels.
+        image_size: Height and width of the decoded pixels, from which ``records`` are.
         fit: ``crop`` or ``stretch``.
+        other_sizes: Further sizes, each scaled from the file like the first.
     """
 
     samples: tuple[Sample, ...]
@@ -58,6 +59,7 @@ class DecodedImages:
     records: NDArray[np.void]
     image_size: int
     fit: str
+    other_sizes: tuple[int, ...]
     _folder: Path
     _chunk_of: NDArray[np.int64]
     _row_of: NDArray[np.int64]
@@ -82,10 +84,18 @@ class DecodedImages:
 
     def pixels(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """Yields (indices int64 [k], pixels uint8 [k, size, size, 3]), one chunk at a time."""
+        for indices, pixels in self.pixels_at((self.image_size,)):
+            yield indices, pixels[self.image_size]
+
+    def pixels_at(
+        self, sizes: Sequence[int]
+    ) -> Iterator[tuple[NDArray[np.int64], dict[int, NDArray[np.uint8]]]]:
+        """As ``pixels``, at several of ``image_size`` and ``other_sizes``; pixels are by size."""
         for chunk in np.unique(self._chunk_of).tolist():
             indices = np.flatnonzero(self._chunk_of == chunk)
+            rows = self._row_of[indices]
             with np.load(_chunk_file(self._folder, chunk), allow_pickle=False) as arrays:
-                yield indices, arrays["pixels"][self._row_of[indices]]
+                yield indices, {size: arrays[_pixels_key(size)][rows] for size in sizes}
 
     def discard(self) -> None:
         """Deletes the pixels; the other attributes remain."""
@@ -98,6 +108,7 @@ def decode(
     *,
     image_size: int,
     fit: str,
+    other_sizes: Sequence[int] = (),
     workers: int = 0,
     time_limit_s: float = TIME_LIMIT_S,
     track: Track = silent,
@@ -106,17 +117,20 @@ def decode(
 
     An image whose decoder crashes or hangs gets an entry in ``problems``, like a damaged image.
     The result does not depend on ``workers``; 0 starts one process per available core.
+    ``other_sizes`` differ from ``image_size`` and from each other. A file is decoded once for all
+    sizes.
 
     ``folder`` contains the chunks. Chunks of an earlier run with the same images and options are
     reused; other folders in it are deleted.
     """
-    work = folder / _cache_key(samples, image_size, fit)
+    sizes = (image_size, *other_sizes)
+    work = folder / _cache_key(samples, sizes, fit)
     work.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
         if other != work:
             shutil.rmtree(other, ignore_errors=True)
     # Independent of the number of workers, so that runs with other numbers can reuse chunks.
-    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (3 * image_size**2)))
+    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (3 * sum(s**2 for s in sizes))))
     chunks = [samples[start : start + length] for start in range(0, len(samples), length)]
 
     def finish() -> Iterator[Sample]:
@@ -126,7 +140,7 @@ def decode(
                 yield from chunk
             else:
                 missing.append(number)
-        decoder = _Decoder(image_size, fit, time_limit_s)
+        decoder = _Decoder(sizes, fit, time_limit_s)
         for number in _decode_chunks(chunks, missing, work, decoder, workers):
             yield from chunks[number]
 
@@ -142,19 +156,20 @@ def decode(
             records.append(arrays["records"])
     texts = (tuple(problems), tuple(remarks))
     places = np.divmod(np.arange(len(samples)), length)
+    found = np.concatenate(records)
     return DecodedImages(
-        tuple(samples), *texts, np.concatenate(records), image_size, fit, work, *places
+        tuple(samples), *texts, found, image_size, fit, tuple(other_sizes), work, *places
     )
 
 
-def _cache_key(samples: Sequence[Sample], image_size: int, fit: str) -> str:
+def _cache_key(samples: Sequence[Sample], sizes: Sequence[int], fit: str) -> str:
     """Hash of all inputs of the result; image files are identified by path, size and time.
 
     Samples are hashed one by one: with ``content``, each can hold the pixels of an image.
     """
     versions = [_version(name) for name in ("pillow", "pillow-heif", "imagehash", "numpy")]
     code = code_fingerprint(decoding_checks.__name__)
-    total = hashlib.sha256(hash_value([code, versions, image_size, fit]).encode())
+    total = hashlib.sha256(hash_value([code, versions, list(sizes), fit]).encode())
     for sample in samples:
         file: list[Any] = [sample.name, str(sample.path)]
         with contextlib.suppress(OSError):
@@ -175,6 +190,10 @@ def _version(package: str) -> str | None:
 
 def _chunk_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.npz"
+
+
+def _pixels_key(size: int) -> str:
+    return f"pixels_{size}"
 
 
 def _is_intact(path: Path) -> bool:
@@ -235,21 +254,23 @@ def _silence() -> None:
 
 
 def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
+    by_size = zip(*((image.pixels, *image.others) for image in images), strict=True)
+    arrays: dict[str, Any] = {
+        "problems": [image.problem for image in images],
+        "remarks": [image.remark for image in images],
+        "records": np.stack([image.record for image in images]),
+    }
+    for pixels in map(np.stack, by_size):
+        arrays[_pixels_key(pixels.shape[1])] = pixels
     with atomic_file(path) as temporary:
-        np.savez(
-            temporary,
-            problems=[image.problem for image in images],
-            remarks=[image.remark for image in images],
-            pixels=np.stack([image.pixels for image in images]),
-            records=np.stack([image.record for image in images]),
-        )
+        np.savez(temporary, **arrays)
 
 
 @dataclass(frozen=True)
 class _Decoder:
     """Decodes images in worker processes."""
 
-    image_size: int
+    sizes: tuple[int, ...]
     fit: str
     time_limit_s: float
 
@@ -257,7 +278,8 @@ class _Decoder:
         # Ends the process from a C thread, even if a decoder never releases the GIL.
         faulthandler.dump_traceback_later(self.time_limit_s, exit=True)
         try:
-            return decode_image(sample, self.image_size, self.fit)
+            size, *other_sizes = self.sizes
+            return decode_image(sample, size, self.fit, other_sizes)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -269,5 +291,6 @@ class _Decoder:
             image: DecodedImage = pool.schedule(self.decode, args=(sample,)).result()
         except ProcessExpired:
             problem = f"crashes the decoder, or takes more than {self.time_limit_s:g} s to decode"
-            return unusable_image(problem, self.image_size)
+            size, *other_sizes = self.sizes
+            return unusable_image(problem, size, other_sizes)
         return image

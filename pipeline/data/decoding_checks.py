@@ -10,13 +10,15 @@ import hashlib
 import io
 import stat
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import imagehash
 import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.formats import readable_formats
-from finch_runtime.images import contradiction, format_of_image, load_image
+from finch_runtime.images import contradiction, format_of_image, load_at_sizes
 from finch_runtime.scans import has_end
 from finch_runtime.tiff import is_further_image
 from numpy.typing import NDArray
@@ -75,42 +77,49 @@ class DecodedImage:
         record: A scalar of dtype ``RECORD``.
         problem: Empty for a usable image.
         remark: What is unusual about the file of a usable image; usually empty.
+        others: The same image at further sizes, uint8, each scaled from the file.
     """
 
     pixels: NDArray[np.uint8]
     record: NDArray[np.void]
     problem: str = ""
     remark: str = ""
+    others: tuple[NDArray[np.uint8], ...] = ()
 
 
-def unusable_image(problem: str, size: int) -> DecodedImage:
-    """An image of ``size`` pixels per side that cannot be used."""
-    return DecodedImage(np.zeros((size, size, 3), np.uint8), np.zeros((), RECORD), problem)
+def unusable_image(problem: str, size: int, other_sizes: Sequence[int] = ()) -> DecodedImage:
+    """An image that cannot be used; the sizes are those of its pixels, which are zeros."""
+    pixels, *others = (np.zeros((side, side, 3), np.uint8) for side in (size, *other_sizes))
+    return DecodedImage(pixels, np.zeros((), RECORD), problem, others=tuple(others))
 
 
 class _UnusableError(Exception):
     pass
 
 
-def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
+def decode_image(
+    sample: Sample, size: int, fit: str, other_sizes: Sequence[int] = ()
+) -> DecodedImage:
     """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
-    ``size`` is the height and width of the result; ``fit`` is ``crop`` or ``stretch``.
+    ``size`` is the height and width of ``pixels``, from which the record is computed;
+    ``other_sizes`` are those of ``others``. ``fit`` is ``crop`` or ``stretch``.
     """
+    unusable = partial(unusable_image, size=size, other_sizes=other_sizes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
             content = _read(sample)
-            pixels = load_image(io.BytesIO(content), size, fit)
+            pixels, *others = load_at_sizes(io.BytesIO(content), (size, *other_sizes), fit)
             (width, height), remark, capture = _check(sample, content)
         except _UnusableError as error:
-            return unusable_image(str(error), size)
+            return unusable(str(error))
         except RuntimeProblem as error:
-            return unusable_image(error.problem, size)
+            return unusable(error.problem)
         except OSError as error:
-            return unusable_image(f"cannot be read ({error.strerror or last_line(error)})", size)
+            return unusable(f"cannot be read ({error.strerror or last_line(error)})")
         except Exception as error:  # decoders and Sample.content raise many types
-            return unusable_image(f"cannot be decoded ({last_line(error)})", size)
+            return unusable(f"cannot be decoded ({last_line(error)})")
     image = Image.fromarray(pixels)
     record = np.zeros((), RECORD)
     record["size"] = width, height
@@ -120,7 +129,7 @@ def decode_image(sample: Sample, size: int, fit: str) -> DecodedImage:
     record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     record["perceptual_hash"] = np.packbits(bits).view(np.uint64)
-    return DecodedImage(pixels, record, remark=remark)
+    return DecodedImage(pixels, record, remark=remark, others=tuple(others))
 
 
 def _sha256(content: bytes) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.decoding import DecodedImages
-from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo
+from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo, images_file
 from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
 from pipeline.data.split import group_numbers
 from pipeline.files import atomic_folder, hash_file, write_json
@@ -31,18 +31,19 @@ def pack(
 
     Args:
         dataset: The images with their groups, in the order of ``decoded``.
-        decoded: Their pixels; all images must be usable.
+        decoded: Their pixels at every size to pack; all images must be usable.
         splits: Disjoint indices per split.
         folder: The folder to write.
         audit: Counts of the audit; stored in ``dataset.json``, not part of the fingerprint.
         track: Progress display.
     """
     groups = group_numbers(dataset)
-    pixels = sum(map(len, splits.values())) * 3 * decoded.image_size**2
-    with atomic_folder(folder, size=pixels) as temporary:
+    sizes = (decoded.image_size, *decoded.other_sizes)
+    per_image = 3 * sum(size**2 for size in sizes)
+    with atomic_folder(folder, size=sum(map(len, splits.values())) * per_image) as temporary:
         for name in SPLITS:
             (temporary / name).mkdir()
-        _write_pixels(decoded, splits, temporary, track)
+        _write_pixels(decoded, sizes, splits, temporary, track)
         summary = {}
         for name in SPLITS:
             part, indices = temporary / name, list(splits[name])
@@ -52,7 +53,8 @@ def pack(
             np.save(part / "groups.npy", groups[indices])
             names = "".join(f"{sample.name}\n" for sample in samples)
             (part / "names.txt").write_text(names, encoding="utf-8")
-            files = ("groups.npy", "images.npy", "labels.npy", "names.txt")
+            pixels = (images_file(size, decoded.image_size) for size in sizes)
+            files = ("groups.npy", *pixels, "labels.npy", "names.txt")
             summary[name] = SplitInfo(
                 images=len(samples),
                 per_class=np.bincount(labels, minlength=len(dataset.classes)).tolist(),
@@ -77,15 +79,15 @@ def pack(
 
 def _write_pixels(
     decoded: DecodedImages,
+    sizes: Sequence[int],
     splits: Mapping[SplitName, Sequence[int]],
     folder: Path,
     track: Track,
 ) -> None:
-    """Writes all pixels in one pass, in the order in which they are stored.
+    """Writes the pixels of all sizes in one pass, in the order in which they are stored.
 
     Written, not memory-mapped: writing to a map on a full disk kills the process.
     """
-    size = decoded.image_size
     split_of = np.full(len(decoded), -1)
     row_of = np.zeros(len(decoded), dtype=np.int64)
     with ExitStack() as stack:
@@ -93,17 +95,20 @@ def _write_pixels(
         for number, name in enumerate(SPLITS):
             split_of[list(splits[name])] = number
             row_of[list(splits[name])] = np.arange(len(splits[name]))
-            file = stack.enter_context((folder / name / "images.npy").open("wb"))
-            shape = (len(splits[name]), size, size, 3)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            files.append((file, file.tell()))
+            for size in sizes:
+                path = folder / name / images_file(size, decoded.image_size)
+                file = stack.enter_context(path.open("wb"))
+                shape = (len(splits[name]), size, size, 3)
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                files.append((number, size, file, file.tell()))
 
         def write() -> Iterator[None]:
-            for indices, pixels in decoded.pixels():
-                for number, (file, start) in enumerate(files):
+            for indices, pixels in decoded.pixels_at(sizes):
+                for number, size, file, start in files:
                     selected = split_of[indices] == number
-                    for row, image in zip(row_of[indices[selected]], pixels[selected], strict=True):
+                    images = pixels[size][selected]
+                    for row, image in zip(row_of[indices[selected]], images, strict=True):
                         file.seek(start + int(row) * image.nbytes)
                         file.write(np.ascontiguousarray(image).data)
                 yield from (None for _ in indices)

@@ -1,4 +1,9 @@
-"""Packed images: one memory-mapped uint8 file per split, described by ``dataset.json``."""
+"""Packed images: memory-mapped uint8 files per split, described by ``dataset.json``.
+
+A split has one file per image size. ``images.npy`` has the largest, from which views are rendered;
+``images_96.npy`` has the same images in the same order with 96 pixels per side, each scaled from
+the original file as on a device.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +50,7 @@ class DatasetInfo:
         origin: URL or other description of the images' source.
         license: License of the images.
         classes: Class names; a label is an index into them.
-        image_size: Height and width of the images in pixels.
+        image_size: Height and width of ``images.npy`` in pixels, the largest size.
         fit: How images were made square, ``crop`` or ``stretch``.
         splits: The splits, by name.
         fingerprint: SHA-256 of all other attributes but ``audit``, and so of pixels, labels,
@@ -96,7 +101,10 @@ class Split:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A folder written by ``pipeline.data.packing``."""
+    """A folder written by ``pipeline.data.packing``.
+
+    A ``size`` is a height and width in pixels, one of the packed sizes; None is ``image_size``.
+    """
 
     folder: Path
     info: DatasetInfo
@@ -108,7 +116,7 @@ class PreparedData:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the images in pixels."""
+        """Height and width of the largest packed images, in pixels."""
         return self.info.image_size
 
     @property
@@ -116,28 +124,33 @@ class PreparedData:
         """SHA-256 over pixels, labels, groups, names, class names and their order."""
         return self.info.fingerprint
 
-    def images_path(self, name: SplitName) -> Path:
+    def images_path(self, name: SplitName, size: int | None = None) -> Path:
         """The file with the images of a split, readable by the device runtime."""
-        return self.folder / name / "images.npy"
+        return self.folder / name / images_file(size or self.image_size, self.image_size)
 
-    def split(self, name: SplitName) -> Split:
+    def split(self, name: SplitName, size: int | None = None) -> Split:
         """Opens a split. Its files are read once per process, to compare their hashes.
 
         Raises:
             ArtifactError: A file is missing, truncated, or not the one that ``dataset.json``
-                describes.
+                describes; or the images are not packed with this size.
         """
         folder, expected = self.folder / name, self.info.splits.get(name)
+        size = size or self.image_size
+        images = images_file(size, self.image_size)
         if expected is None:
             raise ArtifactError(self.folder / "dataset.json", f"has no split {name!r}")
+        if size != self.image_size and images not in expected.files:
+            problem = f"has no {name} images of {size} px"
+            raise ArtifactError(self.folder / "dataset.json", problem, "run `finch prepare`")
         shapes = {
-            "images.npy": (expected.images, self.image_size, self.image_size, 3),
+            images: (expected.images, size, size, 3),
             "labels.npy": (expected.images,),
             "groups.npy": (expected.images,),
         }
         arrays = {}
         for file, shape in shapes.items():
-            path, dtype = folder / file, np.uint8 if file == "images.npy" else np.int64
+            path, dtype = folder / file, np.uint8 if file == images else np.int64
             array = arrays[file] = open_array(path)
             if array.shape != shape or array.dtype != dtype:
                 problem = f"is {array.dtype} {array.shape}, expected {dtype.__name__} {shape}"
@@ -145,7 +158,12 @@ class PreparedData:
             if _hash(path) != expected.files.get(file):
                 raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
         labels, groups = (np.array(arrays[file]) for file in ("labels.npy", "groups.npy"))
-        return Split(arrays["images.npy"], labels, groups)
+        return Split(arrays[images], labels, groups)
+
+
+def images_file(size: int, largest: int) -> str:
+    """Name of the file with the images of a split; both are packed sizes."""
+    return "images.npy" if size == largest else f"images_{size}.npy"
 
 
 def open_prepared(folder: Path) -> PreparedData:

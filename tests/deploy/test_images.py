@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from finch_runtime import images as images_module
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.images import MAX_PIXELS, load_image
+from finch_runtime.images import MAX_PIXELS, load_at_sizes, load_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -84,6 +84,17 @@ def test_scaling_is_the_antialiased_bilinear_filter(
     assert result.dtype == np.uint8 and result.shape == (size, size, 3)
     # Pillow rounds to 8 bits after each of its two passes.
     assert np.abs(result - scaled(image, size, fit)).max() <= 1.01
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_an_image_at_several_sizes_equals_that_of_each_size(fit: str) -> None:
+    file = encoded(Image.fromarray(noise(50, 31, 3)))
+    sizes = (40, 7, 16)
+    found = load_at_sizes(file, sizes, fit)
+    for size, image in zip(sizes, found):  # noqa: B905, strict needs Python 3.10
+        assert np.array_equal(image, load_image(file, size, fit))
+    with pytest.raises(RuntimeProblem, match="size: 0 is too small"):
+        load_at_sizes(file, (40, 0), fit)
 
 
 def test_an_image_of_the_right_size_keeps_every_pixel() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,12 +83,28 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
             more than ``MAX_PIXELS`` pixels, or takes more than about 800 MB or 10 seconds to
             decode. The message names it.
     """
+    _check_scaling(size, fit)
+    return _scale(_decode(source), size, fit)
+
+
+def load_at_sizes(
+    source: str | Path | BinaryIO, sizes: Sequence[int], fit: str
+) -> list[np.ndarray[Any, Any]]:
+    """Reads one image as the inputs of several models, as ``load_image`` for each of ``sizes``.
+
+    The file is decoded once; every size is scaled from the decoded image.
+    """
+    for size in sizes:
+        _check_scaling(size, fit)
+    image = _decode(source)
+    return [_scale(image, size, fit) for size in sizes]
+
+
+def _check_scaling(size: int, fit: str) -> None:
     if size < 1:
         raise RuntimeProblem("size", f"{size} is too small", "use 1 or more")
     if fit not in FITS:
         raise RuntimeProblem("fit", f"{fit!r} is unknown", f"use one of {', '.join(FITS)}")
-    image = _decode(source)
-    return np.array(_scale(image, size, fit), dtype=np.uint8)
 
 
 def _decode(source: str | Path | BinaryIO) -> Image.Image:
@@ -268,7 +285,7 @@ def _from_16_bit(name: object, image: Image.Image, gray_range: tuple[int, int]) 
     return Image.fromarray((gray if white else 255 - gray).astype(np.uint8))
 
 
-def _scale(image: Image.Image, size: int, fit: str) -> Image.Image:
+def _scale(image: Image.Image, size: int, fit: str) -> np.ndarray[Any, Any]:
     width, height = image.size
     if fit == "crop":
         # A box computes only the remaining pixels: a strip of 1 x 1,000,000 is not enlarged first.
@@ -277,4 +294,5 @@ def _scale(image: Image.Image, size: int, fit: str) -> Image.Image:
         box = (left, top, left + side, top + side)
     else:
         box = (0, 0, width, height)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    scaled = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.array(scaled, dtype=np.uint8)

@@ -35,9 +35,22 @@ def split():
 def prepare(source, split, tmp_path):
     """Decodes and packs the images, by default into `prepared`."""
 
-    def run(changed=source, splits=split, folder="prepared", fit="crop", workers=1, **options):
+    def run(
+        changed=source,
+        splits=split,
+        folder="prepared",
+        fit="crop",
+        workers=1,
+        other_sizes=(),
+        **options,
+    ):
         decoded = decode(
-            changed.samples, tmp_path / "work", image_size=SIZE, fit=fit, workers=workers
+            changed.samples,
+            tmp_path / "work",
+            image_size=SIZE,
+            fit=fit,
+            other_sizes=other_sizes,
+            workers=workers,
         )
         return pack(changed, decoded, splits, tmp_path / folder, **options)
 

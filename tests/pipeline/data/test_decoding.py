@@ -82,6 +82,21 @@ def test_selected_images_have_their_own_pixels(run):
     assert list(decoded.select([]).pixels()) == []
 
 
+def test_further_sizes_are_scaled_from_the_file_and_change_nothing_else(run, samples, tmp_path):
+    one, several = run(), run(other_sizes=(16, 20), folder=tmp_path / "several")
+    assert np.array_equal(all_pixels(one), all_pixels(several))
+    assert np.array_equal(one.records, several.records)
+    assert (one.problems, one.remarks) == (several.problems, several.remarks)
+    seen = 0
+    for indices, pixels in several.usable().pixels_at((20, 16)):
+        for size, images in pixels.items():
+            for index, image in zip(indices, images, strict=True):
+                path = several.usable().samples[index].path
+                assert np.array_equal(image, load_image(path, size, "crop"))
+                seen += 1
+    assert seen == 2 * (len(samples) - 1)
+
+
 def test_an_interrupted_run_resumes_from_intact_chunks(run, tmp_path):
     whole = all_pixels(run())
     kept, torn, missing = chunks(tmp_path)
@@ -186,10 +201,10 @@ def test_the_key_of_finished_work_does_not_hold_all_pixels(tmp_path):
     ]
     tracemalloc.start()
     try:
-        key = module._cache_key(samples, 64, "crop")
+        key = module._cache_key(samples, (64,), "crop")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < pixels.nbytes / 4
     pixels[500, 3, 4, 1] ^= 1
-    assert module._cache_key(samples, 64, "crop") != key
+    assert module._cache_key(samples, (64,), "crop") != key

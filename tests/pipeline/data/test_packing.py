@@ -31,6 +31,31 @@ def test_packed_pixels_equal_those_of_the_device_runtime(prepare, source, split,
             assert label == source.samples[index].label
 
 
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_every_size_is_scaled_from_the_file_as_on_the_device(prepare, source, split, fit):
+    data = open_prepared(prepare(fit=fit, other_sizes=(9, 12)).folder)
+    for name in SPLITS:
+        for size in (9, 12):
+            part = data.split(name, size)
+            for image, index in zip(part.images, split[name], strict=True):
+                expected = load_image(source.samples[index].path, size, fit)
+                assert np.array_equal(image, expected)
+            assert np.array_equal(np.load(data.images_path(name, size)), part.images)
+
+
+def test_further_sizes_only_add_files(prepare):
+    one, several = prepare(folder="one"), prepare(folder="several", other_sizes=(9,))
+    before, after = contents(one.folder), contents(several.folder)
+    added = {f"{name}/images_9.npy" for name in SPLITS}
+    assert after.keys() - before.keys() == added
+    assert all(after[file] == before[file] for file in before if file != "dataset.json")
+    assert one.fingerprint != several.fingerprint
+    for name in SPLITS:
+        small, large = several.split(name, 9), several.split(name)
+        assert np.array_equal(small.labels, large.labels)
+        assert np.array_equal(small.groups, large.groups)
+
+
 def test_packed_pixels_equal_those_of_pillow(prepare, source, split):
     part = prepare(fit="stretch").split("train")
     for image, index in zip(part.images, split["train"], strict=True):

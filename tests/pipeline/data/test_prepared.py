@@ -62,6 +62,25 @@ def test_a_pickled_array_is_refused_and_not_executed(prepare, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
+def test_an_image_size_that_is_not_packed_is_refused(prepare):
+    data = prepare(other_sizes=(9,))
+    assert data.split("val", 9).images.shape[1:] == (9, 9, 3)
+    with pytest.raises(ArtifactError, match="has no val images of 10 px; run `finch prepare`"):
+        data.split("val", 10)
+
+
+def test_a_changed_value_of_a_further_size_is_refused(prepare):
+    data = prepare(other_sizes=(9,))
+    path = data.images_path("val", 9)
+    array = np.load(path)
+    array.flat[-1] += 1
+    np.save(path, array)
+    with pytest.raises(ArtifactError, match="was changed") as caught:
+        data.split("val", 9)
+    assert caught.value.path == path
+    assert len(data.split("val")) == 2
+
+
 def test_a_missing_folder_and_another_format_are_refused(prepare, tmp_path):
     with pytest.raises(ArtifactError, match=r"dataset\.json: is missing"):
         open_prepared(tmp_path / "none")
