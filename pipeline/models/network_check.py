@@ -139,7 +139,10 @@ def _explain(section: str, name: str, image_size: int, batch: int, problem: str)
 
 
 def _sizes_that_work(name: str, image_size: int, batch: int) -> list[int]:
-    """The nearest smaller and larger multiples of 16 that a network takes, as far as found soon."""
+    """The nearest smaller and larger multiples of 16 that a network takes, as far as found soon.
+
+    If there are none, the size that its library has weights for: few others may work.
+    """
     sizes = sorted(range(16, 513, 16), key=lambda size: abs(size - image_size))
     found: dict[bool, int] = {}
     end = time.monotonic() + _SEARCH_SECONDS
@@ -149,7 +152,11 @@ def _sizes_that_work(name: str, image_size: int, batch: int) -> list[int]:
         is_larger = size > image_size
         if is_larger not in found and _works(name, size, batch):
             found[is_larger] = size
-    return sorted(found.values())
+    if found:
+        return sorted(found.values())
+    config = timm.get_pretrained_cfg(name)
+    own = config.input_size[-1] if config else image_size
+    return [own] if own != image_size and _works(name, own, batch) else []
 
 
 def _check_library(name: str) -> None:

@@ -57,6 +57,14 @@ def test_a_size_that_does_not_fit(name: str, size: int, works: str) -> None:
     assert f"prepare.image_size to {works}," in text
 
 
+@pytest.mark.parametrize(("name", "own"), [("crossvit_tiny_240", 240), ("efficientformer_l1", 224)])
+def test_a_network_for_one_size_names_that_of_its_library(
+    monkeypatch: pytest.MonkeyPatch, name: str, own: int
+) -> None:
+    monkeypatch.setattr(network_check, "_SEARCH_SECONDS", 0.0)
+    assert f"prepare.image_size to {own}," in message(96, model=name)
+
+
 def test_an_error_without_a_message_names_the_condition() -> None:
     assert "assert" in message(100, model="halonet26t")
 
