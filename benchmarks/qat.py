@@ -25,11 +25,11 @@ from finch_runtime.session import open_session, predict
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Split, open_prepared
-from pipeline.files import read_json
 from pipeline.logit_cache import cache_key, open_logit_cache
 from pipeline.losses import build_loss
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import Classifier, load_classifier
+from pipeline.models.record import read_teacher
 from pipeline.params import QAT, load_params
 from pipeline.qat.fake_quantize import FakeQuantizedClassifier, fake_quantize
 from pipeline.qat.qdq_export import export_qdq
@@ -115,7 +115,7 @@ def main() -> None:
     train_split = data.split("train")
     splits = {name: data.split(name) for name in ("val", "test")}
     student, about = load_classifier(models / "student", CPU)
-    key = cache_key(read_json(models / "teacher/model.json")["weights_sha256"], data, params.views)
+    key = cache_key(read_teacher(models / "teacher", data.fingerprint).sha256, data, params.views)
     teacher = CachedTeacher(open_logit_cache(args.project / "data/teacher_logits", key))
 
     def run_all(path: Path) -> dict[str, Logits]:

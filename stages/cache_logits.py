@@ -19,7 +19,7 @@ def cache_logits(context: Context) -> None:
 
     from pipeline.data.prepared import open_prepared
     from pipeline.logit_cache import CacheSource, cache_key, write_empty_cache, write_logit_cache
-    from pipeline.models.classifier import load_classifier
+    from pipeline.models.ensemble import load_teacher
     from pipeline.models.record import read_teacher
     from pipeline.training.device import prepare_torch, resolve_precision
 
@@ -27,8 +27,8 @@ def cache_logits(context: Context) -> None:
     device = prepare_torch(context.params.run)
     data = open_prepared(paths.prepared)
     record = read_teacher(paths.teacher, data.fingerprint)
-    teacher, _ = load_classifier(paths.teacher, device)
-    key = cache_key(record.weights_sha256, data, views)
+    teacher = load_teacher(paths.teacher, record, device)
+    key = cache_key(record.sha256, data, views)
     precision = resolve_precision(params.precision, device)
     source = CacheSource(teacher, key, data, views, device, precision)
     if params.views == 0:

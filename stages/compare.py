@@ -97,7 +97,7 @@ def _open(context: Context, config: Compare, device: torch.device) -> Comparison
     params, paths = context.params, context.paths
     data = open_prepared(paths.prepared)
     record = read_teacher(paths.teacher, data.fingerprint)
-    key = cache_key(record.weights_sha256, data, params.views)
+    key = cache_key(record.sha256, data, params.views)
     logits = open_logit_cache(paths.teacher_logits, key, params.cache_logits)
     train, equal = data.split("train"), [1.0] * config.folds
     return ComparisonSetup(

@@ -27,7 +27,7 @@ def export(context: Context) -> None:
     params, paths = context.params.export, context.paths
     data = open_prepared(paths.prepared)
     teacher = read_teacher(paths.teacher, data.fingerprint)
-    student = read_student(paths.student, data.fingerprint, teacher=teacher.weights_sha256)
+    student = read_student(paths.student, data.fingerprint, teacher=teacher.sha256)
     images = parity_images(data.split("val"))
     sources = {
         "teacher": (paths.teacher, teacher),

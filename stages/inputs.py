@@ -29,11 +29,12 @@ def inputs(context: Context) -> None:
     from pipeline.plugins import LOSSES, RUNTIMES, SOURCES
 
     params, paths = context.params, context.paths
+    teacher = params.finetune.networks(params.run.seed)
     order = params.distill.class_order.file
     orders = (Path(order),) if order else ()
     files = {
         "prepare": source_files(params.prepare),
-        "finetune": weights_files(params.finetune),
+        "finetune": tuple(dict.fromkeys(file for n in teacher for file in weights_files(n.recipe))),
         "distill": (*weights_files(params.distill), *orders),
         "qat": orders,
     }

@@ -1,6 +1,11 @@
 """Effective values of all parameters, including defaults, in one file that DVC tracks."""
 
+from typing import TYPE_CHECKING
+
 from stages.command import Context, stage
+
+if TYPE_CHECKING:
+    from pipeline.params import Distill, Finetune
 
 
 @stage(reads="params.yaml, pretrained weights", writes="reports/params.yaml")
@@ -17,7 +22,9 @@ def resolve(context: Context) -> None:
     from pipeline.models.checked_networks import check_networks
 
     params, size = context.params, context.params.prepare.image_size
-    networks = (("finetune", params.finetune), ("distill", params.distill))
+    teacher = params.finetune.networks(params.run.seed)
+    networks: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in teacher]
+    networks.append(("distill", params.distill))
     for section in check_networks(networks, size, context.paths.checked_networks):
         context.log.info("%s.model takes images of %d px", section, size)
     values = params.model_dump()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData
-from pipeline.files import atomic_file, hash_file, write_json
+from pipeline.files import atomic_file, atomic_folder, hash_file, write_json
 from pipeline.measure.accuracy import score
-from pipeline.models.classifier import Classifier, save_classifier
+from pipeline.models.classifier import Classifier, write_classifier
 from pipeline.models.inference import measure_cost
 from pipeline.models.pretrained import Initialized, init_classifier
 from pipeline.params.trained_network import TrainedNetwork
@@ -44,6 +45,9 @@ class StageTraining:
         task: What to train on.
         device: Training device.
         key_inputs: JSON values that the result depends on, for the checkpoint key.
+        seed: Seed of the image order; None for ``run.seed``.
+        label: Which of several trainings of the stage this is, for the log; empty for the main one,
+            which alone is plotted by DVCLive.
     """
 
     context: Context
@@ -51,6 +55,8 @@ class StageTraining:
     task: TrainingTask
     device: torch.device
     key_inputs: Mapping[str, Any]
+    seed: int | None = None
+    label: str = ""
 
     @cached_property
     def code(self) -> str:
@@ -66,7 +72,7 @@ class StageTraining:
         started = init_classifier(network, data.classes, data.image_size)
         if read_process_rank().is_main:
             for remark in started.remarks:
-                self.context.log.info(f"{network.section}.weights: {remark}")
+                self._log(f"{network.section}.weights: {remark}")
         if not network.epochs:
             started.check_trained(network.section)
         return started
@@ -79,7 +85,7 @@ class StageTraining:
             checkpoints = Checkpoints(folder, key, run.checkpoint_minutes)
             env = TrainingEnvironment(
                 device=self.device,
-                seed=run.seed,
+                seed=run.seed if self.seed is None else self.seed,
                 group=group,
                 checkpoints=checkpoints,
                 should_stop=should_stop,
@@ -94,27 +100,35 @@ class StageTraining:
         name: Literal["teacher", "student"],
         result: TrainingResult,
         record: dict[str, Any],
-        files: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        figures: Mapping[str, Any] = MappingProxyType({}),
+        write_parts: Callable[[Path], dict[str, Any]] = lambda folder: {},
     ) -> None:
         """Writes the reports and the folder of the model, in the main process only.
 
-        ``record`` has the inputs of the training for ``model.json``, see
-        ``pipeline.models.record``. ``files`` are further JSON files of the folder, by name.
+        Args:
+            name: Name of the folder and of the reports.
+            result: The trained model.
+            record: The inputs of the training for ``model.json``, see ``pipeline.models.record``.
+            files: Further JSON files of the folder, by name.
+            figures: Further metrics of the report.
+            write_parts: Writes what else belongs into the folder, and returns its record for
+                ``model.json``.
         """
         if not read_process_rank().is_main:
             return
         paths = self.context.paths
-        metrics = self._metrics(result)
+        metrics = {**self._metrics(result), **figures}
         reports = (paths.reports / f"{name}.json", paths.reports / f"{name}_history.csv")
         write_json(reports[0], metrics)
         _write_history(reports[1], result.history)
-        common = {
-            "code": self.code,
-            "reports": {path.name: hash_file(path) for path in reports},
-            "recipe": self.task.recipe.model_dump(),
-            "torch": torch.__version__,
-        }
-        save_classifier(getattr(paths, name), result.model, record | common, files or {})
+        common = self.record({path.name: hash_file(path) for path in reports})
+        with atomic_folder(getattr(paths, name)) as folder:
+            parts = write_parts(folder)
+            write_classifier(folder, result.model, record | common | parts)
+            for file, value in files.items():
+                write_json(folder / file, value)
         self.clear_checkpoints()
         how = f"trained with {type(self.task.loss).__name__}"
         if not result.best.epoch:
@@ -125,6 +139,15 @@ class StageTraining:
             f"(balanced {metrics['val_balanced_accuracy']:.1%}, majority class "
             f"{metrics['val_majority_fraction']:.1%}), epoch {result.best.epoch}"
         )
+
+    def record(self, reports: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        """How the model was trained, for ``model.json``; ``reports`` are hashes by file name."""
+        return {
+            "code": self.code,
+            "reports": dict(reports),
+            "recipe": self.task.recipe.model_dump(),
+            "torch": torch.__version__,
+        }
 
     def clear_checkpoints(self) -> None:
         """Removes the checkpoints of the stage, once its outputs are written."""
@@ -151,19 +174,24 @@ class StageTraining:
             self._plot(epoch)
             return
         terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
-        self.context.log.info(
+        self._log(
             f"epoch {epoch.epoch}/{self.task.recipe.epochs}: loss {epoch.loss:.4f} ({terms}), "
             f"validation accuracy {epoch.val_accuracy:.1%}"
         )
         self._plot(epoch)
 
     def _log_resume(self, history: list[Epoch], steps: int) -> None:
-        self.context.log.info("resuming after %d epochs and %d steps", len(history), steps)
+        self._log(f"resuming after {len(history)} epochs and {steps} steps")
         for epoch in history:  # DVCLive starts empty, so no epoch is plotted twice
             self._plot(epoch)
 
+    def _log(self, message: str) -> None:
+        self.context.log.info("%s", f"{self.label}: {message}" if self.label else message)
+
     @cached_property
     def _live(self) -> Live | None:
+        if self.label:
+            return None
         if not Path(".dvc").is_dir():
             return None  # DVCLive would create a DVC repository in the enclosing git repository
         from dvclive import Live  # takes a second or two to import

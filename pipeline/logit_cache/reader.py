@@ -34,7 +34,7 @@ class CacheKey:
     """The inputs of a cache, which is invalid for any other inputs.
 
     Attributes:
-        teacher: SHA-256 of the teacher's weights.
+        teacher: SHA-256 that names the teacher, as ``TeacherRecord.sha256``.
         data: Fingerprint of the prepared data.
         views: SHA-256 of the view recipe.
     """

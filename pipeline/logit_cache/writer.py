@@ -27,6 +27,7 @@ from pipeline.logit_cache.reader import (
     relevant_params,
 )
 from pipeline.models.classifier import Classifier
+from pipeline.models.ensemble import Ensemble
 from pipeline.models.inference import teacher_logits
 from pipeline.models.zoo import library_versions
 from pipeline.params import CacheLogits, Views
@@ -39,7 +40,7 @@ class CacheSource:
     """The inputs of a logit cache.
 
     Attributes:
-        teacher: Teacher in evaluation mode.
+        teacher: Teacher, or its networks, in evaluation mode.
         key: Key of the cache.
         data: Prepared data; the training split is used.
         views: View recipe.
@@ -47,7 +48,7 @@ class CacheSource:
         precision: Dtype of the teacher's forward pass.
     """
 
-    teacher: Classifier
+    teacher: Classifier | Ensemble
     key: CacheKey
     data: PreparedData
     views: Views

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -112,27 +110,25 @@ def build_classifier(architecture: str, classes: tuple[str, ...], image_size: in
     return Classifier(backbone, spec)
 
 
-def save_classifier(
-    folder: Path,
-    model: Classifier,
-    record: dict[str, Any],
-    extra_files: Mapping[str, Any] = MappingProxyType({}),
-) -> str:
+def save_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> str:
     """Writes the weights as safetensors, and the spec as ``model.json``.
 
     The folder is replaced atomically. ``record`` has more entries of ``model.json``, such as the
-    training recipe; ``extra_files`` are JSON values of further files, by file name.
+    training recipe.
 
     Returns:
         SHA-256 of the weights file.
     """
     with atomic_folder(folder) as temporary:
-        save_file(to_saved(model.state_dict()), temporary / WEIGHTS)
-        digest = hash_file(temporary / WEIGHTS)
-        info = {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record}
-        write_json(temporary / "model.json", info)
-        for name, value in extra_files.items():
-            write_json(temporary / name, value)
+        return write_classifier(temporary, model, record)
+
+
+def write_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> str:
+    """As ``save_classifier``, into a folder that exists and that nobody reads yet."""
+    save_file(to_saved(model.state_dict()), folder / WEIGHTS)
+    digest = hash_file(folder / WEIGHTS)
+    info = {"format": FORMAT, **asdict(model.spec), "weights_sha256": digest, **record}
+    write_json(folder / "model.json", info)
     return digest
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from pipeline.errors import ArtifactError
-from pipeline.files import parse_artifact, read_json
+from pipeline.files import hash_value, parse_artifact, read_json
 from pipeline.provenance import check_inputs
 
 FORMAT = 2
@@ -19,8 +19,8 @@ ImageSize = Annotated[int, Field(ge=1, le=4096)]
 
 
 @dataclass(frozen=True)
-class TeacherRecord:
-    """The teacher, and what it was made from.
+class ModelRecord:
+    """A network, and what it was made from.
 
     Attributes:
         classes: Class names, in the order of the logits.
@@ -42,8 +42,34 @@ class TeacherRecord:
 
 
 @dataclass(frozen=True)
+class MemberRecord:
+    """SHA-256 of the weights of a member of the teacher, and the weight of its logits."""
+
+    weights_sha256: str
+    weight: PositiveFloat
+
+
+@dataclass(frozen=True)
+class TeacherRecord(ModelRecord):
+    """The teacher, and what it was made from.
+
+    Attributes:
+        members: Further networks, in the folders ``members/0``, ``members/1``, …
+    """
+
+    members: tuple[MemberRecord, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 that names the teacher: of its weights, and of its members if it has some."""
+        if not self.members:
+            return self.weights_sha256
+        return hash_value([self.weights_sha256, [astuple(member) for member in self.members]])
+
+
+@dataclass(frozen=True)
 class LearnedFrom:
-    """Key of the logit cache: teacher weights, prepared data and view recipe, as hashes."""
+    """Key of the logit cache: teacher, prepared data and view recipe, as hashes."""
 
     teacher: str
     data: str
@@ -59,7 +85,7 @@ class ClassOrder:
 
 
 @dataclass(frozen=True)
-class StudentRecord(TeacherRecord):
+class StudentRecord(ModelRecord):
     """The student, and what it was made from.
 
     Attributes:
@@ -73,7 +99,7 @@ class StudentRecord(TeacherRecord):
     class_order: ClassOrder
 
 
-Record = TypeVar("Record", bound=TeacherRecord)
+Record = TypeVar("Record", bound=ModelRecord)
 
 
 def read_teacher(folder: Path, data: str) -> TeacherRecord:
@@ -95,8 +121,8 @@ def read_student(folder: Path, data: str, **present: str) -> StudentRecord:
     Args:
         folder: Folder of the student.
         data: Fingerprint of the prepared data.
-        present: Hashes to compare: ``teacher`` of the teacher's weights, ``teacher_logits`` of the
-            file ``cache.json``.
+        present: Hashes to compare: ``teacher``, as ``TeacherRecord.sha256``; ``teacher_logits`` of
+            the file ``cache.json``.
 
     Raises:
         ArtifactError: The file is missing or damaged, or the student learned from other inputs.

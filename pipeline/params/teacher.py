@@ -2,13 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from pipeline.params.messages import explain
 from pipeline.params.network import ModelName, Pretrained
 from pipeline.params.trained_network import TrainedNetwork
-from pipeline.plugins.section import PositiveInt, Section
+from pipeline.plugins.section import (
+    LocalText,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Seed,
+)
+
+
+class Member(Section):
+    """A further network of the teacher. A parameter that is null has the value of `finetune`."""
+
+    weight: PositiveFloat = Field(
+        1.0, description="Weight of its logits in the mean. The network of `finetune` has 1."
+    )
+    seed: Seed | None = Field(
+        None, description="Seed of initial weights and order of the images; null: `run.seed`."
+    )
+    model: ModelName | None = Field(None, description="Model name, as `finetune.model`.")
+    pretrained: Pretrained | None = Field(
+        None,
+        description="Initial weights, as `finetune.pretrained`. If `model` or `pretrained` is set, "
+        "none of the files of `finetune` are used.",
+    )
+    weights: LocalText | None = Field(
+        None, description="Path of the weights for `pretrained: file`."
+    )
+    class_names: LocalText | None = Field(
+        None, description="Path of the class names of the weights, as `finetune.class_names`."
+    )
+    epochs: int | None = Field(
+        None, ge=0, le=1_000_000, description="Number of epochs; 0: the weights as they are."
+    )
+    optimizer: Literal["sgd", "adamw"] | None = Field(None, description="SGD or AdamW.")
+    lr: PositiveFloat | None = Field(None, description="Peak learning rate.")
+    weight_decay: NonNegativeFloat | None = Field(None, description="Weight decay.")
+
+
+@dataclass(frozen=True)
+class TeacherNetwork:
+    """A network that answers for the teacher.
+
+    Attributes:
+        key: Where its parameters are, such as ``finetune.members.0``.
+        recipe: Its parameters; those of a member have no members.
+        seed: Seed of initial weights and order of the images.
+        weight: Weight of its logits in the mean.
+    """
+
+    key: str
+    recipe: Finetune
+    seed: int
+    weight: float
+
+    def trains_as(self, other: TeacherNetwork) -> bool:
+        """Whether both have the same weights after training."""
+        same = self.values == other.values
+        return same and (self.seed == other.seed or not self.recipe.epochs)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of this network alone."""
+        return self.recipe.model_dump(exclude={"members"})
 
 
 class Finetune(TrainedNetwork):
@@ -22,6 +87,53 @@ class Finetune(TrainedNetwork):
         le=1_000_000,
         description="Initial epochs in which only the classifier layer is trained.",
     )
+    members: list[Member] = Field(
+        default=[],
+        max_length=100,
+        description="Further networks, of other seeds or architectures. The student learns from "
+        "the weighted mean of all logits (docs/teachers.md).",
+    )
+
+    def networks(self, seed: int) -> list[TeacherNetwork]:
+        """This network and the members, whose ``seed`` is that of `run` by default.
+
+        Raises:
+            ValidationError: A member's parameters do not fit together.
+        """
+        alone = self.model_dump(exclude={"members"})
+        networks = [TeacherNetwork("finetune", self, seed, 1.0)]
+        for index, member in enumerate(self.members):
+            values = member.model_dump(exclude_none=True, exclude={"seed", "weight"})
+            start = dict(alone)
+            if values.keys() & {"model", "pretrained"}:  # what belongs to the other weights
+                start = {k: v for k, v in alone.items() if k not in _OF_WEIGHTS}
+            recipe = Finetune.model_validate(start | values)
+            own_seed = seed if member.seed is None else member.seed
+            key = f"finetune.members.{index}"
+            networks.append(TeacherNetwork(key, recipe, own_seed, member.weight))
+        return networks
+
+    def check_members(self, seed: int) -> None:
+        """Checks the members, given the seed of `run`.
+
+        Raises:
+            ValueError: A member's parameters do not fit together, or its weights would be those of
+                another network.
+        """
+        try:
+            networks = self.networks(seed)
+        except ValidationError as error:
+            raise ValueError(f"finetune.members: {explain(error, Finetune)}") from None
+        for number, network in enumerate(networks):
+            for other in networks[:number]:
+                if network.trains_as(other):
+                    raise ValueError(
+                        f"{network.key} has the network, the recipe and the seed of {other.key}, "
+                        "and so the same weights; set another seed or model"
+                    )
+
+
+_OF_WEIGHTS = ("weights", "class_names", "head", "mean", "std")
 
 
 class CacheLogits(Section):

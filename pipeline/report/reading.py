@@ -13,7 +13,7 @@ from pipeline.data.prepared import DatasetInfo, open_prepared
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, parse_artifact, read_artifact
 from pipeline.measure.evaluation import Evaluation, read_device, read_evaluation
-from pipeline.models.record import StudentRecord, TeacherRecord, read_student, read_teacher
+from pipeline.models.record import ModelRecord, StudentRecord, read_student, read_teacher
 from pipeline.params import Finetune, params_model
 from pipeline.provenance import check_inputs
 from pipeline.report.artifacts import QAT, CandidateIndex, Parity, RunParams, TrainingFigures
@@ -49,7 +49,7 @@ def read_facts(inputs: ReportInputs) -> Facts:
     dataset = open_prepared(inputs.prepared).info
     data = dataset.fingerprint
     teacher = read_teacher(inputs.teacher, data)
-    student = read_student(inputs.student, data, teacher=teacher.weights_sha256)
+    student = read_student(inputs.student, data, teacher=teacher.sha256)
     _check_order(inputs.student / "model.json", student, dataset)
     parity = _read_parity(inputs.reports / "parity.json")
     candidates = _read_candidates(inputs, student, parity)
@@ -64,7 +64,7 @@ def read_facts(inputs: ReportInputs) -> Facts:
         inputs.manifest,
         made_from,
         data=data,
-        teacher=teacher.weights_sha256,
+        teacher=teacher.sha256,
         student=student.weights_sha256,
         evaluation=hash_file(inputs.reports / "evaluations" / f"{device}.json"),
     )
@@ -203,7 +203,7 @@ def _read_verification(
     return verified
 
 
-def _read_training(reports: Path, model: Path, record: TeacherRecord, recipe: Any) -> Training[Any]:
+def _read_training(reports: Path, model: Path, record: ModelRecord, recipe: Any) -> Training[Any]:
     name = model.name
     figures, history = reports / f"{name}.json", reports / f"{name}_history.csv"
     found = Training(

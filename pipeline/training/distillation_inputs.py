@@ -21,7 +21,8 @@ from pipeline.logit_cache import (
 )
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
-from pipeline.models.classifier import load_classifier, read_head_weights
+from pipeline.models.classifier import read_head_weights
+from pipeline.models.ensemble import load_teacher
 from pipeline.models.record import read_teacher
 from pipeline.params import Distill, Params
 from pipeline.training.device import prepare_torch, resolve_precision
@@ -66,7 +67,7 @@ def open_distillation_inputs(
     train = data.split("train")
     record = read_teacher(teacher, data.fingerprint)
     check_classes(record.classes, data.classes)
-    key = cache_key(record.weights_sha256, data, params.views)
+    key = cache_key(record.sha256, data, params.views)
     cache = read_cache(teacher_logits, key, cache_params)
     logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
     head = partial(read_head_weights, teacher)
@@ -80,7 +81,7 @@ def open_distillation_inputs(
         source = CachedTeacher(logits, open_packed_views(teacher_logits))
     elif loss.needs_teacher:
         precision = resolve_precision(cache_params.precision, device)
-        source = LiveTeacher(load_classifier(teacher, device)[0], precision)
+        source = LiveTeacher(load_teacher(teacher, record, device), precision)
     key_inputs = {
         "recipe": recipe.model_dump(),
         "views": params.views.model_dump(),

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from pipeline.errors import TrainingError
 from pipeline.models.classifier import Classifier
+from pipeline.models.ensemble import Ensemble
 from pipeline.models.inference import teacher_logits
 
 
@@ -96,11 +97,11 @@ class LiveTeacher(Teacher):
     Its logits equal the cached ones in float32, except with packed views, whose pixels are rounded.
 
     Attributes:
-        model: Teacher in evaluation mode, on the training device.
+        model: Teacher, or its networks, in evaluation mode, on the training device.
         precision: Dtype of the teacher's forward pass.
     """
 
-    model: Classifier
+    model: Classifier | Ensemble
     precision: torch.dtype = torch.float32
     fix: ClassVar[str] = "fine-tune the teacher again"
 

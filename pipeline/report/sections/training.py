@@ -36,6 +36,11 @@ def training(facts: Facts) -> list[Part]:
         f"Pretrained weights of the teacher: {facts.teacher.recipe.pretrained}. Its logits were "
         f"cached for {views} of every training image."
     )
+    if members := len(facts.teacher.recipe.members):
+        text += (
+            f" They are the mean of {members + 1} networks. The figures of the teacher are those "
+            f"of the first one, {facts.teacher.recipe.model}."
+        )
     return [
         blocks.columns([_curves(network, name) for name, network in networks.items()]),
         blocks.group("Recipes", [recipes, text]),
