@@ -16,10 +16,11 @@ from pipeline.params import Views
 from pipeline.views.auto_augment import auto_augment
 from pipeline.views.blur import blur_motion, defocus
 from pipeline.views.color import jitter_color
-from pipeline.views.geometry import random_crop, random_erase
+from pipeline.views.geometry import crop_areas, random_crops, random_erase
 from pipeline.views.jpeg import compress
 from pipeline.views.noise import add_noise
 from pipeline.views.pixels import to_uint8, to_unit_range
+from pipeline.views.rendering import render
 from pipeline.views.rng import count_numbers, random_numbers
 from pipeline.views.shadow import cast_shadow
 from pipeline.views.warp import random_warps
@@ -33,26 +34,31 @@ def make_views(
     view: int,
     recipe: Views,
     device: torch.device,
+    size: int | None = None,
 ) -> Tensor:
     """Computes one view of every image: float32 [n, 3, size, size] in [0, 1], channels last.
 
+    Views of one number at several sizes show the same crop with the same changes.
+
     Args:
-        images: uint8 [n, size, size, 3], RGB.
+        images: uint8 [n, side, side, 3], RGB.
         image_ids: int64 [n], indices of the images in their split.
         view: View number, from 0; there is no maximum.
         recipe: Augmentation parameters.
         device: Device of the result.
+        size: Height and width of the views in pixels; None is that of the images.
     """
+    side = images.shape[1]
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
     on_device = torch.from_numpy(numbers).to(device, torch.float32)
-    pixels = to_unit_range(images, device)
     warps = None
     if recipe.warps:
         warps = torch.from_numpy(random_warps(numbers, recipe)).to(on_device)
-    pixels = random_crop(pixels, on_device, recipe, warps)
+    theta = random_crops(on_device, recipe)
+    pixels = render(images, crop_areas(numbers, recipe), theta, warps, size or side)
     pixels = jitter_color(pixels, on_device, recipe)
     if recipe.auto != "none":
-        pixels = auto_augment(pixels, numbers, recipe)
+        pixels = auto_augment(pixels, numbers, recipe, side)
     # In the order in which they arise: light, lens, hand, sensor, file.
     if recipe.shadow:
         pixels = cast_shadow(pixels, numbers, recipe.shadow)

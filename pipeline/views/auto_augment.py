@@ -121,17 +121,22 @@ _OPERATIONS: dict[str, Operation] = {
 }
 
 
-def auto_augment(pixels: Tensor, numbers: NDArray[np.float64], recipe: Views) -> Tensor:
+def auto_augment(
+    pixels: Tensor, numbers: NDArray[np.float64], recipe: Views, packed_size: int
+) -> Tensor:
     """Applies random operations to every image.
 
     ``trivial`` is TrivialAugment (Wide), arXiv 2103.10158: one operation of random magnitude.
     ``rand`` is RandAugment, arXiv 1909.13719: ``auto_ops`` operations of ``auto_magnitude``. The
     operations and their ranges are torchvision's, with bilinear interpolation and black padding.
     Pixels are float32 [n, 3, size, size] in [0, 1]; ``numbers`` are indexed by ``Column``.
+    TrivialAugment's shift of at most 32 pixels is in pixels of ``packed_size``, so that views of
+    one number look alike at all sizes.
     """
     size = pixels.shape[-1]
     if recipe.auto == "trivial":
-        limits = MaxStrength(shear=0.99, shift=32.0, degrees=135.0, factor=0.99, bits=6)
+        shift = 32 * size / packed_size
+        limits = MaxStrength(shear=0.99, shift=shift, degrees=135.0, factor=0.99, bits=6)
     else:
         limits = MaxStrength(shear=0.3, shift=150 / 331 * size, degrees=30.0, factor=0.9, bits=4)
     for number in range(count_operations(recipe)):

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.params import Views
@@ -18,13 +19,8 @@ from pipeline.views.pixels import image_means
 from pipeline.views.rng import Column
 
 
-def random_crop(
-    pixels: Tensor, numbers: Tensor, recipe: Views, warps: Tensor | None = None
-) -> Tensor:
-    """Crops, flips and rotates every image with a single interpolation.
-
-    ``warps``, float32 [n, 3, 3], are homographies from the view to its crop, if any.
-    """
+def random_crops(numbers: Tensor, recipe: Views) -> Tensor:
+    """Crops, flips and quarter turns as one affine transform per image, as in ``affine``."""
     area = recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
     log_ratio = (2 * numbers[:, Column.CROP_RATIO] - 1) * float(np.log(recipe.crop_ratio))
     # Limited so that the crop fits into the image.
@@ -34,26 +30,37 @@ def random_crop(
     # In grid coordinates from -1 to 1, the center can move by 1 - width.
     center_x = (1 - width) * (2 * numbers[:, Column.CROP_X] - 1)
     center_y = (1 - height) * (2 * numbers[:, Column.CROP_Y] - 1)
-    flip_x = 1 - 2 * (numbers[:, Column.FLIP_X] < 0.5).to(pixels.dtype) * recipe.horizontal_flip
-    flip_y = 1 - 2 * (numbers[:, Column.FLIP_Y] < 0.5).to(pixels.dtype) * recipe.vertical_flip
+    flip_x = 1 - 2 * (numbers[:, Column.FLIP_X] < 0.5).to(numbers.dtype) * recipe.horizontal_flip
+    flip_y = 1 - 2 * (numbers[:, Column.FLIP_Y] < 0.5).to(numbers.dtype) * recipe.vertical_flip
     turns = torch.floor(4 * numbers[:, Column.TURN]) * recipe.quarter_turns
     # Rounded to exactly -1, 0 or 1.
     cos = torch.cos(turns * (torch.pi / 2)).round()
     sin = torch.sin(turns * (torch.pi / 2)).round()
     first_row = width * flip_x * cos, -width * flip_x * sin, center_x
     second_row = height * flip_y * sin, height * flip_y * cos, center_y
-    theta = torch.stack([*first_row, *second_row], dim=1).view(-1, 2, 3)
-    if warps is not None:
-        return _warp(pixels, theta, warps)
-    return affine(pixels, theta, "reflection")
+    return torch.stack([*first_row, *second_row], dim=1).view(-1, 2, 3)
 
 
-def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"]) -> Tensor:
+def crop_areas(numbers: NDArray[np.float64], recipe: Views) -> NDArray[np.float64]:
+    """Areas of the crops of ``random_crops`` as fractions of the image, float64 [n]."""
+    areas: NDArray[np.float64] = (
+        recipe.crop_scale + (1 - recipe.crop_scale) * numbers[:, Column.CROP_AREA]
+    )
+    return areas
+
+
+def affine(
+    pixels: Tensor,
+    theta: Tensor,
+    padding: Literal["reflection", "zeros"],
+    size: int | None = None,
+) -> Tensor:
     """Applies an affine transform to every image, with bilinear interpolation.
 
-    ``theta``, float32 [n, 2, 3], maps output (x, y, 1) to input (x, y), both from -1 to 1.
+    ``theta``, float32 [n, 2, 3], maps output (x, y, 1) to input (x, y), both from -1 to 1. ``size``
+    is the height and width of the output in pixels; None is that of the input.
     """
-    size = pixels.shape[-1]
+    size = size or pixels.shape[-1]
     steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
     x, y, offset = theta[:, None, None].unbind(-1)  # each [n, 1, 1, 2]
     # Not F.affine_grid: the order of additions of its matrix product depends on the batch.
@@ -61,9 +68,11 @@ def affine(pixels: Tensor, theta: Tensor, padding: Literal["reflection", "zeros"
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def _warp(pixels: Tensor, theta: Tensor, warps: Tensor) -> Tensor:
-    """Applies first ``theta`` [n, 2, 3] and then ``warps`` [n, 3, 3], as ``affine`` does."""
-    size = pixels.shape[-1]
+def warp(pixels: Tensor, theta: Tensor, warps: Tensor, size: int) -> Tensor:
+    """Applies first ``theta`` [n, 2, 3] and then ``warps`` [n, 3, 3], as ``affine`` does.
+
+    ``warps`` are homographies from the view to its crop, float32.
+    """
     steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
     # Not matrix products, whose order of additions depends on the batch.
     x, y, z = (

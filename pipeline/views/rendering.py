@@ -1,0 +1,72 @@
+"""Rendering of crops at any size up to that of the packed images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.views.geometry import affine, warp
+from pipeline.views.pixels import to_unit_range
+
+_STEP = 2**0.5
+"""Pixels between the samples of a view, so that it is as sharp as an image scaled on a device.
+
+There the filter is a triangle of half-width 1 in pixels of the result. Here, a triangle of
+half-width 1 / step shrinks the image and another one interpolates it; their variances add up.
+"""
+
+
+def render(
+    images: NDArray[np.uint8],
+    areas: NDArray[np.float64],
+    theta: Tensor,
+    warps: Tensor | None,
+    size: int,
+) -> Tensor:
+    """Renders a crop of every image, float32 [n, 3, size, size] in [0, 1], on the device of theta.
+
+    An image whose crop has many more pixels than the result is shrunk first, with an antialiasing
+    filter and to one of a few sizes (a mipmap).
+
+    Args:
+        images: uint8 [n, side, side, 3], RGB.
+        areas: Areas of the crops as fractions of the image, float64 [n].
+        theta: The crops, as in ``affine``.
+        warps: Changes of perspective, as in ``warp``; None for none.
+        size: Height and width of the result in pixels.
+    """
+
+    def sample(pixels: Tensor, rows: slice | list[int]) -> Tensor:
+        if warps is not None:
+            return warp(pixels, theta[rows], warps[rows], size)
+        return affine(pixels, theta[rows], "reflection", size)
+
+    side = images.shape[1]
+    # A batch takes the same path as each of its images, so that their bits are the same.
+    if not _levels(np.ones(1), side / size).any():
+        return sample(to_unit_range(images, theta.device), slice(None))
+    levels = _levels(areas, side / size)
+    result = torch.empty(len(images), 3, size, size, device=theta.device)
+    for level in np.unique(levels).tolist():
+        rows = np.flatnonzero(levels == level).tolist()
+        shrunk = _shrink(images[rows], round(side / 2 ** (level / 2)))
+        result[rows] = sample(to_unit_range(shrunk, theta.device), rows)
+    return result
+
+
+def _levels(areas: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
+    """How often to divide the side of an image by the square root of 2, int64 [n]."""
+    steps = scale * np.sqrt(areas)
+    return np.maximum(np.round(2 * np.log2(steps / _STEP)), 0).astype(np.int64)
+
+
+def _shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Antialiased bilinear scaling of uint8 [n, height, width, 3], in integers on the CPU."""
+    if side == images.shape[1]:
+        return images
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    shrunk = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+    return shrunk.permute(0, 2, 3, 1).numpy()
