@@ -69,3 +69,30 @@ def find_near(hashes: NDArray[np.uint64], distance: int, track: Track = silent) 
     pairs = np.concatenate(found)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))][:MAX_PAIRS]
     return NearPairs(pairs[:, :2], pairs[:, 2], total <= MAX_PAIRS)
+
+
+def find_similar(
+    hashes: NDArray[np.uint64], others: NDArray[np.uint64], distance: int, track: Track = silent
+) -> NDArray[np.int64]:
+    """Finds for each hash another one that differs in at most ``distance`` bits.
+
+    Args:
+        hashes: uint64 [n, words].
+        others: uint64 [m, words].
+        distance: Maximum Hamming distance in bits.
+        track: Progress display.
+
+    Returns:
+        int64 [n], an index into ``others``, the lowest of several; -1 where there is none.
+    """
+    found = np.full(len(hashes), -1)
+    first_words, other_words = (np.ascontiguousarray(h[:, 0]) for h in (hashes, others))
+    rows = range(0, len(hashes), _ROWS)
+    for row in track(rows, "comparing", len(rows)):
+        for column in reversed(range(0, len(others), _COLUMNS)):
+            tile = first_words[row : row + _ROWS, None] ^ other_words[column : column + _COLUMNS]
+            a, b = np.nonzero(np.bitwise_count(tile) <= distance)
+            a, b = a[::-1] + row, b[::-1] + column
+            close = np.bitwise_count(hashes[a] ^ others[b]).sum(axis=1) <= distance
+            found[a[close]] = b[close]  # the last assignment, of the lowest index, remains
+    return found

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.data.decoding import DecodedImages
-from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo, images_file
-from pipeline.data.sources.base import SPLITS, ImageDataset, SplitName
+from pipeline.data.prepared import (
+    FORMAT,
+    UNLABELLED,
+    DatasetInfo,
+    PreparedData,
+    SplitInfo,
+    UnlabelledInfo,
+    images_file,
+)
+from pipeline.data.sources.base import SPLITS, ImageDataset, Sample, SplitName
 from pipeline.data.split import group_numbers
 from pipeline.files import atomic_folder, hash_file, write_json
 from pipeline.progress import Track, silent
@@ -25,6 +33,7 @@ def pack(
     folder: Path,
     *,
     audit: Mapping[str, Any] | None = None,
+    unlabelled: DecodedImages | None = None,
     track: Track = silent,
 ) -> PreparedData:
     """Writes the packed splits to a folder, which is replaced atomically.
@@ -35,15 +44,17 @@ def pack(
         splits: Disjoint indices per split.
         folder: The folder to write.
         audit: Counts of the audit; stored in ``dataset.json``, not part of the fingerprint.
+        unlabelled: Images without labels, if any; packed at the largest size, since only training
+            uses them.
         track: Progress display.
     """
     groups = group_numbers(dataset)
     sizes = (decoded.image_size, *decoded.other_sizes)
     per_image = 3 * sum(size**2 for size in sizes)
-    with atomic_folder(folder, size=sum(map(len, splits.values())) * per_image) as temporary:
-        for name in SPLITS:
-            (temporary / name).mkdir()
-        _write_pixels(decoded, sizes, splits, temporary, track)
+    pixels = sum(map(len, splits.values())) * per_image
+    pixels += len(unlabelled or ()) * 3 * decoded.image_size**2
+    with atomic_folder(folder, size=pixels) as temporary:
+        _write_pixels(decoded, sizes, {name: splits[name] for name in SPLITS}, temporary, track)
         summary = {}
         for name in SPLITS:
             part, indices = temporary / name, list(splits[name])
@@ -51,10 +62,9 @@ def pack(
             labels = np.array([sample.label for sample in samples], dtype=np.int64)
             np.save(part / "labels.npy", labels)
             np.save(part / "groups.npy", groups[indices])
-            names = "".join(f"{sample.name}\n" for sample in samples)
-            (part / "names.txt").write_text(names, encoding="utf-8")
-            pixels = (images_file(size, decoded.image_size) for size in sizes)
-            files = ("groups.npy", *pixels, "labels.npy", "names.txt")
+            _write_names(samples, part)
+            images = (images_file(size, decoded.image_size) for size in sizes)
+            files = ("groups.npy", *images, "labels.npy", "names.txt")
             summary[name] = SplitInfo(
                 images=len(samples),
                 per_class=np.bincount(labels, minlength=len(dataset.classes)).tolist(),
@@ -71,34 +81,49 @@ def pack(
             splits=summary,
             fingerprint="",
             audit=dict(audit or {}),
+            unlabelled=_write_unlabelled(unlabelled, temporary, track) if unlabelled else None,
         )
         info = replace(info, fingerprint=info.compute_fingerprint())
-        write_json(temporary / "dataset.json", asdict(info))
+        write_json(temporary / "dataset.json", info.as_json())
     return PreparedData(folder, info)
+
+
+def _write_unlabelled(images: DecodedImages, folder: Path, track: Track) -> UnlabelledInfo:
+    part = folder / UNLABELLED.parent
+    _write_pixels(images, [images.image_size], {part.name: range(len(images))}, folder, track)
+    _write_names(images.samples, part)
+    files = {file: hash_file(part / file) for file in (UNLABELLED.name, "names.txt")}
+    return UnlabelledInfo(len(images), files)
+
+
+def _write_names(samples: Sequence[Sample], folder: Path) -> None:
+    names = "".join(f"{sample.name}\n" for sample in samples)
+    (folder / "names.txt").write_text(names, encoding="utf-8")
 
 
 def _write_pixels(
     decoded: DecodedImages,
     sizes: Sequence[int],
-    splits: Mapping[SplitName, Sequence[int]],
+    parts: Mapping[str, Sequence[int]],
     folder: Path,
     track: Track,
 ) -> None:
-    """Writes the pixels of all sizes in one pass, in the order in which they are stored.
+    """Writes a folder per part, with a file per size, in one pass over the decoded images.
 
     Written, not memory-mapped: writing to a map on a full disk kills the process.
     """
-    split_of = np.full(len(decoded), -1)
+    part_of = np.full(len(decoded), -1)
     row_of = np.zeros(len(decoded), dtype=np.int64)
     with ExitStack() as stack:
         files = []
-        for number, name in enumerate(SPLITS):
-            split_of[list(splits[name])] = number
-            row_of[list(splits[name])] = np.arange(len(splits[name]))
+        for number, (name, part) in enumerate(parts.items()):
+            part_of[list(part)] = number
+            row_of[list(part)] = np.arange(len(part))
+            (folder / name).mkdir()
             for size in sizes:
                 path = folder / name / images_file(size, decoded.image_size)
                 file = stack.enter_context(path.open("wb"))
-                shape = (len(splits[name]), size, size, 3)
+                shape = (len(part), size, size, 3)
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 files.append((number, size, file, file.tell()))
@@ -106,7 +131,7 @@ def _write_pixels(
         def write() -> Iterator[None]:
             for indices, pixels in decoded.pixels_at(sizes):
                 for number, size, file, start in files:
-                    selected = split_of[indices] == number
+                    selected = part_of[indices] == number
                     images = pixels[size][selected]
                     for row, image in zip(row_of[indices[selected]], images, strict=True):
                         file.seek(start + int(row) * image.nbytes)

@@ -21,6 +21,8 @@ from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, hash_value, open_array, parse_artifact, read_json
 
 FORMAT = 2
+UNLABELLED = Path("unlabelled/images.npy")
+"""The file with the images without labels, in the prepared folder."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -41,6 +43,19 @@ class SplitInfo:
 
 
 @dataclass(frozen=True)
+class UnlabelledInfo:
+    """The images without labels in ``dataset.json``.
+
+    Attributes:
+        images: Number of images.
+        files: SHA-256 of each file.
+    """
+
+    images: Count
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """Content of ``dataset.json``.
 
@@ -56,6 +71,7 @@ class DatasetInfo:
         fingerprint: SHA-256 of all other attributes but ``audit``, and so of pixels, labels,
             groups, names, class names and their order.
         audit: Counts of the audit.
+        unlabelled: The images without labels; None, and absent from the file, if there are none.
     """
 
     format: int
@@ -68,11 +84,19 @@ class DatasetInfo:
     splits: dict[SplitName, SplitInfo]
     fingerprint: str
     audit: dict[str, Any] = field(default_factory=dict)
+    unlabelled: UnlabelledInfo | None = None
 
     def compute_fingerprint(self) -> str:
         """The correct value of ``fingerprint``."""
-        values = asdict(self)
+        values = self.as_json()
         return hash_value({k: v for k, v in values.items() if k not in ("fingerprint", "audit")})
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``dataset.json``."""
+        values = asdict(self)
+        if self.unlabelled is None:
+            del values["unlabelled"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -148,17 +172,39 @@ class PreparedData:
             "labels.npy": (expected.images,),
             "groups.npy": (expected.images,),
         }
-        arrays = {}
-        for file, shape in shapes.items():
-            path, dtype = folder / file, np.uint8 if file == images else np.int64
-            array = arrays[file] = open_array(path)
-            if array.shape != shape or array.dtype != dtype:
-                problem = f"is {array.dtype} {array.shape}, expected {dtype.__name__} {shape}"
-                raise ArtifactError(path, problem)
-            if _hash(path) != expected.files.get(file):
-                raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+        arrays = {
+            file: _open(folder / file, shape, expected.files) for file, shape in shapes.items()
+        }
         labels, groups = (np.array(arrays[file]) for file in ("labels.npy", "groups.npy"))
         return Split(arrays[images], labels, groups)
+
+    def unlabelled(self) -> NDArray[np.uint8]:
+        """The images without labels, uint8 [m, size, size, 3], memory-mapped; m can be 0.
+
+        Raises:
+            ArtifactError: As ``split``.
+        """
+        info, size = self.info.unlabelled, self.image_size
+        if info is None:
+            return np.empty((0, size, size, 3), dtype=np.uint8)
+        return _open(self.folder / UNLABELLED, (info.images, size, size, 3), info.files)
+
+
+def select_images(
+    labelled: NDArray[np.uint8], unlabelled: NDArray[np.uint8], numbers: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Copies images by number into memory; those without labels follow those with labels.
+
+    Args:
+        labelled: uint8 [n, size, size, 3]; these images have the numbers 0 to n - 1.
+        unlabelled: uint8 [m, size, size, 3]; these have the numbers n to n + m - 1.
+        numbers: int64 [k], sorted.
+    """
+    count = np.searchsorted(numbers, len(labelled))
+    images = labelled[numbers[:count]]
+    if count == len(numbers):
+        return images
+    return np.concatenate([images, unlabelled[numbers[count:] - len(labelled)]])
 
 
 def images_file(size: int, largest: int) -> str:
@@ -183,6 +229,17 @@ def open_prepared(folder: Path) -> PreparedData:
             path, "was changed: its fingerprint does not match", "run `finch prepare`"
         )
     return PreparedData(folder, info)
+
+
+def _open(path: Path, shape: tuple[int, ...], files: dict[str, str]) -> NDArray[Any]:
+    """Opens an array of images, or of labels or groups if it has one dimension."""
+    array, dtype = open_array(path), np.uint8 if len(shape) > 1 else np.int64
+    if array.shape != shape or array.dtype != dtype:
+        problem = f"is {array.dtype} {array.shape}, expected {dtype.__name__} {shape}"
+        raise ArtifactError(path, problem)
+    if _hash(path) != files.get(path.name):
+        raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+    return array
 
 
 def _hash(path: Path) -> str:

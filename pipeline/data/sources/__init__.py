@@ -69,6 +69,7 @@ def read_source(prepare: Prepare) -> ImageDataset:
         tuple(found.passed_over),
         tuple(found.remarks),
         source.comparable_splits,
+        tuple(found.unlabelled),
     )
     check_dataset(dataset)
     plan = plan_splits(dataset, prepare.split)

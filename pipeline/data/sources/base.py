@@ -16,15 +16,18 @@ from pipeline.errors import DataError
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+NO_LABEL = -1
+"""``Sample.label`` of an image without a label."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One labeled image.
+    """One image.
 
     Attributes:
         path: The image file. With ``content``, a path that identifies the image.
         name: Name within the data set, with forward slashes; the same on every machine.
-        label: Class index.
+        label: Class index; ``NO_LABEL`` for an image without a label.
         split: The published split, or None if the source publishes none.
         group: Samples with the same group are kept in one split.
         content: Returns an encoded image, for samples without a file of their own, such as rows of
@@ -77,6 +80,7 @@ class ImageDataset:
         passed_over: Files below the source's folder that are not read.
         remarks: What the source decided about the layout, one sentence each.
         comparable_splits: As in ``DataSource``.
+        unlabelled: Images without labels that the source lists beside the others.
     """
 
     name: str
@@ -87,6 +91,7 @@ class ImageDataset:
     passed_over: tuple[PassedOver, ...] = ()
     remarks: tuple[str, ...] = ()
     comparable_splits: bool = True
+    unlabelled: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,12 +119,14 @@ class Listing:
         samples: The images. Consecutive images may be related.
         passed_over: Files that are not read; sources of published data sets list none.
         remarks: What the source decided about the layout, one sentence each, for the log.
+        unlabelled: Images without labels.
     """
 
     classes: Sequence[str]
     samples: Sequence[Sample]
     passed_over: Sequence[PassedOver] = ()
     remarks: Sequence[str] = ()
+    unlabelled: Sequence[Sample] = ()
 
 
 class DataSource(ABC):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import duplicates
-from pipeline.data.duplicates import find_near, group_equal
+from pipeline.data.duplicates import find_near, find_similar, group_equal
 
 
 @st.composite
@@ -78,3 +78,16 @@ def test_group_equal_lists_groups_by_their_first_member(numbers):
 def test_fewer_than_two_hashes_have_no_pairs(count):
     assert len(find_near(np.zeros((count, 4), np.uint64), 16).pairs) == 0
     assert group_equal(np.zeros((count, 32), np.uint8)) == []
+
+
+@settings(max_examples=40)
+@given(close_hashes(), st.integers(0, 40), st.integers(0, 60), st.booleans())
+def test_find_similar_agrees_with_a_comparison_of_every_bit(hashes, distance, count, small_tiles):
+    bits, packed = hashes
+    apart = (bits[:count, None] != bits[None, count:]).sum(axis=2)
+    expected = [next(iter(np.flatnonzero(row <= distance)), -1) for row in apart]
+    with pytest.MonkeyPatch.context() as patch:
+        if small_tiles:
+            patch.setattr(duplicates, "_ROWS", 3)
+            patch.setattr(duplicates, "_COLUMNS", 7)
+        assert find_similar(packed[:count], packed[count:], distance).tolist() == expected

@@ -6,8 +6,10 @@ import pytest
 from finch_runtime.images import load_image
 from PIL import Image
 
-from pipeline.data.prepared import open_prepared
+from pipeline.data.decoding import decode
+from pipeline.data.prepared import open_prepared, select_images
 from pipeline.data.sources import SPLITS
+from pipeline.errors import ArtifactError
 
 SIZE = 16
 
@@ -162,3 +164,33 @@ def test_groups_are_stored_by_number(prepare, source, split):
     assert test.groups.tolist() == [four, test.groups[1]]  # groups b and none
     assert test.groups[1] not in train.groups
     assert train.select(np.array([2, 0])).groups.tolist() == [four, zero]
+
+
+def test_images_without_labels_only_add_a_folder(prepare, source, split, tmp_path):
+    """The same drawn images serve as images without labels."""
+    decoded = decode(source.samples, tmp_path / "others", image_size=SIZE, fit="crop", workers=1)
+    chosen = decoded.select([6, 0, 3])
+    plain = prepare(folder="plain", other_sizes=(9,))
+    more = open_prepared(prepare(folder="more", other_sizes=(9,), unlabelled=chosen).folder)
+    before, after = contents(plain.folder), contents(more.folder)
+    assert b"unlabelled" not in before["dataset.json"]
+    assert after.keys() - before.keys() == {"unlabelled/images.npy", "unlabelled/names.txt"}
+    assert all(after[file] == before[file] for file in before if file != "dataset.json")
+    assert more.fingerprint != plain.fingerprint
+    assert np.array_equal(
+        more.unlabelled(),
+        [load_image(source.samples[index].path, SIZE, "crop") for index in (6, 0, 3)],
+    )
+    names = after["unlabelled/names.txt"].decode().splitlines()
+    assert names == [source.samples[index].name for index in (6, 0, 3)]
+    assert plain.unlabelled().shape == (0, SIZE, SIZE, 3)
+    (more.folder / "unlabelled/images.npy").write_bytes(after["train/images.npy"])
+    with pytest.raises(ArtifactError, match=r"images\.npy"):
+        more.unlabelled()
+
+
+def test_images_are_selected_by_number():
+    labelled, others = np.arange(5), 5 + np.arange(3)
+    for numbers in ([], [0, 4], [5, 7], [1, 1, 4, 5, 7, 7]):
+        chosen = np.array(numbers, dtype=np.int64)
+        assert select_images(labelled, others, chosen).tolist() == numbers
