@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.prepared import Split
+from pipeline.data.prepared import Split, select_images
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.losses import DistillationLoss
 from pipeline.params import Recipe, Views
@@ -49,13 +49,20 @@ class TrainingTask:
     freeze_epochs: int = 0
     unlabelled: UnlabelledImages | None = None
 
+    @property
+    def image_size(self) -> int:
+        """Height and width of the network's input in pixels, which the validation images have.
+
+        Views are rendered at this size from the training images, which can be larger.
+        """
+        size: int = self.val.images.shape[1]
+        return size
+
     def images(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images by number, uint8 [n, size, size, 3]. The numbers are int64 [n], sorted."""
-        labelled, others = self.part(numbers)
-        images = self.train.images[labelled]
-        if self.unlabelled is None:
-            return images
-        return np.concatenate([images, self.unlabelled.images[others - len(self.train)]])
+        images = self.train.images
+        others = images[:0] if self.unlabelled is None else self.unlabelled.images
+        return select_images(images, others, numbers)
 
     def part(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Parts the numbers of images, sorted, into those with labels and those without."""
