@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,12 @@ class AccuracyDrop:
         if self.lost + self.gained > self.images:
             raise ValueError(f"{self.lost} lost and {self.gained} gained of {self.images} images")
 
+    @classmethod
+    def of_counts(cls, lost: int, gained: int, images: int) -> AccuracyDrop:
+        """The drop with its interval, see ``paired_drop``."""
+        low, high = _difference_interval(lost, gained, images, 0.95)
+        return cls(100 * (lost - gained) / images, 100 * low, 100 * high, lost, gained, images)
+
     @property
     def bound(self) -> float:
         """One-sided 95 % upper confidence bound of the drop, in percentage points.
@@ -68,9 +74,42 @@ class AccuracyDrop:
             counts = lost * images, gained * images
             return 100 * _difference_interval(*counts, images, _ONE_SIDED)[1] <= points
 
-        if self.points >= points or not suffices(_MOST_IMAGES):
-            return None
-        return 1 + bisect.bisect_left(range(1, _MOST_IMAGES), True, key=suffices)
+        return None if self.points >= points else _first(suffices)
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A fraction of images, with its exact (Clopper-Pearson) 95 % confidence interval."""
+
+    count: NonNegativeInt
+    images: PositiveInt
+
+    @property
+    def value(self) -> float:
+        """The fraction, in [0, 1]."""
+        return self.count / self.images
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        return _proportion(self.count, self.images, 0.95)[1]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
+        return _proportion(self.count, self.images, 0.95)[2]
+
+    def images_to_tell_from(self, value: float) -> int | None:
+        """Number of images from which on the interval does not contain ``value``.
+
+        The fraction is assumed to stay the same. None if no number below 10 million is enough.
+        """
+
+        def suffices(images: int) -> bool:
+            _, low, high = _proportion(self.value * images, images, 0.95)
+            return not low <= value <= high
+
+        return _first(suffices)
 
 
 @dataclass(frozen=True)
@@ -133,8 +172,7 @@ def paired_drop(
     images = len(reference_correct)
     lost = int(np.sum(reference_correct & ~candidate_correct))
     gained = int(np.sum(~reference_correct & candidate_correct))
-    low, high = _difference_interval(lost, gained, images, 0.95)
-    return AccuracyDrop(100 * (lost - gained) / images, 100 * low, 100 * high, lost, gained, images)
+    return AccuracyDrop.of_counts(lost, gained, images)
 
 
 def paired_ratio(ratios: Sequence[float], reference: Sequence[float] | None = None) -> LatencyRatio:
@@ -200,6 +238,13 @@ def _mean_and_margin(values: NDArray[np.floating]) -> tuple[float, float]:
 
     margin = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return float(values.mean()), float(margin)
+
+
+def _first(suffices: Callable[[int], bool]) -> int | None:
+    """The smallest number of images that suffices, as all larger ones do; None above 10 million."""
+    if not suffices(_MOST_IMAGES):
+        return None
+    return 1 + bisect.bisect_left(range(1, _MOST_IMAGES), True, key=suffices)
 
 
 def _difference_interval(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipeline.measure.evaluation import Evaluation
     from pipeline.shipping.bundle import BundleSpec
     from pipeline.shipping.inputs import BundleInputs
+    from pipeline.shipping.quality import QualityVerdict
     from pipeline.shipping.select import Selection
 
 
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
     writes="dist/<name>.tar.gz, dist/manifest.json",
 )
 def bundle(context: Context) -> None:
-    """Select a candidate and package it with everything that a device needs."""
+    """Select a candidate and package it with everything that a device needs.
+
+    Fails, and packages nothing, if the candidate violates a limit of the section `bundle`.
+    """
     from pipeline.files import atomic_folder, write_json
     from pipeline.measure.evaluation import read_device
     from pipeline.provenance import check_params
     from pipeline.shipping.bundle import build_bundle
     from pipeline.shipping.inputs import read_inputs
+    from pipeline.shipping.quality import check_verdict, judge
     from pipeline.shipping.select import select_candidate
 
     rule, paths = context.params.bundle, context.paths
@@ -43,20 +48,25 @@ def bundle(context: Context) -> None:
     recipe = context.params.distill.model_dump()
     check_params(paths.student / "model.json", "distill", inputs.student.recipe, recipe)
     selection = select_candidate(evaluation, rule)
-    for verdict in selection.verdicts:
-        context.log.info("%-18s %s: %s", verdict.name, verdict.status, verdict.reason)
-    spec = _spec(context, inputs, evaluated, evaluation, selection)
+    for each in selection.verdicts:
+        context.log.info("%-18s %s: %s", each.name, each.status, each.reason)
+    verdict = judge(evaluation, selection.chosen, rule)
+    for reason in verdict.reasons:
+        context.log.warning("%s: %s", reason.level, reason)
+    check_verdict(verdict, selection.chosen)
+    spec = _spec(context, inputs, evaluated, evaluation, selection, verdict)
     archive = paths.dist / f"{rule.name}.tar.gz"
     with atomic_folder(paths.dist) as folder:
         manifest = build_bundle(spec, paths.runtime, folder / archive.name)
         write_json(folder / "manifest.json", manifest)
     context.log.info(
-        "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s",
+        "wrote dist/%s (%.2f MB, model %.2f MB): %s, %s; verdict: %s",
         archive.name,
         archive.stat().st_size / 1e6,
         inputs.candidate(selection.chosen).bytes / 1e6,
         selection.chosen,
         selection.reason,
+        verdict,
     )
 
 
@@ -66,6 +76,7 @@ def _spec(
     evaluated: Path,
     evaluation: "Evaluation",
     selection: "Selection",
+    verdict: "QualityVerdict",
 ) -> "BundleSpec":
     from pipeline.shipping.bundle import BundleSpec
     from pipeline.shipping.manifest import Chosen
@@ -85,6 +96,7 @@ def _spec(
         "params": context.params.public(),
         "candidates": [{**measured[v.name], **asdict(v)} for v in selection.verdicts],
         "chosen": asdict(Chosen(chosen.name, selection.reason, evaluation.device)),
+        "verdict": asdict(verdict),
         "measured_with": {"python": evaluation.host.python, **evaluation.host.packages},
         "made_from": asdict(inputs.made_from(chosen, evaluated)),
         "data": {"source": about.source, "origin": about.origin, "license": about.license},

@@ -15,19 +15,25 @@ from stages.console import echo
     options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:
-    """Select a candidate from recorded measurements and print the reasons.
+    """Select a candidate from recorded measurements and print the reasons and the verdict.
 
     The rule is the section `bundle` of the parameters. It can be changed with --set, for example
-    `--set bundle.max_model_mb=1`.
+    `--set bundle.max_model_mb=1`. Recordings of earlier versions have no verdict.
     """
     from pipeline.measure.evaluation import read_evaluation
+    from pipeline.shipping.quality import judge
     from pipeline.shipping.select import select_candidate
 
-    evaluation = read_evaluation(recording)
-    selection = select_candidate(evaluation, context.params.bundle)
+    evaluation, rule = read_evaluation(recording), context.params.bundle
+    selection = select_candidate(evaluation, rule)
     echo(f"measured on {evaluation.device}, {evaluation.rounds} rounds:")
-    for verdict in selection.verdicts:
-        echo(f"{verdict.name:18} {verdict.status}: {verdict.reason}")
+    for each in selection.verdicts:
+        echo(f"{each.name:18} {each.status}: {each.reason}")
+    if evaluation.class_images is not None:
+        verdict = judge(evaluation, selection.chosen, rule)
+        echo(f"verdict on {selection.chosen}: {verdict.level}")
+        for reason in verdict.reasons:
+            echo(f"{reason.level}: {reason}")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,10 @@ def report(context: Context) -> None:
     metrics = summary(facts)
     write_json(paths.reports / "metrics.json", metrics)
     context.log.info(
-        "wrote reports/index.html: shipped %s, test accuracy %.1f %%, p50 latency %.3f ms, %.2f MB",
+        "wrote reports/index.html: shipped %s (verdict: %s), test accuracy %.1f %%, "
+        "p50 latency %.3f ms, %.2f MB",
         facts.shipped.name,
+        facts.manifest.verdict or "none",
         100 * metrics["test_accuracy"],
         metrics["p50_ms"],
         metrics["model_bytes"] / 1e6,

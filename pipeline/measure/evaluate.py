@@ -28,7 +28,7 @@ from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
-from pipeline.statistics import paired_drop
+from pipeline.statistics import AccuracyDrop, paired_drop
 
 
 def evaluate_devices(
@@ -129,6 +129,9 @@ def evaluate_candidates(
             changed[0], "changed while it was measured", "run `finch evaluate` again"
         )
 
+    def drop_to(other: str, name: str) -> AccuracyDrop:
+        return paired_drop(correct(logits[other], labels), correct(logits[name], labels))
+
     def measured(name: str) -> Measured:
         metrics = asdict(score(logits[name], labels))
         del metrics["confusion"]
@@ -136,13 +139,15 @@ def evaluate_candidates(
             **asdict(infos[name]),
             **metrics,
             agreement=agreement(logits[name], logits[reference]),
-            drop=paired_drop(correct(logits[reference], labels), correct(logits[name], labels)),
+            drop=drop_to(reference, name),
             latency=rounds.latencies[name],
             ratio=rounds.latencies[name].ratio(),
             footprint=rounds.footprints[name],
             throughput=throughputs[name],
+            drop_to_teacher=drop_to(TEACHER, name) if TEACHER in rounds.latencies else None,
         )
 
+    about = inputs.data.info
     return Evaluation(
         host=host,
         device=device.name,
@@ -163,6 +168,7 @@ def evaluate_candidates(
         conditions=rounds.conditions,
         data=inputs.data.fingerprint,
         runtime=runtime_hash,
+        class_images=dict(zip(about.classes, about.splits["val"].per_class, strict=True)),
     )
 
 

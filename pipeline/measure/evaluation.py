@@ -52,6 +52,8 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
         ratio: Latency ratio to the fp32 student, paired by turn.
         footprint: Memory, energy and disk usage at batch 1.
         throughput: Throughput, thread sweep and sustained run.
+        drop_to_teacher: Accuracy drop relative to the teacher, paired by image; None if the device
+            cannot run the teacher, and in recordings of earlier versions.
     """
 
     agreement: Fraction
@@ -60,6 +62,7 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
     ratio: LatencyRatio
     footprint: Footprint
     throughput: Throughput
+    drop_to_teacher: AccuracyDrop | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class Evaluation:
         data: Fingerprint of the prepared data; None in recordings of earlier versions, like
             ``runtime``.
         runtime: ``DeviceRuntime.content_hash`` of the device runtime that measured.
+        class_images: Number of validation images by class name, in the order of the labels; None in
+            recordings of earlier versions.
     """
 
     host: Host
@@ -108,6 +113,7 @@ class Evaluation:
     conditions: list[Conditions]
     data: str | None = None
     runtime: str | None = None
+    class_images: dict[str, Annotated[int, Field(ge=0)]] | None = None
 
     @property
     def measured(self) -> list[Measured]:

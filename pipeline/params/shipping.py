@@ -113,6 +113,25 @@ class Bundle(Section):
     max_memory_mb: PositiveFloat | None = Field(
         None, description="Largest accepted peak resident memory, in 10^6 bytes; null: no limit."
     )
+    min_accuracy: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Lowest validation accuracy of the selected candidate, a fraction; below it, "
+        "`finch bundle` fails. null: no limit.",
+    )
+    max_drop_to_teacher: NonNegativeFloat | None = Field(
+        None,
+        description="Largest drop of the selected candidate's validation accuracy relative to the "
+        "teacher, in percentage points; above it, `finch bundle` fails. null: it warns above 10.",
+    )
+    min_class_recall: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Lowest recall of a class on the validation images, a fraction; below it, "
+        "`finch bundle` fails. null: it warns if a class has recall 0.",
+    )
 
     @model_validator(mode="after")
     def _bound_above_drop(self) -> Bundle:

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from pipeline.measure.evaluation import Measured, ModelInfo, NotRun
 from pipeline.plugins import SECTIONS
 from pipeline.report.artifacts import TrainingFigures
-from pipeline.report.document import Page, Section, blocks
+from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.facts import Facts, summary
 from pipeline.report.formats import DASH, TIMES, drop, megabytes, percent
 from pipeline.report.table import Cell, Column, Table, estimate, make_table, missing
@@ -23,9 +23,10 @@ def render(facts: Facts) -> str:
     sections = sorted((SECTIONS[name].order, name, SECTIONS[name]) for name in SECTIONS.names())
     manifest, size = facts.manifest, megabytes(facts.verified.bundle_bytes)
     return Page(
-        kicker=f"{manifest.name}: shipped model",
+        kicker=f"{manifest.name}: shipped model{_level(facts)}",
         heading=facts.shipped.name,
         intro=[
+            *_verdict(facts),
             blocks.paragraph(_lead(facts), "lead"),
             blocks.tiles(_tiles(facts)),
             _models(facts),
@@ -35,6 +36,20 @@ def render(facts: Facts) -> str:
         footer=f"Written by {manifest.created_by}. All decisions are based on the validation "
         "images; only the acceptance test read the test images.",
     ).render()
+
+
+def _level(facts: Facts) -> str:
+    verdict = facts.manifest.verdict
+    return f", verdict: {verdict.level}" if verdict else ""
+
+
+def _verdict(facts: Facts) -> list[Part]:
+    """Why the verdict is not ``pass``."""
+    verdict = facts.manifest.verdict
+    if verdict is None or not verdict.reasons:
+        return []
+    reasons = {each.name: f"{each.problem}. Remedy: {each.remedy}." for each in verdict.reasons}
+    return [blocks.paragraph(f"Verdict: {verdict.level}", "warn"), blocks.terms(reasons)]
 
 
 def _lead(facts: Facts) -> str:

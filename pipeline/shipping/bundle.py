@@ -37,7 +37,7 @@ class BundleSpec:
         threads: Threads that the model was measured with.
         requirements: Content of ``requirements.txt``.
         record: Further keys of the manifest on how the model was made: ``params``, ``candidates``,
-            ``chosen``, ``measured_with``, ``made_from`` and ``data``.
+            ``chosen``, ``verdict``, ``measured_with``, ``made_from`` and ``data``.
         data_license: License of the training images as text; None to ship without it.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.shipping.quality import QualityVerdict
 from pipeline.shipping.select import Verdict
 
 
@@ -59,6 +60,7 @@ class Manifest:
         chosen: The shipped candidate.
         candidates: The verdicts; the file also has the measurements of every candidate.
         params: Parameters by section, without local paths.
+        verdict: Whether the shipped candidate is good enough; None in bundles of earlier versions.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Manifest:
     chosen: Chosen
     candidates: list[Verdict]
     params: dict[str, Any]
+    verdict: QualityVerdict | None = None
 
 
 def by_place(files: dict[str, str], folder: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.errors import SelectionError
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.params import Bundle
-from pipeline.statistics import AccuracyDrop, LatencyRatio
+from pipeline.statistics import LatencyRatio
 
 _REMEDY = "run `finch evaluate`"
 
@@ -113,7 +113,7 @@ def _violations(
         bound = f"its one-sided 95 % bound of {drop.bound:.2f} points exceeds max_drop_bound"
         found.append(
             f"{text} on {drop.images:,} images: {bound} {rule.max_drop_bound:g}"
-            f"{_what_would_settle(drop, rule)}"
+            f"{what_would_settle(drop.images_for_bound(rule.max_drop_bound), 'drop')}"
         )
     if ratio.low > 1 or ratio.value > 1 + rule.latency_tolerance:
         above = (
@@ -142,13 +142,13 @@ def _size_violations(m: Measured, rule: Bundle) -> list[str]:
     return found
 
 
-def _what_would_settle(drop: AccuracyDrop, rule: Bundle) -> str:
-    images = drop.images_for_bound(rule.max_drop_bound)
+def what_would_settle(images: int | None, figure: str) -> str:
+    """How many images decide a comparison if ``figure`` stays the same; empty for None."""
     if images is None:
         return ""
     unit = 10 ** max(0, len(str(images)) - 2)  # two significant digits
     return (
-        f"; at this drop about {-(-images // unit) * unit:,} validation images would settle it "
+        f"; at this {figure} about {-(-images // unit) * unit:,} validation images would settle it "
         "(raise prepare.fractions.val)"
     )
 

@@ -10,6 +10,7 @@ from scipy.stats import binomtest, multinomial, ttest_1samp
 
 from pipeline.errors import MeasurementError
 from pipeline.statistics import (
+    Proportion,
     holm,
     mcnemar,
     paired_drop,
@@ -170,6 +171,29 @@ def test_no_images_settle_a_bound_below_the_drop():
     assert drop(2, 0, 100).images_for_bound(2.0) is None
     assert drop(2, 0, 100).images_for_bound(2.0 + 1e-9) is None
     assert drop(0, 0, 1).images_for_bound(2.0) == 149  # 0.05 ** (1 / 149) > 0.98
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_proportion_is_clopper_pearson(counts):
+    found, exact = Proportion(*counts), binomtest(*counts).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+@given(st.integers(1, 19), st.integers(1, 19))
+def test_the_images_that_tell_a_proportion_from_a_value_are_the_fewest(count, twentieths):
+    found, value = Proportion(count, 20), twentieths / 20
+    needed = found.images_to_tell_from(value)
+    if count == twentieths:
+        assert needed is None
+        return
+
+    def differs(times):
+        low, high = binomtest(count * times, 20 * times).proportion_ci(0.95, method="exact")
+        return not low <= value <= high
+
+    above, below = math.ceil(needed / 20), needed // 20
+    assert differs(above)
+    assert not below or below * 20 == needed or not differs(below)
 
 
 latencies = st.lists(

@@ -85,6 +85,7 @@ def test_chain(project: Path, tmp_path: Path) -> None:
     page = (project / "reports/index.html").read_text()
     assert order["sha256"] in page
     assert manifest["chosen"]["name"] in page
+    assert f"shipped model, verdict: {manifest['verdict']['level']}" in page
 
     for show in ("metrics", "plots"):
         shown = subprocess.run(

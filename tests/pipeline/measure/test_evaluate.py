@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.prepared import Split
+from pipeline.data.prepared import Split, SplitInfo
 from pipeline.errors import ArtifactError, DeviceError
 from pipeline.files import hash_file
 from pipeline.measure import evaluate as evaluating
@@ -19,11 +19,12 @@ from pipeline.measure.host import describe_host
 from pipeline.measure.models import EvaluationInputs
 from pipeline.measure.runtime import DeviceRuntime
 from pipeline.params import Evaluate
-from tests.pipeline.measure.linear_model import write_model
+from tests.pipeline.measure.linear_model import SIZE, write_model
 from tests.pipeline.measure.ssh_server import (
     write_dropping_python,
     write_python,
 )
+from tests.prepared_data import describe
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +38,11 @@ class Prepared:
     path: Path
     labels: np.ndarray
     fingerprint: str = "da" * 32
+
+    @property
+    def info(self):
+        split = SplitInfo(len(self.labels), np.bincount(self.labels).tolist(), {})
+        return describe("abc", SIZE, {"val": split})
 
     def images_path(self, split):
         assert split == "val"
@@ -117,6 +123,10 @@ def test_finished_devices_are_kept_after_a_failure(run, tmp_path):
     for m, other in zip(here.candidates, there.candidates, strict=True):
         assert (m.accuracy, m.recalls, m.drop) == (other.accuracy, other.recalls, other.drop)
     assert there.teacher.accuracy == here.teacher.accuracy
+    assert here.class_images == {"a": 24, "b": 23, "c": 23}
+    for m in here.measured:
+        lost = round(70 * (here.teacher.accuracy - m.accuracy))
+        assert m.drop_to_teacher.lost - m.drop_to_teacher.gained == lost
     assert there.not_run == there.notes == []
     assert not (tmp_path / "cache").exists()
     folder, teacher = tmp_path / "candidates", tmp_path / "teacher.onnx"

@@ -29,3 +29,10 @@ def test_the_name_of_a_mixed_candidate_is_reserved():
 def test_impossible_limits_of_rounds_are_refused():
     assert "max_rounds 4" in refusal(FILE, "evaluate.max_rounds=4")
     assert "evaluate.max_half_width" in refusal(FILE, "evaluate.max_half_width=1.0")
+
+
+def test_limits_of_accuracy_and_recall_are_fractions():
+    for key in ("bundle.min_accuracy", "bundle.min_class_recall"):
+        assert key in refusal(FILE, f"{key}=90")
+        assert load_params(FILE, [f"{key}=0.9"])
+    assert load_params(FILE).bundle.min_class_recall is None

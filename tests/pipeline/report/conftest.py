@@ -18,6 +18,7 @@ from pipeline.params import params_model
 from pipeline.report.artifacts import Difference, Parity
 from pipeline.report.page import render
 from pipeline.report.reading import ReportInputs, read_facts
+from pipeline.shipping.quality import judge
 from pipeline.shipping.select import select_candidate
 from pipeline.shipping.verify import SplitMetrics, Verification
 from pipeline.statistics import paired_drop
@@ -175,6 +176,7 @@ def _evaluation(rng, host, data):
             drop=paired_drop(correct(student, labels), correct(logits[name], labels)),
             latency=latencies[name],
             ratio=latencies[name].ratio(),
+            drop_to_teacher=paired_drop(correct(teacher, labels), correct(logits[name], labels)),
             footprint=Footprint(61_200_000, 30_100_000, 55_000_000, None, "not measured: no meter"),
             throughput=Throughput([Threaded(1, 0.7, [Rate(1, 1234.0), Rate(8, 2345.0)])], None),
             files=model_files(name),
@@ -196,6 +198,7 @@ def _evaluation(rng, host, data):
         conditions=[Conditions(51.4, None), Conditions(55.6, None)],
         data=data,
         runtime="5e" * 32,
+        class_images=dict(zip(CLASSES, PER_CLASS["val"], strict=True)),
     )
 
 
@@ -346,6 +349,7 @@ class Run:
             "labels": CLASSES,
             "threads": 1,
             "chosen": {"name": selection.chosen, "reason": selection.reason, "device": "local"},
+            "verdict": asdict(judge(evaluation, selection.chosen, PARAMS.bundle)),
             "made_from": {
                 "data": self.fingerprint,
                 "teacher": TEACHER_SHA,

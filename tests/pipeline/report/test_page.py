@@ -97,6 +97,25 @@ def test_the_header_has_the_shipped_model_and_its_figures(tree, facts):
     assert f"6.6{TIMES} fewer" in text
 
 
+def test_the_headline_has_the_verdict_and_its_reasons(run, tree):
+    header = next(tree.all("header"))
+    assert "shipped model, verdict: pass" in header.text
+    reason = {"name": "min_class_recall", "level": "warn", "problem": "0 for <x>", "remedy": "look"}
+    run.change("dist/manifest.json", "verdict", to={"level": "warn", "reasons": [reason]})
+    root = Tree(render(run.read())).root
+    header = next(root.all("header"))
+    assert "shipped model, verdict: warn" in header.text
+    assert "verdict: warn" in next(root.all("title")).text
+    first = header.text.index("min_class_recall")
+    assert "0 for <x>. Remedy: look." in header.text[first:]
+    assert first < header.text.index("Test accuracy"), "before the figures"
+
+
+def test_a_bundle_of_an_earlier_version_has_no_verdict(run):
+    run.change("dist/manifest.json", "verdict", to=None)
+    assert "verdict" not in Tree(render(run.read())).root.text.casefold()
+
+
 def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster(facts):
     swapped = replace(
         facts.evaluation.teacher,
