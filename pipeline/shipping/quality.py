@@ -159,7 +159,10 @@ def _recalls(m: Measured, images: Mapping[str, int], rule: Bundle) -> Iterator[R
     if missing and limit:
         problems.append(f"no validation images of {_some(missing)}")
     if problems:
-        remedy = "add images of these classes, and raise prepare.fractions.val if they are few"
+        remedy = (
+            "add images of these classes, or set distill.sampling to balanced; if they are few, "
+            "raise prepare.fractions.val"
+        )
         level: Literal["warn", "fail"] = "warn" if limit is None else "fail"
         yield Reason("min_class_recall", level, "; ".join(problems), remedy)
 
