@@ -54,7 +54,7 @@ def prepare(context: Context) -> None:
         near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
         usable = merge_groups(usable, near)
         splits = split_dataset(usable, params)
-        audit = replace(audit, splits=splits)
+        audit = _note_sessions(context, replace(audit, splits=splits))
     finally:
         # Also written after an error, because the audit explains it.
         write_json(paths.reports / "audit.json", report(audit))
@@ -109,6 +109,17 @@ def _group(context: Context, audit: Audit) -> Audit:
         dataset=replace(audit.dataset, remarks=(*audit.dataset.remarks, *remarks)),
         usable=replace(audit.usable, samples=grouped.samples),
     )
+
+
+def _note_sessions(context: Context, audit: Audit) -> Audit:
+    """The audit with a remark if the splits part sessions."""
+    from pipeline.data.session_advice import remark_on_sessions
+
+    if not (remark := remark_on_sessions(audit, context.params.prepare)):
+        return audit
+    context.log.warning("%s", remark)
+    remarks = (*audit.dataset.remarks, remark)
+    return replace(audit, dataset=replace(audit.dataset, remarks=remarks))
 
 
 def _warn(context: Context, audit: Audit, counts: dict[str, object]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.data.decoding import DecodedImages
 from pipeline.data.decoding_checks import DARK, HASH_SIDE, MIN_CONTRAST
 from pipeline.data.duplicates import NearPairs, find_near, group_equal
+from pipeline.data.sessions import Sessions, SharedSessions, find_sessions, find_shared
 from pipeline.data.sources.base import ImageDataset, PassedOver, Sample, SplitName
 from pipeline.data.sources.passed_over import count_by_suffix
 from pipeline.data.split import groups_across_splits
@@ -64,6 +65,12 @@ class Audit:
         return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     @property
+    def in_pairs(self) -> list[int]:
+        """Indices of images that have a near-duplicate."""
+        indices: list[int] = np.unique(self.near.pairs).tolist()
+        return indices
+
+    @property
     def small(self) -> list[int]:
         """Indices of images with a side shorter than ``image_size``; decoding enlarges them."""
         shorter = self.usable.records["size"].min(axis=1)
@@ -94,6 +101,26 @@ class Audit:
     def groups_across_splits(self) -> dict[str, list[SplitName]]:
         """Groups in more than one split; this can happen only with published splits."""
         return groups_across_splits(self.usable.samples, self.splits)
+
+    @cached_property
+    def sessions(self) -> Sessions | None:
+        """Sessions of the usable images; None if the files do not tell them."""
+        usable = replace(self.dataset, samples=self.usable.samples)
+        records = self.usable.records
+        return find_sessions(usable, records["capture_time"], records["camera"])
+
+    @cached_property
+    def shared_sessions(self) -> dict[SplitName, SharedSessions]:
+        """Images of validation and test whose sessions have training images; empty if unknown."""
+        if self.sessions is None or not self.splits:
+            return {}
+        hashes = self.usable.records["perceptual_hash"]
+        return find_shared(self.sessions, self.labels, hashes, self.splits)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices of the usable images, int64 [images]."""
+        return np.array([sample.label for sample in self.usable.samples], dtype=np.int64)
 
     @cached_property
     def _split_of(self) -> dict[int, SplitName]:
@@ -208,6 +235,32 @@ def count_findings(audit: Audit) -> dict[str, Any]:
         "elongated": len(audit.elongated),
         "imbalance": round(max(per_class) / min(per_class), 3) if min(per_class) else None,
         "parted_groups": len(audit.groups_across_splits),
+        # Absent if unknown, so that `dataset.json` does not change for data without sessions.
+        **({"sessions": _count_sessions(audit, audit.sessions)} if audit.sessions else {}),
+    }
+
+
+def _count_sessions(audit: Audit, sessions: Sessions) -> dict[str, Any]:
+    """Numbers alone: a capture time or a serial number can identify a person."""
+    labels, classes = audit.labels, len(audit.dataset.classes)
+    per_class = sessions.per_class(labels, classes)
+    days = sessions.days_per_class(labels, classes)
+    return {
+        "told_by": sessions.told_by,
+        "found": int(sessions.of_image.max()) + 1,
+        "unknown": int((sessions.of_image < 0).sum()),
+        "per_class": {"fewest": min(per_class), "most": max(per_class)},
+        "days": len(set(sessions.day_of_image.tolist()) - {-1}),
+        "days_per_class": {"fewest": min(days), "most": max(days)},
+        "shared": {
+            split: {
+                "images": found.images,
+                "shared": found.shared,
+                "nearest": round(found.nearest, 3),
+                "by_chance": round(found.by_chance, 3),
+            }
+            for split, found in audit.shared_sessions.items()
+        },
     }
 
 
@@ -298,7 +351,10 @@ def _describe_classes(audit: Audit) -> list[dict[str, Any]]:
         "usable": _count_classes(audit, audit.usable.samples),
         "bad": _count_classes(audit, [sample for sample, _ in audit.bad]),
         "unread": _count_classes(audit, audit.unread),
+        "near_duplicates": _count_classes(audit, [audit.usable.samples[i] for i in audit.in_pairs]),
     }
+    if audit.sessions:
+        columns["sessions"] = audit.sessions.per_class(audit.labels, len(audit.dataset.classes))
     for name, indices in audit.splits.items():
         columns[name] = _count_classes(audit, [audit.usable.samples[index] for index in indices])
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-_TIMES = (Base.DateTimeOriginal, Base.DateTimeDigitized, Base.DateTime)
+# Not Base.DateTime, the last change of the file: one day for all images that were edited in one go.
+_TIMES = (Base.DateTimeOriginal, Base.DateTimeDigitized)
 _CAMERA = (Base.Make, Base.Model, Base.BodySerialNumber)
 
 _FIRST_YEAR = 1990
@@ -20,9 +21,9 @@ _FIRST_YEAR = 1990
 def read_capture(image: Image.Image) -> tuple[int, int]:
     """Capture time and camera of an opened image; does not decode its pixels.
 
-    The time is that of the original exposure, else of digitization, else of the file's last
-    change, all by the clock of the camera. The camera is told by make, model and serial number;
-    many phones write no serial number, so two of one model count as one camera.
+    The time is that of the original exposure, else of digitization. The camera is told by make,
+    model and serial number; many phones write no serial number, so two of one model count as one
+    camera.
 
     Returns:
         The time in seconds since 1970-01-01 00:00 by the clock of the camera, and a hash of the

@@ -84,6 +84,9 @@ def _tiles(counts: Mapping[str, Any], *, complete: bool) -> list[tuple[str, str,
     bad, copies, near = counts["bad"], counts["exact_duplicates"], counts["near_duplicates"]
     across = "{across_splits} across splits, {across_labels} with several labels"
     pairs, imbalance = (DASH, "not searched"), (DASH, "a class is empty")
+    sessions = (DASH, "the files do not tell them")
+    if "sessions" in counts:
+        sessions = (f"{counts['sessions']['found']:,}", _sessions(counts["sessions"]))
     if near:
         number = f"{'' if complete else '> '}{near['found']:,}"
         pairs = (number, f"pairs; {across.format(**near)}")
@@ -104,9 +107,21 @@ def _tiles(counts: Mapping[str, Any], *, complete: bool) -> list[tuple[str, str,
         ),
         ("Exact duplicates", f"{copies['found']:,}", across.format(**copies)),
         ("Near-duplicates", *pairs),
+        ("Sessions", *sessions),
         ("Class imbalance", *imbalance),
         ("Unusual", f"{sum(unusual.values()):,}", explained),
     ]
+
+
+def _sessions(counts: Mapping[str, Any]) -> str:
+    """What tells the sessions, and the images that share one with training."""
+    told = {"capture_time": "capture times", "folder": "folders", "name": "file names"}
+    shared = [
+        f"; {found['shared']:,} of {found['images']:,} {SPLIT_TITLES[split].lower()} images share "
+        "one with training"
+        for split, found in counts["shared"].items()
+    ]
+    return f"told by {told[counts['told_by']]}{''.join(shared)}"
 
 
 def _warning(count: int) -> str:
@@ -186,14 +201,18 @@ def _describe(finding: Finding) -> Markup:
 
 
 def _count(row: Mapping[str, Any]) -> str:
-    """Usable images of a class, per split if there are splits, and unusable ones."""
+    """Usable images of a class, per split if there are splits, unusable ones, and sessions."""
     splits = [f"{row[key]} {title.lower()}" for key, title in SPLIT_TITLES.items() if key in row]
-    lost = [
+    more = [
         f"; {row[key]} {title}"
         for key, title in (("bad", "unusable"), ("unread", "not read"))
         if row[key]
     ]
-    counts = f"{': ' if splits else ''}{', '.join(splits)}{''.join(lost)}"
+    if row["near_duplicates"]:
+        more.append(f"; {row['near_duplicates']} with a near-duplicate")
+    if "sessions" in row:
+        more.append(f"; {plural(row['sessions'], 'session')}")
+    counts = f"{': ' if splits else ''}{', '.join(splits)}{''.join(more)}"
     return f"{plural(row['usable'], 'image')}{counts}"
 
 

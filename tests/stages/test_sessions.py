@@ -16,6 +16,7 @@ from tests.exif_images import exif_of
 from tests.small_project import CLASSES, draw_photo, set_param
 
 SERIAL = "SN-77310042"
+SECRETS = (SERIAL, "2021:03:04", "2021-03-04", "Phone")
 DAYS = [datetime(2021, 3, 4) + timedelta(days=9 * day) for day in range(8)]
 
 
@@ -67,7 +68,26 @@ def test_days_of_exif_data_are_kept_together(project: Path, visits: dict[str, da
     assert train and val and test
     assert not (train & val or train & test or val & test), "a day is in two splits"
     written = texts_of(project)
-    for secret in (SERIAL, "2021:03:04", "2021-03-04", "Phone"):
+    for secret in SECRETS:
+        assert secret.encode() not in written
+
+
+def test_a_split_that_parts_days_is_warned_of_with_what_to_write(
+    project: Path, visits: dict[str, datetime]
+) -> None:
+    done = prepare(project)
+    assert done.returncode == 0, done.stderr
+    train, val, test = days_by_split(project, visits)
+    assert train & val and train & test
+    (line,) = [line for line in done.stderr.splitlines() if "flatter" in line]
+    assert "set prepare.group_by: capture_day" in line
+    audit = json.loads((project / "reports/audit.json").read_text())
+    sessions = audit["counts"]["sessions"]
+    assert (sessions["found"], sessions["days"]) == (len(DAYS), len(DAYS))
+    dataset = json.loads((project / "data/prepared/dataset.json").read_text())
+    assert dataset["audit"]["sessions"] == sessions
+    written = texts_of(project)
+    for secret in SECRETS:
         assert secret.encode() not in written
 
 

@@ -61,6 +61,9 @@ def group_by_name(dataset: ImageDataset, pattern: str) -> ImageDataset:
 def group_by_folder(dataset: ImageDataset) -> tuple[ImageDataset, list[str]]:
     """Sets the group of every sample to its folder below the class, as ``folders_below`` finds it.
 
+    Folders of the same name below several classes are the same group, since a visit or a patient
+    can have images of several classes.
+
     Returns:
         The data set, and a remark if some images are in no such folder.
 
@@ -97,21 +100,23 @@ def group_by_capture(
     return _set_groups(dataset, [names.get(key) for key in keys.tolist()], group_by)
 
 
-def folders_below(dataset: ImageDataset) -> list[str | None]:
+def folders_below(dataset: ImageDataset, *, of_tables: bool = True) -> list[str | None]:
     """The first folder below the class folder of every image; None if there is none.
 
-    Folders of the same name below several classes are the same group, since a visit or a patient
-    can have images of several classes. If no folder on an image's path is named like its class, as
-    in a table, the folder of an image is the one that contains it.
+    With ``of_tables``, if no folder on an image's path is named like its class, as in a table, the
+    folder of an image is the one that contains it.
     """
-    return [_folder_below(sample.name, dataset.classes[sample.label]) for sample in dataset.samples]
+    return [
+        _folder_below(sample.name, dataset.classes[sample.label], of_tables=of_tables)
+        for sample in dataset.samples
+    ]
 
 
-def _folder_below(name: str, label: str) -> str | None:
+def _folder_below(name: str, label: str, *, of_tables: bool) -> str | None:
     folders = PurePosixPath(name).parts[:-1]
     composed = [unicodedata.normalize("NFC", folder) for folder in folders]
     if label not in composed:
-        return "/".join(folders) or None
+        return ("/".join(folders) or None) if of_tables else None
     below = folders[composed.index(label) + 1 :]
     return below[0] if below else None
 

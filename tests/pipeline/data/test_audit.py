@@ -93,6 +93,7 @@ def test_counts_match_the_lists(audit):
         "usable": 3,
         "bad": 1,
         "unread": 0,
+        "near_duplicates": 0,
         "train": 2,
         "val": 1,
         "test": 0,

@@ -37,8 +37,11 @@ def test_the_original_time_is_preferred():
     later, latest = DAY.replace(day=4), DAY.replace(day=5)
     assert captured(exif_of(DAY, digitized=later, changed=latest))[0] == SECONDS
     assert captured(exif_of(digitized=DAY, changed=latest))[0] == SECONDS
-    assert captured(exif_of(changed=DAY))[0] == SECONDS
-    assert captured(exif_of("0000:00:00 00:00:00", changed=DAY))[0] == SECONDS
+    assert captured(exif_of("0000:00:00 00:00:00", digitized=DAY))[0] == SECONDS
+
+
+def test_the_last_change_of_a_file_is_no_capture_time():
+    assert captured(exif_of(changed=DAY))[0] == 0
 
 
 def test_cameras_are_told_by_make_model_and_serial_number():
