@@ -107,8 +107,8 @@ def check_verdict(verdict: QualityVerdict, chosen: str) -> None:
     if verdict.level == "fail":
         failed = [reason for reason in verdict.reasons if reason.level == "fail"]
         problems = "; ".join(f"{reason.name}: {reason.problem}" for reason in failed)
-        remedies = ", or ".join(dict.fromkeys(reason.remedy for reason in failed))
-        raise SelectionError(chosen, f"verdict fail, nothing is bundled ({problems})", remedies)
+        remedy = "improve the student as the log says, or change the limits in section bundle"
+        raise SelectionError(chosen, f"verdict fail, nothing is bundled ({problems})", remedy)
 
 
 def _accuracy(m: Measured, images: int, rule: Bundle) -> Iterator[Reason]:
@@ -177,7 +177,7 @@ def _majority(m: Measured, images: Mapping[str, int]) -> Iterator[Reason]:
         found = _interval(Proportion(hits, total))
         problem = (
             f"accuracy of {found} is not clearly above the "
-            f"{_percent(images[largest] / total)} of always answering {largest!r}"
+            f"{100 * images[largest] / total:.1f} % of always answering {largest!r}"
             f"{what_would_settle(drop.images_for_bound(0), 'accuracy')}"
         )
         remedy = "check the labels, train longer, or balance the classes"

@@ -151,7 +151,7 @@ def test_a_student_that_always_answers_one_class_warns_and_fails_with_a_limit() 
     default = reasons(found)
     assert set(default) == {"majority_class", "max_drop_to_teacher", "min_class_recall"}
     assert {reason.level for reason in default.values()} == {"warn"}
-    for part in ("57.1 %", "105 images", "always answering 'class 0'"):
+    for part in ("57.1 %", "105 images", "the 57.1 % of always answering 'class 0'"):
         assert part in default["majority_class"].problem
     recalls = default["min_class_recall"].problem
     assert "0 for 2 of 3 classes: 'class 1' 0.0 % (95 % CI 0.0 to 8.8; 40 images)" in recalls
