@@ -103,7 +103,7 @@ def test_every_file_below_the_folder_is_accounted_for(project: Path, tmp_path: P
         ".xml": 30,
     }
     assert [Path(file["name"]).name for file in audit["other_format"]] == ["png.jpg"]
-    counts = json.loads((project / "data/prepared/dataset.json").read_text())["audit"]
+    counts = audit["counts"]
     assert (counts["unread"], counts["other_files"], counts["other_format"]) == (2, 30, 1)
     page = (project / "reports/audit.html").read_text()
     assert all(words in page for words in (".nef", ".svg", ".xml", "png.jpg"))
