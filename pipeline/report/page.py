@@ -8,6 +8,7 @@ from pipeline.report.artifacts import TrainingFigures
 from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.facts import Facts, summary
 from pipeline.report.formats import DASH, TIMES, drop, megabytes, percent
+from pipeline.report.session_note import session_note
 from pipeline.report.table import Cell, Column, Table, estimate, make_table, missing
 from pipeline.shipping.verify import SplitMetrics
 from pipeline.statistics import AccuracyDrop
@@ -29,6 +30,7 @@ def render(facts: Facts) -> str:
             *_verdict(facts),
             blocks.paragraph(_lead(facts), "lead"),
             blocks.tiles(_tiles(facts)),
+            *([blocks.paragraph(note)] if (note := session_note(facts.dataset)) else []),
             _models(facts),
             blocks.paragraph(_ARCHIVE.format(manifest.name, size)),
         ],

@@ -9,6 +9,7 @@ from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
 from pipeline.report.formats import TIMES
 from pipeline.report.sections import section
+from pipeline.report.session_note import describe_sessions
 from pipeline.report.table import images_per_class
 
 
@@ -32,6 +33,7 @@ def data(facts: Facts) -> list[Part]:
         "License": dataset.license,
         "Images": f"{size} {TIMES} {size} pixels, fit: {dataset.fit}",
         "Split": split,
+        "Sessions": describe_sessions(dataset),
         "Fingerprint": blocks.hash(dataset.fingerprint),
     }
     return [blocks.terms(description), images_per_class(dataset)]
