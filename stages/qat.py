@@ -67,7 +67,7 @@ def qat(context: Context) -> None:
     quantized = fake_quantize(student, sample_calibration(task.train, count, seed))
     key_inputs = {**inputs.key_inputs, "nncf": version("nncf")}
     training = StageTraining(context, "qat", task, inputs.device, key_inputs)
-    result = train_qat(student, quantized, training.run, task.val, inputs.device)
+    result = train_qat(student, quantized, training.run, task.val, inputs.device, recipe.keep_by)
     metrics = {name: value for name, value in vars(result).items() if name != "model"}
     with atomic_folder(paths.qat) as folder:
         parity = _export(result.model, folder, task.val, params.export, metadata)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from pipeline.class_metrics import METRIC_NAMES
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData
 from pipeline.files import atomic_file, atomic_folder, hash_file, write_json
-from pipeline.measure.accuracy import score
+from pipeline.measure.accuracy import recall_figures, score
 from pipeline.models.classifier import Classifier, write_classifier
 from pipeline.models.inference import measure_cost
 from pipeline.models.pretrained import Initialized, init_classifier
@@ -161,11 +162,14 @@ class StageTraining:
         """Validation metrics and size of the trained model, for ``dvc metrics``."""
         val = self.task.val
         scored = score(compute_logits(result.model, val, self.device), val.labels)
+        recalls = recall_figures(scored.recalls, result.model.spec.classes)
         return {
             "val_accuracy": scored.accuracy,
             "val_balanced_accuracy": scored.balanced_accuracy,
+            "val_macro_f1": scored.macro_f1,
             "val_majority_fraction": max(map(sum, scored.confusion)) / len(val),
             "best_epoch": result.best.epoch,
+            **{f"val_{name}": figure for name, figure in recalls.items()},
             **asdict(measure_cost(result.model)),  # of the form that is exported
         }
 
@@ -176,9 +180,14 @@ class StageTraining:
         terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
         self._log(
             f"epoch {epoch.epoch}/{self.task.recipe.epochs}: loss {epoch.loss:.4f} ({terms}), "
-            f"validation accuracy {epoch.val_accuracy:.1%}"
+            f"validation accuracy {epoch.val_accuracy:.1%}{self._kept_by(epoch)}"
         )
         self._plot(epoch)
+
+    def _kept_by(self, epoch: Epoch) -> str:
+        """The metric that selects the epoch, unless it is accuracy."""
+        name = self.task.recipe.keep_by
+        return "" if name == "accuracy" else f", {METRIC_NAMES[name]} {epoch.metric(name):.1%}"
 
     def _log_resume(self, history: list[Epoch], steps: int) -> None:
         self._log(f"resuming after {len(history)} epochs and {steps} steps")
@@ -219,4 +228,5 @@ def _write_history(path: Path, history: list[Epoch]) -> None:
 
 def _metrics_of(epoch: Epoch) -> dict[str, float]:
     losses = {"loss": epoch.loss, **epoch.terms} if epoch.epoch else {}
-    return {**losses, "val_accuracy": epoch.val_accuracy}
+    validation = {f"val_{name}": epoch.metric(name) for name in METRIC_NAMES}
+    return {**losses, **validation}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.class_metrics import ClassCounts
 from pipeline.errors import MeasurementError
 
 _BINS = 15
@@ -27,6 +29,8 @@ class Metrics:
         top5: Top-5 accuracy; None with five classes or fewer.
         calibration_error: Expected calibration error with 15 bins (Guo et al., ICML 2017).
         recalls: Recall per class; None for a class without images.
+        macro_f1: Mean F1 of the classes that occur among the labels; None in recordings of earlier
+            versions.
     """
 
     accuracy: Fraction
@@ -34,6 +38,7 @@ class Metrics:
     top5: Fraction | None
     calibration_error: Fraction
     recalls: list[Fraction | None]
+    macro_f1: Fraction | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,43 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
     classes = logits.shape[1]
     cells = np.ravel_multi_index((labels, _predictions(logits)), (classes, classes))
     confusion = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-    hits, per_class = np.diagonal(confusion), confusion.sum(axis=1)
-    present = per_class > 0
-    recalls = hits / np.maximum(per_class, 1)
+    counts = ClassCounts(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+    recalls = counts.correct / np.maximum(counts.labels, 1)
+    present = counts.labels > 0
     return Accuracy(
-        accuracy=float(hits.sum() / per_class.sum()),
-        balanced_accuracy=float(recalls[present].mean()),
+        accuracy=float(counts.accuracy),
+        balanced_accuracy=float(counts.balanced_accuracy),
         top5=_top5(logits, labels) if classes > 5 else None,
         calibration_error=_calibration_error(logits, is_correct),
         recalls=[float(r) if p else None for r, p in zip(recalls, present, strict=True)],
         confusion=confusion.tolist(),
+        macro_f1=float(counts.macro_f1),
     )
+
+
+def recall_figures(
+    recalls: Sequence[float | None], classes: Sequence[str], most_classes: int = 50
+) -> dict[str, Any]:
+    """The recalls of the classes as figures with names, for ``dvc metrics``.
+
+    Args:
+        recalls: Recall per class; None for a class without images, which is left out.
+        classes: Names of the classes.
+        most_classes: Most classes whose recalls are listed one by one.
+
+    Returns:
+        ``min_recall``, ``min_recall_class`` (the first one if several are equal) and
+        ``zero_recall_classes``, the number of classes of which no image is recognized; and
+        ``recall`` by name of the class, unless there are more than ``most_classes``.
+    """
+    known = {name: r for name, r in zip(classes, recalls, strict=True) if r is not None}
+    lowest = min(known, key=lambda name: known[name])
+    figures = {
+        "min_recall": known[lowest],
+        "min_recall_class": lowest,
+        "zero_recall_classes": sum(not recall for recall in known.values()),
+    }
+    return figures if len(classes) > most_classes else figures | {"recall": known}
 
 
 def correct(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -99,14 +99,20 @@ class Recipe(Section):
     )
     keep: Literal["best", "last"] = Field(
         "best",
-        description="Epoch of the final weights: `best` has the best validation accuracy; `last` "
+        description="Epoch of the final weights: `best` has the best value of `keep_by`; `last` "
         "is less noisy with a small validation split.",
+    )
+    keep_by: Literal["accuracy", "balanced_accuracy", "macro_f1"] = Field(
+        "accuracy",
+        description="Validation metric of `keep` and `patience`. Balanced accuracy is the mean "
+        "recall of the classes, macro F1 the mean of their F1; every class counts the same in "
+        "both.",
     )
     patience: int = Field(
         0,
         ge=0,
         le=1_000_000,
-        description="Early stopping after this many epochs without a better validation accuracy; 0 "
+        description="Early stopping after this many epochs without a better value of `keep_by`; 0 "
         "disables it.",
     )
     accumulate: PositiveInt = Field(

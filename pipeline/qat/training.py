@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.class_metrics import ClassCounts, Metric, count_classes
 from pipeline.data.prepared import Split
 from pipeline.models.classifier import Classifier
 from pipeline.qat.fake_quantize import FakeQuantizedClassifier
@@ -43,10 +44,11 @@ def train_qat(
     train: Callable[[Classifier], TrainingResult],
     val: Split,
     device: torch.device,
+    metric: Metric = "accuracy",
 ) -> QATResult:
     """Trains a fake-quantized student in place.
 
-    If no epoch has a better validation accuracy than the initial weights, those are restored.
+    If no epoch has a better value of ``metric`` than the initial weights, those are restored.
 
     Args:
         student: The fp32 student.
@@ -54,18 +56,20 @@ def train_qat(
         train: Trains a model; see ``pipeline.training.loop.train``.
         val: Validation split.
         device: Training device.
+        metric: Validation metric; ``keep_by`` of the recipe.
     """
-    fp32, initial = (_accuracy(model, val, device) for model in (student, quantized))
+    fp32, initial = (_counts(model, val, device) for model in (student, quantized))
     initial_weights = copy.deepcopy(quantized.state_dict())
     result = train(quantized)
     best_epoch, accuracy = result.best.epoch, result.best.val_accuracy
-    if not accuracy > initial:
+    if not result.best.metric(metric) > initial.metric(metric):
         quantized.load_state_dict(initial_weights)
-        best_epoch, accuracy = 0, initial
+        best_epoch, accuracy = 0, float(initial.accuracy)
     quantized.cpu().eval()
-    return QATResult(quantized, fp32, initial, accuracy, best_epoch, result.history)
+    accuracies = (float(fp32.accuracy), float(initial.accuracy), accuracy)
+    return QATResult(quantized, *accuracies, best_epoch, result.history)
 
 
-def _accuracy(model: Classifier, split: Split, device: torch.device) -> float:
+def _counts(model: Classifier, split: Split, device: torch.device) -> ClassCounts:
     logits = compute_logits(model.to(device), split, device)
-    return float((logits.argmax(axis=1) == split.labels).mean())
+    return count_classes(logits.argmax(axis=1), split.labels, len(model.spec.classes))

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from pipeline.class_metrics import Metric
 from pipeline.measure.accuracy import Fraction
 from pipeline.params import Bundle, CacheLogits, Export
 from pipeline.quantize.mixed_precision import MixedPrecisionSearch
@@ -18,10 +19,16 @@ class TrainingFigures:
 
     val_accuracy: Fraction
     val_balanced_accuracy: Fraction
+    val_macro_f1: Fraction
     val_majority_fraction: Fraction
     best_epoch: NonNegativeInt
     multiply_adds: PositiveInt
     parameters: PositiveInt
+
+    def metric(self, name: Metric) -> float:
+        """A validation metric by name."""
+        value: float = getattr(self, f"val_{name}")
+        return value
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
+from pipeline.class_metrics import METRIC_NAMES, Metric
 from pipeline.report.formats import MINUS
 
 # Placeholders that `to_svg` replaces by the page's CSS variables.
@@ -131,23 +132,27 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
     return figure
 
 
-def plot_history(history: Sequence[Mapping[str, float]], *, best_epoch: int) -> Figure:
-    """Draws validation accuracy over epochs, and below it the loss and its terms.
+def plot_history(
+    history: Sequence[Mapping[str, float]], *, best_epoch: int, metric: Metric = "accuracy"
+) -> Figure:
+    """Draws a validation metric over epochs, and below it the loss and its terms.
 
-    ``history`` has one row per epoch: ``epoch``, ``loss``, its terms by name, ``val_accuracy``.
+    ``history`` has one row per epoch: ``epoch``, ``loss``, its terms by name, and the validation
+    metrics, whose names begin with ``val_``.
     """
     with style.context(["default", _STYLE]):
         figure, (above, below) = _subplots(420, 300, (22, 12, 44, 48), nrows=2)
         figure.subplots_adjust(hspace=0.28)
         epochs = [row["epoch"] for row in history]
-        accuracies = [100 * row["val_accuracy"] for row in history]
-        above.plot(epochs, accuracies, color=_ACCENT, linewidth=1.8, marker="o", markersize=3)
-        best = accuracies[epochs.index(best_epoch)]
+        scores = [100 * row[f"val_{metric}"] for row in history]
+        above.plot(epochs, scores, color=_ACCENT, linewidth=1.8, marker="o", markersize=3)
+        best = scores[epochs.index(best_epoch)]
         above.plot([best_epoch], [best], "o", color=_ACCENT, markersize=9)
-        above.set_title("validation accuracy (%)")
+        above.set_title(f"validation {METRIC_NAMES[metric]} (%)")
         above.tick_params(labelbottom=False)
 
-        terms = [name for name in history[0] if name not in ("epoch", "loss", "val_accuracy")]
+        others = ("epoch", "loss")
+        terms = [n for n in history[0] if n not in others and not n.startswith("val_")]
         lines = {"loss": "-"}
         if terms != ["cross_entropy"]:  # it equals the loss
             lines |= dict(zip(terms, ("--", ":", "-."), strict=False))

@@ -24,7 +24,7 @@ class Training(Generic[RecipeType]):
 
     Attributes:
         figures: Metrics of the best epoch, and cost.
-        history: One row per epoch: ``epoch``, ``loss``, its terms by name, ``val_accuracy``.
+        history: One row per epoch: ``epoch``, ``loss``, its terms by name, ``val_...``.
         recipe: Parameters of the training stage.
     """
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.class_metrics import Metric
 from pipeline.data.prepared import DatasetInfo, open_prepared
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, parse_artifact, read_artifact
@@ -206,10 +207,11 @@ def _read_verification(
 def _read_training(reports: Path, model: Path, record: ModelRecord, recipe: Any) -> Training[Any]:
     name = model.name
     figures, history = reports / f"{name}.json", reports / f"{name}_history.csv"
+    made_with = parse_artifact(model / "model.json", recipe, record.recipe)
     found = Training(
         read_artifact(figures, TrainingFigures),
-        _read_history(history),
-        parse_artifact(model / "model.json", recipe, record.recipe),
+        _read_history(history, made_with.keep_by),
+        made_with,
     )
     for path in (figures, history):
         recorded, present = record.reports.get(path.name, "missing"), hash_file(path)
@@ -221,7 +223,7 @@ def _read_training(reports: Path, model: Path, record: ModelRecord, recipe: Any)
     return found
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
+def _read_history(path: Path, metric: Metric) -> list[dict[str, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             # The loss of epoch 0, of weights that were not trained, is empty.
@@ -235,7 +237,7 @@ def _read_history(path: Path) -> list[dict[str, float]]:
         raise ArtifactError(path, f"cannot be read ({error})") from None
     if not rows:
         raise ArtifactError(path, "contains no epochs")
-    needed = {"epoch", "val_accuracy"} | ({"loss"} if rows[0].get("epoch") else set())
+    needed = {"epoch", f"val_{metric}"} | ({"loss"} if rows[0].get("epoch") else set())
     if missing := needed - rows[0].keys():
         raise ArtifactError(path, f"has no column {min(missing)}")
     if not all(math.isfinite(value) for row in rows for value in row.values()):

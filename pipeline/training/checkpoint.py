@@ -25,7 +25,7 @@ from pipeline.models.zoo import library_versions
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import TrainingState
 
-FORMAT = 2  # part of the key, so a checkpoint of another format is never read
+FORMAT = 3  # part of the key, so a checkpoint of another format is never read
 _DELETE = "delete it to train from the start"
 
 

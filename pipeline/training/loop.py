@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.class_metrics import ClassCounts
 from pipeline.errors import Stopped
 from pipeline.losses.logit_adjustment import label_offsets
 from pipeline.models.classifier import Classifier
@@ -26,7 +27,7 @@ from pipeline.training.sampling import ClassSampler
 from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
 from pipeline.training.task import TrainingEnvironment, TrainingTask
-from pipeline.training.validation import validation_accuracy
+from pipeline.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TrainingResult:
 
     Attributes:
         model: Model with the weights of ``best``, in evaluation mode.
-        best: Epoch with the best validation accuracy, or the last epoch (``Recipe.keep``).
+        best: Epoch with the best value of ``Recipe.keep_by``, or the last one (``Recipe.keep``).
         history: All epochs; only epoch 0, the initial weights, if the recipe has no epochs.
     """
 
@@ -73,8 +74,8 @@ def _validate_only(
 ) -> TrainingResult:
     model.to(env.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = "the initial weights, on the validation split"
-    accuracy = validation_accuracy(model, task.val, env.device, name, env.group)
-    epoch = Epoch(0, math.nan, {}, accuracy)
+    counts = validate(model, task.val, len(model.spec.classes), env.device, name, env.group)
+    epoch = _epoch(0, math.nan, {}, counts)
     if env.group.is_main:
         env.on_epoch(epoch)
     return TrainingResult(model.eval(), epoch, [epoch])
@@ -176,9 +177,9 @@ class _Trainer:
         evaluated = self.model if state.ema is None else state.ema.module
         number = len(state.history) + 1
         name = f"epoch {number}, after its last step"
-        val, device = self.task.val, self.env.device
-        accuracy = validation_accuracy(evaluated, val, device, name, self.env.group)
-        epoch = Epoch(number, means.pop("loss"), means, accuracy)
+        val, device, classes = self.task.val, self.env.device, len(self.model.spec.classes)
+        counts = validate(evaluated, val, classes, device, name, self.env.group)
+        epoch = _epoch(number, means.pop("loss"), means, counts)
         state.history.append(epoch)
         state.steps, state.sums = 0, {}
         if kept_epoch(state.history, recipe) is epoch:
@@ -192,21 +193,26 @@ class _Trainer:
             self.env.checkpoints.save(self.state)
 
 
-def _best_epoch(history: list[Epoch]) -> Epoch:
-    """The epoch with the best validation accuracy; the first one if several are equal."""
-    return max(history, key=lambda epoch: epoch.val_accuracy)
+def _epoch(number: int, loss: float, terms: dict[str, float], counts: ClassCounts) -> Epoch:
+    metrics = (counts.accuracy, counts.balanced_accuracy, counts.macro_f1)
+    return Epoch(number, loss, terms, *map(float, metrics))
+
+
+def _best_epoch(history: list[Epoch], recipe: Recipe) -> Epoch:
+    """The epoch with the best value of ``recipe.keep_by``; the first one if several are equal."""
+    return max(history, key=lambda epoch: epoch.metric(recipe.keep_by))
 
 
 def kept_epoch(history: list[Epoch], recipe: Recipe) -> Epoch:
     """The epoch whose weights are returned."""
-    return history[-1] if recipe.keep == "last" else _best_epoch(history)
+    return history[-1] if recipe.keep == "last" else _best_epoch(history, recipe)
 
 
 def stops_early(history: list[Epoch], recipe: Recipe) -> bool:
-    """Whether validation accuracy has not improved for ``recipe.patience`` epochs."""
+    """Whether ``recipe.keep_by`` has not improved for ``recipe.patience`` epochs."""
     if not (recipe.patience and history):
         return False
-    return history[-1].epoch - _best_epoch(history).epoch >= recipe.patience
+    return history[-1].epoch - _best_epoch(history, recipe).epoch >= recipe.patience
 
 
 def _batches(

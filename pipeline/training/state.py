@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.class_metrics import Metric
 from pipeline.training.rng import get_rng_states, set_rng_states
 
 
@@ -22,12 +23,21 @@ class Epoch:
         loss: Mean training loss per image; NaN in epoch 0.
         terms: Mean of each weighted loss term, by name; their sum is the loss.
         val_accuracy: Validation accuracy, 0…1.
+        val_balanced_accuracy: Balanced validation accuracy, 0…1.
+        val_macro_f1: Macro F1 on the validation split, 0…1.
     """
 
     epoch: int
     loss: float
     terms: dict[str, float]
     val_accuracy: float
+    val_balanced_accuracy: float
+    val_macro_f1: float
+
+    def metric(self, name: Metric) -> float:
+        """A validation metric by name."""
+        value: float = getattr(self, f"val_{name}")
+        return value
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Inference on a split: logits and validation accuracy."""
+"""Inference on a split: logits, and the numbers that validation metrics are computed from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.class_metrics import ClassCounts, count_classes
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
 from pipeline.training.distributed import ProcessGroup
@@ -27,24 +28,38 @@ def compute_logits(
     return torch.cat(batches).numpy()
 
 
-def validation_accuracy(
-    model: nn.Module, split: Split, device: torch.device, step: str, group: ProcessGroup
-) -> float:
-    """Accuracy on a split, 0…1, in evaluation mode; each process evaluates its shard.
+def validate(
+    model: nn.Module,
+    split: Split,
+    num_classes: int,
+    device: torch.device,
+    step: str,
+    group: ProcessGroup,
+) -> ClassCounts:
+    """Classifies a split in evaluation mode; each process evaluates its shard.
+
+    Args:
+        model: Returns logits [n, num_classes].
+        split: Images and labels.
+        num_classes: Number of classes.
+        device: Device of the model.
+        step: Name of the training step, for messages.
+        group: Process group of the training run.
 
     Raises:
         TrainingError: A logit is not finite; the message names ``step``.
     """
     group.broadcast_buffers(model)
     shard = group.shard_slice(len(split))
-    correct = non_finite = 0
+    counts, non_finite = np.zeros((3, num_classes), dtype=np.int64), 0
     if shard.start < shard.stop:
         images, labels = split.images[shard], split.labels[shard]
         logits = compute_logits(model, Split(images, labels), device)
         non_finite = int(not np.isfinite(logits).all())
-        correct = int((logits.argmax(1) == labels).sum())
-    correct, non_finite = group.all_reduce_sum(correct, non_finite)
+        found = count_classes(logits.argmax(1), labels, num_classes)
+        counts[:] = found.correct, found.labels, found.predictions
+    non_finite, *summed = group.all_reduce_sum(non_finite, *counts.ravel().tolist())
     if non_finite:
         check_weights(model, step)
         raise TrainingError(step, "the logits on the validation split are not finite", LOWER_LR)
-    return correct / len(split)
+    return ClassCounts(*np.reshape(summed, counts.shape))

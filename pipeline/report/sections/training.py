@@ -4,8 +4,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.class_metrics import METRIC_NAMES, Metric
 from pipeline.params import Recipe
 from pipeline.plugins import SECTIONS
+from pipeline.report.artifacts import TrainingFigures
 from pipeline.report.charts import plot_history, to_svg
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts, Training
@@ -52,21 +54,26 @@ def _curves(network: Training[Any], name: str) -> Markup:
     heading = f"{name}: {network.recipe.model}"
     if not network.recipe.epochs:
         text = (
-            f"Not trained; pretrained weights ({network.recipe.pretrained}). Validation accuracy "
-            f"{percent(figures.val_accuracy)} % (balanced accuracy "
-            f"{percent(figures.val_balanced_accuracy)} %)."
+            f"Not trained; pretrained weights ({network.recipe.pretrained}). Validation "
+            f"{_others(figures, without=None)}."
         )
         return blocks.group(heading, [text])
-    accuracy = f"Best validation accuracy {percent(figures.val_accuracy)} %"
+    metric = network.recipe.keep_by
+    found = f"validation {METRIC_NAMES[metric]} {percent(figures.metric(metric))} %"
     title = (
-        f"{name}: validation accuracy and training loss over {len(network.history)} epochs. "
-        f"{accuracy} in epoch {best}."
+        f"{name}: validation {METRIC_NAMES[metric]} and training loss over "
+        f"{len(network.history)} epochs. Best {found} in epoch {best}."
     )
     caption = (
-        f"{accuracy} (balanced accuracy {percent(figures.val_balanced_accuracy)} %), epoch "
-        f"{best}. Always predicting the largest class: "
-        f"{percent(figures.val_majority_fraction)} %."
+        f"Best {found} ({_others(figures, metric)}), epoch {best}. Always predicting the largest "
+        f"class: accuracy {percent(figures.val_majority_fraction)} %."
     )
-    chart = plot_history(network.history, best_epoch=best)
+    chart = plot_history(network.history, best_epoch=best, metric=metric)
     svg = to_svg(chart, name=f"history-{name.lower()}", title=title)
     return blocks.group(heading, [blocks.figure(svg, caption)])
+
+
+def _others(figures: TrainingFigures, without: Metric | None) -> str:
+    """The validation metrics, without the one that selects the epoch."""
+    names = [name for name in METRIC_NAMES if name != without]
+    return ", ".join(f"{METRIC_NAMES[name]} {percent(figures.metric(name))} %" for name in names)

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import MeasurementError
-from pipeline.measure.accuracy import agreement, check_that_logits_vary, correct, score
+from pipeline.measure.accuracy import (
+    agreement,
+    check_that_logits_vary,
+    correct,
+    recall_figures,
+    score,
+)
 
 
 @st.composite
@@ -145,3 +151,24 @@ def test_a_model_that_returns_constants_is_refused(logits, match):
 @pytest.mark.parametrize("logits", [[[1, 2], [1, 3]], [[1, 2]], [[1], [2]]])
 def test_a_model_that_always_predicts_one_class_is_measured(logits):
     check_that_logits_vary(np.float32(logits))
+
+
+def test_the_figures_of_the_recalls_name_the_classes():
+    found = recall_figures([0.5, 0.25, None, 0.25], ["owl", "jay", "tit", "emu"])
+    assert found == {
+        "min_recall": 0.25,
+        "min_recall_class": "jay",
+        "zero_recall_classes": 0,
+        "recall": {"owl": 0.5, "jay": 0.25, "emu": 0.25},
+    }
+
+
+def test_many_classes_are_summarized():
+    names = [f"class {number}" for number in range(51)]
+    found = recall_figures([0.0, 1.0, 0.0, *[0.5] * 48], names)
+    assert found == {
+        "min_recall": 0.0,
+        "min_recall_class": "class 0",
+        "zero_recall_classes": 2,
+    }
+    assert len(recall_figures([0.5] * 50, names[:50])["recall"]) == 50

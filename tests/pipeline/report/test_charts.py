@@ -176,6 +176,14 @@ def test_the_history_shows_every_epoch_and_marks_the_best():
     assert named == {"loss", "cross entropy", "detail"}
 
 
+def test_the_curve_of_another_metric():
+    history = [row | {"val_macro_f1": 0.9 - row["val_accuracy"]} for row in HISTORY]
+    above, below = plot_history(history, best_epoch=1, metric="macro_f1").axes
+    np.testing.assert_allclose(above.lines[0].get_ydata(), [80, 70, 60, 50, 40, 30, 20])
+    assert above.get_title(loc="left") == "validation macro F1 (%)"
+    assert len(below.lines) == 3
+
+
 def test_training_with_cross_entropy_alone_has_one_line_and_no_legend():
     history = [{"epoch": 1, "loss": 2.0, "cross_entropy": 2.0, "val_accuracy": 0.5}]
     _, below = plot_history(history, best_epoch=1).axes

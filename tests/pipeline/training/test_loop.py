@@ -266,12 +266,38 @@ def test_compiled_model_gives_the_same_weights():
 
 
 def history(*accuracies):
-    return [Epoch(number, 1.0, {}, value) for number, value in enumerate(accuracies, start=1)]
+    return [Epoch(n, 1.0, {}, value, 1 - value, 0.5) for n, value in enumerate(accuracies, start=1)]
 
 
 @pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 4)])
 def test_kept_epoch_is_the_first_best_or_the_last(keep, epoch):
     assert kept_epoch(history(0.1, 0.5, 0.5, 0.3), recipe(keep=keep)).epoch == epoch
+
+
+@pytest.mark.parametrize(
+    ("metric", "epoch"), [("accuracy", 2), ("balanced_accuracy", 3), ("macro_f1", 1)]
+)
+def test_keep_by_chooses_the_metric_of_the_best_epoch(metric, epoch):
+    found = [
+        Epoch(1, 1.0, {}, 0.5, 0.4, 0.6),
+        Epoch(2, 1.0, {}, 0.7, 0.5, 0.4),
+        Epoch(3, 1.0, {}, 0.6, 0.6, 0.5),
+    ]
+    settings = recipe(keep_by=metric, patience=2)
+    assert kept_epoch(found, settings).epoch == epoch
+    assert stops_early(found, settings) is (epoch == 1)
+
+
+def test_epochs_have_the_metrics_of_a_validation_with_rare_classes():
+    # Brightness 0.25 and 0.35 three times, 0.65 once: the weight 0.5 separates them.
+    val = gray([64, 89, 89, 166], [0, 0, 0, 1])
+    result = train_threshold(val, epochs=6, keep_by="balanced_accuracy")
+    # All are class 1: recall 0 and 1, F1 0 and 2 / 5.
+    first = result.history[0]
+    assert (first.val_accuracy, first.val_balanced_accuracy) == (0.25, 0.5)
+    assert first.val_macro_f1 == pytest.approx(0.2)
+    assert result.best.val_balanced_accuracy == result.best.val_macro_f1 == 1.0
+    assert result.best.epoch == 4
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_pixels_and_labels_are_mixed_with_the_same_weight(changes, packed, accum
     pixels = split.images[None] if packed else None
     teacher = CachedTeacher(np.zeros((1, 7, CLASSES), np.float32), pixels)
     settings = recipe(**changes, batch_size=7, accumulate=accumulate, epochs=3)
-    task = TrainingTask(settings, recorder, split, split, PLAIN, teacher)
+    task = TrainingTask(settings, recorder, split, gray_split([0, 1]), PLAIN, teacher)
     result = train(model, task, TrainingEnvironment(CPU, 1))
     losses, mixed = {1: [], 2: [], 3: []}, 0
     for (student, own, _, progress), (again, other, *_) in zip(
