@@ -112,7 +112,7 @@ class WithPreprocessing(torch.nn.Module):
 
     def __init__(self, model: torch.nn.Module, spec: Spec) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model)
+        self.model = _with_basic_attention(copy.deepcopy(model))
         self.spec = spec
         # (pixel / 255 - mean) / std as one product and one sum: fewer operators on the device.
         values = torch.tensor([spec.mean, spec.std], dtype=torch.float64)
@@ -128,6 +128,18 @@ class WithPreprocessing(torch.nn.Module):
         pixels = images.permute(0, 3, 1, 2).contiguous().float() * self.scale + self.shift
         logits: torch.Tensor = self.model(pixels)
         return logits, logits.softmax(dim=1)
+
+
+def _with_basic_attention(network: torch.nn.Module) -> torch.nn.Module:
+    """Makes attention of timm compute with matrix products and a softmax; in place.
+
+    The exporter replaces the fused operator by the same ones, but takes only tensors of 4
+    dimensions. Attention within windows has 5 (Hiera, NesT, Twins).
+    """
+    for module in network.modules():
+        if "fused_attn" in vars(module):
+            vars(module)["fused_attn"] = False
+    return network
 
 
 def _root_cause(error: BaseException) -> str:

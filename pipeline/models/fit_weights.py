@@ -317,7 +317,9 @@ def _misfit(
     """The error for weights of another network."""
     fitting = len(target.needed) - len(missing)
     problem = f"{fitting} of {len(target.needed)} tensors fit the network; "
-    if not missing:
+    if not fitting and not found.keys() & set(target.needed):
+        problem += f"it has {_listed(missing)}, and the file {_listed(list(tensors))}"
+    elif not missing:
         unknown = target.unknown_layers(found)
         problem += f"the file has {len(unknown)} more of its layers: {_listed(unknown)}"
     elif (there := found.get(name := missing[0])) is None:

@@ -96,8 +96,10 @@ def _match(classes: tuple[str, ...], known: KnownClasses) -> HeadRows:
         remarks.append(f"names that differ in case, separators or encoding: {_listed(pairs)}")
     if fresh:
         remarks.append(f"classes with random rows: {_listed(fresh)}")
-    if not count:
-        remarks.append(f"names in {origin}: {_listed(known.names)}")
+        used = {row for row in rows if row is not None}
+        unused = [name for row, name in enumerate(known.names) if row not in used]
+        if unused:
+            remarks.append(f"names in {origin} that are no class of the data: {_listed(unused)}")
     return HeadRows(tuple(rows), tuple(remarks))
 
 

@@ -49,12 +49,13 @@ class Initialized:
             ParameterError: A row of the classifier layer is random.
         """
         if self.untrained:
-            listed = ", ".join(self.untrained[:8])
-            more = len(self.untrained) - 8
-            listed += f" and {more} more" if more > 0 else ""
+            missing, count = self.untrained, len(self.model.spec.classes)
+            listed = ", ".join(missing[:8])
+            listed += f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            problem = f"{len(missing)} of {count} classes have no row in the weights: {listed}"
             raise ParameterError(
                 f"{section}.epochs = 0",
-                "; ".join((f"classes without pretrained rows: {listed}", *self.remarks)),
+                "; ".join((problem, *self.remarks)),
                 f"name the classes of the weights with {section}.class_names, or set "
                 f"{section}.epochs to 1 or more",
             )

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from timm.models.nest import Nest
 
 from pipeline.errors import ExportError
 from pipeline.export.onnx_export import export_onnx
@@ -85,6 +86,19 @@ def fixed(model: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("export") / "fixed.onnx"
     export_onnx(model, SPEC, path, batch=1, opset=18)
     return path
+
+
+def test_attention_within_windows_is_exported(images: Images, tmp_path: Path) -> None:
+    """Its tensors have a dimension for the window, besides those of attention in general."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"embed_dims": (8, 8), "num_heads": (2, 2), "depths": (1, 1)}
+    model = Nest(img_size=SIZE, num_levels=2, num_classes=5, **sizes).eval()
+    path = tmp_path / "windows.onnx"
+    export_onnx(model, SPEC, path, batch="dynamic", opset=18)
+    for batch in (1, 7):
+        logits, _ = run(path, images[:batch])
+        np.testing.assert_allclose(logits, torch_logits(model, images[:batch]), atol=1e-5)
+    assert model.levels[0].transformer_encoder[0].attn.fused_attn  # the model is not changed
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

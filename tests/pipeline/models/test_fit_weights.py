@@ -228,6 +228,17 @@ def test_another_architecture_is_refused_with_what_fits(make, name, expected):
     assert len(text) < 600
 
 
+def test_a_file_without_a_tensor_of_the_network_is_refused_with_names_of_both():
+    words = [
+        r"0 of \d+ tensors fit",
+        r"conv_stem\.weight.* more",
+        r"the file lstm\.0.*lstm\.2 and 2",
+    ]
+    with pytest.raises(ParameterError, match=".*".join(words)) as caught:
+        fit({f"lstm.{number}": torch.ones(3, 3) for number in range(5)})
+    assert "\n" not in str(caught.value)
+
+
 def test_the_names_of_other_libraries_are_recognised():
     names = ("vit.embeddings.cls_token", "vit.encoder.layer.0.attention.output.dense.weight")
     with pytest.raises(ParameterError, match="transformers"):

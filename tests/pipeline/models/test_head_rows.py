@@ -20,7 +20,9 @@ def test_rows_of_other_classes_are_left_and_new_classes_are_named():
     known = KnownClasses(("bird", "10", "1", "fish"), "labels.txt")
     chosen = choose_rows("match", CLASSES, 4, known)
     assert chosen.rows == (2, 1, None, None)
-    assert "11, 2" in " ".join(chosen.remarks)
+    text = " ".join(chosen.remarks)
+    assert "11, 2" in text
+    assert "labels.txt that are no class of the data: bird, fish" in text
 
 
 def test_without_names_no_row_is_taken_unless_told():

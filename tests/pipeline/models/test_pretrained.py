@@ -292,6 +292,20 @@ def test_a_checkpoint_may_know_more_classes_and_lack_some(tmp_path, trained):
     fewer.check_trained("finetune")
 
 
+def test_a_teacher_of_other_classes_is_refused_without_training(tmp_path, trained):
+    donor, _, _ = trained
+    torch.save({"state_dict": donor.backbone.state_dict(), "classes": NATURAL}, tmp_path / "w.pt")
+    classes = tuple(f"kind {number:02}" for number in range(12))
+    started = init_classifier(network(weights=str(tmp_path / "w.pt")), classes, 32)
+    with pytest.raises(ParameterError) as caught:
+        started.check_trained("finetune")
+    text = str(caught.value)
+    assert "12 of 12 classes have no row in the weights: kind 00, " in text
+    assert "kind 07 and 4 more" in text
+    assert f"no class of the data: {', '.join(NATURAL)}" in text
+    assert "\n" not in text
+
+
 def test_given_names_must_be_as_many_as_the_rows(tmp_path, trained):
     donor, _, _ = trained
     torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
