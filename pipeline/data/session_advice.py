@@ -26,12 +26,14 @@ _BY_HAND = "put each visit into a folder below its class, and set prepare.group_
 def remark_on_sessions(audit: Audit, prepare: Prepare) -> str:
     """One line about sessions that are in training and in validation or test; empty if none.
 
-    There is none if ``prepare.group_by`` is set, or if the splits are those that results of others
-    refer to.
+    There is none if the images have groups already, by ``prepare.group_by`` or by the source, or if
+    the splits are those that results of others refer to.
     """
     sessions, shared = audit.sessions, audit.shared_sessions
+    if sessions is None or all(sample.group is not None for sample in audit.usable.samples):
+        return ""
     is_published = plan_splits(audit.dataset, prepare.split).method == "published"
-    if sessions is None or prepare.group_by or (is_published and audit.dataset.comparable_splits):
+    if is_published and audit.dataset.comparable_splits:
         return ""
     if max((found.fraction for found in shared.values()), default=0) < MIN_SHARED:
         return ""

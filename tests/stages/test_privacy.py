@@ -7,16 +7,20 @@ import socket
 import subprocess
 import sys
 import tarfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import timm
 import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
 from pipeline.params.loading import load_params
+from tests.exif_images import exif_of
 from tests.small_project import CLASSES, PROJECT, small_params, write_photos
 
+DAY, SERIAL = datetime(2019, 8, 7, 12), "serial-secret-7733"
 USER, FOLDER, HOST = "alice-b-secret", "clients-secret-project", "host-secret.example"
 
 STAGES = (
@@ -41,6 +45,9 @@ def write_project(folder: Path) -> Path:
     """A project whose parameters name local files and hosts wherever they can."""
     local = folder / "local"
     write_photos(local / "photos", per_class=16)
+    for path in (local / "photos").rglob("*.png"):
+        with Image.open(path) as image:
+            image.save(path, exif=exif_of(DAY, model="Camera secret", serial=SERIAL))
     params = small_params(local / "photos")
     save_file(timm.create_model("test_efficientnet").state_dict(), local / "weights.safetensors")
     (local / "order.txt").write_text("".join(f"{name}\n" for name in CLASSES))
@@ -111,7 +118,8 @@ def test_bundle_and_reports_name_no_path_host_or_user(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert load_params(project / "params.yaml", []).distill.weights, "paths were set"
 
-    secrets = [USER, FOLDER, HOST, str(tmp_path), str(PROJECT), sys.prefix, str(Path.home())]
+    secrets = [SERIAL, "Camera secret", f"{DAY:%Y:%m:%d}", f"{DAY:%Y-%m-%d}"]
+    secrets += [USER, FOLDER, HOST, str(tmp_path), str(PROJECT), sys.prefix, str(Path.home())]
     if len(socket.gethostname()) > 5:
         secrets.append(socket.gethostname())
     files = files_that_leave(project)

@@ -124,6 +124,17 @@ def test_splits_of_a_public_data_set_are_not_remarked(tmp_path, audit_of):
     assert remark_on_sessions(public, prepare) == ""
 
 
+def test_groups_of_a_table_are_not_to_be_replaced(tmp_path, audit_of):
+    names, days = visits(8)
+    write(tmp_path / "photos", names, days)
+    rows = [f"{name},{name.split('/')[0]},patient {n % 8}\n" for n, name in enumerate(names)]
+    table = tmp_path / "photos/table.csv"
+    table.write_text("path,label,group\n" + "".join(rows))
+    audit, prepare = audit_of(source="csv", path=str(table))
+    assert audit.shared_sessions["val"].shared > 0
+    assert remark_on_sessions(audit, prepare) == ""
+
+
 def test_numbered_names_alone_are_not_remarked(tmp_path, audit_of):
     write(tmp_path / "photos", *visits(8, "{kind}/{kind}_{number:03}.png"))
     audit, prepare = audit_of()
