@@ -24,7 +24,7 @@ def captured(exif, form="JPEG"):
         return read_capture(image)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
 def test_time_and_camera_are_read_from_every_format_that_has_them(form):
     exif = exif_of(DAY, **PHONE, serial="0042")
     time, camera = captured(exif, form)
