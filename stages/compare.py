@@ -49,6 +49,9 @@ def compare(context: Context, config: Compare) -> None:
     config.check_entries(params.distill)
     device = prepare_torch(params.run)
     setup = _open(context, config, device)
+    if setup.data.info.unlabelled is not None:
+        for entry in config.entries:
+            params.distill.changed(entry.set).check_unlabelled()
     _check_students(context, config, setup.data.image_size)
     teacher, _ = load_classifier(paths.teacher, device)
     store = RunStore(paths.comparison_runs)

@@ -1,6 +1,13 @@
 """Stage distill: trains the student."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from stages.command import Context, stage
+
+if TYPE_CHECKING:
+    from pipeline.training.task import TrainingTask
 
 
 @stage(
@@ -31,7 +38,20 @@ def distill(context: Context) -> None:
         "initial": started.record,
     }
     files = {"class_order.json": class_order}
-    training.save("student", training.run(started.model), record, files)
+    figures = _describe_unlabelled(context, inputs.task)
+    training.save("student", training.run(started.model), record, files, figures=figures)
+
+
+def _describe_unlabelled(context: Context, task: TrainingTask) -> dict[str, int]:
+    """Logs and returns how many images without labels are used; empty if there are none."""
+    if (unlabelled := task.unlabelled) is None:
+        return {}
+    used = len(unlabelled.used) if unlabelled.ratio else 0
+    context.log.info(
+        f"learning from {used} of {len(unlabelled)} images without labels, "
+        f"{unlabelled.ratio:g} per image with a label"
+    )
+    return {"unlabelled": used, "unlabelled_left_out": len(unlabelled) - used}
 
 
 if __name__ == "__main__":

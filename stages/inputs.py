@@ -23,6 +23,7 @@ def inputs(context: Context) -> None:
     from pipeline.code_fingerprint import plugin_fingerprint, plugin_packages_fingerprint
     from pipeline.data.sources import source_files
     from pipeline.data.sources.folder_tree import is_system_name
+    from pipeline.data.sources.unlabelled import unlabelled_files
     from pipeline.file_fingerprint import FileHashes
     from pipeline.files import write_json
     from pipeline.models.weights_files import weights_files
@@ -33,7 +34,7 @@ def inputs(context: Context) -> None:
     order = params.distill.class_order.file
     orders = (Path(order),) if order else ()
     files = {
-        "prepare": source_files(params.prepare),
+        "prepare": (*source_files(params.prepare), *unlabelled_files(params.prepare)),
         "finetune": tuple(dict.fromkeys(file for n in teacher for file in weights_files(n.recipe))),
         "distill": (*weights_files(params.distill), *orders),
         "qat": orders,

@@ -10,7 +10,7 @@ from stages.console import track
 
 if TYPE_CHECKING:
     from pipeline.data.audit import Audit
-    from pipeline.data.sources import ImageDataset
+    from pipeline.data.sources import ImageDataset, Sample
 
 
 @stage(
@@ -27,6 +27,7 @@ def prepare(context: Context) -> None:
     from pipeline.data.packing import pack
     from pipeline.data.sources import plan_splits, read_source
     from pipeline.data.split import merge_groups, split_dataset
+    from pipeline.data.unlabelled import audit_unlabelled, check_unlabelled
     from pipeline.files import atomic_file, write_json
     from pipeline.report.audit_page import render_audit
 
@@ -34,18 +35,22 @@ def prepare(context: Context) -> None:
     dataset = read_source(params)
     _log_listing(context, dataset)
     check_lost(dataset, [], max_loss=params.max_loss)
+    unlabelled = _list_unlabelled(context, dataset)
     decoded = decode(
-        dataset.samples,
+        (*dataset.samples, *unlabelled),
         paths.partial_prepare,
         image_size=params.image_size,
         fit=params.fit,
         workers=params.workers,
         track=track,
     )
-    audit = examine(dataset, decoded, near_distance=params.near_duplicate_distance, track=track)
+    count = len(dataset.samples)
+    labelled = decoded.select(range(count))
+    audit = examine(dataset, labelled, near_distance=params.near_duplicate_distance, track=track)
     if remark := remark_on_files(audit.usable):
         context.log.warning("%s", remark)
         audit = replace(audit, dataset=replace(dataset, remarks=(*dataset.remarks, remark)))
+    others = None
     try:
         check_bad(audit, skip=params.on_bad == "skip")
         check_lost(dataset, [sample for sample, _ in audit.bad], max_loss=params.max_loss)
@@ -55,20 +60,35 @@ def prepare(context: Context) -> None:
         usable = merge_groups(usable, near)
         splits = split_dataset(usable, params)
         audit = _note_sessions(context, replace(audit, splits=splits))
+        if unlabelled:
+            added = decoded.select(range(count, len(decoded)))
+            others = audit_unlabelled(added, audit, track=track)
     finally:
         # Also written after an error, because the audit explains it.
-        write_json(paths.reports / "audit.json", report(audit))
+        listed = {"unlabelled": others.report()} if others else {}
+        write_json(paths.reports / "audit.json", report(audit) | listed)
         with atomic_file(paths.reports / "audit.html") as temporary:
             temporary.write_text(render_audit(audit), encoding="utf-8")
     plan = plan_splits(usable, params.split)
     counts = {**count_findings(audit), "split": {"method": plan.method, "carved": plan.carved}}
     _warn(context, audit, counts)
     check_leakage(audit, allow=params.allow_leakage)
+    if others:
+        check_unlabelled(others, skip=params.on_bad == "skip")
+        context.log.info("%s", others.describe())
     # Copies belong together, too; only the splits ignore that, so that the check above sees them.
     grouped = merge_groups(usable, audit.copy_pairs)
     # One more file that is no image must not train the networks again.
     stored = {key: count for key, count in counts.items() if key != "other_files"}
-    data = pack(grouped, audit.usable, splits, paths.prepared, audit=stored, track=track)
+    data = pack(
+        grouped,
+        audit.usable,
+        splits,
+        paths.prepared,
+        audit=stored,
+        unlabelled=others.kept if others else None,
+        track=track,
+    )
     decoded.discard()
     context.log.info(
         "wrote data/prepared: %d classes, %s images of %d px (license: %s)",
@@ -90,6 +110,18 @@ def _log_listing(context: Context, dataset: ImageDataset) -> None:
         level("passed over %s, such as %s", describe([kind]), kind.examples[0])
     for remark in dataset.remarks:
         log.info("%s", remark)
+
+
+def _list_unlabelled(context: Context, dataset: ImageDataset) -> tuple[Sample, ...]:
+    """The images without labels; logs those that are passed over."""
+    from pipeline.data.sources.passed_over import count_by_suffix, describe
+    from pipeline.data.sources.unlabelled import read_unlabelled
+
+    listed = read_unlabelled(context.params.prepare, dataset)
+    for kind in count_by_suffix(listed.unread):
+        what, example = describe([kind]), kind.examples[0]
+        context.log.warning("passed over %s without labels, such as %s", what, example)
+    return listed.samples
 
 
 def _group(context: Context, audit: Audit) -> Audit:

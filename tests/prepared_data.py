@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.prepared import FORMAT, DatasetInfo, PreparedData, SplitInfo
+from pipeline.data.prepared import (
+    FORMAT,
+    UNLABELLED,
+    DatasetInfo,
+    PreparedData,
+    SplitInfo,
+    UnlabelledInfo,
+)
 from pipeline.files import hash_file, write_json
 
 
@@ -50,3 +57,14 @@ def write_prepared(folder: Path, classes, splits, groups=None, **changes) -> Pre
         folder / "dataset.json", vars(info) | {"splits": {k: vars(v) for k, v in infos.items()}}
     )
     return PreparedData(folder, info)
+
+
+def write_unlabelled(data: PreparedData, images) -> PreparedData:
+    """Adds images without labels, uint8 [m, size, size, 3], to prepared data."""
+    path = data.folder / UNLABELLED
+    path.parent.mkdir()
+    np.save(path, np.asarray(images, dtype=np.uint8))
+    info = replace(data.info, unlabelled=UnlabelledInfo(len(images), {path.name: hash_file(path)}))
+    info = replace(info, fingerprint=info.compute_fingerprint())
+    write_json(data.folder / "dataset.json", info.as_json())
+    return PreparedData(data.folder, info)

@@ -31,6 +31,7 @@ from pipeline.plugins import LOSSES
 from pipeline.training.loop import train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.training.teacher import CachedTeacher
+from pipeline.training.unlabelled import open_unlabelled
 from pipeline.training.validation import compute_logits
 
 
@@ -62,7 +63,8 @@ class ComparisonSetup:
         compare: Entries and tuning budget.
         distill: Recipe that the entries change.
         data: The prepared splits.
-        teacher: Cached logits of the training split, and its views if they are packed.
+        teacher: Cached logits of the training split and of the images without labels, and their
+            views if they are packed.
         head_weights: Returns the weights of the teacher's classifier layer, [classes, features].
         cache_sha256: SHA-256 of ``cache.json``; it identifies teacher, data, views and logits.
         views: Augmentation of the cached views.
@@ -189,14 +191,24 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
     else:
         indices = np.sort(np.concatenate([f for k, f in enumerate(folds) if k != run.fold]))
         val_split = train_split.select(folds[run.fold])
-    labels, logits = train_split.labels, setup.teacher.logits
+    labels, logits = train_split.labels, setup.teacher.logits[:, : len(train_split)]
     order = order_classes(
         recipe.class_order, labels, logits, classes=data.classes, head=setup.head_weights
     )
     loss = build_loss(recipe, len(data.classes), order)
     torch.manual_seed(run.seed)
     started = time.perf_counter()
-    task = TrainingTask(recipe, loss, train_split, val_split, setup.views, setup.teacher, indices)
+    unlabelled = open_unlabelled(data, recipe, setup.teacher.logits)
+    task = TrainingTask(
+        recipe,
+        loss,
+        train_split,
+        val_split,
+        setup.views,
+        setup.teacher,
+        indices,
+        unlabelled=unlabelled,
+    )
     student = init_classifier(recipe, data.classes, data.image_size).model
     result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {

@@ -56,11 +56,11 @@ class CacheInfo:
         format: Version of the layout.
         key: The inputs.
         params: Values of the section ``cache_logits`` that change the content.
-        shape: Number of views K, images and classes.
+        shape: Number of views K, images and classes; images without labels are the last ones.
         dtype: Dtype of the logits; like the next attributes, None if K = 0.
         sha256: SHA-256 of ``logits.npy``.
         views_sha256: SHA-256 of ``views.npy``; None if views are not packed.
-        train_accuracy: The teacher's accuracy on the views.
+        train_accuracy: The teacher's accuracy on the views of the images with labels.
     """
 
     format: int

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.code_fingerprint import code_fingerprint
-from pipeline.data.prepared import PreparedData
+from pipeline.data.prepared import PreparedData, select_images
 from pipeline.errors import Stopped, TrainingError
 from pipeline.files import atomic_folder, hash_file, hash_value, write_json
 from pipeline.logit_cache.journal import Arrays, JournaledArrays
@@ -68,6 +68,8 @@ def write_logit_cache(
 ) -> CacheInfo:
     """Writes the teacher's logits for K views of every training image.
 
+    The images without labels follow those with labels, so that n is the number of both.
+
     The same call resumes after an interruption. On the CPU, with the same number of threads, the
     result is then byte-identical. Only one batch is kept in memory.
 
@@ -89,9 +91,10 @@ def write_logit_cache(
         Stopped: ``should_stop`` returned true.
     """
     check_classes(source.teacher.spec.classes, source.data.classes)
-    split = source.data.split("train")
-    shape = (params.views, len(split), len(source.data.classes))
-    per_view = -(-len(split) // params.batch_size)
+    split, unlabelled = source.data.split("train"), source.data.unlabelled()
+    shape = _describe(source, params).shape
+    images = shape[1]
+    per_view = -(-images // params.batch_size)
     total = params.views * per_view
     with _open_journal(work, source, params, shape) as written:
         finished = written.steps
@@ -101,9 +104,11 @@ def write_logit_cache(
             if step < finished:
                 continue
             view, start = step // per_view, step % per_view * params.batch_size
-            indices = np.arange(start, min(start + params.batch_size, len(split)))
-            blocks = _run_teacher(source, params, split.images[indices], indices, view)
-            correct = (blocks[LOGITS].argmax(1) == split.labels[indices]).sum()
+            indices = np.arange(start, min(start + params.batch_size, images))
+            pixels = select_images(split.images, unlabelled, indices)
+            blocks = _run_teacher(source, params, pixels, indices, view)
+            labels = split.labels[start : start + len(indices)]
+            correct = (blocks[LOGITS].argmax(1)[: len(labels)] == labels).sum()
             written.append(blocks, int(correct))
             if should_stop():
                 raise Stopped(f"{written.steps} of {total} batches of logits are kept")
@@ -172,5 +177,6 @@ def _run_teacher(
 
 def _describe(source: CacheSource, params: CacheLogits) -> CacheInfo:
     """The content of ``cache.json``, without logits."""
-    shape = (params.views, len(source.data.split("train")), len(source.data.classes))
+    images = len(source.data.split("train")) + len(source.data.unlabelled())
+    shape = (params.views, images, len(source.data.classes))
     return CacheInfo(FORMAT, source.key, relevant_params(params), shape)

@@ -51,6 +51,11 @@ class Prepare(Section):
     download: bool = Field(
         False, description="Let torchvision download its data sets to `path` if they are missing."
     )
+    unlabelled: LocalText | None = Field(
+        None,
+        description="Folder of images without labels, at any depth, from which the student learns "
+        "the teacher's answers (docs/unlabelled.md).",
+    )
     group_by: LocalText | None = Field(
         None,
         description="Images that are kept in one split: `capture_day` and `camera`, those with the "
@@ -81,7 +86,7 @@ class Prepare(Section):
     on_bad: Literal["fail", "skip"] = Field(
         "fail",
         description="Unusable images: fail, or skip them. They are listed in reports/audit.json in "
-        "both cases.",
+        "both cases. Images without labels that show a validation or test image are unusable.",
     )
     max_loss: float = Field(
         0.1,
@@ -128,6 +133,13 @@ class Prepare(Section):
         except re.error as error:
             raise ValueError(f"{value!r} is not a regular expression ({error})") from None
         return value
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether there can be images without labels."""
+        options = getattr(self, self.source, None)
+        in_table = getattr(options, "empty_labels", "fail") == "unlabelled"
+        return in_table or self.unlabelled is not None
 
     @model_validator(mode="after")
     def _fits_source(self) -> Prepare:

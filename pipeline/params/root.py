@@ -61,6 +61,10 @@ class Params(Section):
                 "distill.class_order.similarity = 'logits' needs cached logits, but "
                 "cache_logits.views is 0; set it to weights"
             )
+        if self.prepare.has_unlabelled:
+            self.distill.check_unlabelled()
+            if self.qat.epochs:
+                self.qat.recipe(self.distill).check_unlabelled()
         device, devices = self.bundle.device, [device.name for device in self.evaluate.devices]
         if device not in devices:
             raise ValueError(

@@ -9,12 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from pipeline.errors import one_of
+from pipeline.errors import ParameterError, one_of
 from pipeline.params.network import ModelName
 from pipeline.params.trained_network import TrainedNetwork
 from pipeline.plugins import LOSSES
 from pipeline.plugins.options import options_of
-from pipeline.plugins.section import LocalText, Section, Seed
+from pipeline.plugins.section import Fraction, LocalText, Section, Seed
 
 
 class ClassOrder(Section):
@@ -44,6 +44,22 @@ class ClassOrder(Section):
         return self
 
 
+class Unlabelled(Section):
+    """Images without labels in the batches of the student (docs/unlabelled.md)."""
+
+    ratio: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Images without labels per image with a label in a batch; 0 uses none.",
+    )
+    min_confidence: Fraction = Field(
+        0.0,
+        description="Images without labels are left out if the teacher's largest class "
+        "probability, the mean over the cached views, is lower.",
+    )
+
+
 class Distill(TrainedNetwork):
     """The student.
 
@@ -55,6 +71,9 @@ class Distill(TrainedNetwork):
         "figkd", description="Loss of the student, as registered in pipeline/losses."
     )
     class_order: ClassOrder = Field(default_factory=ClassOrder, description="Order of the classes.")
+    unlabelled: Unlabelled = Field(
+        default_factory=Unlabelled, description="Images without labels, see `prepare.unlabelled`."
+    )
 
     @field_validator("method")
     @classmethod
@@ -66,6 +85,21 @@ class Distill(TrainedNetwork):
         """The options of ``method``."""
         options: Section = getattr(self, self.method, Section())
         return options
+
+    def check_unlabelled(self) -> None:
+        """Checks that the student can learn from images without labels.
+
+        Raises:
+            ParameterError: The loss has no term for them.
+        """
+        if not (self.epochs and self.unlabelled.ratio) or _takes_unlabelled(self.method):
+            return
+        others = [name for name in LOSSES.names() if _takes_unlabelled(name)]
+        raise ParameterError(
+            f"distill.method = {self.method}",
+            "learns nothing from images without labels",
+            f"set it to one of {', '.join(others)}, or distill.unlabelled.ratio to 0",
+        )
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """A copy with other values, by key below ``distill`` such as ``figkd.level``.
@@ -83,6 +117,11 @@ class Distill(TrainedNetwork):
                 place = place[name]
             place[last] = value
         return type(self).model_validate(raw)
+
+
+def _takes_unlabelled(method: str) -> bool:
+    loss = LOSSES[method]
+    return loss.needs_teacher and not loss.needs_labels
 
 
 @cache

@@ -28,6 +28,7 @@ from pipeline.params import Distill, Params
 from pipeline.training.device import prepare_torch, resolve_precision
 from pipeline.training.task import TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
+from pipeline.training.unlabelled import open_unlabelled
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def open_distillation_inputs(
     key = cache_key(record.sha256, data, params.views)
     cache = read_cache(teacher_logits, key, cache_params)
     logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
+    labelled = None if logits is None else logits[:, : len(train)]
     head = partial(read_head_weights, teacher)
     class_order = order_classes(
-        recipe.class_order, train.labels, logits, classes=data.classes, head=head
+        recipe.class_order, train.labels, labelled, classes=data.classes, head=head
     )
     device = prepare_torch(params.run)
     loss = build_loss(recipe, len(data.classes), class_order)
@@ -90,6 +92,7 @@ def open_distillation_inputs(
         "teacher": [vars(cache.key), cache.params, cache.sha256, cache.views_sha256],
         "class_order": class_order,
     }
-    task = TrainingTask(recipe, loss, train, data.split("val"), params.views, source)
+    val, unlabelled = data.split("val"), open_unlabelled(data, recipe, logits)
+    task = TrainingTask(recipe, loss, train, val, params.views, source, unlabelled=unlabelled)
     cache_sha256 = hash_file(teacher_logits / "cache.json")
     return DistillationInputs(data, task, device, class_order, key, cache_sha256, key_inputs)

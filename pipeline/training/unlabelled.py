@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from pipeline.data.prepared import PreparedData
+from pipeline.errors import ParameterError
+from pipeline.params import Distill
+
 # Part of the seed, so that these random numbers differ from those of the training images' order.
 _STREAM = 2
 
@@ -72,3 +76,42 @@ def confident_images(logits: NDArray[np.floating], min_confidence: float) -> NDA
     for view in logits:
         total += softmax(view.astype(np.float64), axis=1)
     return np.flatnonzero(total.max(axis=1) >= min_confidence * views)
+
+
+def open_unlabelled(
+    data: PreparedData, recipe: Distill, logits: NDArray[np.floating] | None
+) -> UnlabelledImages | None:
+    """Opens the images without labels, and selects those of which the teacher is confident.
+
+    Args:
+        data: Prepared data.
+        recipe: Recipe of the student.
+        logits: Cached logits of all training images, [K, n + m, classes]; None if there are none.
+
+    Returns:
+        The images; None if there are none. With a ratio of 0, none of them is used.
+
+    Raises:
+        ParameterError: The student's loss learns nothing from them, no image is left, or the
+            confidence is unknown without cached logits.
+        ArtifactError: As ``PreparedData.unlabelled``.
+    """
+    images = data.unlabelled()
+    if not len(images):
+        return None
+    recipe.check_unlabelled()
+    options, used = recipe.unlabelled, np.arange(len(images))
+    threshold = f"distill.unlabelled.min_confidence = {options.min_confidence:g}"
+    if options.ratio and options.min_confidence:
+        if logits is None:
+            problem = "needs cached logits, but cache_logits.views is 0"
+            raise ParameterError(
+                threshold, problem, "set cache_logits.views to 1 or more, or it to 0"
+            )
+        used = confident_images(logits[:, -len(images) :], options.min_confidence)
+        if not len(used):
+            problem = f"leaves out all {len(images)} images without labels"
+            raise ParameterError(
+                threshold, problem, "lower it, or set distill.unlabelled.ratio to 0"
+            )
+    return UnlabelledImages(images, used, options.ratio)

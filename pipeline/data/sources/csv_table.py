@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
-from pipeline.data.sources.base import DataSource, Listing, Sample, SplitName
+from pipeline.data.sources.base import NO_LABEL, DataSource, Listing, Sample, SplitName
 from pipeline.data.sources.delimited_table import Row, read_table
 from pipeline.data.sources.label_cells import MISSING, check_labels, describe_lists
 from pipeline.data.sources.listed_files import ListedFiles
@@ -33,6 +34,8 @@ class CSVTable(DataSource):
         root: Folder that paths are relative to, absolute or relative to the table's folder, which
             is the default.
         encoding: Encoding of the table. A byte order mark takes precedence.
+        empty_labels: Rows with an empty label: `fail`, or `unlabelled` for images without labels
+            (docs/unlabelled.md).
     """
 
     path_kind = "table"
@@ -47,6 +50,7 @@ class CSVTable(DataSource):
         group_column: str = "group",
         root: LocalText | None = None,
         encoding: str = "utf-8",
+        empty_labels: Literal["fail", "unlabelled"] = "fail",
     ) -> None:
         self.columns = {
             "path": path_column,
@@ -56,13 +60,15 @@ class CSVTable(DataSource):
         }
         self.root = root
         self.encoding = encoding
+        self.empty_labels = empty_labels
 
     def read(self, path: Path) -> Listing:
         """Reads the rows in their order; classes are sorted by name.
 
         Raises:
             DataError: The file is not a table, or lacks a column; a row has no label, an unknown
-                split, or a path that is missing, duplicate or outside of the folder.
+                split, or a path that is missing, duplicate or outside of the folder; or a row of
+                the validation or test split is to be an image without a label.
             ParameterError: The folder or the encoding of the parameters does not exist.
         """
         # A column that a parameter names must exist.
@@ -73,7 +79,13 @@ class CSVTable(DataSource):
             remedy = "set it to the folder that the paths are relative to"
             raise ParameterError("prepare.csv.root", f"{str(root)!r} is not a folder", remedy)
         files = ListedFiles(root)
-        names = _find_all(files, rows, path)
+        found = list(zip(_find_all(files, rows, path), rows, strict=True))
+        listed = {name for name, _ in found}
+        unlabelled: list[Sample] = []
+        if self.empty_labels == "unlabelled":
+            unlabelled = _without_label(root, found, path)
+            found = [(name, row) for name, row in found if row.cells["label"]]
+        names, rows = [name for name, _ in found], [row for _, row in found]
         label_names = [_label(row, path) for row in rows]
         classes = sorted(set(label_names))
         check_labels(classes, path)
@@ -84,11 +96,11 @@ class CSVTable(DataSource):
             for name, label, split, row in zip(names, label_names, splits, rows, strict=True)
         ]
         remarks = [*files.remarks, *describe_lists(classes)]
-        if unlisted := files.count_unlisted(set(names)):
+        if unlisted := files.count_unlisted(listed):
             remarks.append(
                 f"images beside those of the table that are in none of its rows: {unlisted}"
             )
-        return Listing(classes, samples, remarks=remarks)
+        return Listing(classes, samples, remarks=remarks, unlabelled=unlabelled)
 
 
 def _where(table: Path, row: Row) -> str:
@@ -114,6 +126,19 @@ def _find_all(files: ListedFiles, rows: list[Row], table: Path) -> list[str]:
         problem = first.problem + (f" (and {more} of {len(rows)} rows alike)" if more else "")
         raise DataError(first.thing, problem, first.remedy)
     return list(line_of)
+
+
+def _without_label(root: Path, found: list[tuple[str, Row]], table: Path) -> list[Sample]:
+    """The images of the rows with an empty label."""
+    samples = []
+    for name, row in found:
+        if row.cells["label"]:
+            continue
+        if (split := split_of(row.cells["split"])) in ("val", "test"):
+            problem = f"{row.cells['path']!r} has no label, but is in split {split!r}"
+            raise DataError(_where(table, row), problem, "add a label, or remove the split")
+        samples.append(Sample(root / name, name, NO_LABEL))
+    return samples
 
 
 def _label(row: Row, table: Path) -> str:

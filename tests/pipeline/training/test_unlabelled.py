@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.prepared import Split
-from pipeline.errors import Stopped, TrainingError
+from pipeline.errors import ParameterError, Stopped, TrainingError
 from pipeline.losses import DISTLoss, FiGKDLoss, KDLoss, LogitMSELoss
+from pipeline.params.student import distill_model
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.loop import train
 from pipeline.training.task import TrainingEnvironment
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
-from pipeline.training.unlabelled import UnlabelledImages, confident_images
+from pipeline.training.unlabelled import UnlabelledImages, confident_images, open_unlabelled
 from tests.pipeline.training.small_training import CLASSES, network, random_split, small_task
 from tests.pipeline.training.small_training import recipe as small_recipe
 from tests.pipeline.training.toy_models import (
@@ -27,6 +28,7 @@ from tests.pipeline.training.toy_models import (
     recipe,
     run,
 )
+from tests.prepared_data import write_prepared, write_unlabelled
 
 LABELLED, OTHERS = 11, 9
 
@@ -160,3 +162,49 @@ def test_logits_for_the_training_images_alone_are_refused():
     task = small_task(KDLoss(), teacher=teacher, unlabelled=others())
     with pytest.raises(TrainingError, match=r"training needs \(39, 4\)"):
         train(network(), task, TrainingEnvironment(CPU, 0))
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
+    plain = write_prepared(tmp_path / "data", ("a", "b"), {"train": (images[:4], [0, 1, 0, 1])})
+    return write_unlabelled(plain, images[4:])
+
+
+def student(method="kd", **options):
+    values = {"epochs": 2, "batch_size": 4, "lr": 0.1, "weight_decay": 0.0}
+    return distill_model()(method=method, unlabelled=options, **values)
+
+
+# Probability of class a in both views; the first four images have labels.
+ODDS = np.log([[0.5, 0.5, 0.5, 0.5, 0.95, 0.7, 0.2]])
+LOGITS = np.stack([ODDS, np.log1p(-np.exp(ODDS))], axis=2).repeat(2, axis=0)
+
+
+def test_images_of_which_the_teacher_is_not_confident_are_left_out(data):
+    assert open_unlabelled(data, student(), LOGITS).used.tolist() == [0, 1, 2]
+    chosen = open_unlabelled(data, student(min_confidence=0.75, ratio=2.0), LOGITS)
+    assert chosen.used.tolist() == [0, 2]
+    assert chosen.ratio == 2.0
+    assert np.array_equal(chosen.images, data.unlabelled())
+    with pytest.raises(ParameterError, match="leaves out all 3 images without labels"):
+        open_unlabelled(data, student(min_confidence=0.96), LOGITS)
+    with pytest.raises(ParameterError, match=r"cache_logits\.views is 0"):
+        open_unlabelled(data, student(min_confidence=0.5), None)
+
+
+@pytest.mark.parametrize("method", ["dkd", "cross_entropy"])
+def test_a_loss_that_needs_labels_is_refused(data, method):
+    with pytest.raises(ParameterError) as caught:
+        open_unlabelled(data, student(method), LOGITS)
+    message = str(caught.value)
+    assert f"distill.method = {method}" in message
+    assert "dist, figkd, kd, logit_mse, or distill.unlabelled.ratio to 0" in message
+    unused = open_unlabelled(data, student(method, ratio=0.0), LOGITS)
+    assert [batch.size for batch in unused.draw(8, 2, 0, 0)] == [0, 0]
+
+
+@pytest.mark.parametrize("method", ["dist", "figkd", "kd", "logit_mse"])
+def test_the_other_losses_take_images_without_labels(data, method):
+    assert open_unlabelled(data, student(method), None).used.tolist() == [0, 1, 2]

@@ -306,3 +306,27 @@ def test_published_splits_of_a_table_reach_the_splits(table):
     source = read(table, text, split="published")
     chosen = split_dataset(source, Prepare(source="csv", path="x", split="published"))
     assert chosen == {"train": [0, 1], "test": [2, 3], "val": [4, 5]}
+
+
+def test_rows_with_an_empty_label_can_be_images_without_labels(table):
+    text = GOOD + "photos/a/2.png,\nphotos/b/2.png,\n"
+    assert "has no label" in refusal(table, text)
+    source = read(table, text, empty_labels="unlabelled")
+    assert len(source.samples) == 2
+    assert [image.name for image in source.unlabelled] == ["photos/a/2.png", "photos/b/2.png"]
+    assert not any("photos/a/2.png" in remark for remark in source.remarks)
+    # A cell that says that there is none may be a mistake.
+    assert "has no label but 'NaN'" in refusal(
+        table, GOOD + "photos/a/2.png,NaN\n", empty_labels="unlabelled"
+    )
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_row_of_an_evaluation_split_needs_a_label(table, split):
+    text = (
+        "path,label,split\nphotos/007.png,wren,train\nphotos/b/1.png,robin,train\n"
+        f"photos/a/1.png,,train\nphotos/a/2.png,,{split}\n"
+    )
+    message = refusal(table, text, empty_labels="unlabelled")
+    assert "line 5" in message
+    assert f"has no label, but is in split '{split}'" in message

@@ -1,0 +1,101 @@
+"""Images without labels, from the folder to the student."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from pipeline.errors import ParameterError
+from pipeline.params import load_params
+from stages.prepare import prepare
+from tests.small_project import CLASSES, PROJECT, draw_photo, set_param, small_params, write_photos
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with 24 images per class, and 20 without labels."""
+    write_photos(tmp_path / "photos", per_class=24)
+    rng = np.random.default_rng(1)
+    (tmp_path / "more/monday").mkdir(parents=True)
+    for number in range(20):
+        image = draw_photo(CLASSES[number % 4], rng)
+        image.save(tmp_path / "more" / ("monday" if number % 2 else ".") / f"{number:02}.png")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "params.yaml").write_text(yaml.safe_dump(small_params(tmp_path / "photos")))
+    set_param(project, "prepare.unlabelled", str(tmp_path / "more"))
+    for name in ("pipeline", "stages", "deploy"):
+        (project / name).symlink_to(PROJECT / name)
+    monkeypatch.chdir(project)
+    return project
+
+
+def test_a_folder_with_a_validation_image_is_refused_or_it_is_left_out(small: Path) -> None:
+    assert CliRunner().invoke(prepare, []).exit_code == 0
+    whole = json.loads((small / "data/prepared/dataset.json").read_text())
+    assert whole["unlabelled"]["images"] == 20
+    leaked = (small / "data/prepared/val/names.txt").read_text().splitlines()[0]
+    shutil.copy(small.parent / "photos" / leaked, small.parent / "more/leaked.png")
+
+    refused = CliRunner().invoke(prepare, [])
+    assert refused.exit_code == 1
+    assert f"leaked.png = {leaked} (val)" in refused.output
+    assert "prepare.on_bad: skip" in refused.output
+    audit = json.loads((small / "reports/audit.json").read_text())["unlabelled"]
+    assert [found["name"] for found in audit["in_evaluation"]] == ["leaked.png"]
+
+    skipped = CliRunner().invoke(prepare, ["--set", "prepare.on_bad=skip"])
+    assert skipped.exit_code == 0
+    assert "20 of 21 images without labels are used; left out: 1 that show" in skipped.output
+    assert json.loads((small / "data/prepared/dataset.json").read_text()) == whole
+
+    # Without the folder, nothing of it remains.
+    plain = CliRunner().invoke(prepare, ["--set", "prepare.unlabelled=null"])
+    assert plain.exit_code == 0
+    without = json.loads((small / "data/prepared/dataset.json").read_text())
+    assert not (small / "data/prepared/unlabelled").exists()
+    assert without["splits"] == whole["splits"]
+    assert without.keys() == whole.keys() - {"unlabelled"}
+
+
+def test_the_method_is_checked_with_the_other_parameters(small: Path) -> None:
+    set_param(small, "distill.method", "dkd")
+    with pytest.raises(ParameterError, match="learns nothing from images without labels"):
+        load_params(small / "params.yaml")
+    set_param(small, "distill.unlabelled", {"ratio": 0.0})
+    load_params(small / "params.yaml")
+
+
+@pytest.mark.slow
+def test_a_live_teacher_answers_as_its_cache(small: Path) -> None:
+    """The chain up to the student; with float32 and one view per epoch, both are the same."""
+
+    def call(stage: str, *overrides: str) -> None:
+        line = [sys.executable, "-m", f"stages.{stage}"]
+        for override in overrides:
+            line += ["--set", override]
+        done = subprocess.run(line, cwd=small, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    call("prepare")
+    call("finetune")
+    students, reports = [], []
+    for views in (2, 0):
+        call("cache_logits", f"cache_logits.views={views}", "cache_logits.dtype=float32")
+        call("distill", f"cache_logits.views={views}", "cache_logits.dtype=float32")
+        students.append(load_file(small / "models/student/model.safetensors"))
+        reports.append(json.loads((small / "reports/student.json").read_text()))
+    for name, tensor in students[0].items():
+        torch.testing.assert_close(tensor, students[1][name], rtol=1e-3, atol=1e-4)
+    assert reports[0]["unlabelled"] == 20
+    assert reports[0]["unlabelled_left_out"] == 0
