@@ -98,3 +98,15 @@ def test_a_head_without_names_is_refused_without_training(project: Path, tmp_pat
     assert "labels.txt" in done.stderr
     trained = call("stages.finetune", "--set=finetune.epochs=1", folder=project)
     assert trained.returncode == 0, trained.stderr
+
+
+@pytest.mark.slow
+def test_a_transformer_with_two_heads_is_a_teacher(project: Path) -> None:
+    teacher = {"model": "deit_tiny_distilled_patch16_224", "freeze_epochs": 1, "lr": 0.001}
+    for key, value in teacher.items():
+        set_param(project, f"finetune.{key}", value)
+    for stage in ("prepare", "finetune", "cache_logits", "distill", "export"):
+        done = call(f"stages.{stage}", folder=project)
+        assert done.returncode == 0, done.stderr
+    parity = json.loads((project / "reports/parity.json").read_text())["teacher"]
+    assert [difference["batch"] for difference in parity["differences"]] == [1, 2, 7]

@@ -1,9 +1,11 @@
 import copy
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.errors import ParameterError
@@ -147,6 +149,40 @@ def test_torchvision_weights_are_loaded_except_for_a_head_of_other_classes(hub, 
     assert name == "IMAGENET1K_V1"
     assert options["weights_only"]
     assert options["check_hash"]
+
+
+def test_weights_that_torchvision_downloaded_before_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(1)
+    state = torchvision.models.get_model("shufflenet_v2_x0_5").state_dict()
+    file = Path(torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url).name
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(state, tmp_path / "hub/checkpoints" / file)
+    started = init_classifier(Network(model=SMALL, pretrained="library"), CLASSES, 32)
+    assert started.untrained == CLASSES
+    for name, tensor in started.model.backbone.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(tensor, state[name]), name
+
+
+def test_weights_that_timm_downloaded_before_are_read_for_another_image_size(tmp_path, monkeypatch):
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", True)
+    torch.manual_seed(1)
+    state = timm.create_model("test_vit").state_dict()  # for 1,000 classes, and images of 160 px
+    folder = tmp_path / "models--timm--test_vit.r160_in1k"
+    commit = "0" * 40
+    for part in ("refs", f"snapshots/{commit}"):
+        (folder / part).mkdir(parents=True)
+    (folder / "refs/main").write_text(commit)
+    save_file(state, folder / "snapshots" / commit / "model.safetensors")
+    started = init_classifier(Network(model="test_vit", pretrained="library"), CLASSES, 64)
+    assert started.untrained == CLASSES
+    changed = ("head.", "pos_embed")
+    for name, tensor in started.model.backbone.state_dict().items():
+        assert name.startswith(changed) or torch.equal(tensor, state[name]), name
+    with torch.inference_mode():
+        assert started.model.eval()(torch.rand(1, 3, 64, 64)).shape == (1, 3)
 
 
 def test_torchvision_without_internet_access_is_refused_with_the_alternatives(monkeypatch):
