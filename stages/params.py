@@ -12,6 +12,7 @@ from finch_runtime.errors import printable
 from pipeline.errors import ParameterError, one_of
 from pipeline.params import read_values
 from pipeline.params.editing import as_yaml
+from pipeline.params.recipes import load_recipe, recipe_name
 from stages.command import Context, stage
 from stages.console import echo
 
@@ -28,19 +29,23 @@ from stages.console import echo
 def params(context: Context, section: str | None, as_json: bool) -> None:
     """Print the effective value of every parameter and its source.
 
-    The output is YAML. A comment names the source of a value: the parameter file, --set, or the
-    default in the code.
+    The output is YAML. A comment names the source of a value: the parameter file, --set, the
+    recipe, or the default in the code.
     """
     values = context.params.model_dump()
     if section:
         values = _only(values, section)
     in_file = {key for _, key, _ in _rows(read_values(context.params_path)) if key}
+    recipe = recipe_name(read_values(context.params_path, context.overrides))
+    in_recipe = {key for _, key, _ in _rows(load_recipe(recipe)) if key}
     overridden = [override.partition("=")[0] for override in context.overrides]
 
     def source(key: str) -> str:
         if any(f"{key}.".startswith(f"{override}.") for override in overridden):
             return "--set"
-        return context.params_path.name if key in in_file else "default"
+        if key in in_file:
+            return context.params_path.name
+        return f"recipe {recipe}" if key in in_recipe else "default"
 
     rows = list(_rows(values))
     if as_json:

@@ -9,6 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
+from pipeline.params.editing import merged
+from pipeline.params.recipes import load_recipe
+
 PROJECT = Path(__file__).parents[1]
 CLASSES = ("disc", "ring", "square", "frame")
 
@@ -38,8 +41,9 @@ def write_photos(folder: Path, per_class: int) -> None:
 
 
 def small_params(photos: Path) -> dict[str, Any]:
-    """The project's own parameters, reduced to a tiny run."""
+    """The parameters of the default run, reduced to a tiny run."""
     params: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params = merged(load_recipe("solar-cells"), params) | {"recipe": "none"}
     params["run"] |= {"device": "cpu", "threads": 1}
     params["prepare"] |= {"source": "folder", "path": str(photos), "image_size": 32, "block": 3}
     training = {"epochs": 2, "batch_size": 16}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ParameterError
 from pipeline.params.messages import explain
+from pipeline.params.recipes import with_recipe
 from pipeline.params.root import Params, params_model
 from pipeline.plugins.section import Section
 
@@ -19,20 +20,33 @@ S = TypeVar("S", bound=Section)
 
 
 def load_params(path: Path, overrides: Iterable[str] = ()) -> Params:
-    """Reads and validates ``params.yaml``.
+    """Reads and validates ``params.yaml``, whose values are above those of its recipe.
 
     ``overrides`` are ``key=value`` pairs such as ``distill.figkd.level=2``; values are YAML.
 
     Raises:
         ParameterError: The file cannot be read, or a key or value is not allowed.
     """
-    return load_section(path, params_model(), overrides)
+    return validate_params(path, read_values(path, overrides))
+
+
+def validate_params(path: Path, values: Mapping[str, Any]) -> Params:
+    """As ``load_params``, for the values of a file with this path."""
+    try:
+        values = with_recipe(values)
+    except ValueError as error:
+        raise ParameterError(path, f"recipe: {error}") from None
+    return _validated(path, params_model(), values)
 
 
 def load_section(path: Path, model: type[S], overrides: Iterable[str] = ()) -> S:
     """As ``load_params``, for a file with the keys of ``model``, such as ``scout.yaml``."""
+    return _validated(path, model, read_values(path, overrides))
+
+
+def _validated(path: Path, model: type[S], values: Mapping[str, Any]) -> S:
     try:
-        return model.model_validate(read_values(path, overrides))
+        return model.model_validate(values)
     except ValidationError as error:
         raise ParameterError(path, explain(error, model)) from None
 

@@ -11,6 +11,7 @@ from pipeline.errors import shown
 from pipeline.params.evaluate import Evaluate
 from pipeline.params.prepare import Prepare, prepare_model
 from pipeline.params.qat import QAT
+from pipeline.params.recipes import RecipeName
 from pipeline.params.shipping import Bundle, Export, Quantize
 from pipeline.params.student import Distill, distill_model
 from pipeline.params.teacher import CacheLogits, Finetune
@@ -39,6 +40,12 @@ class Params(Section):
     The type for annotations; ``params_model`` adds the options of all plug-ins.
     """
 
+    recipe: RecipeName = Field(
+        "auto",
+        description="Values of the parameters that params.yaml does not set (docs/presets.md); "
+        "`auto`: `solar-cells` for `prepare.source: elpv`, else `photographs`; `none`: the "
+        "defaults of this table.",
+    )
     run: Run = Field(default_factory=Run, description="Device, seed and threads of every stage.")
     prepare: Prepare = Field(default_factory=Prepare, description="Data source and splits.")
     views: Views = Field(default_factory=Views, description="Augmentation.")

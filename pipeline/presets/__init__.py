@@ -11,8 +11,10 @@ import yaml
 
 from pipeline.errors import ParameterError, one_of
 from pipeline.files import atomic_file
-from pipeline.params import load_params, params_model
+from pipeline.params import load_params, read_values
 from pipeline.params.editing import changed, merged
+from pipeline.params.loading import validate_params
+from pipeline.params.recipes import recipe_name
 
 
 class Change(NamedTuple):
@@ -58,29 +60,29 @@ def apply_preset(name: str, path: Path) -> list[Change]:
     Raises:
         ParameterError: The name is unknown, or the file is invalid without or with the preset.
     """
-    before = load_params(path).model_dump()
-    wanted = merged(before, load_preset(name))
-    changes = list(_differences(before, wanted))
+    preset, before, own = load_preset(name), load_params(path), read_values(path)
+    try:
+        wanted = validate_params(path, merged(own, preset))
+    except ParameterError as error:
+        problem = f"is invalid with preset {name!r}: {error.problem}"
+        raise ParameterError(path, problem) from None
+    # The preset may set another source of data, and thereby another recipe.
+    recipe = recipe_name(merged(own, preset))
     values: dict[str, Any] = {}
-    for key, _, value in changes:
+    for key, _, value in _differences(load_params(path, [f"recipe={recipe}"]).model_dump(), preset):
         for part in reversed(key.split(".")):
             value = {part: value}
         values = merged(values, value)
     with atomic_file(path) as temporary:
         # As bytes, which preserves line endings.
         temporary.write_bytes(changed(path.read_bytes().decode(), values).encode())
-        try:
-            after = load_params(temporary)
-        except ParameterError as error:
-            problem = f"is invalid with preset {name!r}: {error.problem}"
-            raise ParameterError(path, problem) from None
-        if after != params_model().model_validate(wanted):
+        if load_params(temporary) != wanted:  # sections of the file share a value
             raise ParameterError(
                 path,
                 f"has a layout that preset {name!r} cannot be written into",
                 f"copy the output of `finch presets show {name}` into it",
             )
-    return changes
+    return list(_differences(before.model_dump(), wanted.model_dump()))
 
 
 def _differences(

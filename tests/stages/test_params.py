@@ -39,7 +39,8 @@ def test_every_value_has_its_source() -> None:
         line.split(":")[0].strip(): line.rpartition("# ")[2] for line in lines if "# " in line
     }
     assert sources["seed"] == "--set"  # the last seed in the file's order
-    assert (sources["vertical_flip"], sources["hue"]) == ("params.yaml", "default")
+    assert (sources["vertical_flip"], sources["hue"]) == ("recipe solar-cells", "default")
+    assert sources["percentile"] == "params.yaml"
 
 
 def test_one_section() -> None:
@@ -51,7 +52,8 @@ def test_one_section() -> None:
 def test_json_has_value_and_source_by_key() -> None:
     leaves = json.loads(params("--json", "--set", "distill.lr=0.3").output)
     assert leaves["distill.lr"] == {"value": 0.3, "source": "--set"}
-    assert leaves["distill.epochs"] == {"value": 30, "source": "params.yaml"}
+    assert leaves["distill.epochs"] == {"value": 30, "source": "recipe solar-cells"}
+    assert leaves["distill.method"] == {"value": "figkd", "source": "params.yaml"}
     assert leaves["distill.momentum"] == {"value": 0.9, "source": "default"}
     assert leaves["quantize.candidates.0.name"]["source"] == "params.yaml"
 
