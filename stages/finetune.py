@@ -1,7 +1,8 @@
 """Stage finetune: trains the teacher."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stages.command import Context, stage
 
@@ -11,49 +12,66 @@ if TYPE_CHECKING:
 
 @stage(
     reads="data/prepared/, pretrained weights",
-    writes="models/teacher/ (safetensors, model.json; members/), reports/teacher.json, "
+    writes="models/teacher/ (safetensors, model.json; members/, folds/), reports/teacher.json, "
     "reports/teacher_history.csv",
     distributed=True,
 )
 def finetune(context: Context) -> None:
-    """Fine-tune the teacher, with its members if there are any, on the prepared images.
+    """Fine-tune the teacher, with its members and those for folds, on the prepared images.
 
     After an interruption, the next run resumes; networks that are finished are not trained again.
     """
+    import numpy as np
+
+    from pipeline.data.folds import assign_folds
     from pipeline.data.prepared import open_prepared
     from pipeline.models.checked_networks import check_networks
     from pipeline.training.device import prepare_torch
     from pipeline.training.process_rank import read_process_rank
-    from stages.teacher_training import figures_of_members, train_network, write_members
+    from stages.teacher_training import (
+        figures_of_folds,
+        figures_of_members,
+        train_teacher,
+        write_folds,
+        write_members,
+    )
 
     params, paths = context.params, context.paths
-    data = open_prepared(paths.prepared)
-    main, *members = params.finetune.networks(params.run.seed)
+    data, count = open_prepared(paths.prepared), params.cache_logits.folds
+    networks = params.finetune.networks(params.run.seed)
     # Before the teacher is trained for a student, or beside a member, that cannot be.
-    others: list[tuple[str, Finetune | Distill]] = [(m.key, m.recipe) for m in members]
+    others: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in networks[1:]]
     others.append(("distill", params.distill))
     check_networks(others, data.image_size, paths.checked_networks)
+    fold_of = np.empty(0, np.int64)
+    if count:
+        fold_of = assign_folds(data.split("train"), data.classes, count, params.run.seed)
     device = prepare_torch(params.run)
-    trained = [train_network(context, data, device, main)]
-    for index, member in enumerate(members):
-        trained.append(train_network(context, data, device, member, f"member {index}"))
+    train = partial(train_teacher, context, data, device, networks)
+    trained = train()
+    folds = [train(fold, np.flatnonzero(fold_of != fold)) for fold in range(count)]
     if not read_process_rank().is_main:
         return
     figures = figures_of_members(trained)
+    if folds:
+        figures |= figures_of_folds(folds, fold_of)
+
+    def write_parts(folder: Path) -> dict[str, Any]:
+        record = write_members(folder, trained)
+        return record | write_folds(folder, folds, fold_of) if folds else record
+
     first = trained[0]
     first.training.save(
-        "teacher",
-        first.result,
-        first.record,
-        figures=figures,
-        write_parts=partial(write_members, trained=trained),
+        "teacher", first.result, first.record, figures=figures, write_parts=write_parts
     )
-    if members:
-        context.log.info(
-            "the mean of %d networks has validation accuracy %.1f %%",
-            len(trained),
-            100 * figures["ensemble"]["val_accuracy"],
-        )
+    if "ensemble" in figures:
+        accuracy = figures["ensemble"]["val_accuracy"]
+        message = "the mean of %d networks has validation accuracy %.1f %%"
+        context.log.info(message, len(trained), 100 * accuracy)
+    if folds:
+        sizes = [fold["images"] for fold in figures["folds"].values()]
+        message = "%d teachers learned from all folds but one, of %d to %d images"
+        context.log.info(message, count, min(sizes), max(sizes))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
+from pipeline.files import hash_file
 from pipeline.losses import CrossEntropy
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import write_classifier
-from pipeline.models.ensemble import mean_logits, member_folder
-from pipeline.models.record import MemberRecord
+from pipeline.models.ensemble import mean_logits
+from pipeline.models.record import (
+    FoldsRecord,
+    MemberRecord,
+    fold_folder,
+    fold_of_file,
+    member_folder,
+    read_teacher,
+)
 from pipeline.params.teacher import TeacherNetwork
 from pipeline.training.loop import TrainingResult
 from pipeline.training.task import TrainingTask
@@ -43,12 +51,35 @@ class Trained:
     record: dict[str, Any]
 
 
+def train_teacher(
+    context: Context,
+    data: PreparedData,
+    device: torch.device,
+    networks: Sequence[TeacherNetwork],
+    fold: int | None = None,
+    images: NDArray[np.int64] | None = None,
+) -> list[Trained]:
+    """Trains the networks of a teacher, one after the other.
+
+    ``fold`` is the number of the fold that the teacher does not learn from, and ``images`` are the
+    training images of the other folds; None for the teacher that learns from all. See
+    ``train_network`` for the other arguments and the errors.
+    """
+    trained = []
+    for index, network in enumerate(networks):
+        names = [f"fold {fold}"] * (fold is not None) + [f"member {index - 1}"] * bool(index)
+        label = ", ".join(names)
+        trained.append(train_network(context, data, device, network, label, images))
+    return trained
+
+
 def train_network(
     context: Context,
     data: PreparedData,
     device: torch.device,
     network: TeacherNetwork,
     label: str = "",
+    images: NDArray[np.int64] | None = None,
 ) -> Trained:
     """Trains a network of the teacher, or resumes from its checkpoint.
 
@@ -59,28 +90,32 @@ def train_network(
         data: Prepared data.
         device: Training device.
         network: The network.
-        label: Name for the log; empty for the network of ``finetune``.
+        label: Name for the log; empty for the network of ``finetune`` that learns from all images.
+        images: Training images to learn from, int64; None for all.
 
     Raises:
         FinchError: See ``StageTraining``.
     """
     recipe, views = network.recipe, context.params.views
     loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
-    splits, frozen = (data.split("train"), data.split("val")), recipe.freeze_epochs
-    task = TrainingTask(recipe, loss, *splits, views, freeze_epochs=frozen)
+    train, val = data.split("train"), data.split("val")
+    frozen = recipe.freeze_epochs
+    task = TrainingTask(recipe, loss, train, val, views, indices=images, freeze_epochs=frozen)
     key_inputs = {
         "recipe": network.values,
         "views": views.model_dump(),
         "data": data.fingerprint,
         "seed": network.seed,
     }
+    if images is not None:
+        key_inputs["images"] = images.tolist()
     torch.manual_seed(network.seed)
     training = StageTraining(context, "finetune", task, device, key_inputs, network.seed, label)
     try:
         started = training.initialize(recipe, data)
         result = training.run(started.model)
     except ParameterError as error:
-        if not label:
+        if network.key == recipe.section:
             raise
         thing = f"{network.key}: {error.thing}"
         raise ParameterError(thing, error.problem, error.remedy) from None
@@ -96,19 +131,45 @@ def figures_of_members(trained: Sequence[Trained]) -> dict[str, Any]:
     """
     if len(trained) == 1:
         return {}
-    val = trained[0].training.task.val
-    logits = [compute_logits(t.result.model, val, t.training.device) for t in trained]
-    weights = [t.network.weight for t in trained]
-    mean = mean_logits([torch.from_numpy(each) for each in logits], weights).numpy()
     members = {
         str(index): {
-            **_accuracy(each, val.labels),
-            "best_epoch": t.result.best.epoch,
-            "weight": t.network.weight,
+            **_accuracy([member]),
+            "best_epoch": member.result.best.epoch,
+            "weight": member.network.weight,
         }
-        for index, (t, each) in enumerate(zip(trained[1:], logits[1:], strict=True))
+        for index, member in enumerate(trained[1:])
     }
-    return {"ensemble": _accuracy(mean, val.labels), "members": members}
+    return {"ensemble": _accuracy(trained), "members": members}
+
+
+def figures_of_folds(
+    folds: Sequence[Sequence[Trained]], fold_of: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Size of every fold, and its teacher's validation accuracy, for ``reports/teacher.json``."""
+    figures = {
+        str(fold): {"images": int((fold_of == fold).sum()), **_accuracy(trained)}
+        for fold, trained in enumerate(folds)
+    }
+    return {"folds": figures}
+
+
+def write_folds(
+    folder: Path, folds: Sequence[Sequence[Trained]], fold_of: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Writes the teachers of the folds into the folder of the teacher.
+
+    Returns:
+        Their record for ``model.json``.
+    """
+    names = []
+    for fold, trained in enumerate(folds):
+        path, first = fold_folder(folder, fold), trained[0]
+        path.mkdir(parents=True)
+        record = first.record | first.training.record() | write_members(path, trained)
+        write_classifier(path, first.result.model, record)
+        names.append(read_teacher(path, first.record["data"]).sha256)
+    np.save(fold_of_file(folder), fold_of)
+    return {"folds": asdict(FoldsRecord(hash_file(fold_of_file(folder)), tuple(names)))}
 
 
 def write_members(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
@@ -127,8 +188,11 @@ def write_members(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
     return {"members": records} if records else {}
 
 
-def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    scored = score(logits, labels)
+def _accuracy(trained: Sequence[Trained]) -> dict[str, float]:
+    """Validation accuracy of the mean of networks."""
+    val, device = trained[0].training.task.val, trained[0].training.device
+    logits = [torch.from_numpy(compute_logits(t.result.model, val, device)) for t in trained]
+    scored = score(mean_logits(logits, [t.network.weight for t in trained]).numpy(), val.labels)
     return {
         "val_accuracy": scored.accuracy,
         "val_balanced_accuracy": scored.balanced_accuracy,

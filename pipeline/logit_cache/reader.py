@@ -45,7 +45,7 @@ class CacheKey:
 
 
 # Parameters that change the content; with 0 views only the first one does.
-_PARAMS = ("views", "dtype", "precision", "pack_views")
+_PARAMS = ("views", "dtype", "precision", "pack_views", "folds")
 
 
 @dataclass(frozen=True)

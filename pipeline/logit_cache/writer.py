@@ -15,6 +15,7 @@ from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData, select_images
 from pipeline.errors import Stopped, TrainingError
 from pipeline.files import atomic_folder, hash_file, hash_value, write_json
+from pipeline.logit_cache.fold_teachers import FoldTeachers
 from pipeline.logit_cache.journal import Arrays, JournaledArrays
 from pipeline.logit_cache.reader import (
     FORMAT,
@@ -46,6 +47,7 @@ class CacheSource:
         views: View recipe.
         device: Device of the teacher.
         precision: Dtype of the teacher's forward pass.
+        fold_teachers: Answer in place of the teacher; None if it answers itself.
     """
 
     teacher: Classifier | Ensemble
@@ -54,6 +56,7 @@ class CacheSource:
     views: Views
     device: torch.device
     precision: torch.dtype = torch.float32
+    fold_teachers: FoldTeachers | None = None
 
 
 def write_logit_cache(
@@ -163,7 +166,11 @@ def _run_teacher(
     if params.pack_views:
         blocks[VIEWS] = to_uint8(pixels)
         pixels = to_unit_range(blocks[VIEWS], source.device)
-    logits = teacher_logits(source.teacher, pixels, source.precision).cpu().numpy()
+    if source.fold_teachers is None:
+        answers = teacher_logits(source.teacher, pixels, source.precision)
+    else:
+        answers = source.fold_teachers.logits(pixels, indices, source.precision)
+    logits = answers.cpu().numpy()
     with np.errstate(over="ignore"):  # overflow raises the error below
         blocks[LOGITS] = logits.astype(params.dtype)
     if not np.isfinite(blocks[LOGITS]).all():

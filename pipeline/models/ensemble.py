@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError
 from pipeline.models.classifier import Classifier, load_classifier
-from pipeline.models.record import TeacherRecord
+from pipeline.models.record import TeacherRecord, member_folder
 from pipeline.provenance import check_inputs
 
 
@@ -43,11 +43,6 @@ def mean_logits(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     shares = stacked.new_tensor(weights) / sum(weights)
     # Not a matrix product, which autocast would compute in 16 bits.
     return (stacked * shares[:, None, None]).sum(0)
-
-
-def member_folder(teacher: Path, index: int) -> Path:
-    """The folder of a member, in that of the teacher."""
-    return teacher / "members" / str(index)
 
 
 def load_teacher(

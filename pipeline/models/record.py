@@ -50,21 +50,53 @@ class MemberRecord:
 
 
 @dataclass(frozen=True)
+class FoldsRecord:
+    """The teachers of the folds of the training images.
+
+    Attributes:
+        fold_of_sha256: SHA-256 of the file with the fold of every training image.
+        teachers: ``TeacherRecord.sha256`` of each, in the order of the folds.
+    """
+
+    fold_of_sha256: str
+    teachers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TeacherRecord(ModelRecord):
     """The teacher, and what it was made from.
 
     Attributes:
-        members: Further networks, in the folders ``members/0``, ``members/1``, …
+        members: Further networks, see ``member_folder``.
+        folds: Teachers that each learned from all folds but one, see ``fold_folder``; None if the
+            teacher answers for all images itself.
     """
 
     members: tuple[MemberRecord, ...] = ()
+    folds: FoldsRecord | None = None
 
     @property
     def sha256(self) -> str:
-        """SHA-256 that names the teacher: of its weights, and of its members if it has some."""
-        if not self.members:
+        """SHA-256 that names the teacher: of its weights; with members or folds, of theirs too."""
+        if not self.members and self.folds is None:
             return self.weights_sha256
-        return hash_value([self.weights_sha256, [astuple(member) for member in self.members]])
+        parts = [self.weights_sha256, [astuple(member) for member in self.members]]
+        return hash_value([*parts, *([] if self.folds is None else [astuple(self.folds)])])
+
+
+def member_folder(teacher: Path, index: int) -> Path:
+    """The folder of a member, in that of the teacher."""
+    return teacher / "members" / str(index)
+
+
+def fold_folder(teacher: Path, index: int) -> Path:
+    """The folder of the teacher of a fold, in that of the teacher; it has the same layout."""
+    return teacher / "folds" / str(index)
+
+
+def fold_of_file(teacher: Path) -> Path:
+    """The fold of every training image, int64 [n]."""
+    return teacher / "folds" / "fold_of.npy"
 
 
 @dataclass(frozen=True)

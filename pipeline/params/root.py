@@ -61,6 +61,8 @@ class Params(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> Params:
         self.finetune.check_members(self.run.seed)
+        if self.cache_logits.folds:
+            self.finetune.check_folds(self.run.seed)
         order = self.distill.class_order
         by_logits = (order.kind, order.similarity) == ("similarity", "logits")
         if by_logits and not self.cache_logits.views:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.params.messages import explain
 from pipeline.params.network import ModelName, Pretrained
@@ -132,6 +132,19 @@ class Finetune(TrainedNetwork):
                         "and so the same weights; set another seed or model"
                     )
 
+    def check_folds(self, seed: int) -> None:
+        """Checks that every network can be trained for a fold, given the seed of `run`.
+
+        Raises:
+            ValueError: A network is not trained, so that nothing can be left out.
+        """
+        for network in self.networks(seed):
+            if not network.recipe.epochs:
+                raise ValueError(
+                    f"cache_logits.folds needs teachers that are trained, but {network.key}.epochs "
+                    "is 0; set folds to 0, or epochs to 1 or more"
+                )
+
 
 _OF_WEIGHTS = ("weights", "class_names", "head", "mean", "std")
 
@@ -159,6 +172,28 @@ class CacheLogits(Section):
         description="Cache the pixels of the views too, at K times the size of the training "
         "images. Training then does not compute them.",
     )
+
+    folds: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="k, the number of folds of the training images. Every image is answered by a "
+        "teacher that learned from the other folds only, so that `finetune` trains k more teachers "
+        "(docs/teachers.md). With 0, the teacher answers for the images that it learned from.",
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _two_folds_or_none(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("must be 0, or 2 or more: outside of one fold there are no images")
+        return folds
+
+    @model_validator(mode="after")
+    def _has_views_to_answer(self) -> Self:
+        if self.folds and not self.views:
+            raise ValueError("`folds` needs `views` of 1 or more: only cached answers have folds")
+        return self
 
     @model_validator(mode="after")
     def _has_views_to_pack(self) -> Self:

@@ -7,15 +7,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
 
 from pipeline.data.prepared import open_prepared
+from pipeline.errors import ArtifactError
 from pipeline.files import read_json
 from pipeline.measure.accuracy import score
 from pipeline.models.classifier import load_classifier
@@ -23,48 +22,25 @@ from pipeline.params import load_params
 from pipeline.training.distillation_inputs import open_distillation_inputs
 from pipeline.training.validation import compute_logits
 from pipeline.views import make_views
-from stages import command, teacher_training
 from stages.cache_logits import cache_logits
 from stages.finetune import finetune
-from tests.prepared_data import write_prepared
-from tests.small_project import small_params
-
-CPU = torch.device("cpu")
-CLASSES = ("ape", "bee", "cat")
-MEMBERS = [{"seed": 1}, {"model": "test_byobnet", "pretrained": "none", "weight": 3.0}]
-WEIGHTS = (1.0, 1.0, 3.0)
-FOLDERS = ("", "members/0", "members/1")
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(command, "raise_interrupts", lambda: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)  # the stages set one
+from tests.stages.teacher_project import (
+    CPU,
+    FOLDERS,
+    MEMBERS,
+    files,
+    interrupt_finetune,
+    mean_of_networks,
+    run,
+    stages_in_this_process,
+    write_project,
+)
 
 
-def write_project(folder: Path, **sections: dict[str, Any]) -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(24) % len(CLASSES)
-    images = rng.integers(0, 256, (24, 32, 32, 3), np.uint8)
-    splits = dict.fromkeys(("train", "val", "test"), (images, labels))
-    write_prepared(folder / "data/prepared", CLASSES, splits)
-    params = small_params(folder)
-    for section in ("finetune", "distill"):
-        params[section] |= {"epochs": 2, "batch_size": 8, "lr": 0.001}
-    params["cache_logits"]["dtype"] = "float32"
-    for section, values in sections.items():
-        params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-
-
-def run(folder: Path, stage: Any, *overrides: str, fails: bool = False) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        done = CliRunner().invoke(stage, [f"--set={override}" for override in overrides])
-    assert done.exit_code == int(fails), done.output
-    return done.output
+@pytest.fixture(autouse=True, scope="module")
+def in_this_process() -> Iterator[None]:
+    with stages_in_this_process():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +48,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its teacher and the cached logits; tests change only copies of it."""
     folder = tmp_path_factory.mktemp("finished")
     write_project(folder, finetune={"members": MEMBERS})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "raise_interrupts", lambda: None)
-        run(folder, finetune)
-        run(folder, cache_logits)
+    run(folder, finetune)
+    run(folder, cache_logits)
     return folder
 
 
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project"))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def mean_of_networks(teacher: Path, pixels: torch.Tensor) -> np.ndarray:
-    networks = [load_classifier(teacher / name, CPU)[0] for name in FOLDERS]
-    with torch.inference_mode():
-        each = [network(pixels).numpy().astype(np.float64) for network in networks]
-    return np.average(each, axis=0, weights=WEIGHTS)
 
 
 def test_the_cached_logits_are_the_weighted_mean_of_all_networks(finished: Path) -> None:
@@ -148,23 +107,10 @@ def test_members_change_nothing_in_the_main_network(project: Path) -> None:
     assert "members" not in read_json(project / "models/teacher/model.json")
 
 
-def test_a_finished_network_is_not_trained_again_after_an_interruption(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_network_is_not_trained_again_after_an_interruption(project: Path) -> None:
     whole = files(project / "models/teacher")
     shutil.rmtree(project / "models/teacher")
-    with monkeypatch.context() as patch:
-        train, started = teacher_training.train_network, []
-
-        def interrupted(*arguments: Any) -> Any:
-            started.append(1)
-            if len(started) == 3:
-                raise KeyboardInterrupt
-            return train(*arguments)
-
-        patch.setattr(teacher_training, "train_network", interrupted)
-        patch.chdir(project)
-        CliRunner().invoke(finetune, [])
+    interrupt_finetune(project, networks=2)
     assert not (project / "models/teacher").exists()
     log = run(project, finetune)
     assert "[finetune] resuming after 2 epochs" in log
@@ -197,7 +143,7 @@ def test_a_cache_of_other_weights_of_the_members_is_refused(project: Path) -> No
     path.write_text(json.dumps(record))
     params = load_params(project / "params.yaml")
     folders = ("data/prepared", "models/teacher", "data/teacher_logits")
-    with pytest.raises(Exception, match="was made from models/teacher"):
+    with pytest.raises(ArtifactError, match="was made from models/teacher"):
         open_distillation_inputs(params, params.distill, *(project / f for f in folders))
 
 

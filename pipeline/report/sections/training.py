@@ -43,6 +43,8 @@ def training(facts: Facts) -> list[Part]:
             f" They are the mean of {members + 1} networks. The figures of the teacher are those "
             f"of the first one, {facts.teacher.recipe.model}."
         )
+    if folds := facts.params.cache_logits.folds:
+        text += f" Each image was answered by one of {folds} teachers, which did not learn from it."
     return [
         blocks.columns([_curves(network, name) for name, network in networks.items()]),
         blocks.group("Recipes", [recipes, text]),

@@ -67,6 +67,30 @@ def test_members_that_add_nothing_or_do_not_fit_are_one_line(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("cache_logits.folds=1",), ("cache_logits.folds", "0, or 2 or more")),
+        (("cache_logits.folds=3", "cache_logits.views=0"), ("folds", "views", "1 or more")),
+        (
+            ("cache_logits.folds=3", "finetune.epochs=0"),
+            ("cache_logits.folds", "finetune.epochs is 0"),
+        ),
+        (
+            ("cache_logits.folds=3", "finetune.members=[{epochs: 0}]"),
+            ("cache_logits.folds", "finetune.members.0.epochs is 0"),
+        ),
+    ],
+    ids=str,
+)
+def test_folds_that_cannot_be_answered_are_refused(
+    overrides: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        load(*overrides)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
 def test_paths_of_members_are_hidden_in_what_is_published() -> None:
     member = {"pretrained": "file", "weights": "/home/me/a.pth", "class_names": "/home/me/names"}
     public = str(with_members(member).public())
