@@ -178,8 +178,9 @@ class StageTraining:
             self._plot(epoch)
             return
         terms = ", ".join(f"{name} {value:.4f}" for name, value in epoch.terms.items())
+        epochs = self.task.effective_recipe.epochs
         self._log(
-            f"epoch {epoch.epoch}/{self.task.recipe.epochs}: loss {epoch.loss:.4f} ({terms}), "
+            f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f} ({terms}), "
             f"validation accuracy {epoch.val_accuracy:.1%}{self._kept_by(epoch)}"
         )
         self._plot(epoch)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from pipeline.plugins.section import Section
 from pipeline.statistics import AccuracyDrop
 
 DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -44,6 +45,9 @@ def value(option: Any) -> str:
     """The value of a parameter; a dash for None."""
     if option is None:
         return DASH
+    if isinstance(option, Section):
+        given = ((name, each) for name, each in option if each is not None)
+        return ", ".join(f"{name} {value(each)}" for name, each in given) or DASH
     if isinstance(option, bool):
         return "yes" if option else "no"
     return f"{option:g}" if isinstance(option, float) else str(option)

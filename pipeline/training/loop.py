@@ -83,7 +83,7 @@ def _validate_only(
 
 class _Trainer:
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
-        recipe, device = task.recipe, env.device
+        recipe, device = task.effective_recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
         process, frozen = env.group.process, task.freeze_epochs >= recipe.epochs
         check_batch_size(recipe, len(indices), process)
@@ -108,14 +108,14 @@ class _Trainer:
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
         total_steps = recipe.epochs * steps_per_epoch
         self.model, self.task, self.env, self.state = model, task, env, state
-        self.sampler = sampler
+        self.sampler, self.recipe = sampler, recipe
         self.step = TrainingStep(state, network, task, env, precision, steps_per_epoch)
         self.lr_factor = lr_factor(recipe, total_steps)
         self.step_numbers = iter(env.track(range(total_steps), "training", total_steps))
 
     def run(self) -> TrainingResult:
         """Runs all epochs, or those after the checkpoint if there is one."""
-        history, recipe = self._resume(), self.task.recipe
+        history, recipe = self._resume(), self.recipe
         while len(history) < recipe.epochs and not stops_early(history, recipe):
             self._train_epoch()
             self._validate()

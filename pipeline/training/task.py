@@ -26,8 +26,7 @@ class TrainingTask:
     """Recipe, loss and data of a training run.
 
     Attributes:
-        recipe: Optimizer, schedule, number of epochs. Within the task, the epochs are those for
-            its number of images (``Recipe.for_images``).
+        recipe: Optimizer, schedule, number of epochs.
         loss: Loss function; moved to the training device.
         train: Training split.
         val: Validation split, which selects the best epoch.
@@ -69,9 +68,10 @@ class TrainingTask:
         count = int(np.searchsorted(numbers, len(self.train)))
         return numbers[:count], numbers[count:]
 
-    def __post_init__(self) -> None:
-        images = len(self.train if self.indices is None else self.indices)
-        object.__setattr__(self, "recipe", self.recipe.for_images(images))
+    @property
+    def effective_recipe(self) -> Recipe:
+        """The recipe with the number of epochs for these images (``Recipe.for_images``)."""
+        return self.recipe.for_images(len(self.train if self.indices is None else self.indices))
 
     def check(self, classes: int) -> None:
         """Checks that loss, teacher, splits and recipe fit a model with this number of classes.

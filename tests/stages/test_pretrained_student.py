@@ -27,6 +27,7 @@ def test_a_pretrained_student_is_trained_from_its_weights_and_exported(project: 
     for section in ("finetune", "distill"):
         for key, value in {**start, "lr": 1e-6, "weight_decay": 0.0}.items():
             set_param(project, f"{section}.{key}", value)
+    set_param(project, "distill.steps", {"min": 5})  # 4 steps per epoch, so 2 epochs
     for stage in ("inputs", "prepare", "finetune", "cache_logits", "distill", "export"):
         line = [sys.executable, "-m", f"stages.{stage}"]
         done = subprocess.run(line, cwd=project, capture_output=True, text=True)
@@ -43,6 +44,8 @@ def test_a_pretrained_student_is_trained_from_its_weights_and_exported(project: 
     assert (inputs["distill"]["files"], inputs["distill"]["bytes"]) == (1, file.stat().st_size)
 
     network = load_params(project / "params.yaml").distill
+    assert record["recipe"] == network.model_dump()  # `bundle` compares them
+    assert len((project / "reports/student_history.csv").read_text().splitlines()) == 1 + 2
     initial = init_classifier(network, CLASSES, 32).model.state_dict()
     trained = load_file(project / "models/student/model.safetensors")
     weights = [name for name, tensor in initial.items() if tensor.ndim == 4]
