@@ -101,7 +101,7 @@ def train(options: argparse.Namespace, fraction: float) -> Iterator[dict[str, An
     folder, images = options.folder / f"{fraction:g}", options.images.resolve()
     base = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     epochs = {
-        section: {"epochs": round(options.epochs * base[section]["epochs"] / fraction)}
+        section: {"epochs": max(1, round(options.epochs * base[section]["epochs"] / fraction))}
         for section in ("finetune", "distill")
     }
     table = folder / "images.csv"
