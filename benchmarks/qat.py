@@ -115,7 +115,8 @@ def main() -> None:
     train_split = data.split("train")
     splits = {name: data.split(name) for name in ("val", "test")}
     student, about = load_classifier(models / "student", CPU)
-    key = cache_key(read_teacher(models / "teacher", data.fingerprint).sha256, data, params.views)
+    record = read_teacher(models / "teacher", data.fingerprint)
+    key = cache_key(record.sha256, data, params.views, record.image_size)
     teacher = CachedTeacher(open_logit_cache(args.project / "data/teacher_logits", key))
 
     def run_all(path: Path) -> dict[str, Logits]:

@@ -37,9 +37,10 @@ def cache_logits(context: Context) -> None:
     )
     teacher = load_teacher(paths.teacher, record, device)
     fold_teachers = open_fold_teachers(paths.teacher, record, teacher, device)
-    key = cache_key(record.sha256, data, views)
+    key = cache_key(record.sha256, data, views, record.image_size)
     precision = resolve_precision(params.precision, device)
-    source = CacheSource(teacher, key, data, views, device, precision, fold_teachers)
+    size = context.params.distill.image_size
+    source = CacheSource(teacher, key, data, views, device, precision, fold_teachers, size)
     if params.views == 0:
         write_empty_cache(paths.teacher_logits, source, params)
         context.log.info("wrote no logits, since cache_logits.views is 0: distill runs the teacher")

@@ -54,9 +54,10 @@ def compare(context: Context, config: Compare) -> None:
             params.distill.changed(entry.set).check_unlabelled()
     _check_students(context, config, setup.data.image_size)
     teacher, _ = load_classifier(paths.teacher, device)
+    size = teacher.spec.image_size
     store = RunStore(paths.comparison_runs)
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
-    data, test = setup.data, setup.data.split("test")
+    data, test, val = setup.data, setup.data.split("test", size), setup.data.split("val", size)
     facts = {
         "data": {"source": data.info.source, "fingerprint": data.fingerprint},
         "teacher": {
@@ -66,7 +67,7 @@ def compare(context: Context, config: Compare) -> None:
         "recipe": params.distill.model_dump(),
         "host": asdict(describe_host()),
         "torch": torch.__version__,
-        **analyze(setup, store, finals, compute_logits(teacher, data.split("val"), device)),
+        **analyze(setup, store, finals, compute_logits(teacher, val, device)),
     }
     paths.write_report("compare", facts, as_markdown(facts), as_page(facts))
     write_runs(paths.reports / "compare_runs.csv", facts)
@@ -100,14 +101,15 @@ def _open(context: Context, config: Compare, device: torch.device) -> Comparison
     params, paths = context.params, context.paths
     data = open_prepared(paths.prepared)
     record = read_teacher(paths.teacher, data.fingerprint)
-    key = cache_key(record.sha256, data, params.views)
+    key = cache_key(record.sha256, data, params.views, record.image_size)
     logits = open_logit_cache(paths.teacher_logits, key, params.cache_logits)
     train, equal = data.split("train"), [1.0] * config.folds
+    size = params.distill.image_size or data.image_size
     return ComparisonSetup(
         compare=config,
         distill=params.distill,
         data=data,
-        teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits)),
+        teacher=CachedTeacher(logits, open_packed_views(paths.teacher_logits, size)),
         head_weights=partial(read_head_weights, paths.teacher),
         cache_sha256=hash_file(paths.teacher_logits / "cache.json"),
         views=params.views,

@@ -28,7 +28,6 @@ def export(context: Context) -> None:
     data = open_prepared(paths.prepared)
     teacher = read_teacher(paths.teacher, data.fingerprint)
     student = read_student(paths.student, data.fingerprint, teacher=teacher.sha256)
-    images = parity_images(data.split("val"))
     sources = {
         "teacher": (paths.teacher, teacher),
         "student": (paths.student, student),
@@ -41,6 +40,7 @@ def export(context: Context) -> None:
             made_from = MadeFrom(record.weights_sha256, data.fingerprint)
             metadata = describe(model.spec, data.info.fit, made_from)
             spec, path = model.spec, folder / f"{name}.onnx"
+            images = parity_images(data.split("val", spec.image_size))
             form = inference_form(model.backbone, normalize_images(images, spec))
             if form.problem:
                 context.log.warning("%s: exported in its training form: %s", name, form.problem)

@@ -55,14 +55,15 @@ def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | No
     from pipeline.training.device import prepare_torch
     from pipeline.training.validation import compute_logits
 
-    val, folder = data.split("val"), context.paths.teacher
-    if not (folder / "model.json").exists() or not len(val):
+    folder = context.paths.teacher
+    if not (folder / "model.json").exists() or not data.info.splits["val"].images:
         return None
     device = prepare_torch(context.params.run)
     teacher, record = load_classifier(folder, device)
     if record.get("data") != data.fingerprint:
         context.log.warning("models/teacher was trained on other data; its confusions are left out")
         return None
+    val = data.split("val", teacher.spec.image_size)
     logits = compute_logits(teacher, val, device)
     return most_frequent_confusions(logits, val.labels, data.classes)
 

@@ -32,6 +32,7 @@ def prepare(context: Context) -> None:
     from pipeline.report.audit_page import render_audit
 
     params, paths = context.params.prepare, context.paths
+    image_size, *other_sizes = context.params.image_sizes
     dataset = read_source(params)
     _log_listing(context, dataset)
     check_lost(dataset, [], max_loss=params.max_loss)
@@ -39,8 +40,9 @@ def prepare(context: Context) -> None:
     decoded = decode(
         (*dataset.samples, *unlabelled),
         paths.partial_prepare,
-        image_size=params.image_size,
+        image_size=image_size,
         fit=params.fit,
+        other_sizes=other_sizes,
         workers=params.workers,
         track=track,
     )
@@ -91,10 +93,10 @@ def prepare(context: Context) -> None:
     )
     decoded.discard()
     context.log.info(
-        "wrote data/prepared: %d classes, %s images of %d px (license: %s)",
+        "wrote data/prepared: %d classes, %s images of %s px (license: %s)",
         len(data.classes),
         ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
-        data.image_size,
+        " and ".join(map(str, context.params.image_sizes)),
         dataset.license,
     )
 

@@ -64,7 +64,8 @@ def qat(context: Context) -> None:
     task = inputs.task
     compile_kernels()
     count, seed = params.quantize.calibration_images, params.run.seed
-    quantized = fake_quantize(student, sample_calibration(task.train, count, seed))
+    train = data.split("train", task.image_size)
+    quantized = fake_quantize(student, sample_calibration(train, count, seed))
     key_inputs = {**inputs.key_inputs, "nncf": version("nncf")}
     training = StageTraining(context, "qat", task, inputs.device, key_inputs)
     result = train_qat(student, quantized, training.run, task.val, inputs.device, recipe.keep_by)

@@ -14,6 +14,7 @@ from stages.console import track
 def quantize(context: Context) -> None:
     """Convert the student to each runtime and precision (the candidates)."""
     from pipeline.data.prepared import open_prepared
+    from pipeline.export.onnx_metadata import read_image_size
     from pipeline.quantize.calibration import sample_calibration
     from pipeline.quantize.candidates import make_candidates
     from pipeline.quantize.mixed_precision import SearchSetup
@@ -29,7 +30,8 @@ def quantize(context: Context) -> None:
         paths.qat if uses_qat else None,
         data.fingerprint,
     )
-    train, val = data.split("train"), data.split("val")
+    size = read_image_size(paths.onnx / "student.onnx")
+    train, val = data.split("train", size), data.split("val", size)
     names: dict[Literal["dynamic", 1], str] = {"dynamic": "student.onnx", 1: "student-b1.onnx"}
     validator = CandidateValidator(
         paths.onnx / "student.onnx", val.images, val.labels, params.bundle, params.evaluate.threads

@@ -14,19 +14,20 @@ def resolve(context: Context) -> None:
 
     Every other stage of dvc.yaml depends on its sections of that file. Therefore DVC also detects
     changed defaults. The networks are built with their initial weights, and shown an image of
-    prepare.image_size. Those that passed are remembered.
+    their image_size. Those that passed are remembered.
     """
     import yaml
 
     from pipeline.files import atomic_file
     from pipeline.models.checked_networks import check_networks
 
-    params, size = context.params, context.params.prepare.image_size
+    params = context.params
     teacher = params.finetune.networks(params.run.seed)
     networks: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in teacher]
     networks.append(("distill", params.distill))
+    size, sizes = params.prepare.image_size, {key: n.image_size for key, n in networks}
     for section in check_networks(networks, size, context.paths.checked_networks):
-        context.log.info("%s.model takes images of %d px", section, size)
+        context.log.info("%s.model takes images of %d px", section, sizes[section])
     values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_file(context.paths.params) as temporary:

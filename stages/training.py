@@ -70,7 +70,8 @@ class StageTraining:
         Raises:
             ParameterError: The weights do not fit; or a class has none and nothing is trained.
         """
-        started = init_classifier(network, data.classes, data.image_size)
+        size = network.image_size or data.image_size
+        started = init_classifier(network, data.classes, size)
         if read_process_rank().is_main:
             for remark in started.remarks:
                 self._log(f"{network.section}.weights: {remark}")

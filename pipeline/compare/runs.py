@@ -142,7 +142,8 @@ class RunStore:
         path = self.folder / key / "test_logits.npy"
         if not path.is_file():
             model, _ = load_classifier(self.folder / key, setup.device)
-            logits = compute_logits(model, setup.data.split("test"), setup.device)
+            test = setup.data.split("test", model.spec.image_size)
+            logits = compute_logits(model, test, setup.device)
             with atomic_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, logits)
         return open_array(path)
@@ -185,12 +186,12 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         TrainingError: The loss is not finite.
     """
     data, recipe, folds = setup.data, run.distill, setup.folds
-    train_split = data.split("train")
+    train_split, size = data.split("train"), recipe.image_size or data.image_size
     if run.fold is None:
-        indices, val_split = None, data.split("val")
+        indices, val_split = None, data.split("val", size)
     else:
         indices = np.sort(np.concatenate([f for k, f in enumerate(folds) if k != run.fold]))
-        val_split = train_split.select(folds[run.fold])
+        val_split = data.split("train", size).select(folds[run.fold])
     labels, logits = train_split.labels, setup.teacher.logits[:, : len(train_split)]
     order = order_classes(
         recipe.class_order, labels, logits, classes=data.classes, head=setup.head_weights
@@ -209,7 +210,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         indices,
         unlabelled=unlabelled,
     )
-    student = init_classifier(recipe, data.classes, data.image_size).model
+    student = init_classifier(recipe, data.classes, size).model
     result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {
         "entry": run.entry,

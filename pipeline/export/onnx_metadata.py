@@ -16,6 +16,8 @@ from pipeline.files import parse_artifact
 from pipeline.provenance import check_inputs
 
 if TYPE_CHECKING:  # the stages that measure do without torch
+    from onnx import ModelProto
+
     from pipeline.models.classifier import Spec
 
 INPUT = "images"
@@ -79,14 +81,31 @@ def read_made_from(path: Path, **present: str) -> MadeFrom:
     return made_from
 
 
+def read_image_size(path: Path) -> int:
+    """Height and width of the input of an exported file in pixels, from the shape of the input.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, or its input has no such shape.
+    """
+    inputs = _load(path).graph.input
+    shape = [axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim] if inputs else []
+    match shape:
+        case [_, int(height), int(width), 3] if height == width > 0:
+            return height
+    raise ArtifactError(path, "has no input of shape [n, size, size, 3]")
+
+
 def _read(path: Path) -> Mapping[str, str]:
+    return {entry.key: entry.value for entry in _load(path).metadata_props}
+
+
+def _load(path: Path) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        return onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ArtifactError(path, "is missing") from None
     except (DecodeError, OSError):
         raise ArtifactError(path, "is truncated or not ONNX") from None
-    return {entry.key: entry.value for entry in model.metadata_props}

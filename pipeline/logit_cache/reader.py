@@ -23,7 +23,7 @@ from pipeline.files import (
 from pipeline.params import CacheLogits, Views
 from pipeline.provenance import check_inputs
 
-FORMAT = 3
+FORMAT = 4
 INFO = "cache.json"
 LOGITS = "logits.npy"
 VIEWS = "views.npy"
@@ -37,11 +37,13 @@ class CacheKey:
         teacher: SHA-256 that names the teacher, as ``TeacherRecord.sha256``.
         data: Fingerprint of the prepared data.
         views: SHA-256 of the view recipe.
+        image_size: Height and width of the views that the teacher sees, in pixels.
     """
 
     teacher: str
     data: str
     views: str
+    image_size: int
 
 
 # Parameters that change the content; with 0 views only the first one does.
@@ -78,9 +80,9 @@ def relevant_params(params: CacheLogits) -> dict[str, Any]:
     return {name: getattr(params, name) for name in (_PARAMS if params.views else _PARAMS[:1])}
 
 
-def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views) -> CacheKey:
-    """The key for a teacher, prepared data and a view recipe."""
-    return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()))
+def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views, image_size: int) -> CacheKey:
+    """The key for a teacher with its image size, prepared data and a view recipe."""
+    return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()), image_size)
 
 
 def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
@@ -116,7 +118,11 @@ def read_cache(folder: Path, key: CacheKey, params: CacheLogits | None = None) -
     if value.get("format") != FORMAT:
         raise ArtifactError(path, f"has format {value.get('format')!r}, expected {FORMAT}")
     info = parse_artifact(path, CacheInfo, value)
-    check_inputs(path, vars(info.key), **vars(key))
+    if info.key.image_size != key.image_size:
+        sizes = f"of {info.key.image_size} px, which now sees {key.image_size} px"
+        raise ArtifactError(path, f"was made with a teacher {sizes}")
+    hashes = {name: value for name, value in vars(key).items() if name != "image_size"}
+    check_inputs(path, vars(info.key), **hashes)
     for name, found in info.params.items():
         wanted = found if params is None else getattr(params, name)
         if found != wanted:
@@ -143,19 +149,27 @@ def open_logit_cache(
     return _open(folder / LOGITS, info.shape, info.dtype, info.sha256)
 
 
-def open_packed_views(folder: Path) -> NDArray[np.uint8] | None:
+def open_packed_views(folder: Path, size: int) -> NDArray[np.uint8] | None:
     """Opens the packed views of a cache that ``open_logit_cache`` has checked.
+
+    Args:
+        folder: Folder of the cache.
+        size: Height and width of the student's input, in pixels.
 
     Returns:
         uint8 [K, n, size, size, 3], memory-mapped; None if views are not packed.
 
     Raises:
-        ArtifactError: The file is missing, truncated or changed.
+        ArtifactError: The file is missing, truncated or changed, or its views have another size.
     """
     info = read_artifact(folder / INFO, CacheInfo)
     if info.views_sha256 is None:
         return None
-    return _open(folder / VIEWS, info.shape[:2], "uint8", info.views_sha256)
+    views = _open(folder / VIEWS, info.shape[:2], "uint8", info.views_sha256)
+    if views.shape[2] != size:
+        problem = f"has views of {views.shape[2]} px, and the student sees {size} px"
+        raise ArtifactError(folder / VIEWS, problem)
+    return views
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: str, sha256: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class CacheSource:
         device: Device of the teacher.
         precision: Dtype of the teacher's forward pass.
         fold_teachers: Answer in place of the teacher; None if it answers itself.
+        packed_size: Height and width of the views to pack, which the student sees; None for those
+            that the teacher sees.
     """
 
     teacher: Classifier | Ensemble
@@ -57,6 +60,12 @@ class CacheSource:
     device: torch.device
     precision: torch.dtype = torch.float32
     fold_teachers: FoldTeachers | None = None
+    packed_size: int | None = None
+
+    @property
+    def view_size(self) -> int:
+        """Height and width of the packed views, in pixels."""
+        return self.packed_size or self.key.image_size
 
 
 def write_logit_cache(
@@ -78,8 +87,8 @@ def write_logit_cache(
 
     Args:
         folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
-            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. The logits are then
-            computed from these rounded pixels.
+            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. If the teacher sees
+            views of this size, the logits are then computed from these rounded pixels.
         source: Teacher, data and view recipe.
         params: Number of views (1 or more), dtype and batch size.
         work: Folder for unfinished files, if possible on the file system of ``folder``.
@@ -144,7 +153,7 @@ def _open_journal(
 ) -> JournaledArrays:
     arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
     if params.pack_views:
-        size = source.data.image_size
+        size = source.view_size
         arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, 3))
     environment = [library_versions(), source.device.type, torch.get_num_threads()]
     # Batches computed by other code must not be continued.
@@ -161,9 +170,13 @@ def _run_teacher(
     view: int,
 ) -> dict[str, NDArray[Any]]:
     """The next block of every file."""
-    pixels = make_views(images, indices, view, source.views, source.device)
+    size = source.key.image_size
+    render = partial(make_views, images, indices, view, source.views, source.device)
+    pixels = render(size)
     blocks: dict[str, NDArray[Any]] = {}
-    if params.pack_views:
+    if params.pack_views and source.view_size != size:
+        blocks[VIEWS] = to_uint8(render(source.view_size))
+    elif params.pack_views:
         blocks[VIEWS] = to_uint8(pixels)
         pixels = to_unit_range(blocks[VIEWS], source.device)
     if source.fold_teachers is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.errors import ArtifactError, DeviceError, MeasurementError
+from pipeline.export.onnx_metadata import read_image_size
 from pipeline.files import hash_value, write_json
 from pipeline.measure.accuracy import agreement, check_that_logits_vary, correct, score
 from pipeline.measure.devices.device import Device
@@ -116,8 +117,13 @@ def evaluate_candidates(
         DeviceError: The device failed, or cannot run the reference.
     """
     index, infos, models = find_models(inputs)
-    reference, labels = index.reference, inputs.data.split("val").labels
-    images, runtime = inputs.data.images_path("val"), DeviceRuntime(inputs.runtime, device)
+    reference, runtime = index.reference, DeviceRuntime(inputs.runtime, device)
+    size, teacher_size = (read_image_size(models[name].path) for name in (reference, TEACHER))
+    labels, images = inputs.data.split("val", size).labels, inputs.data.images_path("val", size)
+    if teacher_size != size:
+        inputs.data.split("val", teacher_size)  # checks the file
+        own = inputs.data.images_path("val", teacher_size)
+        models[TEACHER] = replace(models[TEACHER], images=own)
     runtime_hash = runtime.content_hash()
     run = _DeviceRun(models, reference, images, runtime, params, track)
     logits = run.measure_logits()

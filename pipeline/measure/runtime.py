@@ -32,19 +32,23 @@ class MeasuredModel:
         path: Model file, or the folder of an unpacked bundle. Files beside a model file that have
             the same stem belong to it, such as ``model.bin`` of ``model.xml``.
         runtime: Inference runtime; None for a bundle, whose manifest names it.
+        images: Images of the size of this model's input, in place of those that the methods of
+            ``DeviceRuntime`` get; None if those fit.
     """
 
     path: Path
     runtime: str | None
+    images: Path | None = None
 
     def copy_to(self, device: Device) -> protocol.ModelSource:
-        """Ensures that the model is on the device."""
+        """Ensures that the model is on the device, with its images if it has its own."""
         path = self.path.resolve()
+        images = None if self.images is None else _copy_images(self.images, device)
         if self.runtime is None:
-            return protocol.ModelSource(device.place(_files_below(path, ".")))
+            return protocol.ModelSource(device.place(_files_below(path, ".")), images=images)
         names = {p.name for p in path.parent.iterdir() if p.name.startswith(f"{path.stem}.")}
         files = Files(path.parent, tuple(sorted({path.name, *names})))
-        return protocol.ModelSource(f"{device.place(files)}/{path.name}", self.runtime)
+        return protocol.ModelSource(f"{device.place(files)}/{path.name}", self.runtime, images)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class DeviceRuntime:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder, "logits.npy")
             request = protocol.PredictRequest(
-                model.copy_to(self.device), self._copy_images(images), threads, str(out)
+                model.copy_to(self.device), _copy_images(images, self.device), threads, str(out)
             )
             result = self._run(request, [model], protocol.PredictResult)
             try:
@@ -92,7 +96,7 @@ class DeviceRuntime:
     ) -> protocol.BenchmarkResult:
         """Measures one model."""
         request = protocol.BenchmarkRequest(
-            model.copy_to(self.device), self._copy_images(images), threads, plan
+            model.copy_to(self.device), _copy_images(images, self.device), threads, plan
         )
         result = self._run(request, [model], protocol.BenchmarkResult)
         if [len(turn) for turn in result.timing.turns] != [plan.runs]:
@@ -104,7 +108,7 @@ class DeviceRuntime:
     ) -> protocol.CompareResult:
         """Times several models in alternation."""
         sources = [model.copy_to(self.device) for model in models]
-        request = CompareRequest(sources, self._copy_images(images), threads, plan)
+        request = CompareRequest(sources, _copy_images(images, self.device), threads, plan)
         result = self._run(request, models, protocol.CompareResult)
         for model, timing in zip(models, result.models, strict=False):
             sizes = [len(turn) for turn in timing.turns]
@@ -130,10 +134,6 @@ class DeviceRuntime:
         package = self.files()
         return content_key(package.folder, package.names)
 
-    def _copy_images(self, images: Path) -> str:
-        images = images.resolve()
-        return f"{self.device.place(Files(images.parent, (images.name,)))}/{images.name}"
-
     def _run(
         self, request: protocol.Request, models: Sequence[MeasuredModel], kind: type[Result]
     ) -> Result:
@@ -146,6 +146,11 @@ class DeviceRuntime:
         except RuntimeProblem as problem:
             subject = models[0].path if len(models) == 1 else "device runtime"
             raise MeasurementError(subject, f"returned no valid result: {problem}") from None
+
+
+def _copy_images(images: Path, device: Device) -> str:
+    images = images.resolve()
+    return f"{device.place(Files(images.parent, (images.name,)))}/{images.name}"
 
 
 def _files_below(folder: Path, start: str) -> Files:

@@ -19,7 +19,7 @@ _REMEMBERED = 100
 
 
 def check_networks(
-    networks: Iterable[tuple[str, Finetune | Distill]], image_size: int, folder: Path
+    networks: Iterable[tuple[str, Finetune | Distill]], packed_size: int, folder: Path
 ) -> list[str]:
     """Checks networks as ``check_network``, except those that passed before.
 
@@ -29,7 +29,7 @@ def check_networks(
     Args:
         networks: Where the parameters are, such as ``distill``, and the networks with their
             training recipes.
-        image_size: Height and width of the images, in pixels.
+        packed_size: Height and width of the images of a network without ``image_size``, in pixels.
         folder: Where the networks that passed are remembered.
 
     Returns:
@@ -41,13 +41,12 @@ def check_networks(
     store = folder / "passed.json"
     passed, checked = _read(store), []
     common = {
-        "image_size": image_size,
         "code": code_fingerprint("pipeline.models.network_check"),
         "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
     }
     with FileHashes(folder / "weights.json") as hashes:
         keyed = [
-            (section, network, hash_value({**common, **_key(network, hashes)}))
+            (section, network, hash_value({**common, **_key(network, packed_size, hashes)}))
             for section, network in networks
         ]
     for section, network, key in keyed:
@@ -56,7 +55,8 @@ def check_networks(
         # Imported here, since timm and torchvision take seconds.
         from pipeline.models.network_check import check_network
 
-        check_network(section, network, image_size, single_images=_trains_on_single_images(network))
+        size = network.image_size or packed_size
+        check_network(section, network, size, single_images=_trains_on_single_images(network))
         passed.append(key)
         checked.append(section)
         write_json(store, {"passed": passed[-_REMEMBERED:]})
@@ -69,8 +69,9 @@ def _trains_on_single_images(network: Finetune | Distill) -> bool:
     return network.epochs > 0 and not is_frozen and network.batch_size // network.accumulate < 2
 
 
-def _key(network: Finetune | Distill, hashes: FileHashes) -> dict[str, Any]:
+def _key(network: Finetune | Distill, packed_size: int, hashes: FileHashes) -> dict[str, Any]:
     return {
+        "image_size": network.image_size or packed_size,
         "model": network.model,
         "pretrained": network.pretrained,
         "weights": hashes.fingerprint(weights_files(network)).sha256,

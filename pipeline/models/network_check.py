@@ -133,7 +133,9 @@ def _explain(section: str, name: str, image_size: int, batch: int, problem: str)
         remedy = f"set {section}.batch_size to at least 2 * {section}.accumulate"
         return ParameterError(thing, f"cannot be trained on single images ({problem})", remedy)
     sizes = " or ".join(map(str, _sizes_that_work(name, image_size, batch)))
-    remedy = f"set prepare.image_size to {sizes}" if sizes else "change prepare.image_size"
+    # Members of the teacher have the size of `finetune`.
+    key = f"{section.rpartition(': ')[2].partition('.')[0]}.image_size"
+    remedy = f"set {key} to {sizes}" if sizes else f"change {key}"
     problem = f"cannot take images of {image_size} px ({problem})"
     return ParameterError(thing, problem, f"{remedy}, or choose another model")
 

@@ -73,7 +73,7 @@ def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
         raise ParameterError(
             f"model {name!r}",
             f"cannot be built for images of {image_size} px ({one_line(error)})",
-            "change prepare.image_size, or choose another model",
+            "change image_size, or choose another model",
         ) from error
 
 

@@ -64,7 +64,12 @@ class Prepare(Section):
         "capture groups, if any).",
     )
     image_size: int = Field(
-        96, ge=16, le=1024, description="Height and width of the packed images, in pixels."
+        96,
+        ge=16,
+        le=1024,
+        description="Height and width of the packed images, in pixels. Those of a larger "
+        "`finetune.image_size` or `distill.image_size` are packed instead, and views are rendered "
+        "from them (docs/image_sizes.md).",
     )
     fit: Literal["crop", "stretch"] = Field(
         "crop",

@@ -58,6 +58,22 @@ class Params(Section):
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Measurements.")
     bundle: Bundle = Field(default_factory=Bundle, description="Selection and packaging.")
 
+    @property
+    def image_sizes(self) -> list[int]:
+        """The sizes to pack, in pixels, largest first."""
+        sizes = (self.prepare.image_size, self.finetune.image_size, self.distill.image_size)
+        return sorted({size for size in sizes if size is not None}, reverse=True)
+
+    @model_validator(mode="after")
+    def _image_sizes_are_known(self) -> Params:
+        """An image size that is null gets its value, which the stages of the network read."""
+        for name in ("finetune", "distill"):
+            network: Finetune | Distill = getattr(self, name)
+            if network.image_size is None:
+                size = {"image_size": self.prepare.image_size}
+                object.__setattr__(self, name, network.model_copy(update=size))
+        return self
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Params:
         self.finetune.check_members(self.run.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline.params.network import Network
 from pipeline.params.recipe import Recipe
@@ -12,6 +12,14 @@ from pipeline.params.recipe import Recipe
 
 class TrainedNetwork(Network, Recipe):
     """A network and how it is trained, or pretrained weights that are used as they are."""
+
+    image_size: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        description="Height and width of the network's input, in pixels; null: those of "
+        "`prepare.image_size`.",
+    )
 
     @model_validator(mode="after")
     def _random_weights_are_trained(self) -> Self:

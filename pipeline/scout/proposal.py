@@ -39,8 +39,7 @@ def describe(students: Sequence[Student], setup: ScoutSetup) -> dict[str, Any]:
     lines = None
     if proposed is not None:
         verdict = f"the largest student within {budget:g} ms is {_summary(proposed)}"
-        lines = f"prepare:\n  image_size: {proposed.image_size}\n"
-        lines += f"\ndistill:\n  model: {proposed.model}\n"
+        lines = f"distill:\n  model: {proposed.model}\n  image_size: {proposed.image_size}\n"
     elif nearest is not None:
         verdict = f"no student is within {budget:g} ms; the closest is {_summary(nearest)}"
     else:

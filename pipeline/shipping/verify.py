@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError
+from pipeline.export.onnx_metadata import read_image_size
 from pipeline.files import hash_file, parse_artifact, read_json
 from pipeline.measure.accuracy import Fraction, agreement, correct, score
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
@@ -100,7 +101,12 @@ def verify_bundle(
         runtime=runtime_now,
         **by_place(models_now, "onnx"),
     )
-    images, labels = data.images_path("test"), data.split("test").labels
+    size, teacher_size = read_image_size(student), read_image_size(teacher)
+    images, labels = data.images_path("test", size), data.split("test", size).labels
+    own = None
+    if teacher_size != size:
+        data.split("test", teacher_size)  # checks the file
+        own = data.images_path("test", teacher_size)
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
         if read_json(folder / "manifest.json") != recorded:
@@ -109,7 +115,7 @@ def verify_bundle(
         models = {
             "shipped": (packed, MeasuredModel(folder, None)),
             "student": (installed, MeasuredModel(student, "onnxruntime")),
-            "teacher": (installed, MeasuredModel(teacher, "onnxruntime")),
+            "teacher": (installed, MeasuredModel(teacher, "onnxruntime", own)),
         }
         logits = {
             name: runtime.predict(model, images, expected.threads)

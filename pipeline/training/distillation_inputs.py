@@ -68,7 +68,7 @@ def open_distillation_inputs(
     train = data.split("train")
     record = read_teacher(teacher, data.fingerprint)
     check_classes(record.classes, data.classes)
-    key = cache_key(record.sha256, data, params.views)
+    key = cache_key(record.sha256, data, params.views, record.image_size)
     cache = read_cache(teacher_logits, key, cache_params)
     logits = open_logit_cache(teacher_logits, key) if cache_params.views else None
     labelled = None if logits is None else logits[:, : len(train)]
@@ -80,7 +80,8 @@ def open_distillation_inputs(
     loss = build_loss(recipe, len(data.classes), class_order)
     source: CachedTeacher | LiveTeacher | None = None
     if logits is not None:
-        source = CachedTeacher(logits, open_packed_views(teacher_logits))
+        size = recipe.image_size or data.image_size
+        source = CachedTeacher(logits, open_packed_views(teacher_logits, size))
     elif loss.needs_teacher:
         precision = resolve_precision(cache_params.precision, device)
         source = LiveTeacher(load_teacher(teacher, record, device), precision)
@@ -92,7 +93,8 @@ def open_distillation_inputs(
         "teacher": [vars(cache.key), cache.params, cache.sha256, cache.views_sha256],
         "class_order": class_order,
     }
-    val, unlabelled = data.split("val"), open_unlabelled(data, recipe, logits)
+    val = data.split("val", recipe.image_size)
+    unlabelled = open_unlabelled(data, recipe, logits)
     task = TrainingTask(recipe, loss, train, val, params.views, source, unlabelled=unlabelled)
     cache_sha256 = hash_file(teacher_logits / "cache.json")
     return DistillationInputs(data, task, device, class_order, key, cache_sha256, key_inputs)

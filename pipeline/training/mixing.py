@@ -21,22 +21,27 @@ class Mix:
         partners: Indices of the images that they are mixed with, int64 [n].
         lam: Weight of each image, 0…1 (λ in the papers); that of its partner is ``1 - lam``.
         box: CutMix's rectangle in pixels: top, bottom, left, right (ends excluded); None for mixup.
+        size: Height and width of the images that ``box`` refers to, in pixels.
     """
 
     batch: NDArray[np.int64]
     partners: NDArray[np.int64]
     lam: float
     box: tuple[int, int, int, int] | None = None
+    size: int = 0
 
     def partners_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The partners of some images of the batch."""
         return self.partners[np.searchsorted(self.batch, indices)]
 
     def blend(self, images: Tensor, partners: Tensor) -> Tensor:
-        """Mixes images with their partners, both float32 [n, 3, size, size]."""
+        """Mixes images with their partners, both float32 [n, 3, side, side].
+
+        Images of another side than ``size`` are mixed in the same part of their area.
+        """
         if self.box is None:
             return self.lam * images + (1 - self.lam) * partners
-        top, bottom, left, right = self.box
+        top, bottom, left, right = (round(i * images.shape[-1] / self.size) for i in self.box)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = partners[:, :, top:bottom, left:right]
         return mixed
@@ -70,4 +75,4 @@ def sample_mix(
     box = np.clip(np.round(ends), 0, size).astype(int)
     (top, bottom), (left, right) = box.tolist()
     lam = 1 - (bottom - top) * (right - left) / size**2
-    return Mix(batch, partners, lam, (top, bottom, left, right))
+    return Mix(batch, partners, lam, (top, bottom, left, right), size)

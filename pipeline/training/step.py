@@ -67,7 +67,7 @@ class TrainingStep:
         view = number if teacher is None else teacher.view_of(number)
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
-        size = self.task.train.images.shape[1]
+        size = self.task.image_size
         labelled, others = self.task.part(batch)
         count = min(recipe.accumulate, len(labelled))
         mix = sample_mix(recipe, labelled, size, (self.env.seed, epoch, state.steps))
@@ -106,10 +106,13 @@ class TrainingStep:
         key = (self.env.seed, len(state.history), state.steps, int(indices[0]))
         labelled, _ = self.task.part(indices)
         own = indices[group.shard_slice(len(indices))]
-        pixels = self._pixels(own, view) if mix is None else self._mixed_pixels(own, view, mix)
+        pixels = self._input(own, view, mix, self.task.image_size)
         logits: dict[str, Tensor] = {}
         if (teacher := self.task.teacher) is not None:
-            teacher_logits = teacher.get_logits(view, own, pixels)
+            shown = pixels
+            if teacher.image_size not in (None, self.task.image_size):
+                shown = self._input(own, view, mix, teacher.image_size)
+            teacher_logits = teacher.get_logits(view, own, shown)
             logits["teacher"] = group.all_gather(teacher_logits, len(indices))
         mixed_precision = self.precision != torch.float32
         with (
@@ -144,14 +147,24 @@ class TrainingStep:
         for name, value in values.items():
             state.sums[name] = state.sums.get(name, 0.0) + value * len(labelled)
 
-    def _pixels(self, indices: NDArray[np.int64], view: int) -> Tensor:
+    def _input(
+        self, indices: NDArray[np.int64], view: int, mix: Mix | None, size: int | None
+    ) -> Tensor:
+        """Views with ``size`` pixels per side, mixed if there is a ``mix``."""
+        if mix is None:
+            return self._pixels(indices, view, size)
+        return self._mixed_pixels(indices, view, mix, size)
+
+    def _pixels(self, indices: NDArray[np.int64], view: int, size: int | None) -> Tensor:
         device, task = self.state.device, self.task
         packed = None if task.teacher is None else task.teacher.get_views(view, indices)
-        if packed is not None:
+        if packed is not None and packed.shape[1] == size:
             return to_unit_range(packed, device)
-        return make_views(task.images(indices), indices, view, task.views, device)
+        return make_views(task.images(indices), indices, view, task.views, device, size)
 
-    def _mixed_pixels(self, indices: NDArray[np.int64], view: int, mix: Mix) -> Tensor:
+    def _mixed_pixels(
+        self, indices: NDArray[np.int64], view: int, mix: Mix, size: int | None
+    ) -> Tensor:
         """Views mixed with those of their partners, which may be in other micro-batches.
 
         Images without labels are not mixed.
@@ -159,7 +172,7 @@ class TrainingStep:
         labelled, others = self.task.part(indices)
         both = np.concatenate([labelled, mix.partners_of(labelled)])
         unique, inverse = np.unique(both, return_inverse=True)
-        pixels = self._pixels(np.concatenate([unique, others]), view)
+        pixels = self._pixels(np.concatenate([unique, others]), view, size)
         first, second = np.split(inverse, 2)
         mixed = mix.blend(pixels[first], pixels[second])
         return torch.cat([mixed, pixels[len(unique) :]]) if len(others) else mixed

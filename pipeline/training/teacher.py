@@ -26,6 +26,11 @@ class Teacher:
 
     fix: ClassVar[str]
 
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the views that ``get_logits`` needs; None if it needs none."""
+        return None
+
     def check(self, images: int, classes: int) -> None:
         """Checks the number of training images and of classes.
 
@@ -48,7 +53,7 @@ class Teacher:
         Args:
             view: Index of the view.
             indices: int64 [n].
-            pixels: The student's input, float32 [n, 3, size, size] in 0…1.
+            pixels: The views, float32 [n, 3, size, size] in 0…1. The size is ``image_size``.
 
         Returns:
             float32 [n, classes] on the device of ``pixels``, without a gradient.
@@ -104,6 +109,11 @@ class LiveTeacher(Teacher):
     model: Classifier | Ensemble
     precision: torch.dtype = torch.float32
     fix: ClassVar[str] = "fine-tune the teacher again"
+
+    @property
+    @override
+    def image_size(self) -> int:
+        return self.model.spec.image_size
 
     @override
     def check(self, images: int, classes: int) -> None:

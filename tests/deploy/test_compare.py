@@ -48,6 +48,21 @@ def test_every_model_has_all_its_turns(tiny: TinyModel, images_path: str) -> Non
         assert timing.energy.source
 
 
+def test_models_of_several_image_sizes_are_timed_with_their_own_images(
+    images_path: str, tmp_path: Path, write_model: Callable[..., None]
+) -> None:
+    sources = []
+    for size in (8, 12):
+        model, own = tmp_path / f"{size}.onnx", tmp_path / f"{size}.npy"
+        write_model(model, np.zeros((size * size * 3, 5), np.float32), np.zeros(5, np.float32), 1)
+        np.save(own, np.zeros((3, size, size, 3), np.uint8))
+        sources.append(ModelSource(str(model), "onnxruntime", str(own)))
+    result = compare(request(sources, images_path))
+    assert [len(timing.turns) for timing in result.models] == [4, 4]
+    with pytest.raises(RuntimeProblem, match=r"12\.onnx: .*12"):
+        compare(request([ModelSource(sources[1].path, "onnxruntime", sources[0].images)], "none"))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM")
 def test_memory_depends_neither_on_the_images_nor_on_the_warm_up(
     tmp_path: Path, write_model: Callable[..., None]

@@ -44,7 +44,7 @@ def context(tmp_path: Path) -> Context:
     save_classifier(paths.teacher, teacher, record)
     params = load_params(PROJECT / "params.yaml", ["cache_logits.views=2"])
     weights = json.loads((paths.teacher / "model.json").read_text())["weights_sha256"]
-    key = cache_key(weights, data, params.views)
+    key = cache_key(weights, data, params.views, SIZE)
     source = CacheSource(teacher, key, data, params.views, CPU)
     write_logit_cache(paths.teacher_logits, source, params.cache_logits, work=tmp_path / "work")
     return Context(params, paths, logging.getLogger("compare"), PROJECT / "params.yaml", ())

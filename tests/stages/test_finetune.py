@@ -25,8 +25,9 @@ def test_the_student_is_tried_before_the_teacher_is_trained(
     write_prepared(tmp_path / "data/prepared", ("ant", "bee"), splits)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(small_params(tmp_path)))
 
-    done = CliRunner().invoke(finetune, ["--set", "distill.model=torchvision/vgg11"])
+    changes = ["--set", "distill.model=torchvision/vgg11", "--set", "prepare.image_size=16"]
+    done = CliRunner().invoke(finetune, changes)
     assert done.exit_code == 1
-    words = ("distill.model", "torchvision/vgg11", "16 px", "prepare.image_size to 32")
+    words = ("distill.model", "torchvision/vgg11", "16 px", "distill.image_size to 32")
     assert all(word in done.output for word in words), done.output
     assert not (tmp_path / "models").exists()

@@ -84,7 +84,7 @@ def test_a_changed_default_runs_the_stages_that_read_its_section(fake_project: P
         # A network with windows, after the teacher was tried at the same size.
         (
             {"distill.model": "test_vit", "prepare.image_size": 100},
-            ["distill.model", "test_vit", "100 px", "prepare.image_size to 96"],
+            ["distill.model", "test_vit", "100 px", "distill.image_size to 96"],
         ),
         (
             {"finetune.pretrained": "file", "finetune.weights": "gone.pth"},

@@ -100,7 +100,7 @@ def test_a_killed_scout_resumes_and_proposes_the_largest(scouted):
     assert facts["students"][facts["proposal"]] == largest
 
     lines = yaml.safe_load(done.stdout)
-    assert lines == {"prepare": {"image_size": 40}, "distill": {"model": largest["model"]}}
+    assert lines == {"distill": {"model": largest["model"], "image_size": 40}}
     adopted = load_params(scouted / "params.yaml", [f"distill.model={lines['distill']['model']}"])
     assert adopted.distill.model == largest["model"]
     assert "cannot be measured" in (scouted / "reports/scout.md").read_text()

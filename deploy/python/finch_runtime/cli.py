@@ -156,7 +156,7 @@ def _measure(options: argparse.Namespace) -> int:
         return 0
     baseline_bytes = peak_bytes()  # before the runtime is imported
     session, _ = open_source(request.model, request.threads)
-    images = read_images(Path(request.images))
+    images = read_images(Path(request.model.images or request.images))
     if isinstance(request, protocol.BenchmarkRequest):
         say(to_json(benchmarking.benchmark(session, images, request.plan, baseline_bytes)))
         return 0
@@ -183,7 +183,8 @@ def _read_request(file: Path | None) -> str:
 def _inputs(request: protocol.PredictRequest, request_file: Path | None) -> list[Path]:
     """The files that a command reads."""
     model = Path(request.model.path)
-    files = [Path(request.images), *([request_file] if request_file else [])]
+    files = [Path(request.model.images or request.images)]
+    files += [request_file] if request_file else []
     if request.model.runtime is not None:
         return [*files, model, model.with_suffix(".bin")]
     manifest = model / "manifest.json"

@@ -139,7 +139,8 @@ def _serve(pipe: Connection, model: ModelSource, request: CompareRequest) -> Non
 def _prepare(model: ModelSource, request: CompareRequest) -> Timer:
     baseline_bytes = peak_bytes()
     session, _ = open_source(model, request.threads)
-    timer = Timer(session, read_images(Path(request.images)), baseline_bytes)
+    images = read_images(Path(model.images or request.images))
+    timer = Timer(session, images, baseline_bytes)
     timer.warm_up(request.plan.warmup, request.plan.warmup_s)
     return timer
 

@@ -17,7 +17,7 @@ from typing import Any, Optional, TypeVar, Union, cast, get_args, get_origin, ge
 
 from finch_runtime.errors import RuntimeProblem, last_line
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 # Ceilings of a plan: numbers of runs, images of a batch, seconds of a measurement.
 MAX_COUNT = 1_000_000
@@ -36,10 +36,12 @@ class ModelSource:
     Attributes:
         path: Model file, or the folder of an unpacked bundle.
         runtime: Inference runtime of a model file; None for a bundle, whose manifest names it.
+        images: Images of the size of this model's input, in place of those of the request.
     """
 
     path: str
     runtime: Optional[str] = None
+    images: Optional[str] = None
 
 
 @dataclass(frozen=True)

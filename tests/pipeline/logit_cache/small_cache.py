@@ -21,9 +21,9 @@ IMAGES, SIZE, CLASSES = 11, 16, ("ant", "bee", "wasp")
 MANY = 200
 
 
-def prepare(folder, images=IMAGES):
+def prepare(folder, images=IMAGES, size=SIZE):
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (images, size, size, 3), dtype=np.uint8)
     labels = rng.integers(0, len(CLASSES), images)
     return write_prepared(folder, CLASSES, {"train": (pixels, labels)})
 
@@ -40,21 +40,24 @@ def teacher(scale=1.0, classes=CLASSES):
 
 
 def key_of(data):
-    return cache_key("a" * 64, data, RECIPE)
+    return cache_key("a" * 64, data, RECIPE, SIZE)
 
 
-def source(data, model=None, key=None, precision=torch.float32):
-    return CacheSource(model or teacher(), key or key_of(data), data, RECIPE, CPU, precision)
+def source(data, model=None, key=None, precision=torch.float32, packed_size=None):
+    key = key or key_of(data)
+    return CacheSource(
+        model or teacher(), key, data, RECIPE, CPU, precision, packed_size=packed_size
+    )
 
 
 PARAMS = {"views": 3, "dtype": "float16", "batch_size": 4}
 
 
-def write(folder, data, model=None, key=None, precision=torch.float32, **changes):
+def write(folder, data, model=None, key=None, precision=torch.float32, packed_size=None, **changes):
     """Writes a cache; ``changes`` are parameters or options of ``write_logit_cache``."""
     changes = {**PARAMS, "work": folder.parent / "work", **changes}
     params = {n: changes.pop(n) for n in CacheLogits.model_fields if n in changes}
-    made_from = source(data, model, key, precision)
+    made_from = source(data, model, key, precision, packed_size)
     return made_from.key, write_logit_cache(folder, made_from, CacheLogits(**params), **changes)
 
 

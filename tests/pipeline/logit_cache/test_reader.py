@@ -54,7 +54,7 @@ def test_key_depends_on_every_option_of_the_view_recipe(data, field):
     else:
         change = {"seed": 1, "auto": "trivial"}.get(field) or value * 0.9 + 0.05
     other = RECIPE.model_copy(update={field: change})
-    assert cache_key("a", data, other) != cache_key("a", data, RECIPE)
+    assert cache_key("a", data, other, 16) != cache_key("a", data, RECIPE, 16)
 
 
 @pytest.mark.parametrize(
@@ -106,17 +106,17 @@ def test_damaged_cache_raises(data, tmp_path, damage, message):
 
 
 def test_missing_cache_or_other_format_raises(data, tmp_path):
-    key = cache_key("a", data, RECIPE)
+    key = cache_key("a", data, RECIPE, 16)
     with pytest.raises(ArtifactError, match=r"cache\.json: is missing"):
         open_logit_cache(tmp_path, key)
     (tmp_path / "cache.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ArtifactError, match=r"cache\.json: has format 99, .* 3"):
+    with pytest.raises(ArtifactError, match=r"cache\.json: has format 99, .* 4"):
         open_logit_cache(tmp_path, key)
 
 
 def test_packed_views_are_none_or_checked(data, tmp_path):
     write(tmp_path / "plain", data)
-    assert open_packed_views(tmp_path / "plain") is None
+    assert open_packed_views(tmp_path / "plain", 16) is None
     write(tmp_path / "packed", data, pack_views=True)
     for damage, message in (
         (cut, "is truncated"),
@@ -125,9 +125,24 @@ def test_packed_views_are_none_or_checked(data, tmp_path):
     ):
         damage(tmp_path / "packed" / "views.npy")
         with pytest.raises(ArtifactError, match=message) as caught:
-            open_packed_views(tmp_path / "packed")
+            open_packed_views(tmp_path / "packed", 16)
         assert caught.value.path == tmp_path / "packed" / "views.npy"
         write(tmp_path / "packed", data, pack_views=True)
+
+
+def test_a_cache_of_another_teacher_size_is_refused(data, tmp_path):
+    key, _ = write(tmp_path, data)
+    message = "was made with a teacher of 16 px, which now sees 24 px"
+    with pytest.raises(ArtifactError, match=message) as caught:
+        open_logit_cache(tmp_path, replace(key, image_size=24))
+    assert caught.value.path == tmp_path / "cache.json"
+
+
+def test_packed_views_of_another_student_size_are_refused(data, tmp_path):
+    write(tmp_path / "packed", data, pack_views=True, packed_size=12)
+    assert open_packed_views(tmp_path / "packed", 12).shape[2:] == (12, 12, 3)
+    with pytest.raises(ArtifactError, match="has views of 12 px, and the student sees 16 px"):
+        open_packed_views(tmp_path / "packed", 16)
 
 
 def test_empty_cache_has_no_logits(data, tmp_path):

@@ -12,6 +12,8 @@ from tests.pipeline.logit_cache.small_cache import (
     IMAGES,
     RECIPE,
     SIZE,
+    key_of,
+    prepare,
     source,
     teacher,
     write,
@@ -39,7 +41,7 @@ def test_cached_logits_equal_those_of_the_teacher(data, tmp_path, dtype, precisi
 def test_logits_are_computed_from_packed_views(data, tmp_path):
     key, _ = write(tmp_path / "logits", data, pack_views=True, dtype="float32")
     cached = open_logit_cache(tmp_path / "logits", key)
-    pixels = open_packed_views(tmp_path / "logits")
+    pixels = open_packed_views(tmp_path / "logits", SIZE)
     split, indices = data.split("train"), np.arange(IMAGES)
     assert pixels.shape == (3, IMAGES, SIZE, SIZE, 3)
     for view in range(3):
@@ -49,6 +51,22 @@ def test_logits_are_computed_from_packed_views(data, tmp_path):
         with torch.inference_mode():
             logits = teacher()(pixels_seen)
         np.testing.assert_allclose(cached[view], logits.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_teacher_and_student_each_have_their_own_rendering_of_a_view(tmp_path):
+    """Images of 48 px, a teacher that sees 16 px and a student that sees 12 px."""
+    data = prepare(tmp_path / "large", size=48)
+    write(tmp_path / "logits", data, pack_views=True, packed_size=12, dtype="float32")
+    cached = open_logit_cache(tmp_path / "logits", key_of(data))
+    packed = open_packed_views(tmp_path / "logits", 12)
+    images, indices = data.split("train").images, np.arange(IMAGES)
+    for view in range(3):
+        seen = make_views(images, indices, view, RECIPE, CPU, SIZE)
+        with torch.inference_mode():
+            logits = teacher()(seen).numpy()
+        np.testing.assert_allclose(cached[view], logits, rtol=1e-5, atol=1e-5)
+        exact = make_views(images, indices, view, RECIPE, CPU, 12).permute(0, 2, 3, 1) * 255
+        assert np.abs(packed[view] - exact.numpy()).max() <= 0.5 + 1e-3
 
 
 def test_logits_do_not_depend_on_the_batch_size(data, tmp_path):

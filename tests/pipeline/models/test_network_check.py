@@ -54,7 +54,7 @@ def test_an_unknown_name() -> None:
 def test_a_size_that_does_not_fit(name: str, size: int, works: str) -> None:
     text = message(size, model=name)
     assert name in text and f"{size} px" in text
-    assert f"prepare.image_size to {works}," in text
+    assert f"distill.image_size to {works}," in text
 
 
 @pytest.mark.parametrize(("name", "own"), [("crossvit_tiny_240", 240), ("efficientformer_l1", 224)])
@@ -62,7 +62,7 @@ def test_a_network_for_one_size_names_that_of_its_library(
     monkeypatch: pytest.MonkeyPatch, name: str, own: int
 ) -> None:
     monkeypatch.setattr(network_check, "_SEARCH_SECONDS", 0.0)
-    assert f"prepare.image_size to {own}," in message(96, model=name)
+    assert f"distill.image_size to {own}," in message(96, model=name)
 
 
 def test_an_error_without_a_message_names_the_condition() -> None:

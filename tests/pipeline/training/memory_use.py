@@ -32,7 +32,7 @@ from tests.prepared_data import describe
 
 SIZE, CLASSES, BATCH, STEPS, VIEWS = 96, 8, 64, 12, 2
 CPU = torch.device("cpu")
-KEY = CacheKey("t", "d", "v")
+KEY = CacheKey("t", "d", "v", SIZE)
 
 
 def anonymous_bytes() -> int:

@@ -25,7 +25,7 @@ SIZE = 16
 CLASSES = 4
 
 
-def network(classes=CLASSES, width=8, seed=0):
+def network(classes=CLASSES, width=8, seed=0, size=SIZE):
     """A network with batch norm, dropout and a depthwise convolution."""
     torch.manual_seed(seed)
     backbone = nn.Sequential(
@@ -39,12 +39,12 @@ def network(classes=CLASSES, width=8, seed=0):
         nn.Linear(width, classes),
     )
     names = tuple(f"class {c}" for c in range(classes))
-    return Classifier(backbone, Spec("small", names, SIZE, (0.5,) * 3, (0.25,) * 3))
+    return Classifier(backbone, Spec("small", names, size, (0.5,) * 3, (0.25,) * 3))
 
 
-def random_split(count, seed):
+def random_split(count, seed, size=SIZE):
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return Split(images, rng.integers(0, CLASSES, count))
 
 

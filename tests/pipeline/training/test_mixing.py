@@ -34,6 +34,16 @@ def mixes(count, **changes):
     return [sample_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
 
 
+@pytest.mark.parametrize("method", ["mixup", "cutmix"])
+def test_images_of_another_size_are_mixed_in_the_same_part_of_their_area(method):
+    for mix in mixes(20, **{method: 1.0}):
+        small, large = (
+            mix.blend(torch.zeros(1, 3, s, s), torch.ones(1, 3, s, s)) for s in (32, 96)
+        )
+        assert torch.equal(large[:, :, 1::3, 1::3], small)
+        assert large.mean() == pytest.approx(1 - mix.lam, abs=1e-6)
+
+
 def test_no_mix_if_disabled():
     assert sample_mix(recipe(), BATCH, 32, (0, 0, 1)) is None
 

@@ -38,6 +38,9 @@ class Prepared:
     def split(self, name):
         return random_split(IMAGES, seed=1)
 
+    def unlabelled(self):
+        return self.split("train").images[:0]
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -51,12 +54,13 @@ def model():
 
 
 def cached(model, folder, views=EPOCHS, **options):
-    key = CacheKey("t", "d", "v")
+    key = CacheKey("t", "d", "v", model.spec.image_size)
     source = CacheSource(model, key, Prepared(), VIEWS, CPU)
     params = CacheLogits(**{"views": views, "dtype": "float32", "batch_size": 7, **options})
     write_logit_cache(folder / "cache", source, params, work=folder / "work")
     return CachedTeacher(
-        open_logit_cache(folder / "cache", key), open_packed_views(folder / "cache")
+        open_logit_cache(folder / "cache", key),
+        open_packed_views(folder / "cache", model.spec.image_size),
     )
 
 
