@@ -47,12 +47,10 @@ def quantize(context: Context) -> None:
         made_from=sources,
     )
     for search in made.mixed_precision:
-        message = (
-            "%s has an accuracy drop of %.2f points (one-sided 95 %% bound %.2f); "
-            "mixed precision: %s"
-        )
+        message = "%s loses %.2f points of %s (one-sided 95 %% bound %.2f); mixed precision: %s"
         drop = search.drop
-        context.log.info(message, search.candidate, drop.points, drop.bound, search.outcome)
+        figures = (drop.points, drop.figure, drop.bound)
+        context.log.info(message, search.candidate, *figures, search.outcome)
     sizes = ", ".join(f"{c.name} {c.bytes / 1e6:.2f} MB" for c in made.candidates)
     context.log.info("wrote models/candidates: %s", sizes)
 

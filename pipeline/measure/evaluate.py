@@ -29,7 +29,7 @@ from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.measure.throughput import Throughput, measure_throughput
 from pipeline.params import Evaluate
 from pipeline.progress import Track, silent
-from pipeline.statistics import AccuracyDrop, paired_drop
+from pipeline.statistics import AccuracyDrop, paired_balanced_drop, paired_drop
 
 
 def evaluate_devices(
@@ -146,6 +146,9 @@ def evaluate_candidates(
             **metrics,
             agreement=agreement(logits[name], logits[reference]),
             drop=drop_to(reference, name),
+            balanced_drop=paired_balanced_drop(
+                correct(logits[reference], labels), correct(logits[name], labels), labels
+            ),
             latency=rounds.latencies[name],
             ratio=rounds.latencies[name].ratio(),
             footprint=rounds.footprints[name],

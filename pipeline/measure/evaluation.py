@@ -17,7 +17,7 @@ from pipeline.measure.accuracy import Fraction, Metrics
 from pipeline.measure.host import Host, Unreachable, read_hosts
 from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput
-from pipeline.statistics import AccuracyDrop, LatencyRatio
+from pipeline.statistics import AccuracyDrop, BalancedAccuracyDrop, LatencyRatio
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
         ratio: Latency ratio to the fp32 student, paired by turn.
         footprint: Memory, energy and disk usage at batch 1.
         throughput: Throughput, thread sweep and sustained run.
+        balanced_drop: Drop of balanced accuracy relative to the fp32 student, paired by image; None
+            in recordings of earlier versions.
         drop_to_teacher: Accuracy drop relative to the teacher, paired by image; None if the device
             cannot run the teacher, and in recordings of earlier versions.
     """
@@ -62,6 +64,7 @@ class Measured(Metrics, ModelInfo):  # in JSON, the keys of ModelInfo come first
     ratio: LatencyRatio
     footprint: Footprint
     throughput: Throughput
+    balanced_drop: BalancedAccuracyDrop | None = field(default=None, kw_only=True)
     drop_to_teacher: AccuracyDrop | None = field(default=None, kw_only=True)
 
 

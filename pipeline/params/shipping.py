@@ -83,9 +83,15 @@ class Bundle(Section):
     device: str = Field(
         LOCAL, description="Device in `evaluate.devices` whose measurements select the candidate."
     )
+    metric: Literal["accuracy", "balanced_accuracy"] = Field(
+        "accuracy",
+        description="Metric of `max_drop` and `max_drop_bound`. Balanced accuracy is the mean "
+        "recall of the classes; its bound needs more validation images, above all of the classes "
+        "with few.",
+    )
     max_drop: NonNegativeFloat = Field(
         1.0,
-        description="Largest accepted accuracy drop relative to fp32 on validation images, in "
+        description="Largest accepted drop of `metric` relative to fp32 on validation images, in "
         "percentage points.",
     )
     max_drop_bound: NonNegativeFloat = Field(

@@ -23,7 +23,7 @@ from pipeline.progress import Track, silent
 from pipeline.quantize.layers import Layer
 from pipeline.quantize.runtimes.base import Variants
 from pipeline.quantize.validation import CandidateValidator
-from pipeline.statistics import AccuracyDrop
+from pipeline.statistics import Drop
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class SearchStep:
         multiply_adds: Fraction of the multiply-adds in float.
         weights: Fraction of the weights in float.
         bytes: Size of the files.
-        drop: Accuracy drop to the fp32 student.
+        drop: Drop of ``bundle.metric`` to the fp32 student.
     """
 
     float_layers: tuple[str, ...]
     multiply_adds: float
     weights: float
     bytes: int
-    drop: AccuracyDrop
+    drop: Drop
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class MixedPrecisionSearch:
 
     Attributes:
         candidate: Name of the int8 candidate.
-        drop: Its accuracy drop to the fp32 student.
+        drop: Its drop of ``bundle.metric`` to the fp32 student.
         mixed: Name of the candidate that was added; None if no step was accepted.
         outcome: One sentence for the log and the report.
         images: Number of validation images of the sensitivities.
@@ -76,7 +76,7 @@ class MixedPrecisionSearch:
     """
 
     candidate: str
-    drop: AccuracyDrop
+    drop: Drop
     mixed: str | None
     outcome: str
     images: int
@@ -131,7 +131,8 @@ def search_mixed_precision(
         return MixedPrecisionSearch(name, drop, None, outcome, 0, [], [])
     total = len(variants.layers)
     if not total:
-        problem = f"has an accuracy drop of {drop.points:.2f} points, and no layer to keep in float"
+        lost = f"{drop.points:.2f} points of {drop.figure}"
+        problem = f"loses {lost}, and has no layer to keep in float"
         raise QuantizationError(name, problem, "set quantize.mixed_precision.enabled to false")
     ranked = _rank_layers(variants, candidate.runtime, validator, params.images, track)
     target, steps, mixed = folder / candidate.mixed_name, list[SearchStep](), None
@@ -182,7 +183,7 @@ def _rank_layers(
 
 
 def _describe_step(
-    layers: Sequence[Layer], float_layers: tuple[str, ...], folder: Path, drop: AccuracyDrop
+    layers: Sequence[Layer], float_layers: tuple[str, ...], folder: Path, drop: Drop
 ) -> SearchStep:
     in_float = [layer for layer in layers if layer.name in float_layers]
     return SearchStep(

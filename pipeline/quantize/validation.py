@@ -1,4 +1,4 @@
-"""Accuracy drop of candidates on the validation images."""
+"""Drop of candidates in accuracy, or in balanced accuracy, on the validation images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import QuantizationError
 from pipeline.measure.accuracy import correct
 from pipeline.params import Bundle
-from pipeline.statistics import AccuracyDrop, paired_drop
+from pipeline.statistics import Drop, paired_balanced_drop, paired_drop
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class CandidateValidator:
         student: The exported student.
         images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
         labels: int [n].
-        rule: Section ``bundle`` of the parameters, with the limits of the accuracy drop.
+        rule: Section ``bundle`` of the parameters, with the metric and the limits of its drop.
         threads: Threads of the inference runtime.
     """
 
@@ -56,16 +56,19 @@ class CandidateValidator:
                 f"{model.parent.name}/{model.name}", problem.problem, "see quantize.candidates"
             ) from problem
 
-    def drop(self, logits: NDArray[np.float32]) -> AccuracyDrop:
-        """Accuracy drop of a model with these logits relative to the fp32 student."""
-        return paired_drop(correct(self.student_logits, self.labels), correct(logits, self.labels))
+    def drop(self, logits: NDArray[np.float32]) -> Drop:
+        """The drop of a model with these logits relative to the fp32 student."""
+        both = correct(self.student_logits, self.labels), correct(logits, self.labels)
+        if self.rule.metric == "accuracy":
+            return paired_drop(*both)
+        return paired_balanced_drop(*both, self.labels)
 
-    def accepts(self, drop: AccuracyDrop) -> bool:
+    def accepts(self, drop: Drop) -> bool:
         """Whether ``pipeline.shipping.select`` would accept this drop."""
         return drop.points <= self.rule.max_drop and drop.bound <= self.rule.max_drop_bound
 
     @property
-    def unchanged(self) -> AccuracyDrop:
+    def unchanged(self) -> Drop:
         """The drop of a model that predicts the same as the student.
 
         If it is not accepted, there are too few images to accept any model without gains.

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from pipeline.plugins.section import Section
-from pipeline.statistics import AccuracyDrop
+from pipeline.statistics import Drop
 
 DASH, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 SPLIT_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -26,8 +26,8 @@ def interval(low: float, high: float) -> str:
     return f"{decimal(low)} to {decimal(high)}"
 
 
-def drop(found: AccuracyDrop) -> str:
-    """An accuracy drop with its interval."""
+def drop(found: Drop) -> str:
+    """A drop with its interval."""
     return f"{decimal(found.points)} points (95 % CI {interval(found.low, found.high)})"
 
 

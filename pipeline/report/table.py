@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from pipeline.data.prepared import DatasetInfo
 from pipeline.report.document import blocks
 from pipeline.report.formats import DASH, SPLIT_TITLES, decimal, interval
-from pipeline.statistics import AccuracyDrop, LatencyRatio
+from pipeline.statistics import Drop, LatencyRatio
 
 T = TypeVar("T")
 
@@ -88,9 +88,9 @@ def text_table(label: str, headings: Sequence[str], rows: Iterable[Sequence[str]
     return Table(label, columns, [Row(row) for row in rows])
 
 
-def estimate(found: AccuracyDrop | LatencyRatio) -> Cell:
+def estimate(found: Drop | LatencyRatio) -> Cell:
     """A value above its confidence interval."""
-    value = found.points if isinstance(found, AccuracyDrop) else found.value
+    value = found.value if isinstance(found, LatencyRatio) else found.points
     return Cell(decimal(value), interval(found.low, found.high))
 
 

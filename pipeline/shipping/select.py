@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.class_metrics import METRIC_NAMES
 from pipeline.errors import SelectionError
 from pipeline.measure.evaluation import Evaluation, Measured
 from pipeline.params import Bundle
-from pipeline.statistics import LatencyRatio
+from pipeline.statistics import Drop, LatencyRatio
 
 _REMEDY = "run `finch evaluate`"
 
@@ -36,13 +37,13 @@ class Selection:
 def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
     """Selects the candidate to ship.
 
-    A candidate is rejected if its accuracy drop exceeds ``max_drop``, if the one-sided 95 % bound
-    of the drop exceeds ``max_drop_bound``, if it is slower than the reference, or if a size or its
-    memory exceeds a limit. It is slower if the 95 % CI of its latency ratio lies above 1, or if the
-    ratio exceeds ``1 + latency_tolerance``. Only the size and memory limits apply to the reference
-    itself. Of the accepted candidates whose latency ratio is at most ``1 + latency_tolerance``
-    times the lowest, the smallest is chosen (then the fastest, then the first by name). The ratios
-    are those of ``percentile``, paired by round.
+    A candidate is rejected if its drop of ``metric`` exceeds ``max_drop``, if the one-sided 95 %
+    bound of the drop exceeds ``max_drop_bound``, if it is slower than the reference, or if a size
+    or its memory exceeds a limit. It is slower if the 95 % CI of its latency ratio lies above 1, or
+    if the ratio exceeds ``1 + latency_tolerance``. Only the size and memory limits apply to the
+    reference itself. Of the accepted candidates whose latency ratio is at most ``1 +
+    latency_tolerance`` times the lowest, the smallest is chosen (then the fastest, then the first
+    by name). The ratios are those of ``percentile``, paired by round.
 
     Args:
         evaluation: Measurements of one device.
@@ -53,7 +54,8 @@ def select_candidate(evaluation: Evaluation, rule: Bundle) -> Selection:
 
     Raises:
         SelectionError: The reference is missing, a name occurs twice, a measurement is invalid, or
-            no candidate is accepted.
+            no candidate is accepted; or ``metric`` is balanced accuracy, whose drop is not in
+            recordings of earlier versions.
         MeasurementError: The latency ratios of ``percentile`` were not recorded.
     """
     _check_names(evaluation)
@@ -90,10 +92,23 @@ def _check_names(evaluation: Evaluation) -> None:
             raise SelectionError(name, f"{names.count(name)} candidates have this name")
 
 
+def drop_of(m: Measured, rule: Bundle) -> Drop:
+    """The drop of the rule's metric relative to the fp32 student.
+
+    Raises:
+        SelectionError: It was not measured.
+    """
+    drop = m.drop if rule.metric == "accuracy" else m.balanced_drop
+    if drop is None:
+        raise SelectionError(m.name, f"its {METRIC_NAMES[rule.metric]} was not compared", _REMEDY)
+    return drop
+
+
 def _latency_ratio(m: Measured, rule: Bundle) -> LatencyRatio:
     """The ratio of the rule's percentile, after a check of the figures that the rule reads."""
     positive = (m.latency.of(rule.percentile), *m.latency.round_ratios.get(rule.percentile, ()))
-    is_finite = all(map(math.isfinite, (*positive, m.drop.points, m.drop.bound)))
+    drop = drop_of(m, rule)
+    is_finite = all(map(math.isfinite, (*positive, drop.points, drop.bound)))
     if not is_finite or min(positive) <= 0:
         raise SelectionError(m.name, "its latency or drop is not a number", _REMEDY)
     return m.latency.ratio(rule.percentile)
@@ -104,8 +119,8 @@ def _violations(
 ) -> list[str]:
     if m.name == evaluation.reference:
         return _size_violations(m, rule)
-    found, drop = [], m.drop
-    text = f"accuracy drop of {drop.points:.2f} points"
+    found, drop = [], drop_of(m, rule)
+    text = f"{drop.figure} drop of {drop.points:.2f} points"
     if drop.points > rule.max_drop:
         interval = f"(95 % CI {drop.low:.2f} to {drop.high:.2f})"
         found.append(f"{text} {interval} exceeds max_drop {rule.max_drop:g}")

@@ -10,9 +10,11 @@ from scipy.stats import binomtest, multinomial, ttest_1samp
 
 from pipeline.errors import MeasurementError
 from pipeline.statistics import (
+    BalancedAccuracyDrop,
     Proportion,
     holm,
     mcnemar,
+    paired_balanced_drop,
     paired_drop,
     paired_ratio,
     paired_t_test,
@@ -105,6 +107,70 @@ def test_a_drop_counts_lost_and_gained_images():
 
 def test_a_drop_is_an_exact_decimal_number():
     assert drop(3, 0, 1000).points == 0.3
+
+
+images_of_classes = st.lists(st.tuples(*[st.booleans()] * 2, st.integers(0, 3)), min_size=1)
+
+
+@given(images_of_classes)
+def test_a_balanced_drop_is_the_difference_of_the_balanced_accuracies(images):
+    reference, own, labels = np.array(images).T
+    both = [
+        np.mean([correct[labels == label].mean() for label in np.unique(labels)])
+        for correct in (reference, own)
+    ]
+    found = paired_balanced_drop(reference.astype(bool), own.astype(bool), labels)
+    assert found.points == pytest.approx(100 * (both[0] - both[1]))
+    assert found.low <= found.lower_bound <= found.points + 1e-9
+    assert found.points - 1e-9 <= found.bound <= found.high
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.data())
+def test_the_balanced_drop_of_one_class_is_the_drop(counts, data):
+    lost, images = counts
+    gained = data.draw(st.integers(0, images - lost))
+    expected = drop(lost, gained, images)
+    found = BalancedAccuracyDrop.of_counts([lost], [gained], [images])
+    assert found.images == expected.images
+    for name in ("points", "low", "high", "bound", "lower_bound"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-9)
+    settled = found.images_for_bound(3.0), expected.images_for_bound(3.0)
+    assert settled[0] == settled[1] or settled[0] == pytest.approx(settled[1], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("images", "lost", "gained"),
+    [
+        ([4, 9, 40], [0.1, 0.1, 0.1], [0.1, 0.1, 0.1]),
+        ([4, 9, 40], [0.3, 0.05, 0.0], [0.0, 0.05, 0.0]),
+        ([3, 3, 3, 3, 3, 3, 3, 3], [0.02] * 8, [0.0] * 8),
+        ([100, 5], [0.01, 0.2], [0.01, 0.2]),
+    ],
+)
+def test_the_interval_of_a_balanced_drop_has_its_nominal_coverage(images, lost, gained):
+    rng, truth, trials = np.random.default_rng(0), np.mean(np.subtract(lost, gained)), 500
+    each = [
+        rng.multinomial(n, [a, b, 1 - a - b], trials).tolist()
+        for n, a, b in zip(images, lost, gained, strict=True)
+    ]
+    drops = [
+        BalancedAccuracyDrop.of_counts([c[0] for c in classes], [c[1] for c in classes], images)
+        for classes in zip(*each, strict=True)
+    ]
+    # 0.93 is below 0.95 by two standard errors of the simulation.
+    assert np.mean([d.low / 100 <= truth <= d.high / 100 for d in drops]) > 0.93
+    assert np.mean([truth <= d.bound / 100 for d in drops]) > 0.93
+
+
+def test_classes_with_few_images_widen_the_bound_of_a_balanced_drop():
+    even, uneven = (
+        BalancedAccuracyDrop.of_counts([0] * 2, [0] * 2, images) for images in ([50, 50], [95, 5])
+    )
+    assert drop(0, 0, 100).bound < even.bound < uneven.bound
+    needed = uneven.images_for_bound(2.0)
+    scaled = [math.ceil(n * needed / 100) for n in (95, 5)]
+    assert BalancedAccuracyDrop.of_counts([0] * 2, [0] * 2, scaled).bound <= 2.0
+    assert uneven.images_for_bound(0.0) is None
 
 
 @pytest.mark.parametrize("images", [1, 50, 700])

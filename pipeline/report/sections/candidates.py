@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from pipeline.class_metrics import METRIC_NAMES
 from pipeline.measure.evaluation import Evaluation, Measured, NotRun
 from pipeline.measure.latency import Percentile
 from pipeline.params import Bundle
@@ -13,7 +14,7 @@ from pipeline.report.facts import Facts
 from pipeline.report.formats import decimal, megabytes, percent, value
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
-from pipeline.shipping.select import Verdict
+from pipeline.shipping.select import Verdict, drop_of
 
 Verdicts = Mapping[str, Verdict]
 
@@ -26,12 +27,12 @@ _MORE = "More measurements: agreement, calibration, latency percentiles, load ti
 def candidates(facts: Facts) -> list[Part]:
     """Rule of the selection, and one group of tables per device."""
     label = "Measurements of the candidates"
-    rule, percentile = facts.params.bundle, facts.params.bundle.percentile
-    parts = [_rule(rule), *_device(facts.evaluation, percentile, label, facts.verdicts)]
+    rule = facts.params.bundle
+    parts = [_rule(rule), *_device(facts.evaluation, rule, label, facts.verdicts)]
     if facts.other_devices:
         others: list[Part] = [f"The selection is based on {facts.evaluation.device} alone."]
         for on in facts.other_devices:
-            others += _device(on, percentile, f"Measurements on {on.device}", {})
+            others += _device(on, rule, f"Measurements on {on.device}", {})
         parts.append(blocks.group("Other devices", others))
     return parts
 
@@ -46,7 +47,8 @@ def tradeoff(facts: Facts) -> list[Part]:
     rows = []
     for m in models:
         teacher, size, latency = m is facts.evaluation.teacher, m.bytes / 1e6, ratios[m.name]
-        drop = Estimate(m.drop.points, m.drop.lower_bound, m.drop.bound)
+        found = drop_of(m, rule)
+        drop = Estimate(found.points, found.lower_bound, found.bound)
         estimates = (
             Estimate(0, 0, 0) if m is facts.fp32 else drop,
             Estimate(latency.value, latency.low, latency.high),
@@ -55,13 +57,18 @@ def tradeoff(facts: Facts) -> list[Part]:
         kind = "teacher" if teacher else facts.verdicts[m.name].status
         rows.append(DotRow(m.name, kind, estimates))
     panels = [
-        Panel("Accuracy drop\nvs. fp32 (points)", rule.max_drop, rule.max_drop_bound),
+        Panel(
+            f"{_figure(rule).capitalize()} drop\nvs. fp32 (points)",
+            rule.max_drop,
+            rule.max_drop_bound,
+        ),
         Panel("Latency relative\nto fp32", 1 + rule.latency_tolerance, 1.0),
         Panel("Size\n(MB)", rule.max_model_mb),
     ]
     title = (
-        f"Accuracy drop vs. fp32, latency relative to fp32 and file size of {len(models)} models. "
-        f"{shipped.name} is shipped: drop {shipped.drop.points:.2f} points, latency ratio "
+        f"{_figure(rule).capitalize()} drop vs. fp32, latency relative to fp32 and file size of "
+        f"{len(models)} models. {shipped.name} is shipped: drop "
+        f"{drop_of(shipped, rule).points:.2f} points, latency ratio "
         f"{ratios[shipped.name].value:.2f}, {shipped.bytes / 1e6:.2f} MB. The table lists all "
         "values."
     )
@@ -75,35 +82,41 @@ def tradeoff(facts: Facts) -> list[Part]:
     return [blocks.figure(chart, caption, legend={row.kind: row.kind for row in rows})]
 
 
+def _figure(rule: Bundle) -> str:
+    return METRIC_NAMES[rule.metric]
+
+
 def _rule(rule: Bundle) -> str:
     points = f"{value(rule.max_drop)} point{'' if rule.max_drop == 1 else 's'}"
     sizes = {text: getattr(rule, key) for key, text in _SIZES.items()}
     limits = [f"{text} {value(size)} MB" for text, size in sizes.items() if size]
     tolerance = rule.latency_tolerance
     return (
-        f"A candidate is accepted if its accuracy drop vs. the fp32 student is at most {points}, "
-        f"the one-sided 95 % bound of the drop is at most {value(rule.max_drop_bound)}, and it is "
-        f"not slower: the 95 % CI of its {rule.percentile} latency relative to fp32 does not lie "
-        f"above 1, and the latency is at most {value(1 + tolerance)} times that of fp32."
+        f"A candidate is accepted if its {_figure(rule)} drop vs. the fp32 student is at most "
+        f"{points}, the one-sided 95 % bound of the drop is at most {value(rule.max_drop_bound)}, "
+        f"and it is not slower: the 95 % CI of its {rule.percentile} latency relative to fp32 does "
+        f"not lie above 1, and the latency is at most {value(1 + tolerance)} times that of fp32."
         f"{' Size limits: ' if limits else ''}{', '.join(limits)}{'.' if limits else ''} Among the "
         f"accepted candidates whose latency is within {percent(tolerance)} % of the lowest, the "
         "smallest is shipped."
     )
 
 
-def _device(on: Evaluation, percentile: Percentile, label: str, verdicts: Verdicts) -> list[Part]:
+def _device(on: Evaluation, rule: Bundle, label: str, verdicts: Verdicts) -> list[Part]:
     models = on.measured
-    more = [_details(models, f"More measurements: {label}")]
+    more = [_details(models, rule, f"More measurements: {label}")]
     if len(models[0].throughput.sweep) > 1:
         more.append(_threads(models, f"{label}, by number of threads"))
     return [
-        _measurements(on, percentile, label, verdicts),
+        _measurements(on, rule, label, verdicts),
         blocks.details(_MORE, more),
         *(f"{note}." for note in on.notes),
     ]
 
 
-def _measurements(on: Evaluation, percentile: Percentile, label: str, verdicts: Verdicts) -> Table:
+def _measurements(on: Evaluation, rule: Bundle, label: str, verdicts: Verdicts) -> Table:
+    percentile = rule.percentile
+
     def note(m: Measured) -> tuple[str, str] | None:
         found = verdicts.get(m.name)
         return (found.status.capitalize(), found.reason) if found else None
@@ -114,7 +127,7 @@ def _measurements(on: Evaluation, percentile: Percentile, label: str, verdicts: 
         return missing("not measured")
 
     def drop(m: Measured) -> str | Cell:
-        return "0" if m.name == on.reference else estimate(m.drop)
+        return "0" if m.name == on.reference else estimate(drop_of(m, rule))
 
     def ratio(m: Measured) -> str | Cell:
         return "1" if m.name == on.reference else estimate(m.latency.ratio(percentile))
@@ -126,7 +139,7 @@ def _measurements(on: Evaluation, percentile: Percentile, label: str, verdicts: 
             Column("Candidate", _described, "runtime, precision, batch size", numeric=False),
             Column("Accuracy", lambda m: percent(m.accuracy), "%"),
             Column("Balanced accuracy", lambda m: percent(m.balanced_accuracy), "%"),
-            Column("Accuracy drop vs. fp32", drop, "points, 95 % CI"),
+            Column(f"{_figure(rule).capitalize()} drop vs. fp32", drop, "points, 95 % CI"),
             Column(f"{percentile} latency", lambda m: f"{m.latency.of(percentile):.3f}", "ms"),
             Column("Latency relative to fp32", ratio, "95 % CI"),
             Column("Throughput", rate, "images/s"),
@@ -146,11 +159,15 @@ def _measurements(on: Evaluation, percentile: Percentile, label: str, verdicts: 
     )
 
 
-def _details(models: Sequence[Measured], label: str) -> Table:
+def _details(models: Sequence[Measured], rule: Bundle, label: str) -> Table:
     columns: list[Column[Measured]] = [
         Column("Candidate", lambda m: m.name, numeric=False),
         Column("Agreement with fp32", lambda m: percent(m.agreement), "%"),
-        Column("One-sided 95 % bound of the drop", lambda m: decimal(m.drop.bound), "points"),
+        Column(
+            "One-sided 95 % bound of the drop",
+            lambda m: decimal(drop_of(m, rule).bound),
+            "points",
+        ),
         Column("Top-5 accuracy", lambda m: percent(m.top5), "%"),
         Column(
             "Expected calibration error (ECE)", lambda m: percent(m.calibration_error), "points"

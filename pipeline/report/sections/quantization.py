@@ -37,13 +37,17 @@ def _options(candidate: MadeCandidate) -> str:
 
 def _search(search: MixedPrecisionSearch) -> Markup:
     title = f"Mixed precision of {search.candidate}: layers kept in float"
-    text = f"Accuracy drop with all layers in int8: {drop(search.drop)}. Result: {search.outcome}."
+    figure = search.drop.figure
+    text = (
+        f"{figure.capitalize()} drop with all layers in int8: {drop(search.drop)}. Result: "
+        f"{search.outcome}."
+    )
     if sensitivities := search.sensitivities[:_SHOWN]:
         layers = ", ".join(f"{each.layer} ({each.error:.3f})" for each in sensitivities)
         text += (
             " Most sensitive layers, by the relative error of the logits when only this layer is "
             f"in int8 ({search.images:,} images): {layers}. The number of float layers was "
-            "selected on the same images as the accuracy drop, which is therefore slightly "
+            f"selected on the same images as the {figure} drop, which is therefore slightly "
             "optimistic."
         )
     table = [_steps(title, search.steps)] if search.steps else []
@@ -63,7 +67,11 @@ def _steps(title: str, steps: Sequence[SearchStep]) -> Table:
             Column("Multiply-adds in float", lambda row: percent(row[0].multiply_adds), "%"),
             Column("Weights in float", lambda row: percent(row[0].weights), "%"),
             Column("Size", lambda row: megabytes(row[0].bytes), "MB"),
-            Column("Accuracy drop vs. fp32", lambda row: estimate(row[0].drop), "points, 95 % CI"),
+            Column(
+                f"{steps[0].drop.figure.capitalize()} drop vs. fp32",
+                lambda row: estimate(row[0].drop),
+                "points, 95 % CI",
+            ),
         ],
     )
 

@@ -127,6 +127,8 @@ def test_finished_devices_are_kept_after_a_failure(run, tmp_path):
     for m in here.measured:
         lost = round(70 * (here.teacher.accuracy - m.accuracy))
         assert m.drop_to_teacher.lost - m.drop_to_teacher.gained == lost
+        balanced = here.candidates[0].balanced_accuracy - m.balanced_accuracy
+        assert m.balanced_drop.points == pytest.approx(100 * balanced)
     assert there.not_run == there.notes == []
     assert not (tmp_path / "cache").exists()
     folder, teacher = tmp_path / "candidates", tmp_path / "teacher.onnx"

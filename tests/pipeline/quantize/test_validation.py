@@ -36,3 +36,16 @@ def test_the_limits_are_those_of_the_selection(
     nothing = np.empty((0, 8, 8, 3), np.uint8)
     validator = CandidateValidator(Path("student.onnx"), nothing, np.empty(0, np.int64), rule)
     assert validator.accepts(found) == accepted
+
+
+def test_the_metric_is_that_of_the_selection() -> None:
+    labels = np.array([0] * 9 + [1])
+    student, other = np.eye(2)[labels], np.eye(2)[[0] * 10]
+    found = {}
+    for metric in ("accuracy", "balanced_accuracy"):
+        rule = Bundle.model_validate({"metric": metric})
+        nothing = np.empty((0, 8, 8, 3), np.uint8)
+        validator = CandidateValidator(Path("student.onnx"), nothing, labels, rule)
+        validator.student_logits = student.astype(np.float32)
+        found[metric] = validator.drop(other.astype(np.float32)).points
+    assert found == {"accuracy": 10.0, "balanced_accuracy": 50.0}

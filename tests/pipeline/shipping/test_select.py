@@ -17,7 +17,7 @@ from pipeline.errors import MeasurementError, SelectionError
 from pipeline.measure.evaluation import Measured, NotRun, read_evaluation
 from pipeline.params import Bundle
 from pipeline.shipping.select import Selection, Verdict, select_candidate
-from pipeline.statistics import AccuracyDrop, paired_drop
+from pipeline.statistics import AccuracyDrop, BalancedAccuracyDrop, paired_drop
 
 RECORDING = read_evaluation(Path(__file__).parents[2] / "recordings/epyc_vnni.json")
 REFERENCE = "ort-fp32"
@@ -66,6 +66,11 @@ def select(
         RECORDING, reference=REFERENCE, candidates=list(candidates), not_run=list(not_run)
     )
     return select_candidate(evaluation, rule)
+
+
+def with_balanced_drop(m: Measured, lost: list[int]) -> Measured:
+    """``lost`` images of two classes, of 400 and 125 images."""
+    return replace(m, balanced_drop=BalancedAccuracyDrop.of_counts(lost, [0, 0], [400, 125]))
 
 
 def changed_rule(**limits: Any) -> Bundle:
@@ -361,3 +366,39 @@ def test_removing_a_rejected_candidate_changes_nothing(field: list[Measured]) ->
     rejected = {v.name for v in selection.verdicts if v.status == "rejected"}
     assume(rejected)
     assert select([m for m in field if m.name not in rejected]).chosen == selection.chosen
+
+
+def test_the_rule_is_held_to_the_balanced_accuracy():
+    candidates = [
+        with_balanced_drop(measured(REFERENCE, 100), [0, 0]),
+        with_balanced_drop(measured("frequent", 50, drop=(4, 0)), [4, 0]),
+        with_balanced_drop(measured("rare", 40, drop=(4, 0)), [0, 4]),
+    ]
+    assert select(candidates).chosen == "rare"
+    rule = changed_rule(metric="balanced_accuracy")
+    found = select(candidates, rule)
+    assert found.chosen == "frequent"
+    # 4 of 125 images of one of two classes.
+    reason = verdicts(found)["rare"].reason
+    assert re.match(
+        r"balanced accuracy drop of 1\.60 points \(95 % CI .* exceeds max_drop 1", reason
+    )
+
+
+def test_the_bound_of_the_balanced_accuracy_says_how_many_images_settle_it():
+    candidates = [
+        with_balanced_drop(measured(name, size), [0, lost])
+        for name, size, lost in ((REFERENCE, 100, 0), ("int8", 40, 2))
+    ]
+    rule = changed_rule(metric="balanced_accuracy", max_drop_bound=2.0)
+    reason = verdicts(select(candidates, rule))["int8"].reason
+    expected = r"balanced accuracy drop of 0\.80 points on 525 images: .* about 8\d\d validation"
+    assert re.match(expected, reason), reason
+
+
+def test_a_recording_without_the_balanced_drop_is_refused():
+    rule = changed_rule(metric="balanced_accuracy")
+    with pytest.raises(
+        SelectionError, match=r"balanced accuracy was not compared; run `finch evaluate`"
+    ):
+        select([measured(REFERENCE, 100), measured("int8", 40)], rule)
