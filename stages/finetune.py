@@ -27,6 +27,7 @@ def finetune(context: Context) -> None:
     from pipeline.data.prepared import open_prepared
     from pipeline.models.checked_networks import check_networks
     from pipeline.training.device import prepare_torch
+    from pipeline.training.distributed import init_distributed
     from pipeline.training.process_rank import read_process_rank
     from stages.teacher_training import (
         figures_of_folds,
@@ -48,8 +49,9 @@ def finetune(context: Context) -> None:
         fold_of = assign_folds(data.split("train"), data.classes, count, params.run.seed)
     device = prepare_torch(params.run)
     train = partial(train_teacher, context, data, device, networks)
-    trained = train()
-    folds = [train(fold, np.flatnonzero(fold_of != fold)) for fold in range(count)]
+    with init_distributed(device):
+        trained = train()
+        folds = [train(fold, np.flatnonzero(fold_of != fold)) for fold in range(count)]
     if not read_process_rank().is_main:
         return
     figures = figures_of_members(trained)

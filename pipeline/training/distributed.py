@@ -136,12 +136,19 @@ class ProcessGroup:
 def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
     """Initializes the process group that torchrun's environment variables describe.
 
+    Contexts can be nested: several training runs then share the group of the outer one. Gloo cannot
+    initialize it again, since its processes may still find the addresses of the first time.
+
     Raises:
         TrainingError: The processes cannot connect.
     """
     process = read_process_rank()
     if process.world_size == 1:
         yield ProcessGroup()
+        return
+    group = ProcessGroup(process, device)
+    if dist.is_initialized():
+        yield group
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
@@ -150,7 +157,6 @@ def init_distributed(device: torch.device) -> Iterator[ProcessGroup]:
         name = f"rank {process.rank} of world size {process.world_size}"
         problem = f"cannot join the process group ({' '.join(str(error).split())})"
         raise TrainingError(name, problem, "start all processes with torchrun") from None
-    group = ProcessGroup(process, device)
     yield group
     # Skipped after an exception, since other processes may never reach the barrier.
     group.all_reduce_any(False)

@@ -101,3 +101,23 @@ def test_a_stage_that_is_not_distributed_refuses_several_processes(project: Path
     line = "finch qat: WORLD_SIZE = 2: qat does not support distributed training; "
     assert line in done.stderr
     assert not (project / "models").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_all_networks_of_the_teacher(project: Path) -> None:
+    set_param(project, "finetune.epochs", 1)
+    set_param(project, "finetune.members", [{"seed": 1}])
+    set_param(project, "cache_logits.folds", 2)
+    subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
+    process = start(project)
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    assert errors.count("fold 1, member 0: epoch 1/1") == 1
+    folders = (
+        "",
+        "members/0",
+        *(f"folds/{fold}{m}" for fold in (0, 1) for m in ("", "/members/0")),
+    )
+    for folder in folders:
+        assert (project / "models/teacher" / folder / "model.safetensors").is_file()
+    subprocess.run([sys.executable, "-m", "stages.cache_logits"], cwd=project, check=True)
