@@ -10,19 +10,26 @@ import torch
 
 from pipeline.compare.analysis import analyze
 from pipeline.compare.comparison import run_comparison
-from pipeline.compare.runs import ComparisonSetup, RunStore, train_run, trials_of
+from pipeline.compare.runs import ComparisonSetup, Run, RunStore, train_run, trials_of
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.params import Compare, Views, load_params
 from pipeline.training.teacher import CachedTeacher
-from tests.prepared_data import write_prepared
+from tests.prepared_data import write_prepared, write_unlabelled
 
 CLASSES, SIZE, VIEWS = ("dark", "grey", "light"), 16, 2
 RECIPE = load_params(
     Path(__file__).parents[3] / "params.yaml",
     [
         f"distill.{override}"
-        for override in ("model=test_vit", "epochs=1", "batch_size=8", "lr=0.01", "keep=last")
+        for override in (
+            "model=test_vit",
+            "image_size=16",
+            "epochs=1",
+            "batch_size=8",
+            "lr=0.01",
+            "keep=last",
+        )
     ],
 ).distill
 COMPARE = Compare(
@@ -265,3 +272,28 @@ def test_only_the_analysis_reads_the_test_split(setup, tmp_path):
         {"logit_mse.weight": 0.1},
         {"logit_mse.weight": 1.0},
     ]
+
+
+def test_a_ratio_of_zero_trains_as_without_images_without_labels(setup, tmp_path):
+    rng = np.random.default_rng(3)
+    train, val, test = (setup.data.split(name) for name in ("train", "val", "test"))
+    splits = {
+        name: (split.images, split.labels)
+        for name, split in (("train", train), ("val", val), ("test", test))
+    }
+    data = write_prepared(tmp_path / "data", CLASSES, splits)
+    data = write_unlabelled(data, rng.integers(0, 256, (5, SIZE, SIZE, 3)))
+    answers = rng.normal(size=(VIEWS, 5, 3)).astype(np.float32)
+    logits = np.concatenate([setup.teacher.logits, answers], axis=1)
+    more = replace(setup, data=data, teacher=CachedTeacher(logits), cache_sha256="d" * 64)
+
+    def weights(chosen, ratio):
+        recipe = RECIPE.changed({"method": "logit_mse", "unlabelled.ratio": ratio})
+        run, store = Run("mse", {}, recipe, 0, None), RunStore(tmp_path / "runs")
+        train_run(run, chosen, store)
+        model, _ = load_classifier(store.folder / chosen.key_of(run), setup.device)
+        return model.state_dict()
+
+    without, unused, used = weights(setup, 1.0), weights(more, 0.0), weights(more, 1.0)
+    assert all(torch.equal(tensor, unused[name]) for name, tensor in without.items())
+    assert not all(torch.equal(tensor, used[name]) for name, tensor in without.items())
