@@ -75,6 +75,8 @@ def build(folder: Path, stages: StageProcesses, seed: int) -> None:
     params = small_params(photos)
     params["prepare"]["seed"] = params["run"]["seed"] = seed
     params["finetune"]["epochs"] = params["distill"]["epochs"] = 1
+    params["finetune"]["members"] = [{"seed": seed + 10, "weight": 2.0}]
+    params["cache_logits"]["folds"] = 2
     params["quantize"]["mixed_precision"] = {"enabled": False}
     params["quantize"]["candidates"] = [
         {"name": "ort", "runtime": "onnxruntime", "precision": "fp32", "batch": "dynamic"},
