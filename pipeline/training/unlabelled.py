@@ -101,13 +101,12 @@ def open_unlabelled(
         return None
     recipe.check_unlabelled()
     options, used = recipe.unlabelled, np.arange(len(images))
-    threshold = f"distill.unlabelled.min_confidence = {options.min_confidence:g}"
+    key = "distill.unlabelled.min_confidence"
     if options.ratio and options.min_confidence:
+        threshold = f"{key} = {options.min_confidence:g}"
         if logits is None:
             problem = "needs cached logits, but cache_logits.views is 0"
-            raise ParameterError(
-                threshold, problem, "set cache_logits.views to 1 or more, or it to 0"
-            )
+            raise ParameterError(threshold, problem, f"set that to 1 or more, or {key} to 0")
         used = confident_images(logits[:, -len(images) :], options.min_confidence)
         if not len(used):
             problem = f"leaves out all {len(images)} images without labels"

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from pipeline.errors import ParameterError
 from pipeline.params import load_params
+from stages.inputs import inputs
 from stages.prepare import prepare
 from tests.small_project import CLASSES, PROJECT, draw_photo, set_param, small_params, write_photos
 
@@ -66,6 +67,18 @@ def test_a_folder_with_a_validation_image_is_refused_or_it_is_left_out(small: Pa
     assert not (small / "data/prepared/unlabelled").exists()
     assert without["splits"] == whole["splits"]
     assert without.keys() == whole.keys() - {"unlabelled"}
+
+
+def test_a_changed_folder_is_another_input_of_prepare(small: Path) -> None:
+    def recorded() -> dict[str, object]:
+        assert CliRunner().invoke(inputs, []).exit_code == 0
+        return dict(json.loads((small / "reports/inputs.json").read_text())["prepare"])
+
+    before = recorded()
+    assert before["files"] == 24 * len(CLASSES) + 20
+    more = small.parent / "more"
+    (more / "00.png").rename(more / "monday/00.png")
+    assert recorded() != before
 
 
 def test_the_method_is_checked_with_the_other_parameters(small: Path) -> None:
