@@ -67,6 +67,8 @@ def test_a_teacher_and_a_student_that_exist_go_through_all_stages(
             (row,) = csv.DictReader(file)
         assert row["epoch"] == "0"
         assert float(row["val_accuracy"]) == metrics["val_accuracy"]
+        assert float(row["val_macro_f1"]) == metrics["val_macro_f1"]
+        assert metrics["val_recall"].keys() == set(CLASSES)
     from safetensors.torch import load_file
 
     kept = load_file(project / "models/teacher/model.safetensors")
