@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.training.passes import draw_in_passes
+
 Sampling = Literal["natural", "square_root", "balanced"]
 
 # The probability of a class with n images is proportional to n to this power, as in "Decoupling
@@ -60,16 +62,8 @@ class ClassSampler:
         ends = np.cumsum(self.weights) * (len(self._indices) / self.weights.sum())
         draws = np.diff(np.round(ends).astype(int), prepend=0).tolist()
         return np.concatenate(
-            [self._draw_class(label, count, seed, epoch) for label, count in enumerate(draws)]
+            [
+                draw_in_passes(images, count, epoch, seed, (label, _STREAM))
+                for label, (images, count) in enumerate(zip(self._classes, draws, strict=True))
+            ]
         )
-
-    def _draw_class(self, label: int, count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-        images = self._classes[label]
-        drawn = np.empty(count, dtype=np.int64)
-        passes, places = np.divmod(
-            np.arange(epoch * count, (epoch + 1) * count), max(1, len(images))
-        )
-        for number in np.unique(passes).tolist():
-            order = np.random.default_rng([seed, number, label, _STREAM]).permutation(images)
-            drawn[passes == number] = order[places[passes == number]]
-        return drawn

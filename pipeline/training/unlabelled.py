@@ -11,6 +11,7 @@ from scipy.special import softmax
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ParameterError
 from pipeline.params import Distill
+from pipeline.training.passes import draw_in_passes
 
 # Part of the seed, so that these random numbers differ from those of the training images' order.
 _STREAM = 2
@@ -51,11 +52,7 @@ class UnlabelledImages:
             Indices of each batch, int64, sorted; the sizes differ by at most one.
         """
         count = round(self.ratio * labelled)
-        drawn = np.empty(count, dtype=np.int64)
-        passes, places = np.divmod(np.arange(epoch * count, (epoch + 1) * count), len(self.used))
-        for number in np.unique(passes).tolist():
-            order = np.random.default_rng([seed, number, _STREAM]).permutation(self.used)
-            drawn[passes == number] = order[places[passes == number]]
+        drawn = draw_in_passes(self.used, count, epoch, seed, (_STREAM,))
         return [np.sort(batch) for batch in np.array_split(drawn, steps)]
 
 
