@@ -31,12 +31,19 @@ def data(facts: Facts) -> list[Part]:
         "Source": dataset.source,
         "Origin": origin,
         "License": dataset.license,
-        "Images": f"{size} {TIMES} {size} pixels, fit: {dataset.fit}",
+        "Images": f"{size} {TIMES} {size} pixels{_own_sizes(facts)}, fit: {dataset.fit}",
         "Split": split,
         "Sessions": describe_sessions(dataset),
         "Fingerprint": blocks.hash(dataset.fingerprint),
     }
     return [blocks.terms(description), images_per_class(dataset)]
+
+
+def _own_sizes(facts: Facts) -> str:
+    """The sizes of teacher and student, unless both see images of the packed size."""
+    packed = facts.dataset.image_size
+    teacher, student = (t.recipe.image_size or packed for t in (facts.teacher, facts.student))
+    return "" if teacher == student == packed else f" (teacher {teacher}, student {student})"
 
 
 @SECTIONS.register("provenance")
