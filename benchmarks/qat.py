@@ -113,8 +113,8 @@ def main() -> None:
     models = args.project / "models"
     data = open_prepared(args.project / "data/prepared")
     train_split = data.split("train")
-    splits = {name: data.split(name) for name in ("val", "test")}
     student, about = load_classifier(models / "student", CPU)
+    splits = {name: data.split(name, student.spec.image_size) for name in ("val", "test")}
     record = read_teacher(models / "teacher", data.fingerprint)
     key = cache_key(record.sha256, data, params.views, record.image_size)
     teacher = CachedTeacher(open_logit_cache(args.project / "data/teacher_logits", key))

@@ -60,9 +60,10 @@ class Params(Section):
 
     @property
     def image_sizes(self) -> list[int]:
-        """The sizes to pack, in pixels, largest first."""
-        sizes = (self.prepare.image_size, self.finetune.image_size, self.distill.image_size)
-        return sorted({size for size in sizes if size is not None}, reverse=True)
+        """The sizes to pack, in pixels, largest first: of the networks, and one for the views."""
+        packed = self.prepare.image_size
+        seen = {network.image_size or packed for network in (self.finetune, self.distill)}
+        return sorted(seen | {max(packed, *seen)}, reverse=True)
 
     @model_validator(mode="after")
     def _image_sizes_are_known(self) -> Params:

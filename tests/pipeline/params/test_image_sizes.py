@@ -23,6 +23,7 @@ def test_without_a_size_of_their_own_both_networks_see_the_packed_size():
     [
         (["finetune.image_size=224"], [224, 96]),
         (["distill.image_size=64"], [96, 64]),
+        (["finetune.image_size=224", "distill.image_size=64"], [224, 64]),
         (["prepare.image_size=160", "finetune.image_size=128", "distill.image_size=64"],
          [160, 128, 64]),
         (["finetune.image_size=96", "distill.image_size=96"], [96]),
