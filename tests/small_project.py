@@ -46,7 +46,7 @@ def small_params(photos: Path) -> dict[str, Any]:
     params = merged(load_recipe("solar-cells"), params) | {"recipe": "none"}
     params["run"] |= {"device": "cpu", "threads": 1}
     params["prepare"] |= {"source": "folder", "path": str(photos), "image_size": 32, "block": 3}
-    training = {"epochs": 2, "batch_size": 16, "steps": {"max": 1000}}  # more than 2 epochs
+    training = {"epochs": 2, "batch_size": 16, "steps": {"max": 100_000}}
     params["finetune"] |= {"model": "test_efficientnet", "pretrained": "none", **training}
     params["cache_logits"]["views"] = 2
     # Low weights and learning rate, since two epochs must not diverge.
