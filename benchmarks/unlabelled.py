@@ -20,29 +20,21 @@ import argparse
 import csv
 import math
 import statistics
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
+from projects import ROOT, make_project, run_stage, test_accuracy
 
-from pipeline.data.prepared import open_prepared
 from pipeline.data.sources import Sample, read_source
-from pipeline.measure.accuracy import score
-from pipeline.models.classifier import load_classifier
 from pipeline.params.editing import changed
 from pipeline.params.prepare import prepare_model
-from pipeline.training.validation import compute_logits
 
-ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "docs/results/grocery_store_ten_seeds.yaml"
 # The defaults of the loss, unlike in that file.
 FIGKD = {"detail_weight": 0.15, "kd_weight": 3.0}
-CPU = torch.device("cpu")
 
 
 def write_table(images: Path, table: Path, fraction: float) -> None:
@@ -70,38 +62,11 @@ def write_table(images: Path, table: Path, fraction: float) -> None:
             writer.writerow([sample.name, label, sample.split])
 
 
-def make_project(folder: Path, values: Mapping[str, Any], links: Mapping[str, Path]) -> Path:
-    """A folder with parameters, and links to files of other folders."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(changed(PARAMS.read_text(encoding="utf-8"), values))
-    for name, source in {"deploy": ROOT / "deploy", **links}.items():
-        link = folder / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(source.resolve())
-    return folder
-
-
-def run_stage(stage: str, folder: Path) -> None:
-    """Runs one stage in a folder, unless it has finished there before."""
-    done = folder / f".{stage}-done"
-    if done.exists():
-        return
-    subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, check=True)
-    done.touch()
-
-
-def test_accuracy(project: Path, network: str) -> float:
-    """Test accuracy of ``teacher`` or ``student``, in percent."""
-    test = open_prepared(project / "data/prepared").split("test")
-    model, _ = load_classifier(project / "models" / network, CPU)
-    return 100 * score(compute_logits(model, test, CPU), test.labels).accuracy
-
-
 def train(options: argparse.Namespace, fraction: float) -> Iterator[dict[str, Any]]:
     """Trains a teacher and its students; yields a row for each."""
     folder, images = options.folder / f"{fraction:g}", options.images.resolve()
-    base = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    text = PARAMS.read_text(encoding="utf-8")
+    base = yaml.safe_load(text)
     epochs = {
         section: {"epochs": max(1, round(options.epochs * base[section]["epochs"] / fraction))}
         for section in ("finetune", "distill")
@@ -120,7 +85,7 @@ def train(options: argparse.Namespace, fraction: float) -> Iterator[dict[str, An
     }
     if not table.exists():
         write_table(images, table, fraction)
-    teacher = make_project(folder / "teacher", values, {})
+    teacher = make_project(folder / "teacher", changed(text, values), {})
     for stage in ("prepare", "finetune", "cache_logits"):
         run_stage(stage, teacher)
     kind = "all labels" if fraction == 1 else "labelled only"
@@ -135,7 +100,9 @@ def train(options: argparse.Namespace, fraction: float) -> Iterator[dict[str, An
                 "min_confidence": options.min_confidence,
             }
             links = {name: teacher / name for name in ("data", "models/teacher")}
-            student = make_project(folder / f"student-{ratio:g}-{seed}", values, links)
+            student = make_project(
+                folder / f"student-{ratio:g}-{seed}", changed(text, values), links
+            )
             run_stage("distill", student)
             row = {"fraction": fraction, "ratio": ratio, "seed": seed, "network": "student"}
             yield {**row, "kind": kind, "accuracy": test_accuracy(student, "student")}
