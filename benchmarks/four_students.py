@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from projects import ROOT, make_project, run_stage
 
 from pipeline.files import atomic_file, read_json
 from pipeline.params.editing import changed
 
-ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "docs/results/quantization.yaml"
 SMALL = 96
 # Epochs from the labels at 96 px, and the recipe of distillation at 224 px.
@@ -58,27 +56,12 @@ STUDENT = (
 )
 
 
-def run_stage(stage: str, folder: Path) -> None:
-    """Runs one stage in a folder, unless it has finished there before."""
-    done = folder / f".{stage}-done"
-    if done.exists():
-        return
-    subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, check=True)
-    done.touch()
-
-
-def make_project(
+def student_project(
     folder: Path, values: Mapping[str, Any], owner: Path = ROOT, shared: tuple[str, ...] = ()
 ) -> Path:
-    """A folder with parameters, the device runtime, and links to files of another project."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(changed(PARAMS.read_text(encoding="utf-8"), values))
-    for name, source in {"deploy": ROOT, **dict.fromkeys(shared, owner)}.items():
-        link = folder / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to((source / name).resolve())
-    return folder
+    """A project with changed parameters, and links to files of another project."""
+    text = changed(PARAMS.read_text(encoding="utf-8"), values)
+    return make_project(folder, text, {name: owner / name for name in shared})
 
 
 def search_rows(student: Path) -> Iterator[dict[str, object]]:
@@ -122,12 +105,12 @@ def train_student(name: str, folder: Path, source: Mapping[str, Any], small: Pat
     if epochs:
         labels = {**LABELS, "model": name, "epochs": epochs}
         values = {"prepare": {**source, "image_size": SMALL}, "finetune": labels}
-        begun = make_project(folder / "from_labels" / name, values, small, ("data",))
+        begun = student_project(folder / "from_labels" / name, values, small, ("data",))
         run_stage("finetune", begun)
         weights = begun / "models/teacher/model.safetensors"
         first = {"pretrained": "file", "weights": str(weights.resolve())}
     values = {"prepare": source, "distill": {"model": name, **first, **recipe}}
-    project = make_project(folder / name, values, folder / "teacher", TEACHER)
+    project = student_project(folder / name, values, folder / "teacher", TEACHER)
     for stage in ("distill", "export", "quantize"):
         run_stage(stage, project)
     return project
@@ -144,7 +127,7 @@ def train_with_qat(project: Path, epochs: int) -> Path:
         "quantize": {"candidates": candidates, "mixed_precision": {"enabled": False}},
     }
     folder = project.parent / "qat" / project.name
-    trained = make_project(folder, changes, project, TEACHER + STUDENT)
+    trained = student_project(folder, changes, project, TEACHER + STUDENT)
     for stage in ("qat", "quantize"):
         run_stage(stage, trained)
     return trained
@@ -160,9 +143,9 @@ def main() -> None:
     arguments = parser.parse_args()
     source, folder = {"path": str(arguments.images.resolve())}, arguments.folder
 
-    small = make_project(folder / "small", {"prepare": {**source, "image_size": SMALL}})
+    small = student_project(folder / "small", {"prepare": {**source, "image_size": SMALL}})
     run_stage("prepare", small)
-    teacher = make_project(folder / "teacher", {"prepare": source})
+    teacher = student_project(folder / "teacher", {"prepare": source})
     for stage in ("prepare", "finetune", "cache_logits"):
         run_stage(stage, teacher)
     projects = []

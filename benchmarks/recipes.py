@@ -12,9 +12,10 @@ The test images are all test images of these classes. They are from other shops 
     larger: {prepare: {image_size: 192}}
 
 Variants whose changes outside of `distill` are the same share their teachers. `FOLDER` gets a
-project per teacher and student, and `recipes.csv`. An interrupted run resumes after the last
-finished stage. The output is the test accuracy as mean and standard deviation over the seeds, and
-the difference to the baseline, paired by seed, with the p value of the paired t test.
+folder per subset, with a project per teacher and student, and `recipes.csv`. An interrupted run
+resumes after the last finished stage. The output is the test accuracy as mean and standard
+deviation over the seeds, and the difference to the baseline, paired by seed, with the p value of
+the paired t test.
 """
 
 from __future__ import annotations
@@ -98,10 +99,16 @@ def train(
     return {name: test_accuracy(student, name) for name in ("teacher", "student")}
 
 
+def subset_folder(options: argparse.Namespace) -> Path:
+    """The folder of a subset, such as ``6x35``."""
+    folder: Path = options.folder / f"{options.classes}x{options.per_class or 'all'}"
+    return folder
+
+
 def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row per variant and seed."""
     variants = yaml.safe_load(options.variants.read_text(encoding="utf-8"))
-    folder = options.folder / f"{options.classes}x{options.per_class or 'all'}"
+    folder = subset_folder(options)
     table = folder / "images.csv"
     write_table(options.images, table, options.classes, options.per_class)
     for seed in range(options.seeds):
@@ -124,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
 
     table = list(rows(options))
-    with (options.folder / "recipes.csv").open("w", newline="", encoding="utf-8") as file:
+    with (subset_folder(options) / "recipes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
@@ -137,7 +144,7 @@ def main() -> None:
             line = f"{network}, {name}: {statistics.fmean(values):.1f}"
             if len(values) > 1:
                 line += f" ± {statistics.stdev(values):.1f}"
-                if values is not baseline and values != baseline:
+                if values != baseline:  # equal if the teachers are shared
                     p = float(ttest_rel(values, baseline).pvalue)
                     gain = statistics.fmean(values) - statistics.fmean(baseline)
                     line += f" %, {gain:+.1f} points, p = {p:.3f}"
