@@ -1,17 +1,21 @@
 """Variants of the recipe for photographs, on small subsets of Grocery Store.
 
     python benchmarks/recipes.py IMAGES FOLDER VARIANTS [--classes N] [--per-class N] [--seeds N]
+        [--params FILE] [--one-teacher]
 
 `IMAGES` is the Grocery Store Dataset. A subset has the first `--per-class` training images of
 `--classes` classes, as a user would bring them: validation images are taken from them by blocks.
-The test images are all test images of these classes. They are from other shops and days.
+The test images are all test images of these classes. They are from other shops and days. With
+`--classes 81 --per-class 0`, the data set has its published splits.
 
 `VARIANTS` is a YAML file of changes of `params.yaml` by name; the first is the baseline:
 
     recipe: {}
     larger: {prepare: {image_size: 192}}
 
-Variants whose changes outside of `distill` are the same share their teachers. `FOLDER` gets a
+Variants whose changes outside of `distill` are the same share their teachers; with `--one-teacher`,
+the students of all seeds share the teacher of seed 0, so that teachers do not add to the spread.
+`--params` is the parameter file that the variants change, by default `params.yaml`. `FOLDER` gets a
 folder per subset, with a project per teacher and student, and `recipes.csv`. An interrupted run
 resumes after the last finished stage. The output is the test accuracy as mean and standard
 deviation over the seeds, and the difference to the baseline, paired by seed, with the p value of
@@ -38,6 +42,7 @@ from pipeline.files import hash_value
 from pipeline.params.editing import merged
 from pipeline.params.prepare import prepare_model
 
+CLASSES = 81
 # Look-alike apples, and a pear.
 SIX = ("Golden-Delicious", "Granny-Smith", "Pink-Lady", "Red-Delicious", "Royal-Gala", "Kaiser")
 
@@ -70,25 +75,28 @@ def write_table(images: Path, table: Path, classes: int, per_class: int) -> None
             writer.writerow([sample.name, name, sample.split])
 
 
+def subset(options: argparse.Namespace) -> dict[str, Any]:
+    """The section `prepare` of a subset; writes its table."""
+    images = options.images.resolve()
+    leakage = {"allow_leakage": True}  # the published splits have near-duplicates
+    if options.classes >= CLASSES and not options.per_class:
+        return {"source": "grocery_store", "path": str(images), "split": "published", **leakage}
+    table = subset_folder(options).resolve() / "images.csv"
+    write_table(images, table, options.classes, options.per_class)
+    return {"source": "csv", "path": str(table), "csv": {"root": str(images)}, **leakage}
+
+
 def train(
-    folder: Path, images: Path, table: Path, changes: Mapping[str, Any], seed: int
+    folder: Path, base: Mapping[str, Any], changes: Mapping[str, Any], seed: int, teacher_seed: int
 ) -> dict[str, float]:
     """Trains a teacher, unless there is one, and a student; returns their test accuracies."""
-    base = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    own = {
-        "run": {"seed": seed},
-        "prepare": {
-            "source": "csv",
-            "path": str(table.resolve()),
-            "csv": {"root": str(images.resolve())},
-            "allow_leakage": True,  # as in the published splits
-        },
-    }
-    params = merged(merged(base, own), changes)
+    params = merged(merged(base, changes), {"run": {"seed": seed}})
     of_teacher = {name: value for name, value in params.items() if name != "distill"}
-    of_teacher["image_size"] = params["distill"].get("image_size")  # prepare packs it
-    teacher = folder / f"teacher-{hash_value(of_teacher)[:12]}"
-    make_project(teacher, yaml.safe_dump(params), {})
+    of_teacher = merged(of_teacher, {"run": {"seed": teacher_seed}})
+    packed = {"distill": {"image_size": params["distill"].get("image_size")}}
+    teacher = folder / f"teacher-{hash_value(merged(of_teacher, packed))[:12]}"
+    of_teacher["distill"] = params["distill"]
+    make_project(teacher, yaml.safe_dump(of_teacher), {})
     for stage in ("resolve", "inputs", "prepare", "finetune", "cache_logits"):
         run_stage(stage, teacher)
     links = {name: teacher / name for name in ("data", "models/teacher")}
@@ -109,11 +117,12 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row per variant and seed."""
     variants = yaml.safe_load(options.variants.read_text(encoding="utf-8"))
     folder = subset_folder(options)
-    table = folder / "images.csv"
-    write_table(options.images, table, options.classes, options.per_class)
+    base = yaml.safe_load(options.params.read_text(encoding="utf-8"))
+    base = merged(base, {"prepare": subset(options)})
     for seed in range(options.seeds):
+        teacher_seed = 0 if options.one_teacher else seed
         for name, changes in variants.items():
-            found = train(folder, options.images, table, changes or {}, seed)
+            found = train(folder, base, changes or {}, seed, teacher_seed)
             row = {"variant": name, "seed": seed, **found}
             print(json.dumps(row), flush=True)
             yield row
@@ -128,6 +137,8 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--per-class", type=int, default=35, help="0: all images")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
+    parser.add_argument("--one-teacher", action="store_true")
     options = parser.parse_args()
 
     table = list(rows(options))
