@@ -10,6 +10,7 @@ from pipeline.data.sources import read_source
 from pipeline.data.sources.elpv import ELPV
 from pipeline.errors import DataError
 from pipeline.params import Prepare
+from pipeline.params.prepare import prepare_model
 
 GRADES = {"functional": 0, "slight": 1 / 3, "moderate": 2 / 3, "defective": 1}
 
@@ -63,6 +64,25 @@ def test_classes_are_ordered_by_cell_type_and_then_by_grade(package):
         "poly-slight",
     ]
     assert samples[1].path == package.parent / "images/cell0002.png"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (0.5, [588 + 117, 56 + 313, 920 + 178, 50 + 402]),
+        (0.2, [588, 117 + 56 + 313, 920, 178 + 50 + 402]),
+    ],
+)
+def test_a_threshold_parts_functional_from_defective_cells(threshold, expected):
+    pytest.importorskip("elpv_dataset", reason="the images come with the extra `demo`")
+    source = read_source(prepare_model()(elpv={"threshold": threshold}))
+    assert source.classes == (
+        "mono-functional",
+        "mono-defective",
+        "poly-functional",
+        "poly-defective",
+    )
+    assert np.bincount([sample.label for sample in source.samples]).tolist() == expected
 
 
 @pytest.mark.parametrize(
