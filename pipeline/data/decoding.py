@@ -49,7 +49,7 @@ class DecodedImages:
         remarks: What is unusual about the file of each usable image; usually empty.
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
         image_size: Height and width of the decoded pixels, from which ``records`` are.
-        fit: ``crop`` or ``stretch``.
+        fit: How images were made square, see ``load_image``.
         other_sizes: Further sizes, each scaled from the file like the first.
     """
 

@@ -18,7 +18,7 @@ import imagehash
 import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.formats import readable_formats
-from finch_runtime.images import contradiction, format_of_image, load_at_sizes
+from finch_runtime.images import contradiction, format_of_image, load_inputs
 from finch_runtime.scans import has_end
 from finch_runtime.tiff import is_further_image
 from numpy.typing import NDArray
@@ -103,14 +103,20 @@ def decode_image(
     """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
     ``size`` is the height and width of ``pixels``, from which the record is computed;
-    ``other_sizes`` are those of ``others``. ``fit`` is ``crop`` or ``stretch``.
+    ``other_sizes`` are those of ``others``. ``fit`` is that of ``load_image``. With ``pad``, the
+    record is computed without the bars, which would hide that an image is blank or dark, and make
+    the perceptual hashes of images of one shape similar.
     """
     unusable = partial(unusable_image, size=size, other_sizes=other_sizes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
             content = _read(sample)
-            pixels, *others = load_at_sizes(io.BytesIO(content), (size, *other_sizes), fit)
+            inputs = [(side, fit) for side in (size, *other_sizes)]
+            if fit == "pad":
+                inputs.append((size, "stretch"))
+            pixels, *others = load_inputs(io.BytesIO(content), inputs)
+            whole = others.pop() if fit == "pad" else pixels
             (width, height), remark, capture = _check(sample, content)
         except _UnusableError as error:
             return unusable(str(error))
@@ -120,7 +126,7 @@ def decode_image(
             return unusable(f"cannot be read ({error.strerror or last_line(error)})")
         except Exception as error:  # decoders and Sample.content raise many types
             return unusable(f"cannot be decoded ({last_line(error)})")
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(whole)
     record = np.zeros((), RECORD)
     record["size"] = width, height
     record["capture_time"], record["camera"] = capture

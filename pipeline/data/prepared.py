@@ -66,7 +66,7 @@ class DatasetInfo:
         license: License of the images.
         classes: Class names; a label is an index into them.
         image_size: Height and width of ``images.npy`` in pixels, the largest size.
-        fit: How images were made square, ``crop`` or ``stretch``.
+        fit: How images were made square, see ``finch_runtime.images.load_image``.
         splits: The splits, by name.
         fingerprint: SHA-256 of all other attributes but ``audit``, and so of pixels, labels,
             groups, names, class names and their order.

@@ -71,10 +71,11 @@ class Prepare(Section):
         "`finetune.image_size` or `distill.image_size` are packed instead, and views are rendered "
         "from them (docs/image_sizes.md).",
     )
-    fit: Literal["crop", "stretch"] = Field(
+    fit: Literal["crop", "stretch", "pad"] = Field(
         "crop",
-        description="How an image becomes square: resize the shorter side and center-crop, or "
-        "resize both sides.",
+        description="How an image becomes square: `crop` resizes the shorter side and crops the "
+        "center; `stretch` resizes both sides; `pad` resizes the longer side and adds gray bars "
+        "(docs/data.md).",
     )
     split: Literal["auto", "published", "blocks", "random"] = Field(
         "auto",

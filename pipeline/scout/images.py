@@ -28,7 +28,7 @@ class ScoutImages:
     Attributes:
         source: Name of the data set.
         classes: Number of its classes.
-        fit: ``crop`` or ``stretch``.
+        fit: How an image becomes square, see ``load_image``.
         files: Encoded images.
     """
 

@@ -193,7 +193,7 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
         ("labels", [], "labels"),
         ("labels", ["a", 3], "labels"),
         ("model.runtime", "tflite", "tflite.*onnxruntime or openvino"),
-        ("input.fit", "squash", "crop or stretch"),
+        ("input.fit", "squash", "crop or stretch or pad"),
         ("input.layout", "NCHW", "NHWC"),
         ("input.dtype", "float32", "uint8"),
         ("input.width", 9, "8 x 9"),

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from finch_runtime import images as images_module
 from finch_runtime.errors import RuntimeProblem
-from finch_runtime.images import MAX_PIXELS, load_at_sizes, load_image
-from hypothesis import given, settings
+from finch_runtime.fit import FITS
+from finch_runtime.images import MAX_PIXELS, load_image, load_inputs
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.damaged_images import encode, many_scans, tiled_tiff
 
@@ -86,15 +87,31 @@ def test_scaling_is_the_antialiased_bilinear_filter(
     assert np.abs(result - scaled(image, size, fit)).max() <= 1.01
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
-def test_an_image_at_several_sizes_equals_that_of_each_size(fit: str) -> None:
+@settings(max_examples=100, deadline=None)
+@given(height=st.integers(1, 50), width=st.integers(1, 50), size=st.integers(1, 30))
+def test_padding_is_that_of_pillow(height: int, width: int, size: int) -> None:
+    assume(min(height, width) / max(height, width) * size > 0.5)  # ImageOps.pad fails
+    image = Image.fromarray(noise(height, width, 3))
+    expected = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, (114, 114, 114))
+    assert np.array_equal(load_image(encoded(image), size, "pad"), np.asarray(expected))
+
+
+def test_a_padded_strip_is_a_line_of_pixels() -> None:
+    strip = Image.new("RGB", (20_001, 1), (10, 20, 30))
+    result = load_image(encoded(strip), 31, "pad")
+    assert (result[15] == (10, 20, 30)).all()
+    assert (np.delete(result, 15, axis=0) == 114).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_an_image_for_several_inputs_equals_that_for_each_input(fit: str) -> None:
     file = encoded(Image.fromarray(noise(50, 31, 3)))
-    sizes = (40, 7, 16)
-    found = load_at_sizes(file, sizes, fit)
-    for size, image in zip(sizes, found):  # noqa: B905, strict needs Python 3.10
-        assert np.array_equal(image, load_image(file, size, fit))
+    inputs = [(40, fit), (7, fit), (16, "crop")]
+    found = load_inputs(file, inputs)
+    for (size, each), image in zip(inputs, found):  # noqa: B905, strict needs Python 3.10
+        assert np.array_equal(image, load_image(file, size, each))
     with pytest.raises(RuntimeProblem, match="size: 0 is too small"):
-        load_at_sizes(file, (40, 0), fit)
+        load_inputs(file, [(40, fit), (0, fit)])
 
 
 def test_an_image_of_the_right_size_keeps_every_pixel() -> None:
@@ -112,7 +129,7 @@ def test_only_the_center_of_a_thin_strip_is_enlarged() -> None:
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", FITS)
 def test_exif_orientation_is_applied(orientation: int, fit: str) -> None:
     stored = noise(20, 31, 3)
     exif = Image.Exif()

@@ -1,5 +1,8 @@
-"""How an image becomes a square: its center is cropped, or each side is scaled separately."""
+"""How an image becomes a square."""
 
 from __future__ import annotations
 
-FITS = ("crop", "stretch")
+FITS = ("crop", "stretch", "pad")
+
+PAD_FILL = 114
+"""Value of the bars of ``pad`` in each channel, as in the detectors of the YOLO family."""

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from finch_runtime import tiff
 from finch_runtime.content import HEADER, name_image, name_other, remedy_for
 from finch_runtime.errors import RuntimeProblem, last_line, printable
-from finch_runtime.fit import FITS
+from finch_runtime.fit import FITS, PAD_FILL
 from finch_runtime.formats import NEEDED, format_of_suffix, readable_formats
 from finch_runtime.regular import why_unreadable
 from finch_runtime.scans import count_scans, name_kind
@@ -70,7 +70,8 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
         source: A path, or a file open for binary reading, which is left open.
         size: Height and width of the result in pixels.
         fit: ``crop`` scales the shorter side to ``size`` and crops the center; ``stretch`` scales
-            each side separately.
+            each side separately; ``pad`` scales the longer side to ``size`` and fills the rest with
+            two equal bars of the gray ``fit.PAD_FILL``, as Pillow's ``ImageOps.pad``.
 
     Returns:
         uint8 [size, size, 3], RGB.
@@ -87,17 +88,17 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
     return _scale(_decode(source), size, fit)
 
 
-def load_at_sizes(
-    source: str | Path | BinaryIO, sizes: Sequence[int], fit: str
+def load_inputs(
+    source: str | Path | BinaryIO, inputs: Sequence[tuple[int, str]]
 ) -> list[np.ndarray[Any, Any]]:
-    """Reads one image as the inputs of several models, as ``load_image`` for each of ``sizes``.
+    """Reads one image as the inputs of several models, as ``load_image`` for each (size, fit).
 
-    The file is decoded once; every size is scaled from the decoded image.
+    The file is decoded once; every input is scaled from the decoded image.
     """
-    for size in sizes:
+    for size, fit in inputs:
         _check_scaling(size, fit)
     image = _decode(source)
-    return [_scale(image, size, fit) for size in sizes]
+    return [_scale(image, size, fit) for size, fit in inputs]
 
 
 def _check_scaling(size: int, fit: str) -> None:
@@ -287,6 +288,8 @@ def _from_16_bit(name: object, image: Image.Image, gray_range: tuple[int, int]) 
 
 def _scale(image: Image.Image, size: int, fit: str) -> np.ndarray[Any, Any]:
     width, height = image.size
+    if fit == "pad":
+        return _pad(image, size)
     if fit == "crop":
         # A box computes only the remaining pixels: a strip of 1 x 1,000,000 is not enlarged first.
         side = min(width, height)
@@ -296,3 +299,14 @@ def _scale(image: Image.Image, size: int, fit: str) -> np.ndarray[Any, Any]:
         box = (0, 0, width, height)
     scaled = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.array(scaled, dtype=np.uint8)
+
+
+def _pad(image: Image.Image, size: int) -> np.ndarray[Any, Any]:
+    longer = max(image.size)
+    # At least 1, for strips; ImageOps.pad cannot scale them.
+    width, height = (max(1, round(side / longer * size)) for side in image.size)
+    left, top = round((size - width) / 2), round((size - height) / 2)
+    result = np.full((size, size, 3), PAD_FILL, dtype=np.uint8)
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+    result[top : top + height, left : left + width] = np.asarray(scaled)
+    return result

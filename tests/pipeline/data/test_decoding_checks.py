@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from finch_runtime.fit import FITS
 from finch_runtime.images import SuffixWarning, load_image
 from PIL import Image
 
@@ -78,7 +79,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("kind", GOOD)
 def test_an_image_is_decoded_as_on_the_device(tmp_path, kind, fit):
     name, image, form, options = GOOD[kind]
@@ -88,6 +89,21 @@ def test_an_image_is_decoded_as_on_the_device(tmp_path, kind, fit):
     assert np.array_equal(seen.pixels, load_image(path, SIZE, fit))
     assert tuple(seen.record["size"]) == image.size
     assert seen.record["file_hash"].tobytes() == hashlib.sha256(path.read_bytes()).digest()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_what_the_audit_finds_does_not_depend_on_bars(tmp_path, fit):
+    rng = np.random.default_rng(2)
+    wide = write(tmp_path / "white.png", encode(Image.new("RGB", (80, 20), "white"), "PNG"))
+    dark = write(tmp_path / "dark.png", encode(Image.new("RGB", (20, 80), (9, 9, 9)), "PNG"))
+    assert look(wide, fit=fit).record["contrast"] == 0
+    assert look(dark, fit=fit).record["brightness"] == 9
+    for shape in ((80, 20), (20, 80)):
+        one, other = (
+            look(write(tmp_path / f"{n}.png", encode(draw(rng, *shape), "PNG")), fit=fit)
+            for n in range(2)
+        )
+        assert bits_apart(one, other) > 64
 
 
 def test_a_multi_picture_jpeg_of_a_phone_is_usable(tmp_path):

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from finch_runtime.fit import FITS
 from finch_runtime.images import load_image
 from PIL import Image
 
@@ -22,7 +23,7 @@ def contents(folder):
     }
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", FITS)
 def test_packed_pixels_equal_those_of_the_device_runtime(prepare, source, split, fit):
     data = prepare(fit=fit)
     for name in SPLITS:
@@ -33,7 +34,7 @@ def test_packed_pixels_equal_those_of_the_device_runtime(prepare, source, split,
             assert label == source.samples[index].label
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", FITS)
 def test_every_size_is_scaled_from_the_file_as_on_the_device(prepare, source, split, fit):
     data = open_prepared(prepare(fit=fit, other_sizes=(9, 12)).folder)
     for name in SPLITS:
