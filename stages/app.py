@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -32,9 +34,26 @@ COMMANDS = {
 STAGES, *_TOOLS = COMMANDS.values()
 TOOLS = tuple(name for group in _TOOLS for name in group)
 
+_EPILOG = """\
+\b
+Exit codes: 0 success; 1 error, in one line on standard error;
+2 wrong arguments; 130 after Ctrl-C; 143 after SIGTERM.
+"""
+
 
 class _Commands(Group):
-    """Imports a command's module only when it is called, since torch takes seconds."""
+    """Imports a command's module only when it is called."""
+
+    synonyms: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "benchmark": ("evaluate", "scout"),
+        "data": ("prepare", "inspect"),
+        "deploy": ("bundle",),
+        "fit": ("finetune", "distill"),
+        "package": ("bundle",),
+        "test": ("verify",),
+        "train": ("finetune", "distill"),
+        "val": ("evaluate",),
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name.replace("_", "-") for name in (*STAGES, *TOOLS)]
@@ -52,7 +71,7 @@ class _Commands(Group):
         return getattr(importlib.import_module(f"stages.{name}"), name)  # type: ignore[no-any-return]
 
 
-@click.command(cls=_Commands)
+@click.command(cls=_Commands, epilog=_EPILOG)
 @click.version_option(package_name="finch-edge", prog_name="finch")
 def main() -> None:
     """Distill, quantize, measure and package image classifiers for edge devices."""

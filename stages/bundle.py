@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     writes="dist/<name>.tar.gz, dist/manifest.json",
 )
 def bundle(context: Context) -> None:
-    """Select a candidate and package it with everything that a device needs.
+    """Select a candidate and package it for a device.
 
-    Fails, and packages nothing, if the candidate violates a limit of the section `bundle`.
+    The package has everything that a device needs but Python and its packages. Fails, and packages
+    nothing, if the candidate violates a limit of the section `bundle`.
     """
     from pipeline.files import atomic_folder, write_json
     from pipeline.measure.evaluation import read_device

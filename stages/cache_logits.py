@@ -10,10 +10,10 @@ from stages.interruption import between_steps
     writes="data/teacher_logits/ (logits.npy, cache.json, views.npy if views are packed)",
 )
 def cache_logits(context: Context) -> None:
-    """Cache the teacher's logits for K views of every training image.
+    """Cache the teacher's logits on views of the training images.
 
-    A view is an augmented image. After an interruption, the next run resumes from the last saved
-    batch.
+    A view is an augmented image; every image has cache_logits.views of them. After an interruption,
+    the next run resumes from the last saved batch.
     """
     from functools import partial
 

@@ -12,17 +12,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import filelock
 from finch_runtime.errors import printable
 from finch_runtime.telemetry import turn_off
 
 from pipeline.errors import ArtifactError, FinchError
-from pipeline.params import Params, load_params, load_section
-from pipeline.plugins.section import Section
-from pipeline.storage import storage_problem
 from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.interruption import Interrupted, raise_interrupts
@@ -30,7 +26,12 @@ from stages.launch import launch, report_to_launcher, should_launch
 from stages.usage import Command
 from stages.workspace import Workspace
 
-# At import, since every stage imports this module before any inference runtime.
+if TYPE_CHECKING:
+    from pipeline.params import Params
+    from pipeline.plugins.section import Section
+
+# At import, since every stage imports this module before any inference runtime. Nothing that is
+# imported here, or by a stage's module, takes longer than the help that it is imported for.
 turn_off()
 
 
@@ -60,7 +61,7 @@ def stage(
     resumable: bool = False,
     exclusive: bool = True,
     distributed: bool = False,
-    config: type[Section] | None = None,
+    config: Callable[[], type[Section]] | None = None,
     options: Sequence[click.Parameter] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Decorator that creates a command from a stage's function.
@@ -74,8 +75,8 @@ def stage(
         resumable: The next run resumes from finished work.
         exclusive: Only one process may run the stage in a folder.
         distributed: Several processes can run it together, see ``stages.launch``.
-        config: Model of the stage's own parameter file, ``<stage>.yaml``. The function gets the
-            parameters as ``config``; ``--set <stage>.<key>=<value>`` overrides one of them.
+        config: Returns the model of the stage's own parameter file, ``<stage>.yaml``. The stage
+            gets the parameters as ``config``; ``--set <stage>.<key>=<value>`` overrides one.
         options: Further command line options; the function gets their values as keywords.
     """
 
@@ -90,11 +91,13 @@ def stage(
             paths, log = Workspace(Path.cwd()), open_log(name)
             raise_interrupts()
             with _exit_on_errors(name, paths, resumable, debug):
+                from pipeline.params import load_params, load_section
+
                 if config is not None:
                     own = [o for o in overrides if o.startswith(f"{name}.")]
                     overrides = tuple(o for o in overrides if o not in own)
                     keys = [override.removeprefix(f"{name}.") for override in own]
-                    values["config"] = load_section(values.pop("config_path"), config, keys)
+                    values["config"] = load_section(values.pop("config_path"), config(), keys)
                 params, process = load_params(params_path, overrides), read_process_rank()
                 if process.world_size > 1 and not distributed:
                     problem = f"{name} does not support distributed training"
@@ -148,6 +151,8 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
     except BrokenPipeError:  # the output goes to a pager that was closed; Click exits silently
         raise
     except Exception as error:  # all others are also reported in one line
+        from pipeline.storage import storage_problem
+
         name_of_file = error.filename if isinstance(error, OSError) else None
         folder = Path(os.fsdecode(name_of_file)).parent if name_of_file else paths.root
         problem = storage_problem(error, folder)
@@ -158,6 +163,8 @@ def _exit_on_errors(name: str, paths: Workspace, resumable: bool, debug: bool) -
 
 def _lock(paths: Workspace, name: str) -> AbstractContextManager[object]:
     """Locks out a second process; a stage can still be running after its ``dvc`` was killed."""
+    import filelock
+
     paths.locks.mkdir(parents=True, exist_ok=True)
     path = paths.locks / f"{name}.lock"
     try:

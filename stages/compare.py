@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pipeline.params import Compare
 from stages.command import Context, stage
 from stages.console import track
 
@@ -14,6 +13,13 @@ if TYPE_CHECKING:
 
     from pipeline.compare.comparison import FinishedRun
     from pipeline.compare.runs import ComparisonSetup
+    from pipeline.params import Compare
+
+
+def _config() -> type[Compare]:
+    from pipeline.params import Compare
+
+    return Compare
 
 
 @stage(
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     ".finch/compare/",
     resumable=True,
     exclusive=False,
-    config=Compare,
+    config=_config,
 )
 def compare(context: Context, config: Compare) -> None:
     """Tune, train and compare distillation methods with equal budgets.

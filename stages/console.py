@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator
 
 import click
 from finch_runtime.errors import printable
-from rich import progress
-from rich.console import Console
-from rich.markdown import Markdown
 
 from pipeline.progress import Item
 
@@ -29,6 +26,9 @@ def echo(text: str, *, err: bool = False) -> None:
 
 def print_markdown(text: str) -> None:
     """Prints Markdown as ``echo`` prints text."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
     lines = (printable(line) for line in text.split("\n"))
     Console().print(Markdown("\n".join(lines)))
 
@@ -46,6 +46,9 @@ def open_log(stage: str) -> logging.Logger:
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yields the items and shows a progress bar with the remaining time, on a terminal only."""
+    from rich import progress
+    from rich.console import Console
+
     console = Console(stderr=True)
     with progress.Progress(
         progress.TextColumn("{task.description}"),

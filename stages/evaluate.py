@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ArtifactError
-from pipeline.measure.evaluation import Evaluation
-from pipeline.measure.host import Unreachable, read_hosts
 from stages.command import Context, stage
 from stages.console import track
 
 if TYPE_CHECKING:
+    from pipeline.measure.evaluation import Evaluation
     from pipeline.measure.models import EvaluationInputs
     from pipeline.params import Evaluate
 
@@ -22,15 +21,17 @@ if TYPE_CHECKING:
     writes="reports/evaluations/<device>.json, reports/candidates.csv",
 )
 def evaluate(context: Context) -> None:
-    """Measure all candidates and the teacher on every device, in separate processes.
+    """Measure all candidates and the teacher on every device.
 
-    Earlier measurements are replaced when the new ones of their device are complete. Those of a
-    device that `probe` could not reach are kept if models, images and device runtime are the same.
+    Every measurement runs in a process of its own. Earlier measurements are replaced when the new
+    ones of their device are complete. Those of a device that `probe` could not reach are kept if
+    models, images and device runtime are the same.
     """
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
     from pipeline.measure.evaluate import evaluate_devices
     from pipeline.measure.evaluation import write_table
+    from pipeline.measure.host import Unreachable, read_hosts
     from pipeline.measure.models import EvaluationInputs, check_origin
 
     paths, params = context.paths, context.params.evaluate
@@ -78,7 +79,7 @@ def _read_current(
     return earlier if is_current(earlier, inputs, params) else None
 
 
-def _log(log: logging.Logger, evaluation: Evaluation) -> None:
+def _log(log: logging.Logger, evaluation: "Evaluation") -> None:
     for m in evaluation.measured:
         latency = f"p50 {m.latency.p50_ms:.3f} ms ({m.ratio.value:.2f} x fp32)"
         size = f"{m.bytes / 1e6:.2f} MB"

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Literal
 
+from pipeline.errors import ArtifactError
 from stages.command import Context, stage
 from stages.console import track
 
@@ -12,7 +13,10 @@ from stages.console import track
     writes="models/onnx/ (teacher.onnx, student.onnx, student-b1.onnx), reports/parity.json",
 )
 def export(context: Context) -> None:
-    """Export teacher and student to ONNX, and compare the files with PyTorch."""
+    """Export teacher and student to ONNX, and check the files.
+
+    Their logits are compared with those of PyTorch on validation images.
+    """
     import torch
 
     from pipeline.data.prepared import open_prepared
@@ -20,7 +24,7 @@ def export(context: Context) -> None:
     from pipeline.export.onnx_metadata import MadeFrom, describe
     from pipeline.export.parity import check_parity, normalize_images, parity_images
     from pipeline.files import atomic_folder, write_json
-    from pipeline.models.classifier import load_classifier
+    from pipeline.models.classifier import WEIGHTS, load_classifier
     from pipeline.models.record import read_student, read_teacher
     from pipeline.models.reparameterize import inference_form
 
@@ -33,6 +37,9 @@ def export(context: Context) -> None:
         "student": (paths.student, student),
         "student-b1": (paths.student, student),
     }
+    for source, _ in sources.values():  # before any of them is exported, which takes minutes
+        if not (source / WEIGHTS).is_file():
+            raise ArtifactError(source / WEIGHTS, "is missing")
     report = {}
     with atomic_folder(paths.onnx) as folder:
         for name, (source, record) in track(sources.items(), "exporting", len(sources)):

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     distributed=True,
 )
 def finetune(context: Context) -> None:
-    """Fine-tune the teacher, with its members and those for folds, on the prepared images.
+    """Fine-tune the teacher on the prepared images.
 
-    After an interruption, the next run resumes; networks that are finished are not trained again.
+    The members of an ensemble, and the teachers of folds, are trained one after the other. After an
+    interruption, the next run resumes; networks that are finished are not trained again.
     """
     import numpy as np
 

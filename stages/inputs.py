@@ -12,11 +12,11 @@ from stages.console import track
     writes="reports/inputs.json; hashes of unchanged files are kept in .finch/",
 )
 def inputs(context: Context) -> None:
-    """Record names and contents of the files that come from outside the pipeline.
+    """Record the files that come from outside the pipeline.
 
     If the images change, `dvc repro` runs `prepare` again; if weights change, `finetune` or
-    `distill`; if a plug-in of another package changes, the stage that uses it. Times of
-    modification do not count.
+    `distill`; if a plug-in of another package changes, the stage that uses it. Names and contents
+    count, times of modification do not.
     """
     from finch_runtime.formats import format_of_suffix, readable_formats
 

@@ -29,7 +29,10 @@ _splits = click.Choice(["train", "val", "test"])
     ),
 )
 def inspect(context: Context, split: str, views: int, per_class: int) -> None:
-    """Write a page with augmented images, class counts and teacher confusions."""
+    """Write a page with augmented images and class counts.
+
+    If there is a teacher, the page also lists its most frequent confusions.
+    """
     from pipeline.data.prepared import open_prepared
     from pipeline.files import atomic_file
     from pipeline.report.inspection import render_inspection

@@ -10,9 +10,6 @@ import click
 from finch_runtime.errors import printable
 
 from pipeline.errors import ParameterError, one_of
-from pipeline.params import read_values
-from pipeline.params.editing import as_yaml
-from pipeline.params.recipes import load_recipe, recipe_name
 from stages.command import Context, stage
 from stages.console import echo
 
@@ -32,6 +29,9 @@ def params(context: Context, section: str | None, as_json: bool) -> None:
     The output is YAML. A comment names the source of a value: the parameter file, --set, the
     recipe, or the default in the code.
     """
+    from pipeline.params import read_values
+    from pipeline.params.recipes import load_recipe, recipe_name
+
     values = context.params.model_dump()
     if section:
         values = _only(values, section)
@@ -78,6 +78,8 @@ def _rows(
     values: Mapping[str, Any], indent: str = "", prefix: str = ""
 ) -> Iterator[tuple[str, str, Any]]:
     """Lines of YAML as (text, key, value); the key is empty if the line only names a section."""
+    from pipeline.params.editing import as_yaml
+
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:

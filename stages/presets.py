@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
 
 from pipeline.errors import FinchError
 from stages.console import echo
@@ -27,7 +25,7 @@ class _Group(Group):
 
 @click.group(
     cls=_Group,
-    help="List, show and apply presets: published teacher-student pairs and methods.\n\n"
+    help="List, show and apply published teacher-student pairs.\n\n"
     "\b\nReads:  params.yaml (apply)\nWrites: params.yaml (apply)",
 )
 def presets() -> None:
@@ -38,6 +36,9 @@ def presets() -> None:
 def list_presets() -> None:
     """List all presets, with the parameter counts of their networks."""
     from functools import cache
+
+    from rich.console import Console
+    from rich.table import Column, Table
 
     from pipeline.models.zoo import count_parameters
     from pipeline.presets import load_preset, method_names, pair_names
@@ -90,7 +91,7 @@ def apply(name: str, path: Path) -> None:
     changes = apply_preset(name, path)
     for key, before, after in changes:
         echo(f"{key}: {before} -> {after}")
-    echo(f"{path}: {len(changes)} values changed")
+    echo(f"{path}: {len(changes)} value{'' if len(changes) == 1 else 's'} changed")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from stages.command import Context, stage
 
 @stage(reads="this machine and the other devices", writes="reports/hosts.json")
 def probe(context: Context) -> None:
-    """Record hardware and software of the devices in evaluate.devices.
+    """Record hardware and software of the devices.
 
-    If one of them changes, `dvc repro` runs `evaluate` again. A device that cannot be used is
-    recorded with the reason, and is not measured.
+    If a device in evaluate.devices changes, `dvc repro` runs `evaluate` again. A device that cannot
+    be used is recorded with the reason, and is not measured.
     """
     from finch_runtime.errors import printable
 

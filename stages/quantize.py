@@ -12,7 +12,10 @@ from stages.console import track
     writes="models/candidates/ (one folder per candidate, candidates.json)",
 )
 def quantize(context: Context) -> None:
-    """Convert the student to each runtime and precision (the candidates)."""
+    """Convert the student to the candidates for deployment.
+
+    A candidate is the student for one runtime in one precision.
+    """
     from pipeline.data.prepared import open_prepared
     from pipeline.export.onnx_metadata import read_image_size
     from pipeline.quantize.calibration import sample_calibration

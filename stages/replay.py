@@ -15,10 +15,11 @@ from stages.console import echo
     options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:
-    """Select a candidate from recorded measurements and print the reasons and the verdict.
+    """Select a candidate from recorded measurements.
 
-    The rule is the section `bundle` of the parameters. It can be changed with --set, for example
-    `--set bundle.max_model_mb=1`. Recordings of earlier versions have no verdict.
+    Prints the reasons and the verdict. The rule is the section `bundle` of the parameters. It can
+    be changed with --set, for example `--set bundle.max_model_mb=1`. Recordings of earlier versions
+    have no verdict.
     """
     from pipeline.measure.evaluation import read_evaluation
     from pipeline.shipping.quality import judge

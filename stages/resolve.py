@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 @stage(reads="params.yaml, pretrained weights", writes="reports/params.yaml")
 def resolve(context: Context) -> None:
-    """Validate the parameters, try the networks, and write the effective values to one file.
+    """Validate the parameters and write their effective values.
 
-    Every other stage of dvc.yaml depends on its sections of that file. Therefore DVC also detects
+    Every other stage of dvc.yaml depends on its sections of the file. Therefore DVC also detects
     changed defaults. The networks are built with their initial weights, and shown an image of
     their image_size. Those that passed are remembered.
     """

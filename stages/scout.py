@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pipeline.params import Scout
 from stages.command import Context, stage
 from stages.console import echo, track
 
 if TYPE_CHECKING:
+    from pipeline.params import Scout
     from pipeline.scout.measuring import Student
+
+
+def _config() -> type[Scout]:
+    from pipeline.params import Scout
+
+    return Scout
 
 
 @stage(
     reads="scout.yaml, data/prepared/ (training images) or the source of `prepare`",
     writes="reports/scout.json, .md and .html; measured students are kept in .finch/scout/",
     resumable=True,
-    config=Scout,
+    config=_config,
 )
 def scout(context: Context, config: Scout) -> None:
     """Find the largest untrained student within a latency budget.

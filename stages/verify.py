@@ -11,7 +11,10 @@ from stages.console import track
     writes="reports/verify.json",
 )
 def verify(context: Context) -> None:
-    """Unpack the bundle and evaluate it on the test split with its own runtime."""
+    """Evaluate the packed bundle on the test split.
+
+    It is unpacked, and runs with its own copy of the device runtime.
+    """
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
     from pipeline.shipping.verify import verify_bundle

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import atomic_file, write_json
-
 
 @dataclass(frozen=True)
 class _Artifact:
@@ -65,6 +63,8 @@ class Workspace:
 
     def write_report(self, name: str, facts: dict[str, Any], markdown: str, page: str) -> None:
         """Writes a report as ``reports/<name>.json``, ``.md`` and ``.html``."""
+        from pipeline.files import atomic_file, write_json
+
         write_json(self.reports / f"{name}.json", facts)
         for suffix, text in (("md", markdown), ("html", page)):
             with atomic_file(self.reports / f"{name}.{suffix}") as temporary:

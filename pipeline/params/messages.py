@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -30,16 +31,14 @@ def subsection(root: type[Section], location: tuple[str | int, ...]) -> type[Sec
 
 
 def _problem(error: ErrorDetails, root: type[Section], prefix: str) -> str:
-    *section, name = error["loc"] or ("",)
+    section = error["loc"][:-1]
     key = prefix + ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         if key in NEW_NAMES:
             return f"{key} is now {NEW_NAMES[key]}"
-        known = sorted(subsection(root, tuple(section)).model_fields)
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-        hint = f"known: {', '.join(known)}"
-        if near:
-            hint = f"did you mean {key.removesuffix(str(name))}{near[0]}?"
+        known = sorted(subsection(root, section).model_fields)
+        near = _near(key, known, dict(_leaves(root, prefix)))
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         return f"{key} is not a parameter ({hint})"
     if error["type"] == "missing":
         return f"{key} is missing"
@@ -50,3 +49,34 @@ def _problem(error: ErrorDetails, root: type[Section], prefix: str) -> str:
     if renamed := NEW_VALUES.get(str(error["input"])):
         allowed += f" (formerly {error['input']}, now {renamed})"
     return f"{key} = {shown(error['input'])}: {allowed}"
+
+
+def _near(key: str, known: Sequence[str], leaves: Mapping[str, str]) -> list[str]:
+    """Keys that an unknown one may stand for: in its own section, or with its name in another.
+
+    Args:
+        key: The unknown key.
+        known: Names in its section.
+        leaves: Name of every parameter by its key.
+    """
+    section, dot, name = key.rpartition(".")
+    own = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    elsewhere = difflib.get_close_matches(name, set(leaves.values()), n=1, cutoff=0.8)
+    if own and not (elsewhere and _likeness(name, elsewhere[0]) > _likeness(name, own[0])):
+        return [f"{section}{dot}{own[0]}"]
+    return [each for each, leaf in leaves.items() if leaf in elsewhere]
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, first, second).ratio()
+
+
+def _leaves(model: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
+    """Key and name of every parameter, outside of lists."""
+    for name, field in model.model_fields.items():
+        types = (field.annotation, *get_args(field.annotation))
+        inner = [t for t in types if isinstance(t, type) and issubclass(t, Section)]
+        if not inner:
+            yield f"{prefix}{name}", name
+        elif get_origin(field.annotation) is not list:
+            yield from _leaves(inner[0], f"{prefix}{name}.")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from safetensors import safe_open
 
-from tests.small_project import set_param
+from pipeline.files import write_json
+from pipeline.models.record import FORMAT
+from stages.app import main
+from tests.prepared_data import write_prepared
+from tests.small_project import PROJECT, set_param
 
 
 def run(folder: Path, stage: str) -> str:
@@ -54,3 +61,32 @@ def test_the_form_for_inference_is_exported_and_the_training_form_is_kept(projec
     figures = json.loads((project / "reports/student.json").read_text())
     stored = len(before) / 4  # float32
     assert figures["parameters"] < stored
+
+
+def test_a_student_without_weights_is_noticed_before_the_teacher_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((2, 32, 32, 3), np.uint8)
+    data = write_prepared(tmp_path / "data/prepared", "ab", {"val": (image, [0, 1])})
+    common = {
+        "format": FORMAT,
+        "classes": ["a", "b"],
+        "image_size": 32,
+        "weights_sha256": "0",
+        "data": data.fingerprint,
+        "code": "0",
+        "reports": {},
+        "recipe": {},
+    }
+    made_from = {"teacher": "0", "data": data.fingerprint, "views": "0"}
+    order = {"order": [0, 1], "sha256": "0"}
+    student = common | {"teacher_logits": made_from, "cache": "0", "class_order": order}
+    write_json(tmp_path / "models/teacher/model.json", common)
+    (tmp_path / "models/teacher/model.safetensors").touch()
+    write_json(tmp_path / "models/student/model.json", student)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["export"])
+    assert done.exit_code == 1
+    assert done.output.startswith("finch export: ")
+    assert "models/student/model.safetensors: is missing; run `finch distill`" in done.output

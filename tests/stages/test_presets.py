@@ -49,6 +49,8 @@ def test_apply_writes_the_parameter_file(runner: CliRunner) -> None:
     assert "distill.model: mobilenetv2_035 -> cifar_shufflenet_v2\n" in done.output
     *changes, last = done.output.splitlines()
     assert last == f"params.yaml: {len(changes)} values changed"
+    done = runner.invoke(main, ["presets", "apply", "resnet32x4-shufflenet_v1"])
+    assert done.output.splitlines()[-1] == "params.yaml: 1 value changed"
 
 
 @pytest.mark.parametrize("action", ["show", "apply"])

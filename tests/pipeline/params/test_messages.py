@@ -137,3 +137,17 @@ def test_a_message_does_not_repeat_a_very_long_value(key):
 def test_what_no_file_name_can_hold_is_refused(key, value):
     assert f"{key}: " in refusal(FILE, f"{key}={value}")
     assert "no file name" in refusal(FILE, f"{key}={value}")
+
+
+@pytest.mark.parametrize(
+    ("override", "right"),
+    [
+        ("epochs=2", "finetune.epochs or distill.epochs or qat.epochs"),
+        ("bundle.epoch=2", "finetune.epochs or distill.epochs or qat.epochs"),
+        ("wavelet=haar", "distill.figkd.wavelet"),
+        ("distill.wavelet=haar", "distill.figkd.wavelet"),
+        ("exprt={}", "export"),
+    ],
+)
+def test_the_sections_of_a_parameter_are_proposed(override, right):
+    assert f"did you mean {right}?" in refusal(FILE, override)
