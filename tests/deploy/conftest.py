@@ -50,8 +50,10 @@ class TinyModel:
         return self.folder / batch / ("model.onnx" if runtime == "onnxruntime" else "model.xml")
 
 
-def write_onnx(path: Path, weights: Array, bias: Array, batch: int | str) -> None:
-    size = math.isqrt(len(weights) // 3)
+def write_onnx(
+    path: Path, weights: Array, bias: Array, batch: int | str, channels: int = 3
+) -> None:
+    size = math.isqrt(len(weights) // channels)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
@@ -60,7 +62,7 @@ def write_onnx(path: Path, weights: Array, bias: Array, batch: int | str) -> Non
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, size, size, 3])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, size, size, channels])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, len(bias)])
             for name in ("logits", "probabilities")
@@ -91,7 +93,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
 
 @pytest.fixture
-def write_model() -> Callable[[Path, Array, Array, int | str], None]:
+def write_model() -> Callable[..., None]:
     """Writes a classifier of the size that its weights have."""
     return write_onnx
 

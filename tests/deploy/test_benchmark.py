@@ -45,7 +45,7 @@ def make_session(batches: list[list[int]]) -> MakeSession:
             return zeros, zeros
 
         loaded = LoadedModel([], [], {}, 0.0, infer)
-        return Session(Path("model"), "none", "0", 1, 8, fixed_batch, loaded)
+        return Session(Path("model"), "none", "0", 1, 8, 3, fixed_batch, loaded)
 
     return make
 

@@ -157,7 +157,14 @@ def test_a_manifest_with_another_size_than_the_model_is_rejected(
     folder = make_bundle(runtime)
     change(folder, "input.height", 16)
     change(folder, "input.width", 16)
-    with pytest.raises(RuntimeProblem, match=r"16 x 16.* 8"):
+    with pytest.raises(RuntimeProblem, match=r"16 x 16 x 3.* 8"):
+        open_source(ModelSource(str(folder)), None)
+
+
+def test_a_manifest_with_another_color_than_the_model_is_rejected(make_bundle: Make) -> None:
+    folder = make_bundle()
+    change(folder, "input.color", "gray")
+    with pytest.raises(RuntimeProblem, match=r"8 x 8 x 1.* 8 x 8 x 3"):
         open_source(ModelSource(str(folder)), None)
 
 
@@ -194,6 +201,7 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
         ("labels", ["a", 3], "labels"),
         ("model.runtime", "tflite", "tflite.*onnxruntime or openvino"),
         ("input.fit", "squash", "crop or stretch or pad"),
+        ("input.color", "BGR", "RGB or gray"),
         ("input.layout", "NCHW", "NHWC"),
         ("input.dtype", "float32", "uint8"),
         ("input.width", 9, "8 x 9"),

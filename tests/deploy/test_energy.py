@@ -243,7 +243,7 @@ def test_models_of_different_power_are_told_apart(
             return zeros, zeros
 
         loaded = LoadedModel([], [], {}, 0.0, infer)
-        session = Session(Path("model"), "none", "0", 1, 8, True, loaded)
+        session = Session(Path("model"), "none", "0", 1, 8, 3, True, loaded)
         return Timer(session, np.zeros((1, 8, 8, 3), np.uint8), None)
 
     models = {watts: timer(watts) for watts in (2.0, 6.0)}

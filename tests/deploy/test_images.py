@@ -114,6 +114,21 @@ def test_an_image_for_several_inputs_equals_that_for_each_input(fit: str) -> Non
         load_inputs(file, [(40, fit), (0, fit)])
 
 
+@pytest.mark.parametrize("fit", FITS)
+def test_gray_is_that_of_pillow(fit: str) -> None:
+    photo = Image.fromarray(noise(50, 31, 3))
+    gray = photo.convert("L")
+    found = load_image(encoded(photo), 16, fit, channels=1)
+    # A camera without colors gives the same pixels, in whichever mode its files are.
+    for mode in ("L", "RGB"):
+        assert np.array_equal(found, load_image(encoded(gray.convert(mode)), 16, fit, channels=1))
+    if fit == "stretch":
+        expected = gray.resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.array_equal(found, np.asarray(expected)[..., np.newaxis])
+    with pytest.raises(RuntimeProblem, match="channels: 2"):
+        load_image(encoded(photo), 16, fit, channels=2)
+
+
 def test_an_image_of_the_right_size_keeps_every_pixel() -> None:
     image = noise(24, 24, 3)
     assert np.array_equal(load_image(encoded(Image.fromarray(image)), 24, "crop"), image)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import openvino
 import pytest
+from finch_runtime.arrays import read_images
 from finch_runtime.cli import top_labels
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.session import open_session, predict
@@ -45,6 +48,27 @@ def test_the_logits_of_an_image_do_not_depend_on_the_other_images(
     alone = np.concatenate([session.run(some[i : i + 1])[0] for i in range(len(some))])
     assert not np.array_equal(session.run(some)[0], alone), "the model is not a dynamic one"
     np.testing.assert_array_equal(predict(session, some), alone)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_model_of_gray_images(
+    tmp_path: Path, write_model: Callable[..., None], runtime: str
+) -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.normal(scale=1e-2, size=(64, 5)).astype(np.float32)
+    path, images = tmp_path / "model.onnx", rng.integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    write_model(path, weights, np.zeros(5, np.float32), "batch", channels=1)
+    if runtime == "openvino":
+        read = openvino.Core().read_model(path)
+        openvino.save_model(read, path.with_suffix(".xml"), compress_to_fp16=False)
+        path = path.with_suffix(".xml")
+    session = open_session(path, runtime)
+    np.save(tmp_path / "images.npy", images)
+    logits = predict(session, read_images(tmp_path / "images.npy"))
+    expected = images.reshape(4, 64).astype(np.float64) @ weights
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(RuntimeProblem, match=r"pass uint8 \[batch, 8, 8, 1\]"):
+        predict(session, np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def test_no_images_are_rejected(tiny: TinyModel) -> None:

@@ -22,7 +22,7 @@ _ELSEWHERE = "choose another path"
 
 
 def read_images(path: Path) -> Rows:
-    """Opens images, uint8 [n, height, width, 3], RGB, which are read when they are used.
+    """Opens images, uint8 [n, height, width, 3 or 1], which are read when they are used.
 
     Raises:
         RuntimeProblem: The file is missing, not a regular file, damaged, or contains another type
@@ -59,10 +59,11 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[int, ...]:
     except Exception as error:  # a header is a Python literal, nested as deeply as it likes
         problem = f"not a complete .npy file: {last_line(error)}"
         raise RuntimeProblem(path, problem, "write it again") from error
-    is_usable = len(shape) == 4 and shape[3] == 3 and all(type(n) is int and n > 0 for n in shape)
+    is_usable = len(shape) == 4 and shape[3] in (1, 3)
+    is_usable = is_usable and all(type(n) is int and n > 0 for n in shape)
     if dtype != np.uint8 or not is_usable or by_columns:
         order = " in Fortran order" if by_columns else ""
-        remedy = "save images as uint8 [n, height, width, 3] in C order, n at least 1"
+        remedy = "save images as uint8 [n, height, width, 3 or 1] in C order, n at least 1"
         raise RuntimeProblem(path, f"contains {dtype} {list(shape)}{order}", remedy)
     return tuple(shape)
 

@@ -17,6 +17,8 @@ from finch_runtime.session import MAX_SIZE, MAX_THREADS, Session, open_session
 
 FORMAT = 1
 
+_COLORS = {"RGB": 3, "gray": 1}
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -28,6 +30,7 @@ class Bundle:
         threads: Number of threads that the model was measured with.
         size: Height and width of the input in pixels.
         fit: Resizing mode, see ``images.load_image``.
+        channels: 3 for RGB images, 1 for gray ones.
         labels: One label per class, in the order of the model's outputs.
     """
 
@@ -36,6 +39,7 @@ class Bundle:
     threads: int
     size: int
     fit: str
+    channels: int
     labels: tuple[str, ...]
 
 
@@ -44,7 +48,7 @@ def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bund
 
     Raises:
         RuntimeProblem: See ``open_session`` and ``open_bundle``; or the bundle's manifest has
-            another size of images than its model.
+            another size or number of channels than its model.
     """
     path = Path(source.path)
     if source.runtime is not None:
@@ -52,8 +56,8 @@ def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bund
     bundle = open_bundle(path)
     threads = bundle.threads if threads is None else threads
     session = open_session(bundle.model, bundle.runtime, threads)
-    if session.size != bundle.size:
-        own, of_model = (f"{size} x {size}" for size in (bundle.size, session.size))
+    if (session.size, session.channels) != (bundle.size, bundle.channels):
+        own, of_model = (f"{of.size} x {of.size} x {of.channels}" for of in (bundle, session))
         problem = f"has input {own}, but its model takes {of_model}"
         raise RuntimeProblem(path / "manifest.json", problem, REMEDY)
     return session, bundle
@@ -82,7 +86,7 @@ def open_bundle(folder: Path) -> Bundle:
     for path in [model, *weights, Path("labels.txt")]:
         if path.as_posix() not in files:
             raise manifest.problem(f"`files` has no hash of {path.as_posix()!r}")
-    for key, expected in (("dtype", "uint8"), ("layout", "NHWC"), ("color", "RGB")):
+    for key, expected in (("dtype", "uint8"), ("layout", "NHWC")):
         manifest.choice(f"input.{key}", (expected,))
     height, width = (manifest.value(f"input.{side}", int) for side in ("height", "width"))
     threads, labels = manifest.value("threads", int), manifest.value("labels", list[str])
@@ -99,6 +103,7 @@ def open_bundle(folder: Path) -> Bundle:
         threads=threads,
         size=height,
         fit=manifest.choice("input.fit", FITS),
+        channels=_COLORS[manifest.choice("input.color", tuple(_COLORS))],
         labels=tuple(labels),
     )
 

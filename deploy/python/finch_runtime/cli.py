@@ -134,7 +134,7 @@ def _load_image(name: str, bundle: Bundle) -> Array:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SuffixWarning)
-        image = load_image(name, bundle.size, bundle.fit)
+        image = load_image(name, bundle.size, bundle.fit, bundle.channels)
     for each in caught:
         output.warn(str(each.message))
     return image
@@ -258,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     pixels: dict[str, Any] = {
         "type": Path,
         "metavar": "NPY",
-        "help": "NumPy file, uint8 [n, size, size, 3]",
+        "help": "NumPy file, uint8 [n, size, size, channels]",
     }
 
     command = commands.add_parser("classify", help="print the top-k labels of images")

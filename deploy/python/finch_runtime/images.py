@@ -59,12 +59,14 @@ class SuffixWarning(UserWarning):
     """A file's content has another format than its suffix says. It is read by its content."""
 
 
-def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray[Any, Any]:
+def load_image(
+    source: str | Path | BinaryIO, size: int, fit: str, channels: int = 3
+) -> np.ndarray[Any, Any]:
     """Reads one image as the model's input.
 
     The first frame is rotated by its EXIF orientation, composited on white if it is transparent,
-    converted to 8-bit RGB (color profiles are not applied), and resized with an antialiased
-    bilinear filter.
+    converted to 8-bit RGB (color profiles are not applied) or from there to gray (the luma of
+    Rec. 601, as Pillow's mode L), and resized with an antialiased bilinear filter.
 
     Args:
         source: A path, or a file open for binary reading, which is left open.
@@ -72,9 +74,10 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
         fit: ``crop`` scales the shorter side to ``size`` and crops the center; ``stretch`` scales
             each side separately; ``pad`` scales the longer side to ``size`` and fills the rest with
             two equal bars of the gray ``fit.PAD_FILL``, as Pillow's ``ImageOps.pad``.
+        channels: 3 for RGB, 1 for gray.
 
     Returns:
-        uint8 [size, size, 3], RGB.
+        uint8 [size, size, channels].
 
     Warns:
         SuffixWarning: The content of the file has another format than its suffix says.
@@ -84,12 +87,11 @@ def load_image(source: str | Path | BinaryIO, size: int, fit: str) -> np.ndarray
             more than ``MAX_PIXELS`` pixels, or takes more than about 800 MB or 10 seconds to
             decode. The message names it.
     """
-    _check_scaling(size, fit)
-    return _scale(_decode(source), size, fit)
+    return load_inputs(source, [(size, fit)], channels)[0]
 
 
 def load_inputs(
-    source: str | Path | BinaryIO, inputs: Sequence[tuple[int, str]]
+    source: str | Path | BinaryIO, inputs: Sequence[tuple[int, str]], channels: int = 3
 ) -> list[np.ndarray[Any, Any]]:
     """Reads one image as the inputs of several models, as ``load_image`` for each (size, fit).
 
@@ -97,7 +99,11 @@ def load_inputs(
     """
     for size, fit in inputs:
         _check_scaling(size, fit)
+    if channels not in (1, 3):
+        raise RuntimeProblem("channels", f"{channels} is not possible", "use 3 or 1")
     image = _decode(source)
+    if channels == 1:
+        image = image.convert("L")
     return [_scale(image, size, fit) for size, fit in inputs]
 
 
@@ -298,7 +304,7 @@ def _scale(image: Image.Image, size: int, fit: str) -> np.ndarray[Any, Any]:
     else:
         box = (0, 0, width, height)
     scaled = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.array(scaled, dtype=np.uint8)
+    return np.array(scaled, dtype=np.uint8).reshape(size, size, -1)
 
 
 def _pad(image: Image.Image, size: int) -> np.ndarray[Any, Any]:
@@ -306,7 +312,8 @@ def _pad(image: Image.Image, size: int) -> np.ndarray[Any, Any]:
     # At least 1, for strips; ImageOps.pad cannot scale them.
     width, height = (max(1, round(side / longer * size)) for side in image.size)
     left, top = round((size - width) / 2), round((size - height) / 2)
-    result = np.full((size, size, 3), PAD_FILL, dtype=np.uint8)
-    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
-    result[top : top + height, left : left + width] = np.asarray(scaled)
+    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    scaled = scaled.reshape(height, width, -1)
+    result = np.full((size, size, scaled.shape[2]), PAD_FILL, dtype=np.uint8)
+    result[top : top + height, left : left + width] = scaled
     return result

@@ -14,7 +14,7 @@ from finch_runtime.runtimes import Array
 
 
 class Images(Protocol):
-    """Images, uint8 [n, height, width, 3], RGB: an array, or rows of a file."""
+    """Images, uint8 [n, height, width, channels]: an array, or rows of a file."""
 
     def __len__(self) -> int:
         """Number of images."""

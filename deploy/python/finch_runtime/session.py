@@ -1,7 +1,7 @@
 """A loaded model that satisfies the input and output contract of exported models.
 
-The input is ``images``, uint8 [batch, size, size, 3], RGB. The outputs are ``logits`` and
-``probabilities``, float32 [batch, classes].
+The input is ``images``, uint8 [batch, size, size, channels], with 3 channels (RGB) or 1 (gray). The
+outputs are ``logits`` and ``probabilities``, float32 [batch, classes].
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Session:
         runtime_version: Version of its package.
         threads: Threads of one inference.
         size: Height and width of the images in pixels.
+        channels: 3 for RGB images, 1 for gray ones.
         fixed_batch: Whether the batch size is fixed at 1.
         loaded: The model in the runtime.
     """
@@ -43,6 +44,7 @@ class Session:
     runtime_version: str
     threads: int
     size: int
+    channels: int
     fixed_batch: bool
     loaded: LoadedModel
 
@@ -50,7 +52,7 @@ class Session:
         """Runs one batch.
 
         Args:
-            images: uint8 [batch, size, size, 3], RGB; batch is 1 if ``fixed_batch``.
+            images: uint8 [batch, size, size, channels]; batch is 1 if ``fixed_batch``.
 
         Returns:
             Logits and probabilities, each float32 [batch, classes].
@@ -73,13 +75,13 @@ class Session:
     def _check(self, images: Array) -> None:
         fits = (
             images.dtype == np.uint8
-            and images.shape[1:] == (self.size, self.size, 3)
+            and images.shape[1:] == (self.size, self.size, self.channels)
             and (len(images) == 1 if self.fixed_batch else len(images) >= 1)
         )
         if not fits:
             batch = "1" if self.fixed_batch else "batch"
             problem = f"{images.dtype} {list(images.shape)} does not fit {self.model}"
-            remedy = f"pass uint8 [{batch}, {self.size}, {self.size}, 3]"
+            remedy = f"pass uint8 [{batch}, {self.size}, {self.size}, {self.channels}]"
             raise RuntimeProblem("images", problem, remedy)
 
 
@@ -106,13 +108,14 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
     violation = _contract_violation(loaded.inputs, set(loaded.outputs))
     if violation is not None:
         raise RuntimeProblem(path, violation, "use a model that Finch exported")
-    batch, size = loaded.inputs[0].shape[:2]
-    assert isinstance(size, int)
-    return Session(path, runtime, version, threads, size, isinstance(batch, int), loaded)
+    batch, size, _, channels = loaded.inputs[0].shape
+    assert isinstance(size, int) and isinstance(channels, int)
+    fixed_batch = isinstance(batch, int)
+    return Session(path, runtime, version, threads, size, channels, fixed_batch, loaded)
 
 
 def predict(session: Session, images: Images) -> Array:
-    """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, 3], RGB.
+    """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, channels].
 
     Images run one at a time, as on the device: a dynamically quantized model chooses the range of
     its activations per batch, so the logits of an image depend on its batch.
@@ -143,8 +146,8 @@ def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str 
         return "its input is not uint8"
     shape = list(inputs[0].shape)
     size = shape[1] if len(shape) == 4 else None
-    if not isinstance(size, int) or shape[1:] != [size, size, 3]:
-        return f"its input has shape {shape}, not [batch, size, size, 3]"
+    if not isinstance(size, int) or shape[1:] not in ([size, size, 3], [size, size, 1]):
+        return f"its input has shape {shape}, not [batch, size, size, 3 or 1]"
     if not 1 <= size <= MAX_SIZE:
         return f"its images have {size} x {size} pixels; at most {MAX_SIZE} x {MAX_SIZE} fit"
     if isinstance(shape[0], int) and shape[0] != 1:
