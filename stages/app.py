@@ -30,6 +30,7 @@ COMMANDS = {
     "Parameters": ("params", "presets"),
     "Choosing a student and a method": ("scout", "compare"),
     "Inspecting data and measurements": ("inspect", "replay"),
+    "This machine and this folder": ("status", "doctor", "completion"),
 }
 STAGES, *_TOOLS = COMMANDS.values()
 TOOLS = tuple(name for group in _TOOLS for name in group)

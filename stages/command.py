@@ -108,12 +108,50 @@ def stage(
                 with _lock(paths, name) if locked else nullcontext():
                     function(Context(params, paths, log, params_path, overrides), **values)
 
-        command = name.replace("_", "-")
-        help_text = f"{inspect.getdoc(function)}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
-        parameters = [*options, *_common_options(command, config is not None)]
-        return Command(command, callback=run, params=parameters, help=help_text)
+        parameters = [*options, *_common_options(name.replace("_", "-"), config is not None)]
+        return _command(function, run, reads, writes, parameters)
 
     return decorate
+
+
+def tool(
+    *, reads: str, writes: str, options: Sequence[click.Parameter] = ()
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Decorator that creates a command that needs no parameter file; otherwise as ``stage``.
+
+    The function gets the values of ``options`` as keywords.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def run(debug: bool, **values: Any) -> None:
+            raise_interrupts()
+            with _exit_on_errors(function.__name__, Workspace(Path.cwd()), False, debug):
+                function(**values)
+
+        return _command(function, run, reads, writes, [*options, _debug_option()])
+
+    return decorate
+
+
+def _command(
+    function: Callable[..., None],
+    run: Callable[..., None],
+    reads: str,
+    writes: str,
+    options: Sequence[click.Parameter],
+) -> Command:
+    name = function.__name__.replace("_", "-")
+    help_text = f"{inspect.getdoc(function)}\n\n\b\nReads:  {reads}\nWrites: {writes}\n"
+    return Command(name, callback=run, params=list(options), help=help_text)
+
+
+def json_option(help_text: str) -> click.Option:
+    """The option ``--json`` of a command, which the function gets as ``as_json``."""
+    return click.Option(["--json", "as_json"], is_flag=True, help=help_text)
+
+
+def _debug_option() -> click.Option:
+    return click.Option(["--debug"], is_flag=True, help="Show tracebacks.")
 
 
 def _common_options(name: str, has_config: bool) -> list[click.Option]:
@@ -126,7 +164,7 @@ def _common_options(name: str, has_config: bool) -> list[click.Option]:
             metavar="KEY=VALUE",
             help="Override a parameter, such as distill.figkd.level=2. Can be repeated.",
         ),
-        click.Option(["--debug"], is_flag=True, help="Show tracebacks."),
+        _debug_option(),
     ]
     if has_config:
         help_text = f"Parameter file of finch {name}."

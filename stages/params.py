@@ -10,7 +10,7 @@ import click
 from finch_runtime.errors import printable
 
 from pipeline.errors import ParameterError, one_of
-from stages.command import Context, stage
+from stages.command import Context, json_option, stage
 from stages.console import echo
 
 
@@ -20,7 +20,7 @@ from stages.console import echo
     exclusive=False,
     options=[
         click.Option(["--section"], help="Print only one section, such as distill.figkd."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print {key: {value, source}}."),
+        json_option("Print {key: {value, source}}."),
     ],
 )
 def params(context: Context, section: str | None, as_json: bool) -> None:

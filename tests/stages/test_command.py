@@ -31,8 +31,11 @@ def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -
         assert part in lines[0]
 
 
-# `presets` is a group of commands with its own tests.
-@pytest.mark.parametrize("stage", [name for name in (*STAGES, *TOOLS) if name != "presets"])
+# Groups of commands, and commands that need no parameters, have their own tests.
+OTHERS = {"presets", "completion", "doctor"}
+
+
+@pytest.mark.parametrize("stage", [name for name in (*STAGES, *TOOLS) if name not in OTHERS])
 def test_help_lists_inputs_outputs_and_options(stage: str) -> None:
     finch = subprocess.run(
         [BIN / "finch", stage.replace("_", "-"), "--help"], capture_output=True, text=True
