@@ -17,6 +17,7 @@ from pipeline.models.ensemble import Ensemble, load_teacher
 from pipeline.models.inference import teacher_logits
 from pipeline.models.record import TeacherRecord, fold_folder, fold_of_file, read_teacher
 from pipeline.provenance import check_inputs
+from pipeline.transfers import to_device
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FoldTeachers:
         answering = (*self.teachers, self.whole)
         answers = pixels.new_empty(len(indices), len(self.whole.spec.classes))
         for fold in np.unique(folds).tolist():
-            rows = torch.from_numpy(np.flatnonzero(folds == fold)).to(pixels.device)
+            rows = to_device(np.flatnonzero(folds == fold), pixels.device)
             answers[rows] = teacher_logits(answering[fold], pixels[rows], precision)
         return answers
 

@@ -34,6 +34,7 @@ from pipeline.models.inference import teacher_logits
 from pipeline.models.zoo import library_versions
 from pipeline.params import CacheLogits, Views
 from pipeline.progress import Track, silent
+from pipeline.transfers import to_host
 from pipeline.views import make_views, to_uint8, to_unit_range
 
 
@@ -183,7 +184,7 @@ def _run_teacher(
         answers = teacher_logits(source.teacher, pixels, source.precision)
     else:
         answers = source.fold_teachers.logits(pixels, indices, source.precision)
-    logits = answers.cpu().numpy()
+    logits = to_host(answers)
     with np.errstate(over="ignore"):  # overflow raises the error below
         blocks[LOGITS] = logits.astype(params.dtype)
     if not np.isfinite(blocks[LOGITS]).all():

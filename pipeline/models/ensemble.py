@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from pipeline.errors import ArtifactError
 from pipeline.models.classifier import Classifier, load_classifier
 from pipeline.models.record import TeacherRecord, member_folder
 from pipeline.provenance import check_inputs
+from pipeline.transfers import to_device
 
 
 class Ensemble(nn.Module):
@@ -40,7 +42,7 @@ class Ensemble(nn.Module):
 def mean_logits(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The weighted mean of logits [n, classes], computed in float32."""
     stacked = torch.stack([each.float() for each in logits])
-    shares = stacked.new_tensor(weights) / sum(weights)
+    shares = to_device(np.array(weights), stacked.device, torch.float32) / sum(weights)
     # Not a matrix product, which autocast would compute in 16 bits.
     return (stacked * shares[:, None, None]).sum(0)
 

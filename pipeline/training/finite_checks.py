@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.errors import TrainingError
 
@@ -15,30 +15,44 @@ LOWER_LR = "lower the learning rate or the weights of the distillation loss"
 _MAX_LISTED = 8
 
 
-def non_finite_error(
-    step: str,
-    loss: float,
-    model: nn.Module,
-    logits: Mapping[str, Tensor],
-    batch: NDArray[np.int64],
-    view: int,
-    teacher_fix: str,
-) -> TrainingError:
-    """The error for a non-finite loss, with its cause.
+@dataclass(frozen=True)
+class NonFinite:
+    """A loss that is not finite.
 
-    ``logits`` contains those of the ``teacher`` first, if there is one, then those of the model.
+    Attributes:
+        step: Name of the training step.
+        loss: The loss.
+        finite: Whether all logits of an image are finite, bool [n]: of the ``teacher`` first, if
+            there is one, then of the model.
+        images: Numbers of the images, int64 [n].
+        view: View number.
+        is_latest: Whether the weights are still those that the loss was computed with.
     """
-    problem, weight = f"the loss is {loss}", _non_finite_weight(model)
+
+    step: str
+    loss: float
+    finite: Mapping[str, NDArray[np.bool_]]
+    images: NDArray[np.int64]
+    view: int
+    is_latest: bool
+
+
+def non_finite_error(found: NonFinite, model: nn.Module, teacher_fix: str) -> TrainingError:
+    """The error for a non-finite loss, with its cause."""
+    problem, weight = f"the loss is {found.loss}", _non_finite_weight(model)
     # In this order, because the student cannot affect the teacher's logits.
-    for name, values in logits.items():
+    for name, finite in found.finite.items():
         fix = teacher_fix if name == "teacher" else LOWER_LR
-        if name != "teacher" and weight:
-            return TrainingError(step, f"{problem}: {weight} is not finite", fix)
-        if len(bad := batch[~torch.isfinite(values).all(dim=1).cpu().numpy()]):
-            problem += f": the {name}'s logits for view {view} of images {_join(bad)}"
-            return TrainingError(step, f"{problem} are not finite", fix)
-    problem += f", although all logits are finite; images {_join(batch)}"
-    return TrainingError(step, problem, LOWER_LR)
+        if name != "teacher" and weight and found.is_latest:
+            return TrainingError(found.step, f"{problem}: {weight} is not finite", fix)
+        if len(bad := found.images[~finite]):
+            problem += f": the {name}'s logits for view {found.view} of images {_join(bad)}"
+            problem += " are not finite"
+            if name != "teacher" and weight:
+                problem += f", and {weight} is not finite now"
+            return TrainingError(found.step, problem, fix)
+    problem += f", although all logits are finite; images {_join(found.images)}"
+    return TrainingError(found.step, problem, LOWER_LR)
 
 
 def check_weights(model: nn.Module, step: str) -> None:

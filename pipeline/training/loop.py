@@ -88,7 +88,9 @@ class _Trainer:
         process, frozen = env.group.process, task.freeze_epochs >= recipe.epochs
         check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
-            env = TrainingEnvironment(device, env.seed, env.group, should_stop=env.should_stop)
+            env = TrainingEnvironment(
+                device, env.seed, env.group, env.check_every, should_stop=env.should_stop
+            )
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not frozen:  # a frozen batch norm uses its running statistics
             check_batch_norm(model, recipe, len(indices), process, device)
@@ -173,6 +175,7 @@ class _Trainer:
     def _validate(self) -> None:
         """Computes the metrics of an epoch, and copies its weights if they are to be kept."""
         state, recipe = self.state, self.task.recipe
+        self.step.read_losses()
         means = {name: total / len(self.sampler) for name, total in state.sums.items()}
         evaluated = self.model if state.ema is None else state.ema.module
         number = len(state.history) + 1
@@ -189,6 +192,7 @@ class _Trainer:
 
     def _save(self, step: str) -> None:
         if self.env.checkpoints is not None:
+            self.step.read_losses()
             check_weights(self.model, step)
             self.env.checkpoints.save(self.state)
 

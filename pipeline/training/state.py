@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from pipeline.class_metrics import Metric
+from pipeline.training.averaging import AveragedWeights
 from pipeline.training.rng import get_rng_states, set_rng_states
 
 
@@ -60,7 +60,7 @@ class TrainingState:
     model: nn.Module
     loss: nn.Module
     optimizer: torch.optim.Optimizer
-    ema: AveragedModel | None
+    ema: AveragedWeights | None
     scaler: torch.amp.GradScaler
     device: torch.device
     steps: int = 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import torch
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
-from pipeline.training.finite_checks import non_finite_error
 from pipeline.training.mixing import Mix, sample_mix
+from pipeline.training.pending_losses import MicroBatch, PendingLosses
 from pipeline.training.rng import fork_rng
 from pipeline.training.state import TrainingState
 from pipeline.training.task import TrainingEnvironment, TrainingTask
+from pipeline.transfers import to_device
 from pipeline.views import make_views, to_unit_range
 
 
@@ -41,6 +41,12 @@ class TrainingStep:
     precision: torch.dtype
     steps_per_epoch: int
 
+    @cached_property
+    def losses(self) -> PendingLosses:
+        """Losses that are not yet in the sums of the epoch."""
+        teacher = self.task.teacher
+        return PendingLosses(self.state.model, "" if teacher is None else teacher.fix)
+
     @property
     def name(self) -> str:
         """The current step, for messages."""
@@ -52,10 +58,11 @@ class TrainingStep:
         """Trains on the images with the numbers ``batch``, int64 [n], sorted.
 
         The loss is the mean cross-entropy of the images with labels, plus the teacher's terms over
-        all images of a micro-batch.
+        all images of a micro-batch. The host does not wait for a GPU, except every
+        ``env.check_every`` steps to read the losses.
 
         Raises:
-            TrainingError: The loss is not finite, or the GPU runs out of memory.
+            TrainingError: A loss is not finite, or the GPU runs out of memory.
         """
         state, recipe, teacher = self.state, self.task.recipe, self.task.teacher
         epoch = len(state.history)
@@ -124,7 +131,7 @@ class TrainingStep:
         logits[student] = group.all_gather(outputs.float(), len(indices))
 
         def compute_loss(images: NDArray[np.int64]) -> dict[str, Tensor]:
-            labels = torch.from_numpy(self.task.train.labels[images]).to(device)
+            labels = to_device(self.task.train.labels[images], device)
             terms = self.task.loss.terms(
                 logits[student], logits.get("teacher"), labels, teacher_scale=teacher_scale
             )
@@ -135,17 +142,29 @@ class TrainingStep:
             if mix is not None:
                 partners = compute_loss(mix.partners_of(labelled))
                 losses = {n: mix.lam * v + (1 - mix.lam) * partners[n] for n, v in losses.items()}
-        # One transfer for all values, since each transfer waits for the GPU.
-        stacked = torch.stack([value.detach() for value in losses.values()])
-        values = dict(zip(losses, stacked.tolist(), strict=True))
-        if not math.isfinite(values["loss"]):
-            fix = "" if teacher is None else teacher.fix
-            raise non_finite_error(
-                self.name, values["loss"], state.model, logits, indices, view, fix
+        self.losses.add(
+            MicroBatch(
+                step=self.name,
+                names=tuple(losses),
+                values=torch.stack([value.detach() for value in losses.values()]),
+                finite={name: rows.detach().isfinite().all(1) for name, rows in logits.items()},
+                labelled=len(labelled),
+                images=indices,
+                view=view,
             )
+        )
+        # The CPU has computed the losses already.
+        if device.type == "cpu" or state.steps % self.env.check_every == 0:
+            self.read_losses()
         state.scaler.scale(losses["loss"] * weight).backward()  # type: ignore[no-untyped-call]
-        for name, value in values.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value * len(labelled)
+
+    def read_losses(self) -> None:
+        """Adds the losses of all steps so far to the sums of the epoch; waits for a GPU.
+
+        Raises:
+            TrainingError: A loss is not finite.
+        """
+        self.state.sums = self.losses.read(self.state.sums)
 
     def _input(
         self, indices: NDArray[np.int64], view: int, mix: Mix | None, size: int | None
@@ -173,6 +192,7 @@ class TrainingStep:
         both = np.concatenate([labelled, mix.partners_of(labelled)])
         unique, inverse = np.unique(both, return_inverse=True)
         pixels = self._pixels(np.concatenate([unique, others]), view, size)
+        device = pixels.device
         first, second = np.split(inverse, 2)
-        mixed = mix.blend(pixels[first], pixels[second])
+        mixed = mix.blend(pixels[to_device(first, device)], pixels[to_device(second, device)])
         return torch.cat([mixed, pixels[len(unique) :]]) if len(others) else mixed

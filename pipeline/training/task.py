@@ -107,6 +107,7 @@ class TrainingEnvironment:
         device: Training device.
         seed: Seed of image order, mixing, dropout and loss.
         group: Process group of distributed training.
+        check_every: Steps from one check to the next that the losses on a GPU are finite.
         checkpoints: Checkpoints to resume from and to write, if any.
         should_stop: Called after every step; if true, training saves a checkpoint and stops.
         track: Progress bar.
@@ -117,6 +118,7 @@ class TrainingEnvironment:
     device: torch.device
     seed: int
     group: ProcessGroup = field(default_factory=ProcessGroup)
+    check_every: int = 1
     checkpoints: Checkpoints | None = None
     should_stop: Callable[[], bool] = lambda: False
     track: Track = silent

@@ -15,6 +15,7 @@ from pipeline.errors import TrainingError
 from pipeline.models.classifier import Classifier
 from pipeline.models.ensemble import Ensemble
 from pipeline.models.inference import teacher_logits
+from pipeline.transfers import to_device
 
 
 class Teacher:
@@ -91,8 +92,7 @@ class CachedTeacher(Teacher):
 
     @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
-        logits = np.asarray(self.logits[view, indices], np.float32)
-        return torch.from_numpy(logits).to(pixels.device)
+        return to_device(self.logits[view, indices], pixels.device, torch.float32)
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,24 @@ from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
 from pipeline.training.distributed import ProcessGroup
 from pipeline.training.finite_checks import LOWER_LR, check_weights
+from pipeline.transfers import to_host
 from pipeline.views import to_unit_range
 
 
 def compute_logits(
     model: nn.Module, split: Split, device: torch.device, batch_size: int = 128
 ) -> NDArray[np.float32]:
-    """Logits [n, classes] of a split without augmentation, in evaluation mode."""
+    """Logits [n, classes] of a split without augmentation, in evaluation mode.
+
+    They stay on the device until the last batch, because reading them waits for a GPU.
+    """
     model.eval()
     with torch.inference_mode():
         batches = [
-            model(to_unit_range(split.images[start : start + batch_size], device)).float().cpu()
+            model(to_unit_range(split.images[start : start + batch_size], device)).float()
             for start in range(0, len(split), batch_size)
         ]
-    return torch.cat(batches).numpy()
+        return to_host(torch.cat(batches))
 
 
 def validate(

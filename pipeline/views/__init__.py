@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.params import Views
+from pipeline.transfers import to_device
 from pipeline.views.auto_augment import auto_augment
 from pipeline.views.blur import blur_motion, defocus
 from pipeline.views.color import jitter_color
@@ -50,10 +51,10 @@ def make_views(
     """
     side = images.shape[1]
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
-    on_device = torch.from_numpy(numbers).to(device, torch.float32)
+    on_device = to_device(numbers, device, torch.float32)
     warps = None
     if recipe.warps:
-        warps = torch.from_numpy(random_warps(numbers, recipe)).to(on_device)
+        warps = to_device(random_warps(numbers, recipe), device, torch.float32)
     theta = random_crops(on_device, recipe)
     pixels = render(images, crop_areas(numbers, recipe), theta, warps, size or side)
     pixels = jitter_color(pixels, on_device, recipe)

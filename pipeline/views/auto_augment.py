@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from pipeline.params import Views
+from pipeline.transfers import to_device
 from pipeline.views.geometry import affine
 from pipeline.views.pixels import image_means
 from pipeline.views.rng import NUMBERS_PER_OPERATION, Column, count_operations
@@ -47,13 +48,18 @@ Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
 """Maps images, float32 [n, 3, size, size] in [0, 1], with a strength in [-1, 1] per image."""
 
 
+def _like(pixels: Tensor, values: Sequence[float | tuple[float, ...]]) -> Tensor:
+    """Values as a tensor with the dtype and device of the pixels."""
+    return to_device(np.array(values), pixels.device, pixels.dtype)
+
+
 def _transform(matrix: Callable[[float, MaxStrength, int], tuple[float, ...]]) -> Operation:
     """Affine transform; ``matrix`` returns the six elements of theta."""
 
     def apply(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
         size = pixels.shape[-1]
-        theta = torch.tensor([matrix(strength, limits, size) for strength in strengths])
-        return affine(pixels, theta.to(pixels).view(-1, 2, 3), "zeros")
+        theta = [matrix(strength, limits, size) for strength in strengths]
+        return affine(pixels, _like(pixels, theta).view(-1, 2, 3), "zeros")
 
     return apply
 
@@ -72,7 +78,7 @@ def _blend(degenerate: Callable[[Tensor], Tensor]) -> Operation:
     """Interpolates between ``degenerate(pixels)`` at factor 0 and the image at factor 1."""
 
     def apply(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-        factors = pixels.new_tensor([1 + strength * limits.factor for strength in strengths])
+        factors = _like(pixels, [1 + strength * limits.factor for strength in strengths])
         base = degenerate(pixels)
         return (pixels - base).mul_(factors.view(-1, 1, 1, 1)).add_(base).clamp_(0, 1)
 
@@ -93,12 +99,12 @@ def _blurred(pixels: Tensor) -> Tensor:
 
 def _posterize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
     bits = [8 - round(abs(strength) * limits.bits) for strength in strengths]
-    levels = pixels.new_tensor([2**kept for kept in bits]).view(-1, 1, 1, 1)
+    levels = _like(pixels, [2**kept for kept in bits]).view(-1, 1, 1, 1)
     return torch.minimum(pixels.mul(levels).floor_(), levels - 1).div_(levels)
 
 
 def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-    thresholds = pixels.new_tensor([1 - abs(strength) for strength in strengths])
+    thresholds = _like(pixels, [1 - abs(strength) for strength in strengths])
     return torch.where(pixels >= thresholds.view(-1, 1, 1, 1), 1 - pixels, pixels)
 
 
@@ -148,7 +154,8 @@ def auto_augment(
         strengths = np.where(sign < 0.5, -1, 1) * magnitudes / (_BINS - 1)
         pixels = pixels.clone()
         for index, apply in enumerate(_OPERATIONS.values()):
-            selected = np.flatnonzero(operations == index).tolist()
-            if selected:
-                pixels[selected] = apply(pixels[selected], strengths[selected].tolist(), limits)
+            selected = np.flatnonzero(operations == index)
+            if len(selected):
+                rows = to_device(selected, pixels.device)
+                pixels[rows] = apply(pixels[rows], strengths[selected].tolist(), limits)
     return pixels

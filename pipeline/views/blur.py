@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.transfers import to_device
 from pipeline.views.rng import Column, half_strengths
 
 
@@ -76,7 +77,7 @@ def filter_each(pixels: Tensor, kernels: NDArray[np.float64]) -> Tensor:
     """
     reach, (height, width) = kernels.shape[-1] // 2, pixels.shape[-2:]
     padded = F.pad(pixels, [reach] * 4, mode="replicate")
-    weights = torch.from_numpy(kernels).to(pixels)
+    weights = to_device(kernels, pixels.device, pixels.dtype)
     result = torch.zeros_like(pixels)
     for row, column in np.argwhere(kernels.any(axis=0)).tolist():
         shifted = padded[..., row : row + height, column : column + width]
@@ -85,9 +86,10 @@ def filter_each(pixels: Tensor, kernels: NDArray[np.float64]) -> Tensor:
 
 
 def _filter_where(where: NDArray[np.bool_], pixels: Tensor, kernels: NDArray[np.float64]) -> Tensor:
-    selected = np.flatnonzero(where).tolist()
-    if not selected:
+    selected = np.flatnonzero(where)
+    if not len(selected):
         return pixels
+    rows = to_device(selected, pixels.device)
     pixels = pixels.clone()
-    pixels[selected] = filter_each(pixels[selected], kernels[selected])
+    pixels[rows] = filter_each(pixels[rows], kernels[selected])
     return pixels

@@ -48,6 +48,6 @@ def shift_hue(pixels: Tensor, shifts: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     # HSV to RGB: value - chroma * max(0, min(k, 4 - k, 1)), k = (n + hue) mod 6, n = 5, 3, 1.
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=pixels.device).view(1, 3, 1, 1)
+    offsets = torch.arange(5, 0, -2, dtype=pixels.dtype, device=pixels.device).view(1, 3, 1, 1)
     k = torch.remainder(offsets + hue + 6 * shifts, 6)
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

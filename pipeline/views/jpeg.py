@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from pipeline.transfers import to_device, to_host
 from pipeline.views.rng import Column, half_strengths
 
 
 def compress(pixels: Tensor, numbers: NDArray[np.float64], min_quality: int) -> Tensor:
     """Compresses every second image as a JPEG file, on the CPU, and decodes it again.
+
+    This is the only change that reads the pixels, so that it waits for a GPU.
 
     Args:
         pixels: float32 [n, 3, size, size] in [0, 1].
@@ -23,8 +26,10 @@ def compress(pixels: Tensor, numbers: NDArray[np.float64], min_quality: int) -> 
     selected = np.flatnonzero(qualities < 100)
     if not len(selected):
         return pixels
+    rows = to_device(selected, pixels.device)
+    files = to_host(pixels[rows].mul(255).round().to(torch.uint8))
+    for image, quality in zip(files, qualities[selected].tolist(), strict=True):
+        image[...] = F.jpeg(torch.from_numpy(image), quality).numpy()
     pixels = pixels.clone()
-    for index, quality in zip(selected.tolist(), qualities[selected].tolist(), strict=True):
-        image = pixels[index].mul(255).round().to("cpu", torch.uint8)
-        pixels[index] = F.jpeg(image, quality).to(pixels) / 255
+    pixels[rows] = to_device(files, pixels.device, pixels.dtype) / 255
     return pixels

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.transfers import to_device
 from pipeline.views.rng import Column, half_strengths, normal_numbers
 
 
@@ -38,5 +38,5 @@ def add_noise(
     noise = normal_numbers(image_ids[selected], view, seed, pixels.shape[1:])
     noise *= deviations[selected, None, None, None].astype(np.float32)
     pixels = pixels.clone()
-    pixels[selected.tolist()] += torch.from_numpy(noise).to(pixels.device)
+    pixels[to_device(selected, pixels.device)] += to_device(noise, pixels.device)
     return pixels.clamp_(0, 1)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.transfers import to_device
 from pipeline.views.geometry import affine, warp
 from pipeline.views.pixels import to_unit_range
 
@@ -39,7 +40,7 @@ def render(
         size: Height and width of the result in pixels.
     """
 
-    def sample(pixels: Tensor, rows: slice | list[int]) -> Tensor:
+    def sample(pixels: Tensor, rows: slice | Tensor) -> Tensor:
         if warps is not None:
             return warp(pixels, theta[rows], warps[rows], size)
         return affine(pixels, theta[rows], "reflection", size)
@@ -51,8 +52,9 @@ def render(
     levels = _levels(areas, side / size)
     result = torch.empty(len(images), 3, size, size, device=theta.device)
     for level in np.unique(levels).tolist():
-        rows = np.flatnonzero(levels == level).tolist()
-        shrunk = _shrink(images[rows], round(side / 2 ** (level / 2)))
+        chosen = np.flatnonzero(levels == level)
+        rows = to_device(chosen, theta.device)
+        shrunk = _shrink(images[chosen], round(side / 2 ** (level / 2)))
         result[rows] = sample(to_unit_range(shrunk, theta.device), rows)
     return result
 

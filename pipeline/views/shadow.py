@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.transfers import to_device
 from pipeline.views.rng import Column, half_strengths
 
 _WIDEST_EDGE = 0.25  # of the image's side
@@ -29,7 +30,7 @@ def cast_shadow(pixels: Tensor, numbers: NDArray[np.float64], maximum: float) ->
     widths = 1 / size + _WIDEST_EDGE * numbers[:, Column.SHADOW_EDGE]
 
     def per_image(values: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(values).to(pixels).view(-1, 1, 1, 1)
+        return to_device(values, pixels.device, pixels.dtype).view(-1, 1, 1, 1)
 
     centers = (torch.arange(size, device=pixels.device, dtype=pixels.dtype) + 0.5) / size
     across = per_image(normal_x / widths) * centers + per_image(from_line / widths)
