@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses auto --dist loadfi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup repro test slow lint types check lock docs clean
+.PHONY: help setup repro test slow lint types check gpu lock docs clean
 
 help: ## List all targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ types: $(STAMP) ## Check types
 	mypy pipeline stages
 
 check: lint types test slow ## Run lint, type checks, tests and slow tests
+
+gpu: $(STAMP) ## Prove and measure training on a GPU in 8 minutes (docs/gpu.md)
+	python benchmarks/gpu.py --out reports/gpu
 
 # torch is pinned by hand. The lock omits its CUDA packages, which exist for Linux only and which torch
 # pins itself, and pip.
