@@ -6,12 +6,15 @@ and inference therefore copy with these functions only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+_VALUES = 2**24  # copied at once
 
 
 def to_device(
@@ -30,6 +33,30 @@ def to_device(
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def take_rows(array: Tensor, indices: NDArray[np.int64]) -> Tensor:
+    """Rows of a tensor, on its device."""
+    return array[to_device(indices, array.device)]
+
+
+def copy_to_device(parts: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
+    """Copies arrays, concatenated along the first axis, to a device; in small pieces from files.
+
+    Raises:
+        torch.OutOfMemoryError: The device is too small.
+    """
+    dtype = torch.from_numpy(np.empty(0, parts[0].dtype)).dtype
+    rows = sum(map(len, parts))
+    result = torch.empty((rows, *parts[0].shape[1:]), dtype=dtype, device=device)
+    values, end = result.view(-1), 0
+    for part in parts:
+        flat = part.reshape(-1)
+        for start in range(0, flat.size, _VALUES):
+            piece = torch.from_numpy(np.array(flat[start : start + _VALUES]))
+            values[end : end + len(piece)].copy_(piece)
+            end += len(piece)
+    return result
 
 
 def to_host(tensor: Tensor) -> NDArray[Any]:

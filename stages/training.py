@@ -89,10 +89,13 @@ class StageTraining:
                 device=self.device,
                 seed=run.seed if self.seed is None else self.seed,
                 group=group,
+                check_every=run.check_every,
+                data_on_device=run.data_on_device,
                 checkpoints=checkpoints,
                 should_stop=should_stop,
                 track=track,
                 on_epoch=self._log_epoch,
+                on_remark=self._log,
                 on_resume=self._log_resume,
             )
             return train(model, self.task, env)

@@ -16,7 +16,9 @@ from pipeline.params.shipping import Bundle, Export, Quantize
 from pipeline.params.student import Distill, distill_model
 from pipeline.params.teacher import CacheLogits, Finetune
 from pipeline.params.views import Views
-from pipeline.plugins.section import PositiveFloat, Section, Seed
+from pipeline.plugins.section import PositiveFloat, PositiveInt, Section, Seed
+
+DataOnDevice = Literal["auto", "always", "never"]
 
 
 class Run(Section):
@@ -31,6 +33,17 @@ class Run(Section):
         5.0,
         description="Minutes between checkpoints within an epoch. A checkpoint is also saved after "
         "every epoch.",
+    )
+    check_every: PositiveInt = Field(
+        50,
+        description="On a GPU, steps from one check to the next that the losses are finite; the "
+        "check waits for the GPU. On the CPU, every step is checked.",
+    )
+    data_on_device: DataOnDevice = Field(
+        "auto",
+        description="Whether the data of training are copied to the memory of the device, instead "
+        "of the rows of every step. `auto`: to a GPU, if they fill at most half of its free "
+        "memory. Images that are larger than the views stay in files.",
     )
 
 

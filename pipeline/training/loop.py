@@ -89,7 +89,12 @@ class _Trainer:
         check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
             env = TrainingEnvironment(
-                device, env.seed, env.group, env.check_every, should_stop=env.should_stop
+                device,
+                env.seed,
+                env.group,
+                env.check_every,
+                env.data_on_device,
+                should_stop=env.should_stop,
             )
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not frozen:  # a frozen batch norm uses its running statistics

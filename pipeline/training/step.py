@@ -16,6 +16,7 @@ from pipeline.training.mixing import Mix, sample_mix
 from pipeline.training.pending_losses import MicroBatch, PendingLosses
 from pipeline.training.rng import fork_rng
 from pipeline.training.state import TrainingState
+from pipeline.training.step_data import StepData, open_step_data
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 from pipeline.transfers import to_device
 from pipeline.views import make_views, to_unit_range
@@ -47,6 +48,12 @@ class TrainingStep:
         teacher = self.task.teacher
         return PendingLosses(self.state.model, "" if teacher is None else teacher.fix)
 
+    @cached_property
+    def data(self) -> StepData:
+        """The arrays that steps read rows of; opened by the first step."""
+        env = self.env
+        return open_step_data(self.task, self.state.device, env.data_on_device, env.on_remark)
+
     @property
     def name(self) -> str:
         """The current step, for messages."""
@@ -64,7 +71,7 @@ class TrainingStep:
         Raises:
             TrainingError: A loss is not finite, or the GPU runs out of memory.
         """
-        state, recipe, teacher = self.state, self.task.recipe, self.task.teacher
+        state, recipe, teacher = self.state, self.task.recipe, self.data.teacher
         epoch = len(state.history)
         step = epoch * self.steps_per_epoch + state.steps
         progress = step / self.steps_per_epoch
@@ -91,10 +98,11 @@ class TrainingStep:
             state.scaler.step(state.optimizer)
         except torch.OutOfMemoryError as error:
             detail, section = str(error).split(". ")[0], recipe.section
+            files = ", or set run.data_on_device to never" if self.data.is_placed else ""
             raise TrainingError(
                 f"{section}.batch_size = {recipe.batch_size}",
                 f"a training step does not fit in the memory of {state.device} ({detail})",
-                f"lower it, or raise {section}.accumulate = {recipe.accumulate}",
+                f"lower it, or raise {section}.accumulate = {recipe.accumulate}{files}",
             ) from None
         state.scaler.update()
         if state.ema is not None:
@@ -115,7 +123,7 @@ class TrainingStep:
         own = indices[group.shard_slice(len(indices))]
         pixels = self._input(own, view, mix, self.task.image_size)
         logits: dict[str, Tensor] = {}
-        if (teacher := self.task.teacher) is not None:
+        if (teacher := self.data.teacher) is not None:
             shown = pixels
             if teacher.image_size not in (None, self.task.image_size):
                 shown = self._input(own, view, mix, teacher.image_size)
@@ -131,7 +139,7 @@ class TrainingStep:
         logits[student] = group.all_gather(outputs.float(), len(indices))
 
         def compute_loss(images: NDArray[np.int64]) -> dict[str, Tensor]:
-            labels = to_device(self.task.train.labels[images], device)
+            labels = self.data.labels(images, device)
             terms = self.task.loss.terms(
                 logits[student], logits.get("teacher"), labels, teacher_scale=teacher_scale
             )
@@ -176,10 +184,11 @@ class TrainingStep:
 
     def _pixels(self, indices: NDArray[np.int64], view: int, size: int | None) -> Tensor:
         device, task = self.state.device, self.task
-        packed = None if task.teacher is None else task.teacher.get_views(view, indices)
+        teacher = self.data.teacher
+        packed = None if teacher is None else teacher.get_views(view, indices)
         if packed is not None and packed.shape[1] == size:
             return to_unit_range(packed, device)
-        return make_views(task.images(indices), indices, view, task.views, device, size)
+        return make_views(self.data.images(indices), indices, view, task.views, device, size)
 
     def _mixed_pixels(
         self, indices: NDArray[np.int64], view: int, mix: Mix, size: int | None

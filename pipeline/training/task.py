@@ -13,6 +13,7 @@ from pipeline.data.prepared import Split, select_images
 from pipeline.errors import ParameterError, TrainingError
 from pipeline.losses import DistillationLoss
 from pipeline.params import Recipe, Views
+from pipeline.params.root import DataOnDevice
 from pipeline.progress import Track, silent
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.distributed import ProcessGroup
@@ -108,10 +109,12 @@ class TrainingEnvironment:
         seed: Seed of image order, mixing, dropout and loss.
         group: Process group of distributed training.
         check_every: Steps from one check to the next that the losses on a GPU are finite.
+        data_on_device: Whether the data are copied to the device, see ``open_step_data``.
         checkpoints: Checkpoints to resume from and to write, if any.
         should_stop: Called after every step; if true, training saves a checkpoint and stops.
         track: Progress bar.
         on_epoch: Called after each epoch.
+        on_remark: Called with a remark about the run.
         on_resume: Called on resuming with the finished epochs and the finished steps of the next.
     """
 
@@ -119,8 +122,10 @@ class TrainingEnvironment:
     seed: int
     group: ProcessGroup = field(default_factory=ProcessGroup)
     check_every: int = 1
+    data_on_device: DataOnDevice = "never"
     checkpoints: Checkpoints | None = None
     should_stop: Callable[[], bool] = lambda: False
     track: Track = silent
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_remark: Callable[[str], None] = lambda remark: None
     on_resume: Callable[[list[Epoch], int], None] = lambda history, steps: None

@@ -15,7 +15,7 @@ from pipeline.errors import TrainingError
 from pipeline.models.classifier import Classifier
 from pipeline.models.ensemble import Ensemble
 from pipeline.models.inference import teacher_logits
-from pipeline.transfers import to_device
+from pipeline.transfers import take_rows, to_device
 
 
 class Teacher:
@@ -44,7 +44,7 @@ class Teacher:
         """Index of the view for an epoch, both starting at 0."""
         return epoch
 
-    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor | None:
         """Packed views of images, uint8 [n, size, size, 3]; None if views are not packed."""
         return None
 
@@ -93,6 +93,32 @@ class CachedTeacher(Teacher):
     @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
         return to_device(self.logits[view, indices], pixels.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class PlacedTeacher(Teacher):
+    """A ``CachedTeacher`` whose arrays are in the memory of the training device.
+
+    Attributes:
+        logits: [K, n, classes].
+        views: Packed views, uint8 [K, n, size, size, 3]; if None, training computes the views.
+    """
+
+    logits: Tensor
+    views: Tensor | None = None
+    fix: ClassVar[str] = CachedTeacher.fix
+
+    @override
+    def view_of(self, epoch: int) -> int:
+        return epoch % len(self.logits)
+
+    @override
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> Tensor | None:
+        return None if self.views is None else take_rows(self.views[view], indices)
+
+    @override
+    def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
+        return take_rows(self.logits[view], indices).float()
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ from pipeline.views.geometry import crop_areas, random_crops, random_erase
 from pipeline.views.jpeg import compress
 from pipeline.views.noise import add_noise
 from pipeline.views.pixels import to_uint8, to_unit_range
-from pipeline.views.rendering import render
+from pipeline.views.rendering import render, shrinks
 from pipeline.views.rng import count_numbers, random_numbers
 from pipeline.views.shadow import cast_shadow
 from pipeline.views.warp import random_warps
 
-__all__ = ["make_views", "to_uint8", "to_unit_range"]
+__all__ = ["make_views", "shrinks", "to_uint8", "to_unit_range"]
 
 
 def make_views(
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Tensor,
     image_ids: NDArray[np.int64],
     view: int,
     recipe: Views,

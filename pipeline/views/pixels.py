@@ -12,9 +12,11 @@ from pipeline.transfers import to_device, to_host
 _STEPS = 2**24  # resolution of float32 in [0.5, 1]
 
 
-def to_unit_range(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+def to_unit_range(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """uint8 [n, height, width, 3] to float32 [n, 3, height, width] in [0, 1], channels last."""
-    return to_device(np.array(images), device).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    if not isinstance(images, Tensor):
+        images = to_device(np.array(images), device)
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
 def to_uint8(pixels: Tensor) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ half-width 1 / step shrinks the image and another one interpolates it; their var
 
 
 def render(
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Tensor,
     areas: NDArray[np.float64],
     theta: Tensor,
     warps: Tensor | None,
@@ -33,7 +33,7 @@ def render(
     filter and to one of a few sizes (a mipmap).
 
     Args:
-        images: uint8 [n, side, side, 3], RGB.
+        images: uint8 [n, side, side, 3], RGB. Only an array can be shrunk.
         areas: Areas of the crops as fractions of the image, float64 [n].
         theta: The crops, as in ``affine``.
         warps: Changes of perspective, as in ``warp``; None for none.
@@ -47,8 +47,9 @@ def render(
 
     side = images.shape[1]
     # A batch takes the same path as each of its images, so that their bits are the same.
-    if not _levels(np.ones(1), side / size).any():
+    if not shrinks(side, size):
         return sample(to_unit_range(images, theta.device), slice(None))
+    assert isinstance(images, np.ndarray)
     levels = _levels(areas, side / size)
     result = torch.empty(len(images), 3, size, size, device=theta.device)
     for level in np.unique(levels).tolist():
@@ -57,6 +58,11 @@ def render(
         shrunk = _shrink(images[chosen], round(side / 2 ** (level / 2)))
         result[rows] = sample(to_unit_range(shrunk, theta.device), rows)
     return result
+
+
+def shrinks(side: int, size: int) -> bool:
+    """Whether the CPU shrinks images with ``side`` pixels for views with ``size`` pixels."""
+    return bool(_levels(np.ones(1), side / size).any())
 
 
 def _levels(areas: NDArray[np.float64], scale: float) -> NDArray[np.int64]:

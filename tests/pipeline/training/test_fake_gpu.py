@@ -45,7 +45,7 @@ def ensemble():
     return LiveTeacher(Ensemble([on_gpu(network), on_gpu(network)], (1.0, 2.0)).eval())
 
 
-def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, check_every=100, **settings):
+def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, env=None, **settings):
     """Trains for an epoch; returns what waited for the GPU until each step, and until the end."""
     with fake_gpu() as waits:
         found = []
@@ -63,8 +63,8 @@ def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, check_every
             teacher(),
             unlabelled=unlabelled,
         )
-        env = TrainingEnvironment(GPU, 5, check_every=check_every, should_stop=record)
-        train(on_gpu(network), task, env)
+        env = {"check_every": 100, **(env or {})}
+        train(on_gpu(network), task, TrainingEnvironment(GPU, 5, should_stop=record, **env))
         record()
     assert len(found) == STEPS + 1
     return found
@@ -103,8 +103,21 @@ def test_no_option_waits(name):
     assert_no_step_waits(train_on_fake_gpu(FiGKDLoss(CLASSES), **OPTIONS[name]))
 
 
+PLACED = {
+    "cached teacher": {},
+    "packed views": {"teacher": packed_teacher},
+    "images without labels": {"unlabelled": UNLABELLED, "teacher": live_teacher},
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_data_on_the_gpu(name):
+    placed = {"data_on_device": "always"}
+    assert_no_step_waits(train_on_fake_gpu(FiGKDLoss(CLASSES), env=placed, **PLACED[name]))
+
+
 def test_losses_are_read_every_few_steps():
-    reads = [len(reads) for reads, _ in train_on_fake_gpu(KDLoss(), check_every=2)]
+    reads = [len(reads) for reads, _ in train_on_fake_gpu(KDLoss(), env={"check_every": 2})]
     assert reads == [0, 1, 2]  # in the second step, and the logits at the end
 
 

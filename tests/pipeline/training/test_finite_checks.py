@@ -129,5 +129,13 @@ def test_out_of_memory_error_names_parameters():
 
     split, settings = labeled_by_index(6), recipe(batch_size=6, accumulate=2)
     expected = r"recipe\.batch_size = 6: .*CUDA out of memory.*recipe\.accumulate = 2"
-    with pytest.raises(TrainingError, match=expected):
-        run(classifier(FixedNet(6), 6), LossOf(raise_out_of_memory), settings, split, split)
+    for where, more in (("never", ""), ("always", ", or set run.data_on_device to never")):
+        with pytest.raises(TrainingError, match=f"{expected}{more}$"):
+            run(
+                classifier(FixedNet(6), 6),
+                LossOf(raise_out_of_memory),
+                settings,
+                split,
+                split,
+                env={"data_on_device": where},
+            )
