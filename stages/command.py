@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,6 +24,7 @@ from pipeline.training.process_rank import read_process_rank
 from stages.console import open_log
 from stages.interruption import Interrupted, raise_interrupts
 from stages.launch import launch, report_to_launcher, should_launch
+from stages.run_log import describe_run, log_failure, open_run_log
 from stages.usage import Command
 from stages.workspace import Workspace
 
@@ -60,6 +62,7 @@ def stage(
     writes: str,
     resumable: bool = False,
     exclusive: bool = True,
+    log_file: bool = True,
     distributed: bool = False,
     config: Callable[[], type[Section]] | None = None,
     options: Sequence[click.Parameter] = (),
@@ -74,6 +77,8 @@ def stage(
         writes: Outputs, for ``--help``.
         resumable: The next run resumes from finished work.
         exclusive: Only one process may run the stage in a folder.
+        log_file: Its log is kept in ``.finch/logs/``, and it has the options ``--quiet`` and
+            ``--verbose``. False for a command that only prints.
         distributed: Several processes can run it together, see ``stages.launch``.
         config: Returns the model of the stage's own parameter file, ``<stage>.yaml``. The stage
             gets the parameters as ``config``; ``--set <stage>.<key>=<value>`` overrides one.
@@ -83,12 +88,26 @@ def stage(
     def decorate(function: Callable[..., None]) -> click.Command:
         name = function.__name__
 
-        def run(params_path: Path, overrides: tuple[str, ...], debug: bool, **values: Any) -> None:
+        def run(
+            params_path: Path,
+            overrides: tuple[str, ...],
+            debug: bool,
+            level: int = logging.INFO,
+            **values: Any,
+        ) -> None:
             if distributed and should_launch():
                 set_again = [word for override in overrides for word in ("--set", override)]
                 debug_again = ["--debug"] if debug else []
-                launch(name, ["--params", str(params_path), *set_again, *debug_again])
-            paths, log = Workspace(Path.cwd()), open_log(name)
+                level_again = [f"--{word}" for word, of_word in _LEVELS.items() if of_word == level]
+                again = [*set_again, *debug_again, *level_again]
+                launch(name, ["--params", str(params_path), *again])
+            paths, start = Workspace(Path.cwd()), time.monotonic()
+            # In distributed training the main process logs for all.
+            keeps_log = log_file and read_process_rank().is_main
+            log = open_log(
+                name, level=level, file=open_run_log(paths.logs, name) if keeps_log else None
+            )
+            describe_run(log)
             raise_interrupts()
             with _exit_on_errors(name, paths, resumable, debug):
                 from pipeline.params import load_params, load_section
@@ -107,8 +126,10 @@ def stage(
                 locked = exclusive and process.is_main
                 with _lock(paths, name) if locked else nullcontext():
                     function(Context(params, paths, log, params_path, overrides), **values)
+                log.debug("finished after %.1f s", time.monotonic() - start)
 
         parameters = [*options, *_common_options(name.replace("_", "-"), config is not None)]
+        parameters += _level_options() if log_file else []
         return _command(function, run, reads, writes, parameters)
 
     return decorate
@@ -152,6 +173,27 @@ def json_option(help_text: str) -> click.Option:
 
 def _debug_option() -> click.Option:
     return click.Option(["--debug"], is_flag=True, help="Show tracebacks.")
+
+
+_LEVELS = {"quiet": logging.WARNING, "verbose": logging.DEBUG}
+
+
+def _level_options() -> list[click.Option]:
+    texts = {
+        "quiet": "Print only warnings and errors.",
+        "verbose": "Also print versions, durations and the output of libraries.",
+    }
+    return [
+        click.Option(
+            [f"--{word}", "level"],
+            type=click.UNPROCESSED,
+            flag_value=_LEVELS[word],
+            default=logging.INFO,
+            show_default=False,
+            help=text,
+        )
+        for word, text in texts.items()
+    ]
 
 
 def _common_options(name: str, has_config: bool) -> list[click.Option]:
@@ -220,6 +262,7 @@ def _fail_unexpected(name: str, error: Exception, debug: bool) -> NoReturn:
 def _fail(name: str, message: str, code: int, debug: bool, *, expected: bool = True) -> NoReturn:
     if debug:
         traceback.print_exc()
+    log_failure(message)
     # Names of files and classes, and what other programs printed, may contain control characters.
     line = printable(f"finch {name.replace('_', '-')}: {' '.join(message.split())}")
     if not report_to_launcher(line, expected):

@@ -10,13 +10,24 @@ import click
 from finch_runtime.errors import printable
 
 from pipeline.progress import Item
+from stages.progress_lines import track_in_lines
+
+# `--quiet` disables it.
+_PROGRESS = logging.getLogger("finch.progress")
 
 
-class _Printable(logging.Formatter):
-    """Shows characters that a terminal would execute or hide as escapes."""
+class PrintableFormatter(logging.Formatter):
+    """Shows characters that a terminal would execute or hide as escapes.
+
+    Tracebacks and the output of libraries keep their lines; all other messages are one line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        """As in ``logging.Formatter``."""
+        text = super().format(record)
+        if record.levelno == logging.DEBUG or record.exc_info:
+            return "\n".join(map(printable, text.split("\n")))
+        return printable(text)
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -33,23 +44,40 @@ def print_markdown(text: str) -> None:
     Console().print(Markdown("\n".join(lines)))
 
 
-def open_log(stage: str) -> logging.Logger:
-    """Logger of a stage; its lines go to stderr and start with the stage's name."""
-    log = logging.getLogger(f"finch.{stage}")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Printable(f"[{stage}] %(message)s"))
-    log.handlers = [handler]
-    return log
+def open_log(
+    stage: str, *, level: int = logging.INFO, file: logging.Handler | None = None
+) -> logging.Logger:
+    """Logger of a stage; its lines go to stderr and start with the stage's name.
+
+    Args:
+        stage: Name of the stage.
+        level: Lowest level of the lines on stderr. Progress is shown up to ``INFO``.
+        file: Handler that gets the lines of all levels.
+    """
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(PrintableFormatter(f"[{stage}] %(message)s"))
+    terminal.setLevel(level)
+    handlers: list[logging.Handler] = [terminal, file] if file else [terminal]
+    for name in ("finch", "pipeline"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        for earlier in logger.handlers:
+            earlier.close()
+        logger.handlers = handlers
+    logging.getLogger("finch").propagate = False
+    _PROGRESS.disabled = level > logging.INFO
+    return logging.getLogger(f"finch.{stage}")
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yields the items and shows a progress bar with the remaining time, on a terminal only."""
+    """Yields the items and shows the remaining time: as a bar on a terminal, else in lines."""
     from rich import progress
     from rich.console import Console
 
     console = Console(stderr=True)
+    if _PROGRESS.disabled or not console.is_terminal:
+        yield from track_in_lines(items, description, total, _PROGRESS)
+        return
     with progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -58,6 +86,5 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         progress.TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     ) as bar:
         yield from bar.track(items, description=description, total=total)

@@ -18,6 +18,7 @@ from stages.console import echo
     reads="params.yaml",
     writes="nothing; prints to standard output",
     exclusive=False,
+    log_file=False,
     options=[
         click.Option(["--section"], help="Print only one section, such as distill.figkd."),
         json_option("Print {key: {value, source}}."),

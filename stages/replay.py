@@ -12,6 +12,7 @@ from stages.console import echo
     reads="RECORDING, a reports/evaluations/<device>.json of any run",
     writes="nothing; prints to standard output",
     exclusive=False,
+    log_file=False,
     options=[click.Argument(["recording"], type=click.Path(path_type=Path))],
 )
 def replay(context: Context, recording: Path) -> None:

@@ -15,6 +15,7 @@ _SHOWN = 3
     reads="params.yaml, dvc.yaml, dvc.lock, and all inputs and outputs of the stages",
     writes="nothing; prints to standard output",
     exclusive=False,
+    log_file=False,
     options=[json_option("Print a list of {name, state, reasons}.")],
 )
 def status(context: Context, as_json: bool) -> None:

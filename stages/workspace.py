@@ -60,6 +60,7 @@ class Workspace:
     input_hashes = _Artifact(".finch/inputs.json")
     scouted_students = _Artifact(".finch/scout")
     locks = _Artifact(".finch/locks")
+    logs = _Artifact(".finch/logs")
 
     def write_report(self, name: str, facts: dict[str, Any], markdown: str, page: str) -> None:
         """Writes a report as ``reports/<name>.json``, ``.md`` and ``.html``."""
