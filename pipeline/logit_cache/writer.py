@@ -99,7 +99,7 @@ def write_logit_cache(
 
     Raises:
         TrainingError: The teacher has other classes, or its logits are not finite in the dtype of
-            the cache.
+            the cache, or the GPU runs out of memory.
         StorageError: A file cannot be written; finished batches are kept.
         Stopped: ``should_stop`` returned true.
     """
@@ -119,7 +119,15 @@ def write_logit_cache(
             view, start = step // per_view, step % per_view * params.batch_size
             indices = np.arange(start, min(start + params.batch_size, images))
             pixels = select_images(split.images, unlabelled, indices)
-            blocks = _run_teacher(source, params, pixels, indices, view)
+            try:
+                blocks = _run_teacher(source, params, pixels, indices, view)
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    f"cache_logits.batch_size = {params.batch_size}",
+                    f"a batch does not fit in the memory of {source.device} "
+                    f"({str(error).split('. ')[0]})",
+                    "lower it; finished batches are kept",
+                ) from None
             labels = split.labels[start : start + len(indices)]
             correct = (blocks[LOGITS].argmax(1)[: len(labels)] == labels).sum()
             written.append(blocks, int(correct))

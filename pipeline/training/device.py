@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from pipeline.errors import ParameterError
+from pipeline.errors import ParameterError, one_line
 from pipeline.params import Run
 from pipeline.training.process_rank import read_process_rank
 
@@ -17,11 +17,13 @@ def prepare_torch(run: Run) -> torch.device:
     In distributed training on CUDA, this is the GPU with the local rank of the process.
 
     Raises:
-        ParameterError: The device does not exist, or has no GPU for this process.
+        ParameterError: The device does not exist or cannot be used, or has no GPU for this process.
     """
     device, process = resolve_device(run.device), read_process_rank()
     if process.world_size > 1 and device.type != "cpu":
         device = _local_gpu(device.type, process.local_rank)
+    if device.type == "cuda":
+        _check_usable(device)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
@@ -36,8 +38,10 @@ def resolve_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if (name == "cuda" and not cuda) or (name == "mps" and not mps):
-        remedy = "set run.device to auto or cpu"
-        raise ParameterError(f"run.device = {name}", "the device is not available", remedy)
+        problem = "the device is not available"
+        if name == "cuda" and (reason := _why_no_cuda()):
+            problem += f" ({reason})"
+        raise ParameterError(f"run.device = {name}", problem, "set run.device to auto or cpu")
     best = "cuda" if cuda else "mps" if mps else "cpu"
     return torch.device(best if name == "auto" else name)
 
@@ -57,6 +61,38 @@ def resolve_precision(
         problem = "the CUDA device does not support it"
         raise ParameterError("precision = bf16", problem, "set it to fp16 or fp32")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _why_no_cuda() -> str:
+    """What torch says: no driver, or one that is too old for it; empty if it says nothing."""
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return "this build of torch has no CUDA"
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return _first_sentence(error)
+    return ""
+
+
+def _check_usable(device: torch.device) -> None:
+    """Begins to use a GPU.
+
+    Raises:
+        ParameterError: Another process has it exclusively, its memory is full, or it failed.
+    """
+    try:
+        torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        raise ParameterError(
+            f"run.device = {device.type}",
+            f"{device} cannot be used ({_first_sentence(error)})",
+            "wait until no other process uses it, select another GPU with CUDA_VISIBLE_DEVICES, "
+            "or set run.device to cpu",
+        ) from None
+
+
+def _first_sentence(error: RuntimeError) -> str:
+    return one_line(error).split(". ")[0].rstrip(".").split(" CUDA kernel errors might")[0]
 
 
 def _local_gpu(device_type: str, local_rank: int) -> torch.device:

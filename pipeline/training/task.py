@@ -121,8 +121,8 @@ class TrainingEnvironment:
     device: torch.device
     seed: int
     group: ProcessGroup = field(default_factory=ProcessGroup)
-    check_every: int = 1
-    data_on_device: DataOnDevice = "never"
+    check_every: int = 50
+    data_on_device: DataOnDevice = "auto"
     checkpoints: Checkpoints | None = None
     should_stop: Callable[[], bool] = lambda: False
     track: Track = silent

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pipeline.errors import TrainingError
 from pipeline.logit_cache import open_logit_cache, open_packed_views, write_empty_cache
+from pipeline.models.classifier import Classifier
 from pipeline.params import CacheLogits
 from pipeline.views import make_views
 from tests.pipeline.logit_cache.small_cache import (
@@ -95,6 +97,17 @@ def test_non_finite_logits_raise(data, tmp_path):
     with pytest.raises(TrainingError, match="not finite in float32"):
         write(tmp_path / "logits", data, teacher(scale=float("nan")), dtype="float32")
     assert not (tmp_path / "logits").exists()
+
+
+def test_out_of_memory_error_names_the_batch_size(data, tmp_path):
+    class TooLarge(nn.Module):
+        def forward(self, pixels):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+
+    model = Classifier(TooLarge(), teacher().spec).eval()
+    expected = r"cache_logits\.batch_size = 4: .*\(CUDA out of memory\); lower it"
+    with pytest.raises(TrainingError, match=expected):
+        write(tmp_path / "cache", data, model)
 
 
 @pytest.mark.parametrize("classes", [("ant", "bee"), ("ant", "wasp", "bee")])

@@ -12,6 +12,7 @@ def available(monkeypatch):
 
     def set_available(cuda=False, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 1))
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return set_available
@@ -24,6 +25,52 @@ def test_unavailable_device_raises(available, name):
         resolve_device(name)
     with pytest.raises(ParameterError):
         prepare_torch(Run(device=name))
+
+
+NO_DRIVER = "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"
+OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update it"
+
+
+@pytest.mark.parametrize("message", [NO_DRIVER, OLD_DRIVER])
+def test_an_unusable_driver_is_the_reason(available, monkeypatch, message):
+    def init():
+        raise RuntimeError(message)
+
+    available()
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(ParameterError) as caught:
+        resolve_device("cuda")
+    assert str(caught.value) == (
+        f"run.device = cuda: the device is not available ({message.split('. ')[0]}); set "
+        "run.device to auto or cpu"
+    )
+
+
+def test_a_build_without_cuda_is_the_reason(available, monkeypatch):
+    available()
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    with pytest.raises(ParameterError, match=r"not available \(this build of torch has no CUDA\);"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_busy_gpu_is_refused_in_one_line(available, monkeypatch, name):
+    def busy(device):
+        raise torch.AcceleratorError(
+            "CUDA error: CUDA-capable device(s) is/are busy or unavailable\n"
+            "CUDA kernel errors might be asynchronously reported at some other API call.\n"
+        )
+
+    available(cuda=True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", busy)
+    with pytest.raises(ParameterError) as caught:
+        prepare_torch(Run(device=name))
+    assert str(caught.value) == (
+        "run.device = cuda: cuda cannot be used (CUDA error: CUDA-capable device(s) is/are busy or "
+        "unavailable); wait until no other process uses it, select another GPU with "
+        "CUDA_VISIBLE_DEVICES, or set run.device to cpu"
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, env=None, *
             teacher(),
             unlabelled=unlabelled,
         )
-        env = {"check_every": 100, **(env or {})}
+        env = {"check_every": 100, "data_on_device": "never", **(env or {})}
         train(on_gpu(network), task, TrainingEnvironment(GPU, 5, should_stop=record, **env))
         record()
     assert len(found) == STEPS + 1
