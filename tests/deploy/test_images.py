@@ -486,3 +486,9 @@ def test_damaged_files_raise_no_other_error(
 def test_an_invalid_size_or_fit_is_rejected(size: int, fit: str) -> None:
     with pytest.raises(RuntimeProblem):
         load_image(io.BytesIO(PNG), size, fit)
+
+
+@pytest.mark.parametrize("source", [np.zeros((8, 8, 3), np.uint8), b"\xff\xd8", None])
+def test_what_is_no_file_is_refused_by_its_type(source: Any) -> None:
+    with pytest.raises(RuntimeProblem, match=f"is of type {type(source).__name__}, neither a path"):
+        load_image(source, 8, "crop")

@@ -66,11 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _classify(options: argparse.Namespace) -> int:
     session, bundle = open_source(ModelSource(str(options.bundle)), options.threads)
     assert bundle is not None
-    name_width = max(len(printable(name)) for name in options.images)
+    photos = _find_photos(options.images)
+    name_width = max(len(printable(name)) for name in photos)
     label_width = max(len(printable(label)) for label in bundle.labels)
     results: list[dict[str, Any]] = []
     code = 0
-    for name in options.images:
+    for name in photos:
         try:
             image = _load_image(name, bundle)
         except RuntimeProblem as problem:
@@ -125,16 +126,23 @@ def _bench_images(options: argparse.Namespace, bundle: Bundle | None) -> Images:
     if bundle is None:
         problem = "image files need a bundle, which has their size"
         raise RuntimeProblem("bench", problem, "pass --images")
-    return np.stack([_load_image(name, bundle) for name in options.photos])
+    return np.stack([_load_image(name, bundle) for name in _find_photos(options.photos)])
+
+
+def _find_photos(names: Sequence[str]) -> list[str]:
+    # Imported here: packed images do not need Pillow.
+    from finch_runtime.photos import find_photos
+
+    return find_photos(names)
 
 
 def _load_image(name: str, bundle: Bundle) -> Array:
-    # Imported here: packed images do not need Pillow.
     from finch_runtime.images import SuffixWarning, load_image
+    from finch_runtime.photos import open_photo
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SuffixWarning)
-        image = load_image(name, bundle.size, bundle.fit, bundle.channels)
+        image = load_image(open_photo(name), bundle.size, bundle.fit, bundle.channels)
     for each in caught:
         output.warn(str(each.message))
     return image
@@ -262,14 +270,15 @@ def _parser() -> argparse.ArgumentParser:
     }
 
     command = commands.add_parser("classify", help="print the top-k labels of images")
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="image file")
+    text = "image file, folder of images, or - for an image on standard input"
+    command.add_argument("images", nargs="+", metavar="IMAGE", help=text)
     command.add_argument(
         "--top", type=_count, default=3, metavar="K", help="labels per image (default: 3)"
     )
     _add_common(command, _classify, bundle=True)
 
     command = commands.add_parser("bench", help="measure latency, memory, throughput and energy")
-    command.add_argument("photos", nargs="*", metavar="IMAGE", help="image file")
+    command.add_argument("photos", nargs="*", metavar="IMAGE", help=text)
     command.add_argument("--images", **pixels)
     command.add_argument("--model", type=Path, help="model file, instead of a bundle")
     command.add_argument("--runtime", choices=RUNTIMES, help="runtime of --model")

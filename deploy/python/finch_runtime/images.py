@@ -116,6 +116,11 @@ def _check_scaling(size: int, fit: str) -> None:
 
 def _decode(source: str | Path | BinaryIO) -> Image.Image:
     if not isinstance(source, (str, Path)):
+        if not hasattr(source, "seek"):
+            kind = type(source).__name__
+            problem = f"is of type {kind}, neither a path nor a file open for binary reading"
+            remedy = "wrap encoded bytes in io.BytesIO; `Session.run` takes an array of pixels"
+            raise RuntimeProblem("image", problem, remedy)
         return _decode_file(getattr(source, "name", "image"), source)
     unreadable = why_unreadable(Path(source))
     if unreadable is not None:
