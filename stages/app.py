@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "Parameters": ("params", "presets"),
     "Choosing a student and a method": ("scout", "compare"),
+    "Using a bundle": ("predict",),
     "Inspecting data and measurements": ("inspect", "replay"),
     "This machine and this folder": ("status", "doctor", "completion"),
 }
@@ -47,9 +48,11 @@ class _Commands(Group):
 
     synonyms: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "benchmark": ("evaluate", "scout"),
+        "classify": ("predict",),
         "data": ("prepare", "inspect"),
         "deploy": ("bundle",),
         "fit": ("finetune", "distill"),
+        "infer": ("predict",),
         "package": ("bundle",),
         "test": ("verify",),
         "train": ("finetune", "distill"),
