@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.command import Context, stage
 
 if TYPE_CHECKING:
+    from pipeline.measure.accuracy import Accuracy
     from pipeline.training.task import TrainingTask
 
 
 @stage(
     reads="data/teacher_logits/, data/prepared/, models/teacher/",
     writes="models/student/ (safetensors, model.json, class_order.json), reports/student.json, "
-    "reports/student_history.csv",
+    "reports/student_history.csv, reports/student_metrics.json, reports/student_confusion.csv",
     distributed=True,
 )
 def distill(context: Context) -> None:
@@ -39,7 +43,24 @@ def distill(context: Context) -> None:
     }
     files = {"class_order.json": class_order}
     figures = _describe_unlabelled(context, inputs.task)
-    training.save("student", training.run(started.model), record, files, figures=figures)
+    trained = training.run(started.model)
+    if scored := training.save("student", trained, record, files, figures=figures):
+        _write_for_dvc(paths.reports, scored, data.classes)
+
+
+def _write_for_dvc(reports: Path, scored: Accuracy, classes: Sequence[str]) -> None:
+    """Writes the two figures of `dvc metrics`, and one row per validation image for `dvc plots`."""
+    from pipeline.files import atomic_file, write_json
+
+    figures = {"val_student": scored.accuracy, "val_student_balanced": scored.balanced_accuracy}
+    write_json(reports / "student_metrics.json", figures)
+    path = reports / "student_confusion.csv"
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "prediction"])
+        for name, row in zip(classes, scored.confusion, strict=True):
+            for prediction, images in zip(classes, row, strict=True):
+                writer.writerows([(name, prediction)] * images)
 
 
 def _describe_unlabelled(context: Context, task: TrainingTask) -> dict[str, int]:

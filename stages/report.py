@@ -13,7 +13,7 @@ from stages.command import Context, stage
 def report(context: Context) -> None:
     """Write the report page and the metrics of the selected model."""
     from pipeline.files import atomic_file, write_json
-    from pipeline.report.facts import summary
+    from pipeline.report.metrics import run_metrics
     from pipeline.report.page import render
     from pipeline.report.reading import ReportInputs, read_facts
 
@@ -31,7 +31,7 @@ def report(context: Context) -> None:
     )
     with atomic_file(paths.reports / "index.html") as temporary:
         temporary.write_text(render(facts), encoding="utf-8")
-    metrics = summary(facts)
+    metrics = run_metrics(facts)
     write_json(paths.reports / "metrics.json", metrics)
     context.log.info(
         "wrote reports/index.html: shipped %s (verdict: %s), test accuracy %.1f %%, "
@@ -40,7 +40,7 @@ def report(context: Context) -> None:
         facts.manifest.verdict or "none",
         100 * metrics["test_accuracy"],
         metrics["p50_ms"],
-        metrics["model_bytes"] / 1e6,
+        metrics["model_mb"],
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.class_metrics import METRIC_NAMES
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData
 from pipeline.files import atomic_file, atomic_folder, hash_file, write_json
-from pipeline.measure.accuracy import recall_figures, score
+from pipeline.measure.accuracy import Accuracy, recall_figures, score
 from pipeline.models.classifier import Classifier, write_classifier
 from pipeline.models.inference import measure_cost
 from pipeline.models.pretrained import Initialized, init_classifier
@@ -109,7 +109,7 @@ class StageTraining:
         *,
         figures: Mapping[str, Any] = MappingProxyType({}),
         write_parts: Callable[[Path], dict[str, Any]] = lambda folder: {},
-    ) -> None:
+    ) -> Accuracy | None:
         """Writes the reports and the folder of the model, in the main process only.
 
         Args:
@@ -120,11 +120,16 @@ class StageTraining:
             figures: Further metrics of the report.
             write_parts: Writes what else belongs into the folder, and returns its record for
                 ``model.json``.
+
+        Returns:
+            Accuracy on the validation images; None in the other processes.
         """
         if not read_process_rank().is_main:
-            return
+            return None
         paths = self.context.paths
-        metrics = {**self._metrics(result), **figures}
+        val = self.task.val
+        scored = score(compute_logits(result.model, val, self.device), val.labels)
+        metrics = {**_describe(scored, result), **figures}
         reports = (paths.reports / f"{name}.json", paths.reports / f"{name}_history.csv")
         write_json(reports[0], metrics)
         _write_history(reports[1], result.history)
@@ -144,6 +149,7 @@ class StageTraining:
             f"(balanced {metrics['val_balanced_accuracy']:.1%}, majority class "
             f"{metrics['val_majority_fraction']:.1%}), epoch {result.best.epoch}"
         )
+        return scored
 
     def record(self, reports: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """How the model was trained, for ``model.json``; ``reports`` are hashes by file name."""
@@ -161,21 +167,6 @@ class StageTraining:
     @property
     def _checkpoint_folder(self) -> Path:
         return self.context.paths.checkpoints / self.stage
-
-    def _metrics(self, result: TrainingResult) -> dict[str, Any]:
-        """Validation metrics and size of the trained model, for ``dvc metrics``."""
-        val = self.task.val
-        scored = score(compute_logits(result.model, val, self.device), val.labels)
-        recalls = recall_figures(scored.recalls, result.model.spec.classes)
-        return {
-            "val_accuracy": scored.accuracy,
-            "val_balanced_accuracy": scored.balanced_accuracy,
-            "val_macro_f1": scored.macro_f1,
-            "val_majority_fraction": max(map(sum, scored.confusion)) / len(val),
-            "best_epoch": result.best.epoch,
-            **{f"val_{name}": figure for name, figure in recalls.items()},
-            **asdict(measure_cost(result.model)),  # of the form that is exported
-        }
 
     def _log_epoch(self, epoch: Epoch) -> None:
         if not epoch.epoch:
@@ -220,6 +211,21 @@ class StageTraining:
         for name, value in _metrics_of(epoch).items():
             self._live.log_metric(name, value)
         self._live.make_summary()
+
+
+def _describe(scored: Accuracy, result: TrainingResult) -> dict[str, Any]:
+    """Validation metrics and size of the trained model."""
+    recalls = recall_figures(scored.recalls, result.model.spec.classes)
+    images = [sum(row) for row in scored.confusion]
+    return {
+        "val_accuracy": scored.accuracy,
+        "val_balanced_accuracy": scored.balanced_accuracy,
+        "val_macro_f1": scored.macro_f1,
+        "val_majority_fraction": max(images) / sum(images),
+        "best_epoch": result.best.epoch,
+        **{f"val_{name}": figure for name, figure in recalls.items()},
+        **asdict(measure_cost(result.model)),  # of the form that is exported
+    }
 
 
 def _write_history(path: Path, history: list[Epoch]) -> None:

@@ -36,7 +36,8 @@ def fake_stages(project: Path) -> None:
     for name, stage in pipeline["stages"].items():
         if name in ALWAYS:
             continue
-        outputs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        outs = [*stage.get("outs", []), *stage.get("metrics", [])]
+        outputs = [next(iter(out)) if isinstance(out, dict) else out for out in outs]
         stage["cmd"] = f"python fake.py {' '.join(outputs)}"
         stage.pop("always_changed", None)
         stage["deps"] = []

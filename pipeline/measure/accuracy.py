@@ -75,7 +75,7 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
 def recall_figures(
     recalls: Sequence[float | None], classes: Sequence[str], most_classes: int = 50
 ) -> dict[str, Any]:
-    """The recalls of the classes as figures with names, for ``dvc metrics``.
+    """The recalls of the classes as figures with names.
 
     Args:
         recalls: Recall per class; None for a class without images, which is left out.

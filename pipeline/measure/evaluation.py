@@ -157,14 +157,15 @@ def read_device(reports: Path, device: str) -> Evaluation:
 def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
     """Writes a CSV file with one row per model and device, for ``dvc plots`` and other programs.
 
-    Latencies are in ms, accuracy and agreement in percent, the drop in percentage points; ``low``
-    and ``high`` are the ends of 95 % intervals.
+    Latencies are in ms, accuracy and agreement are fractions in [0, 1], the drop of accuracy is in
+    percentage points; ``low`` and ``high`` are the ends of 95 % intervals.
     """
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["device", "model", "p50_ms", "p90_ms", "p99_ms", "accuracy", "bytes"]
-            + [f"{figure}{end}" for figure in ("ratio", "drop") for end in ("", "_low", "_high")]
+            + [f"ratio{end}" for end in ("", "_low", "_high")]
+            + [f"drop_points{end}" for end in ("", "_low", "_high")]
             + ["agreement"]
         )
         for evaluation in evaluations:
@@ -175,6 +176,6 @@ def write_table(path: Path, evaluations: Iterable[Evaluation]) -> None:
                 writer.writerow(
                     [evaluation.device, m.name]
                     + [f"{time:.6g}" for time in times]
-                    + [f"{100 * m.accuracy:.6g}", m.bytes]
-                    + [f"{figure:.6g}" for figure in (*ratio, *drop, 100 * m.agreement)]
+                    + [f"{m.accuracy:.6g}", m.bytes]
+                    + [f"{figure:.6g}" for figure in (*ratio, *drop, m.agreement)]
                 )

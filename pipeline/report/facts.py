@@ -96,35 +96,24 @@ class Facts:
 
 
 def summary(facts: Facts) -> dict[str, float]:
-    """Metrics for ``dvc metrics``.
+    """Figures of the shipped model and how it compares with the teacher.
 
-    Accuracies are fractions in 0 ... 1, drops percentage points, latencies milliseconds. Names that
-    begin with ``test`` refer to the test images; latency was measured on the validation images. The
-    teacher's latency and validation accuracy, and ``speedup``, are left out if the device cannot
-    run it.
+    Accuracies are fractions in 0 ... 1, latencies milliseconds. Names that begin with ``test``
+    refer to the test images; latency was measured on the validation images. ``speedup`` is left
+    out if the device cannot run the teacher.
     """
-    verified, shipped, teacher = facts.verified, facts.shipped, facts.evaluation.teacher
+    verified, shipped = facts.verified, facts.shipped
     multiply_adds = facts.student.figures.multiply_adds
     multiply_adds_teacher = facts.teacher.figures.multiply_adds
     metrics = {
         "test_accuracy": verified.shipped.accuracy,
         "test_balanced_accuracy": verified.shipped.balanced_accuracy,
-        "test_accuracy_student": verified.student.accuracy,
-        "test_accuracy_teacher": verified.teacher.accuracy,
-        "test_drop_to_student_points": verified.drop_to_student.points,
-        "test_drop_to_teacher_points": verified.drop_to_teacher.points,
-        "val_accuracy": shipped.accuracy,
         "p50_ms": shipped.latency.p50_ms,
         "model_bytes": shipped.bytes,
-        "model_bytes_teacher": facts.teacher_info.bytes,
         "size_ratio": facts.teacher_info.bytes / shipped.bytes,
-        "bundle_bytes": verified.bundle_bytes,
         "multiply_adds": multiply_adds,
-        "multiply_adds_teacher": multiply_adds_teacher,
         "multiply_add_ratio": multiply_adds_teacher / multiply_adds,
     }
-    if teacher and facts.speedup:
-        metrics["val_accuracy_teacher"] = teacher.accuracy
-        metrics["p50_ms_teacher"] = teacher.latency.p50_ms
+    if facts.speedup:
         metrics["speedup"] = facts.speedup.value
     return metrics

@@ -56,15 +56,47 @@ class Repro:
 
     def __call__(self, *arguments: str) -> list[str]:
         """Runs it and returns the stages that were executed, in order."""
+        return re.findall(r"Running stage '(\w+)'", self.dvc("repro", *arguments))
+
+    def dvc(self, *arguments: str) -> str:
+        """Runs a command of DVC and returns what it prints."""
         done = subprocess.run(
-            [BIN / "dvc", "repro", *arguments],
+            [BIN / "dvc", *arguments],
             cwd=self.project,
             env=self.env,
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return re.findall(r"Running stage '(\w+)'", done.stdout)
+        return done.stdout
+
+    def commit(self) -> None:
+        """Commits what git does not ignore."""
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        for command in (["add", "-A"], ["commit", "-qm", "run"]):
+            subprocess.run([*git, *command], cwd=self.project, check=True)
+
+    def clone(self, tmp_path: Path) -> Repro:
+        """A clone of the project without DVC's cache."""
+        target = tmp_path / "clone" / "project"
+        target.parent.mkdir()
+        subprocess.run(["git", "clone", "-q", self.project, target], check=True)
+        return Repro(target, target.parent)
+
+
+def check_clone(repro: Repro, tmp_path: Path) -> None:
+    """A clone shows the metrics, and gets all outputs from a remote: nothing is computed again."""
+    repro.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    repro.commit()
+    repro.dvc("push")
+    clone = repro.clone(tmp_path)
+    shown = json.loads(clone.dvc("metrics", "show", "--json"))[""]["data"]
+    assert 8 <= len({key for file in shown.values() for key in file["data"]}) <= 10
+    for path, file in shown.items():
+        assert file["data"] == json.loads((repro.project / path).read_text())
+    assert sorted(clone("--pull")) == ["inputs", "probe", "resolve"]
+    archive = "dist/finch-student.tar.gz"
+    assert (clone.project / archive).read_bytes() == (repro.project / archive).read_bytes()
 
 
 @pytest.mark.slow
@@ -87,11 +119,15 @@ def test_chain(project: Path, tmp_path: Path) -> None:
     assert manifest["chosen"]["name"] in page
     assert f"shipped model, verdict: {manifest['verdict']['level']}" in page
 
-    for show in ("metrics", "plots"):
-        shown = subprocess.run(
-            [BIN / "dvc", show, "show"], cwd=project, env=repro.env, capture_output=True, text=True
-        )
-        assert shown.returncode == 0, shown.stderr
+    plots = json.loads(repro.dvc("plots", "show", "--json"))["data"]
+    points = {name: plot[0]["content"]["data"]["values"] for name, plot in plots.items()}
+    assert points.keys() == {"learning", "confusion", "candidates"}
+    assert {point["class"] for point in points["confusion"]} == set(CLASSES)
+    accuracies = [
+        *(point["val_accuracy"] for point in points["learning"]),
+        *(point["accuracy"] for point in points["candidates"]),
+    ]
+    assert all(0 <= float(accuracy) <= 1 for accuracy in accuracies)
     with (project / "reports/candidates.csv").open() as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert "teacher" in rows
@@ -100,6 +136,7 @@ def test_chain(project: Path, tmp_path: Path) -> None:
     assert sorted(repro()) == ["inputs", "probe", "resolve"], (
         "a second run measures and trains nothing"
     )
+    check_clone(repro, tmp_path)
 
     set_param(project, "distill.figkd.kd_weight", 1.0)
     again = repro()

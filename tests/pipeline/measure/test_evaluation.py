@@ -74,4 +74,7 @@ def test_the_table_has_a_row_per_model(tmp_path):
     with (tmp_path / "candidates.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == [m.name for m in evaluation.measured]
-    assert float(rows[0]["accuracy"]) == pytest.approx(100 * evaluation.candidates[0].accuracy)
+    first = evaluation.candidates[0]
+    for column in ("accuracy", "agreement"):
+        assert float(rows[0][column]) == pytest.approx(getattr(first, column), rel=1e-5)
+    assert float(rows[0]["drop_points"]) == pytest.approx(first.drop.points)
