@@ -112,6 +112,7 @@ def _spec(
         portable=None if chosen.runtime == "onnxruntime" else portable,
         labels=student.classes,
         image_size=student.image_size,
+        channels=about.channels,
         fit=about.fit,
         threads=evaluation.threads,
         requirements=requirements(

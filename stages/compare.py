@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.compare.comparison import FinishedRun
     from pipeline.compare.runs import ComparisonSetup
+    from pipeline.data.prepared import PreparedData
     from pipeline.params import Compare
 
 
@@ -58,7 +59,7 @@ def compare(context: Context, config: Compare) -> None:
     if setup.data.info.unlabelled is not None:
         for entry in config.entries:
             params.distill.changed(entry.set).check_unlabelled()
-    _check_students(context, config, setup.data.image_size)
+    _check_students(context, config, setup.data)
     teacher, _ = load_classifier(paths.teacher, device)
     size = teacher.spec.image_size
     store = RunStore(paths.comparison_runs)
@@ -80,7 +81,7 @@ def compare(context: Context, config: Compare) -> None:
     context.log.info("wrote reports/compare.json, .md, .html and compare_runs.csv")
 
 
-def _check_students(context: Context, config: Compare, image_size: int) -> None:
+def _check_students(context: Context, config: Compare, data: PreparedData) -> None:
     """Tries the network of every entry before any training."""
     from pipeline.models.checked_networks import check_networks
 
@@ -89,7 +90,8 @@ def _check_students(context: Context, config: Compare, image_size: int) -> None:
         for entry in config.entries
         for setting in entry.settings()
     )
-    check_networks(students, image_size, context.paths.checked_networks)
+    folder = context.paths.checked_networks
+    check_networks(students, data.image_size, folder, channels=data.channels)
 
 
 def _open(context: Context, config: Compare, device: torch.device) -> ComparisonSetup:

@@ -44,7 +44,8 @@ def finetune(context: Context) -> None:
     # Before the teacher is trained for a student, or beside a member, that cannot be.
     others: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in networks[1:]]
     others.append(("distill", params.distill))
-    check_networks(others, data.image_size, paths.checked_networks)
+    folder = paths.checked_networks
+    check_networks(others, data.image_size, folder, channels=data.channels)
     fold_of = np.empty(0, np.int64)
     if count:
         fold_of = assign_folds(data.split("train"), data.classes, count, params.run.seed)

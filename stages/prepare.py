@@ -42,6 +42,7 @@ def prepare(context: Context) -> None:
         paths.partial_prepare,
         image_size=image_size,
         fit=params.fit,
+        channels=params.channels,
         other_sizes=other_sizes,
         workers=params.workers,
         track=track,

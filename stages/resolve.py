@@ -26,7 +26,8 @@ def resolve(context: Context) -> None:
     networks: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in teacher]
     networks.append(("distill", params.distill))
     size, sizes = params.prepare.image_size, {key: n.image_size for key, n in networks}
-    for section in check_networks(networks, size, context.paths.checked_networks):
+    folder, channels = context.paths.checked_networks, params.prepare.channels
+    for section in check_networks(networks, size, folder, channels=channels):
         context.log.info("%s.model takes images of %d px", section, sizes[section])
     values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -71,7 +71,7 @@ class StageTraining:
             ParameterError: The weights do not fit; or a class has none and nothing is trained.
         """
         size = network.image_size or data.image_size
-        started = init_classifier(network, data.classes, size)
+        started = init_classifier(network, data.classes, size, data.channels)
         if read_process_rank().is_main:
             for remark in started.remarks:
                 self._log(f"{network.section}.weights: {remark}")

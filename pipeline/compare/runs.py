@@ -210,7 +210,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         indices,
         unlabelled=unlabelled,
     )
-    student = init_classifier(recipe, data.classes, size).model
+    student = init_classifier(recipe, data.classes, size, data.channels).model
     result = train(student, task, TrainingEnvironment(setup.device, run.seed))
     record = {
         "entry": run.entry,

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class DecodedImages:
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
         image_size: Height and width of the decoded pixels, from which ``records`` are.
         fit: How images were made square, see ``load_image``.
+        channels: 3 for RGB, 1 for gray.
         other_sizes: Further sizes, each scaled from the file like the first.
     """
 
@@ -59,6 +60,7 @@ class DecodedImages:
     records: NDArray[np.void]
     image_size: int
     fit: str
+    channels: Literal[3, 1]
     other_sizes: tuple[int, ...]
     _folder: Path
     _chunk_of: NDArray[np.int64]
@@ -83,7 +85,7 @@ class DecodedImages:
         return self.select([i for i, problem in enumerate(self.problems) if not problem])
 
     def pixels(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Yields (indices int64 [k], pixels uint8 [k, size, size, 3]), one chunk at a time."""
+        """Yields (indices int64 [k], pixels uint8 [k, size, size, channels]), by chunks."""
         for indices, pixels in self.pixels_at((self.image_size,)):
             yield indices, pixels[self.image_size]
 
@@ -108,6 +110,7 @@ def decode(
     *,
     image_size: int,
     fit: str,
+    channels: Literal[3, 1] = 3,
     other_sizes: Sequence[int] = (),
     workers: int = 0,
     time_limit_s: float = TIME_LIMIT_S,
@@ -124,13 +127,13 @@ def decode(
     reused; other folders in it are deleted.
     """
     sizes = (image_size, *other_sizes)
-    work = folder / _cache_key(samples, sizes, fit)
+    work = folder / _cache_key(samples, [list(sizes), fit, channels])
     work.mkdir(parents=True, exist_ok=True)
     for other in folder.iterdir():
         if other != work:
             shutil.rmtree(other, ignore_errors=True)
     # Independent of the number of workers, so that runs with other numbers can reuse chunks.
-    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (3 * sum(s**2 for s in sizes))))
+    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (channels * sum(s**2 for s in sizes))))
     chunks = [samples[start : start + length] for start in range(0, len(samples), length)]
 
     def finish() -> Iterator[Sample]:
@@ -140,7 +143,7 @@ def decode(
                 yield from chunk
             else:
                 missing.append(number)
-        decoder = _Decoder(sizes, fit, time_limit_s)
+        decoder = _Decoder(sizes, fit, channels, time_limit_s)
         for number in _decode_chunks(chunks, missing, work, decoder, workers):
             yield from chunks[number]
 
@@ -158,18 +161,18 @@ def decode(
     places = np.divmod(np.arange(len(samples)), length)
     found = np.concatenate(records)
     return DecodedImages(
-        tuple(samples), *texts, found, image_size, fit, tuple(other_sizes), work, *places
+        tuple(samples), *texts, found, image_size, fit, channels, tuple(other_sizes), work, *places
     )
 
 
-def _cache_key(samples: Sequence[Sample], sizes: Sequence[int], fit: str) -> str:
+def _cache_key(samples: Sequence[Sample], options: Sequence[Any]) -> str:
     """Hash of all inputs of the result; image files are identified by path, size and time.
 
     Samples are hashed one by one: with ``content``, each can hold the pixels of an image.
     """
     versions = [_version(name) for name in ("pillow", "pillow-heif", "imagehash", "numpy")]
     code = code_fingerprint(decoding_checks.__name__)
-    total = hashlib.sha256(hash_value([code, versions, list(sizes), fit]).encode())
+    total = hashlib.sha256(hash_value([code, versions, *options]).encode())
     for sample in samples:
         file: list[Any] = [sample.name, str(sample.path)]
         with contextlib.suppress(OSError):
@@ -272,6 +275,7 @@ class _Decoder:
 
     sizes: tuple[int, ...]
     fit: str
+    channels: int
     time_limit_s: float
 
     def decode(self, sample: Sample) -> DecodedImage:
@@ -279,7 +283,7 @@ class _Decoder:
         faulthandler.dump_traceback_later(self.time_limit_s, exit=True)
         try:
             size, *other_sizes = self.sizes
-            return decode_image(sample, size, self.fit, other_sizes)
+            return decode_image(sample, size, self.fit, other_sizes, self.channels)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -292,5 +296,5 @@ class _Decoder:
         except ProcessExpired:
             problem = f"crashes the decoder, or takes more than {self.time_limit_s:g} s to decode"
             size, *other_sizes = self.sizes
-            return unusable_image(problem, size, other_sizes)
+            return unusable_image(problem, size, other_sizes, self.channels)
         return image

@@ -73,7 +73,7 @@ class DecodedImage:
     """An image and its record, or zeros and the reason why it cannot be used.
 
     Attributes:
-        pixels: uint8 [size, size, 3], as the device runtime loads them.
+        pixels: uint8 [size, size, channels], as the device runtime loads them.
         record: A scalar of dtype ``RECORD``.
         problem: Empty for a usable image.
         remark: What is unusual about the file of a usable image; usually empty.
@@ -87,9 +87,12 @@ class DecodedImage:
     others: tuple[NDArray[np.uint8], ...] = ()
 
 
-def unusable_image(problem: str, size: int, other_sizes: Sequence[int] = ()) -> DecodedImage:
+def unusable_image(
+    problem: str, size: int, other_sizes: Sequence[int] = (), channels: int = 3
+) -> DecodedImage:
     """An image that cannot be used; the sizes are those of its pixels, which are zeros."""
-    pixels, *others = (np.zeros((side, side, 3), np.uint8) for side in (size, *other_sizes))
+    sides = (size, *other_sizes)
+    pixels, *others = (np.zeros((side, side, channels), np.uint8) for side in sides)
     return DecodedImage(pixels, np.zeros((), RECORD), problem, others=tuple(others))
 
 
@@ -98,16 +101,16 @@ class _UnusableError(Exception):
 
 
 def decode_image(
-    sample: Sample, size: int, fit: str, other_sizes: Sequence[int] = ()
+    sample: Sample, size: int, fit: str, other_sizes: Sequence[int] = (), channels: int = 3
 ) -> DecodedImage:
     """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
     ``size`` is the height and width of ``pixels``, from which the record is computed;
-    ``other_sizes`` are those of ``others``. ``fit`` is that of ``load_image``. With ``pad``, the
-    record is computed without the bars, which would hide that an image is blank or dark, and make
-    the perceptual hashes of images of one shape similar.
+    ``other_sizes`` are those of ``others``. ``fit`` and ``channels`` are those of ``load_image``.
+    With ``pad``, the record is computed without the bars, which would hide that an image is blank
+    or dark, and make the perceptual hashes of images of one shape similar.
     """
-    unusable = partial(unusable_image, size=size, other_sizes=other_sizes)
+    unusable = partial(unusable_image, size=size, other_sizes=other_sizes, channels=channels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
@@ -115,7 +118,7 @@ def decode_image(
             inputs = [(side, fit) for side in (size, *other_sizes)]
             if fit == "pad":
                 inputs.append((size, "stretch"))
-            pixels, *others = load_inputs(io.BytesIO(content), inputs)
+            pixels, *others = load_inputs(io.BytesIO(content), inputs, channels)
             whole = others.pop() if fit == "pad" else pixels
             (width, height), remark, capture = _check(sample, content)
         except _UnusableError as error:
@@ -126,7 +129,7 @@ def decode_image(
             return unusable(f"cannot be read ({error.strerror or last_line(error)})")
         except Exception as error:  # decoders and Sample.content raise many types
             return unusable(f"cannot be decoded ({last_line(error)})")
-    image = Image.fromarray(whole)
+    image = Image.fromarray(whole if channels == 3 else whole[..., 0])
     record = np.zeros((), RECORD)
     record["size"] = width, height
     record["capture_time"], record["camera"] = capture

@@ -50,9 +50,9 @@ def pack(
     """
     groups = group_numbers(dataset)
     sizes = (decoded.image_size, *decoded.other_sizes)
-    per_image = 3 * sum(size**2 for size in sizes)
+    per_image = decoded.channels * sum(size**2 for size in sizes)
     pixels = sum(map(len, splits.values())) * per_image
-    pixels += len(unlabelled or ()) * 3 * decoded.image_size**2
+    pixels += len(unlabelled or ()) * decoded.channels * decoded.image_size**2
     with atomic_folder(folder, size=pixels) as temporary:
         _write_pixels(decoded, sizes, {name: splits[name] for name in SPLITS}, temporary, track)
         summary = {}
@@ -78,6 +78,7 @@ def pack(
             classes=list(dataset.classes),
             image_size=decoded.image_size,
             fit=decoded.fit,
+            channels=decoded.channels,
             splits=summary,
             fingerprint="",
             audit=dict(audit or {}),
@@ -123,7 +124,7 @@ def _write_pixels(
             for size in sizes:
                 path = folder / name / images_file(size, decoded.image_size)
                 file = stack.enter_context(path.open("wb"))
-                shape = (len(part), size, size, 3)
+                shape = (len(part), size, size, decoded.channels)
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 files.append((number, size, file, file.tell()))

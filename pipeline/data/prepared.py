@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class DatasetInfo:
             groups, names, class names and their order.
         audit: Counts of the audit.
         unlabelled: The images without labels; None, and absent from the file, if there are none.
+        channels: 1 for gray images; 3, and absent from the file, for RGB.
     """
 
     format: int
@@ -85,6 +86,7 @@ class DatasetInfo:
     fingerprint: str
     audit: dict[str, Any] = field(default_factory=dict)
     unlabelled: UnlabelledInfo | None = None
+    channels: Literal[3, 1] = 3
 
     def compute_fingerprint(self) -> str:
         """The correct value of ``fingerprint``."""
@@ -96,6 +98,8 @@ class DatasetInfo:
         values = asdict(self)
         if self.unlabelled is None:
             del values["unlabelled"]
+        if self.channels == 3:
+            del values["channels"]
         return values
 
 
@@ -104,7 +108,7 @@ class Split:
     """The images of one split.
 
     Attributes:
-        images: uint8 [n, size, size, 3], RGB, memory-mapped.
+        images: uint8 [n, size, size, channels], memory-mapped.
         labels: int64 [n].
         groups: int64 [n]. Images with the same number belong together, such as near-duplicates or
             photographs of one object. None if unknown.
@@ -144,6 +148,11 @@ class PreparedData:
         return self.info.image_size
 
     @property
+    def channels(self) -> Literal[3, 1]:
+        """3 for RGB images, 1 for gray ones."""
+        return self.info.channels
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, labels, groups, names, class names and their order."""
         return self.info.fingerprint
@@ -168,7 +177,7 @@ class PreparedData:
             problem = f"has no {name} images of {size} px"
             raise ArtifactError(self.folder / "dataset.json", problem, "run `finch prepare`")
         shapes = {
-            images: (expected.images, size, size, 3),
+            images: (expected.images, size, size, self.channels),
             "labels.npy": (expected.images,),
             "groups.npy": (expected.images,),
         }
@@ -179,15 +188,15 @@ class PreparedData:
         return Split(arrays[images], labels, groups)
 
     def unlabelled(self) -> NDArray[np.uint8]:
-        """The images without labels, uint8 [m, size, size, 3], memory-mapped; m can be 0.
+        """The images without labels, uint8 [m, size, size, channels], memory-mapped; m can be 0.
 
         Raises:
             ArtifactError: As ``split``.
         """
-        info, size = self.info.unlabelled, self.image_size
+        info, shape = self.info.unlabelled, (self.image_size, self.image_size, self.channels)
         if info is None:
-            return np.empty((0, size, size, 3), dtype=np.uint8)
-        return _open(self.folder / UNLABELLED, (info.images, size, size, 3), info.files)
+            return np.empty((0, *shape), dtype=np.uint8)
+        return _open(self.folder / UNLABELLED, (info.images, *shape), info.files)
 
 
 def select_images(
@@ -196,8 +205,8 @@ def select_images(
     """Copies images by number into memory; those without labels follow those with labels.
 
     Args:
-        labelled: uint8 [n, size, size, 3]; these images have the numbers 0 to n - 1.
-        unlabelled: uint8 [m, size, size, 3]; these have the numbers n to n + m - 1.
+        labelled: uint8 [n, size, size, channels]; these images have the numbers 0 to n - 1.
+        unlabelled: uint8 [m, size, size, channels]; these have the numbers n to n + m - 1.
         numbers: int64 [k], sorted.
     """
     count = np.searchsorted(numbers, len(labelled))

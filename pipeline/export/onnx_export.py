@@ -1,7 +1,7 @@
 """Exports a PyTorch model with its preprocessing to ONNX.
 
-An exported file takes ``images``, uint8 [batch, height, width, 3] RGB, and returns ``logits`` and
-``probabilities``, both float32 [batch, classes].
+An exported file takes ``images``, uint8 [batch, height, width, channels], RGB or gray, and returns
+``logits`` and ``probabilities``, both float32 [batch, classes].
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def export_onnx(
     The same model gives the same bytes on every machine.
 
     Args:
-        model: Takes normalized float32 [batch, 3, height, width] and returns logits
+        model: Takes normalized float32 [batch, channels, height, width] and returns logits
             [batch, classes]. It is copied, not changed.
         spec: Image size, and mean and standard deviation of the preprocessing.
         path: The file to write.
@@ -63,8 +63,8 @@ def to_onnx_program(
 ) -> ONNXProgram:
     """Like ``export_onnx``, but in memory; ``name`` is for error messages."""
     # With an example of one image, the exporter would specialize the batch to 1.
-    size = model.spec.image_size
-    example = torch.zeros(1 if batch == 1 else 2, size, size, 3, dtype=torch.uint8)
+    size, channels = model.spec.image_size, model.spec.channels
+    example = torch.zeros(1 if batch == 1 else 2, size, size, channels, dtype=torch.uint8)
     try:
         with quiet(log):
             program = torch.onnx.export(
@@ -116,7 +116,7 @@ class WithPreprocessing(torch.nn.Module):
         self.spec = spec
         # (pixel / 255 - mean) / std as one product and one sum: fewer operators on the device.
         values = torch.tensor([spec.mean, spec.std], dtype=torch.float64)
-        means, stds = values.view(2, 3, 1, 1)
+        means, stds = values.view(2, spec.channels, 1, 1)
         self.register_buffer("scale", (1 / (255 * stds)).float())
         self.register_buffer("shift", (-means / stds).float())
         self.cpu().eval().requires_grad_(False)

@@ -37,13 +37,13 @@ class MadeFrom:
     data: str
 
 
-def input_contract(image_size: int, fit: str) -> dict[str, Any]:
+def input_contract(image_size: int, channels: int, fit: str) -> dict[str, Any]:
     """The input of an exported file; ``fit`` is how images are made square (``prepare.fit``)."""
     return {
         "name": INPUT,
         "dtype": "uint8",
         "layout": "NHWC",
-        "color": "RGB",
+        "color": "RGB" if channels == 3 else "gray",
         "height": image_size,
         "width": image_size,
         "fit": fit,
@@ -54,7 +54,7 @@ def describe(spec: Spec, fit: str, made_from: MadeFrom) -> dict[str, str]:
     """Metadata of the file of a classifier, by key; ``fit`` as in ``input_contract``."""
     return {
         _LABELS: json.dumps(spec.classes),
-        _INPUT: json.dumps(input_contract(spec.image_size, fit)),
+        _INPUT: json.dumps(input_contract(spec.image_size, spec.channels, fit)),
         _MADE_FROM: json.dumps(asdict(made_from)),
     }
 
@@ -90,9 +90,9 @@ def read_image_size(path: Path) -> int:
     inputs = _load(path).graph.input
     shape = [axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim] if inputs else []
     match shape:
-        case [_, int(height), int(width), 3] if height == width > 0:
+        case [_, int(height), int(width), 1 | 3] if height == width > 0:
             return height
-    raise ArtifactError(path, "has no input of shape [n, size, size, 3]")
+    raise ArtifactError(path, "has no input of shape [n, size, size, 3 or 1]")
 
 
 def _read(path: Path) -> Mapping[str, str]:

@@ -77,7 +77,7 @@ class Parity:
 
 
 def parity_images(split: Split) -> NDArray[np.uint8]:
-    """Up to 64 images, uint8 [n, size, size, 3] RGB, evenly spaced over the split."""
+    """Up to 64 images, uint8 [n, size, size, channels], evenly spaced over the split."""
     chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
     return np.array(split.images[chosen])
 
@@ -93,7 +93,8 @@ def check_parity(
         model: The exported model; it is copied, not changed.
         spec: Mean and standard deviation of the preprocessing.
         path: The exported file.
-        images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
+        images: Real images, uint8 [n, height, width, channels], at least as many as the largest
+            batch.
         tolerance: Largest accepted difference of a logit, relative to the largest |logit| of its
             image; also of a probability, absolute.
 
@@ -163,8 +164,11 @@ def compare_outputs(
 
 
 def normalize_images(images: NDArray[np.uint8], spec: Spec) -> Tensor:
-    """Converts uint8 [n, height, width, 3] to the model's input, float32 [n, 3, height, width]."""
-    means, stds = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    """Converts uint8 [n, height, width, channels] to the input of the network.
+
+    That is float32 [n, channels, height, width].
+    """
+    means, stds = (torch.tensor(values).view(-1, 1, 1) for values in (spec.mean, spec.std))
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
     return (pixels - means) / stds
 

@@ -157,7 +157,7 @@ def open_packed_views(folder: Path, size: int) -> NDArray[np.uint8] | None:
         size: Height and width of the student's input, in pixels.
 
     Returns:
-        uint8 [K, n, size, size, 3], memory-mapped; None if views are not packed.
+        uint8 [K, n, size, size, channels], memory-mapped; None if views are not packed.
 
     Raises:
         ArtifactError: The file is missing, truncated or changed, or its views have another size.

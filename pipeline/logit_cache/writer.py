@@ -88,8 +88,8 @@ def write_logit_cache(
 
     Args:
         folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
-            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, 3]. If the teacher sees
-            views of this size, the logits are then computed from these rounded pixels.
+            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, channels]. If the teacher
+            sees views of this size, the logits are then computed from these rounded pixels.
         source: Teacher, data and view recipe.
         params: Number of views (1 or more), dtype and batch size.
         work: Folder for unfinished files, if possible on the file system of ``folder``.
@@ -163,7 +163,7 @@ def _open_journal(
     arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
     if params.pack_views:
         size = source.view_size
-        arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, 3))
+        arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, source.data.channels))
     environment = [library_versions(), source.device.type, torch.get_num_threads()]
     # Batches computed by other code must not be continued.
     code = code_fingerprint(__name__, type(source.teacher))

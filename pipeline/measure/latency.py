@@ -156,7 +156,7 @@ def measure_latency(
 ) -> Rounds:
     """Times models in alternation, in new processes each round, until the ratios are precise.
 
-    The inferences cycle through ``images``, a ``.npy`` file, uint8 [n, height, width, 3], RGB.
+    The inferences cycle through ``images``, a ``.npy`` file, uint8 [n, height, width, channels].
 
     Raises:
         MeasurementError: A model could not be run; the message names it.

@@ -55,9 +55,9 @@ class MeasuredModel:
 class DeviceRuntime:
     """The device runtime on a device.
 
-    In all methods, ``images`` is a ``.npy`` file, uint8 [n, height, width, 3], RGB, and ``threads``
-    the number of threads of the inference runtime. They raise MeasurementError, whose subject is
-    the model's path, if a model cannot be run, and DeviceError if the device fails.
+    In all methods, ``images`` is a ``.npy`` file, uint8 [n, height, width, channels], and
+    ``threads`` the number of threads of the inference runtime. They raise MeasurementError, whose
+    subject is the model's path, if a model cannot be run, and DeviceError if the device fails.
 
     Attributes:
         folder: Local folder that contains the package ``finch_runtime``.

@@ -19,7 +19,11 @@ _REMEMBERED = 100
 
 
 def check_networks(
-    networks: Iterable[tuple[str, Finetune | Distill]], packed_size: int, folder: Path
+    networks: Iterable[tuple[str, Finetune | Distill]],
+    packed_size: int,
+    folder: Path,
+    *,
+    channels: int = 3,
 ) -> list[str]:
     """Checks networks as ``check_network``, except those that passed before.
 
@@ -31,6 +35,7 @@ def check_networks(
             training recipes.
         packed_size: Height and width of the images of a network without ``image_size``, in pixels.
         folder: Where the networks that passed are remembered.
+        channels: 3 for RGB images, 1 for gray ones.
 
     Returns:
         Where the parameters of the networks are that were checked.
@@ -42,6 +47,7 @@ def check_networks(
     passed, checked = _read(store), []
     common = {
         "code": code_fingerprint("pipeline.models.network_check"),
+        "channels": channels,
         "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
     }
     with FileHashes(folder / "weights.json") as hashes:
@@ -56,7 +62,8 @@ def check_networks(
         from pipeline.models.network_check import check_network
 
         size = network.image_size or packed_size
-        check_network(section, network, size, single_images=_trains_on_single_images(network))
+        single = _trains_on_single_images(network)
+        check_network(section, network, size, channels=channels, single_images=single)
         passed.append(key)
         checked.append(section)
         write_json(store, {"passed": passed[-_REMEMBERED:]})

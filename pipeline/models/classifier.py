@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from pipeline.errors import ArtifactError, ParameterError, one_line
 from pipeline.files import atomic_folder, hash_file, parse_artifact, read_json, write_json
+from pipeline.models.gray_input import take_gray
 from pipeline.models.record import FORMAT, ClassNames, ImageSize, check_format
 from pipeline.models.saved_tensors import to_saved
 from pipeline.models.zoo import create_network, full_name
 
 WEIGHTS = "model.safetensors"
+
+Channels = tuple[float] | tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,21 @@ class Spec:
         architecture: Model name, as returned by ``zoo.full_name``.
         classes: Class names, in the order of the logits.
         image_size: Height and width of the images in pixels.
-        mean: Normalization mean per RGB channel, for pixels in [0, 1].
-        std: Normalization standard deviation per RGB channel.
+        mean: Normalization mean per channel, for pixels in [0, 1]: three values for RGB images, one
+            for gray ones.
+        std: Normalization standard deviation per channel.
     """
 
     architecture: str
     classes: tuple[str, ...]
     image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
+
+    @property
+    def channels(self) -> int:
+        """3 for RGB images, 1 for gray ones."""
+        return len(self.mean)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,10 @@ class _Stored(Spec):
 
 
 class Classifier(nn.Module):
-    """Normalizes images float32 [n, 3, size, size] in [0, 1], and returns logits [n, classes]."""
+    """Normalizes images, and returns logits [n, classes].
+
+    Images are float32 [n, channels, size, size] in [0, 1].
+    """
 
     mean: Tensor
     std: Tensor
@@ -61,8 +73,8 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.spec = spec
         # Not in the state dict, because the spec has them.
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""
@@ -108,6 +120,20 @@ def build_classifier(architecture: str, classes: tuple[str, ...], image_size: in
     config: dict[str, Any] = vars(backbone)["pretrained_cfg"]
     spec = Spec(architecture, classes, image_size, tuple(config["mean"]), tuple(config["std"]))
     return Classifier(backbone, spec)
+
+
+def gray_classifier(model: Classifier) -> Classifier:
+    """The classifier for gray images; its network is converted in place, see ``take_gray``.
+
+    Mean and standard deviation are the means over the channels.
+
+    Raises:
+        ParameterError: The network cannot be converted.
+    """
+    spec = model.spec
+    take_gray(model.backbone, spec.architecture, spec.image_size)
+    mean, std = ((sum(values) / len(values),) for values in (spec.mean, spec.std))
+    return Classifier(model.backbone, replace(spec, mean=mean, std=std))
 
 
 def save_classifier(folder: Path, model: Classifier, record: dict[str, Any]) -> str:
@@ -157,6 +183,8 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, dic
     spec = Spec(stored.architecture, stored.classes, stored.image_size, stored.mean, stored.std)
     with torch.random.fork_rng(devices=[]):  # keeps the state of torch's random generator
         backbone = create_network(full_name(spec.architecture), len(spec.classes), spec.image_size)
+    if spec.channels == 1:
+        take_gray(backbone, spec.architecture, spec.image_size)
     model = Classifier(backbone, spec)
     try:
         model.load_state_dict(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -29,8 +30,8 @@ class Cost:
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
     """Logits for use in a loss, float32 [n, classes], without a gradient to the network.
 
-    The network must be in evaluation mode. Pixels are float32 [n, 3, size, size] in [0, 1], on its
-    device. ``precision`` is the autocast dtype; float32 disables autocast.
+    The network must be in evaluation mode. Pixels are float32 [n, channels, size, size] in [0, 1],
+    on its device. ``precision`` is the autocast dtype; float32 disables autocast.
     """
     mixed = precision != torch.float32
     with torch.inference_mode():
@@ -48,8 +49,8 @@ def count_multiply_adds(model: Classifier) -> int:
 
 def measure_cost(model: Classifier) -> Cost:
     """Cost of a classifier in its form for inference; the classifier is not modified."""
-    size = model.spec.image_size
-    pixels = torch.linspace(0, 1, 2 * 3 * size**2).view(2, 3, size, size)
+    shape = (2, model.spec.channels, model.spec.image_size, model.spec.image_size)
+    pixels = torch.linspace(0, 1, math.prod(shape)).view(shape)
     network = inference_form(model, pixels).network
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(pixels[:1])

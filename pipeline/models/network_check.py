@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import ParameterError
 from pipeline.models.cifar import NETWORKS
-from pipeline.models.classifier import build_classifier
+from pipeline.models.classifier import build_classifier, gray_classifier
 from pipeline.models.pretrained import load_pretrained
 from pipeline.models.zoo import TORCHVISION, full_name
 from pipeline.params import Network
@@ -25,7 +25,12 @@ _SEARCH_SECONDS = 5.0  # for sizes of the images that work
 
 
 def check_network(
-    section: str, network: Network, image_size: int, *, single_images: bool = False
+    section: str,
+    network: Network,
+    image_size: int,
+    *,
+    channels: int = 3,
+    single_images: bool = False,
 ) -> None:
     """Builds a network, loads its initial weights, and computes logits in both modes.
 
@@ -38,6 +43,7 @@ def check_network(
         section: Section of the parameters, for error messages.
         network: The network and its initial weights.
         image_size: Height and width of the images, in pixels.
+        channels: 3 for RGB images, 1 for gray ones.
         single_images: Whether training has forward passes of one image.
 
     Raises:
@@ -53,6 +59,8 @@ def check_network(
     if problem is not None:
         raise _explain(section, name, image_size, batch, problem)
     try:
+        if channels == 1:
+            _try_gray(name, image_size)
         if network.pretrained in ("library", "timm"):
             _check_library(name)
         elif network.pretrained != "none":
@@ -89,6 +97,11 @@ def _try(name: str, image_size: int, batch: int, device: str) -> None:
             if not isinstance(logits, Tensor) or logits.shape != (count, len(_CLASSES)):
                 shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise TypeError(f"it returns {shape}, not logits of shape [images, classes]")
+
+
+def _try_gray(name: str, image_size: int) -> None:
+    with _aside():
+        gray_classifier(build_classifier(name, _CLASSES, image_size))
 
 
 def _load(network: Network, image_size: int) -> None:

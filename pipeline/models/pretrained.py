@@ -14,7 +14,7 @@ from pipeline.errors import ParameterError
 from pipeline.files import hash_file
 from pipeline.models.checkpoint_file import AVERAGED, read_weights
 from pipeline.models.class_names import KnownClasses, find_class_names, read_class_names
-from pipeline.models.classifier import Classifier, build_classifier
+from pipeline.models.classifier import Classifier, build_classifier, gray_classifier
 from pipeline.models.fit_weights import fit_weights
 from pipeline.models.head_rows import HeadRows, choose_rows
 from pipeline.models.normalization import Normalization, find_normalization
@@ -70,19 +70,23 @@ class Initialized:
         }
 
 
-def init_classifier(network: Network, classes: tuple[str, ...], image_size: int) -> Initialized:
+def init_classifier(
+    network: Network, classes: tuple[str, ...], image_size: int, channels: int = 3
+) -> Initialized:
     """Creates a classifier with the initial weights that ``network`` selects.
 
     Random weights, such as those of a head for other classes, come from torch's default generator.
-    See ``Spec`` for ``classes`` and ``image_size``.
+    See ``Spec`` for ``classes``, ``image_size`` and ``channels``.
 
     Raises:
         ParameterError: The model or its weights are not available, or do not fit.
     """
     model = build_classifier(network.model, classes, image_size)
-    if network.pretrained != "none":
-        return load_pretrained(model, network)
-    return Initialized(_normalized(model, _given_normalization(network)), classes)
+    if network.pretrained == "none":
+        started = Initialized(_normalized(model, _given_normalization(network)), classes)
+    else:
+        started = load_pretrained(model, network)
+    return replace(started, model=gray_classifier(started.model)) if channels == 1 else started
 
 
 def load_pretrained(model: Classifier, network: Network) -> Initialized:

@@ -77,6 +77,11 @@ class Prepare(Section):
         "center; `stretch` resizes both sides; `pad` resizes the longer side and adds gray bars "
         "(docs/data.md).",
     )
+    channels: Literal[3, 1] = Field(
+        3,
+        description="Channels of the images that all networks see: 3 is RGB, 1 is gray, for "
+        "cameras without color (docs/image_sizes.md).",
+    )
     split: Literal["auto", "published", "blocks", "random"] = Field(
         "auto",
         description="`published`: the splits of the source, such as its split folders; `blocks`: "

@@ -78,8 +78,9 @@ class FakeQuantizedClassifier(Classifier):
         """A copy of the backbone on the CPU, with torch's FakeQuantize instead of NNCF's."""
         import nncf
 
-        size = self.spec.image_size
-        backbone, example = copy.deepcopy(self.backbone).cpu().eval(), torch.zeros(1, 3, size, size)
+        size, channels = self.spec.image_size, self.spec.channels
+        backbone = copy.deepcopy(self.backbone).cpu().eval()
+        example = torch.zeros(1, channels, size, size)
         _clip_ranges(backbone)
         with quiet(log):
             stripped: nn.Module = nncf.strip(backbone, do_copy=False, example_input=example)
@@ -109,7 +110,7 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
 
     Args:
         student: Student on the CPU; not modified.
-        calibration: Calibration images, uint8 [n, size, size, 3] RGB.
+        calibration: Calibration images, uint8 [n, size, size, channels].
 
     Raises:
         QATError: The batch norms cannot be folded.

@@ -50,7 +50,8 @@ def check_qdq_parity(
         model: Exported model, from ``FakeQuantizedClassifier.strip``; not modified.
         spec: Mean and standard deviation of the preprocessing.
         path: QDQ file.
-        images: Real images, uint8 [n, height, width, 3] RGB, at least as many as the largest batch.
+        images: Real images, uint8 [n, height, width, channels], at least as many as the largest
+            batch.
         tolerance: Largest accepted difference beyond quantization, relative to the largest value of
             an activation or the largest |logit| of an image; absolute for probabilities.
 

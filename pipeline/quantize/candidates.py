@@ -88,7 +88,7 @@ def make_candidates(
     Args:
         exported: The fp32 ONNX files of ``export_onnx``, by batch.
         candidates: What to make.
-        calibration: Training images for static int8, uint8 [n, height, width, 3] RGB, of the
+        calibration: Training images for static int8, uint8 [n, height, width, channels], of the
             model's size.
         folder: Replaced by ``candidates.json`` and one folder per candidate.
         track: Progress display.

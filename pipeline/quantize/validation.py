@@ -23,7 +23,7 @@ class CandidateValidator:
 
     Attributes:
         student: The exported student.
-        images: Validation images, uint8 [n, height, width, 3] RGB; may be memory-mapped.
+        images: Validation images, uint8 [n, height, width, channels]; may be memory-mapped.
         labels: int [n].
         rule: Section ``bundle`` of the parameters, with the metric and the limits of its drop.
         threads: Threads of the inference runtime.

@@ -13,7 +13,11 @@ _GAP = 2  # pixels between images
 
 
 def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Downsamples a square image uint8 [size, size, 3] to at most ``side`` pixels."""
+    """Downsamples a square image uint8 [size, size, channels] to at most ``side`` pixels.
+
+    The result is RGB.
+    """
+    image = np.broadcast_to(image, (*image.shape[:2], 3))
     if len(image) <= side:
         return image
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))

@@ -29,17 +29,20 @@ class ScoutImages:
         source: Name of the data set.
         classes: Number of its classes.
         fit: How an image becomes square, see ``load_image``.
+        channels: 3 for RGB, 1 for gray.
         files: Encoded images.
     """
 
     source: str
     classes: int
     fit: str
+    channels: int
     files: tuple[bytes, ...]
 
     def at(self, size: int) -> NDArray[np.uint8]:
-        """The images as a device would load them, uint8 [n, size, size, 3], RGB."""
-        return np.stack([load_image(io.BytesIO(file), size, self.fit) for file in self.files])
+        """The images as a device would load them, uint8 [n, size, size, channels]."""
+        options = (size, self.fit, self.channels)
+        return np.stack([load_image(io.BytesIO(file), *options) for file in self.files])
 
 
 def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
@@ -53,14 +56,15 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
         data = open_prepared(prepared)
         images = data.split("train").images
         files = tuple(_to_png(images[i]) for i in _spread(len(images)))
-        return ScoutImages(data.info.source, len(data.classes), prepare.fit, files)
+        about = (data.info.source, len(data.classes), prepare.fit, prepare.channels)
+        return ScoutImages(*about, files)
     source = read_source(prepare)
     samples = [sample for sample in source.samples if sample.split != "test"]
     # Skips damaged images; `prepare` reports them.
     files = tuple(_readable([samples[i] for i in _spread(len(samples))]))
     if not files:
         raise DataError(f"source {source.name!r}", "no image can be read", "run `finch prepare`")
-    return ScoutImages(source.name, len(source.classes), prepare.fit, files)
+    return ScoutImages(source.name, len(source.classes), prepare.fit, prepare.channels, files)
 
 
 def _spread(count: int) -> list[int]:
@@ -70,7 +74,7 @@ def _spread(count: int) -> list[int]:
 
 def _to_png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(file, format="PNG")
     return file.getvalue()
 
 

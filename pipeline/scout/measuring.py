@@ -20,7 +20,7 @@ from pipeline.export.onnx_export import export_onnx
 from pipeline.export.parity import BATCHES, check_parity, normalize_images
 from pipeline.measure.latency import LatencyPlan, measure_latency
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
-from pipeline.models.classifier import Classifier, build_classifier
+from pipeline.models.classifier import Classifier, build_classifier, gray_classifier
 from pipeline.models.inference import measure_cost
 from pipeline.models.reparameterize import inference_form
 from pipeline.params import Candidate, Scout
@@ -156,6 +156,8 @@ def _build(model: str, images: NDArray[np.uint8], classes: int) -> Classifier:
         torch.manual_seed(0)
         names = tuple(str(label) for label in range(classes))
         network = build_classifier(model, names, images.shape[1])
+        if images.shape[3] == 1:
+            network = gray_classifier(network)
         pixels = normalize_images(_compared(images), network.spec)
         make_realistic(network.backbone, pixels)
     form = inference_form(network.backbone, pixels)

@@ -32,7 +32,7 @@ def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
     return hash_value(
         [
             _FORMAT,
-            [model, image_size, setup.images.classes, setup.opset],
+            [model, image_size, setup.images.channels, setup.images.classes, setup.opset],
             [candidate.model_dump() for candidate in setup.measured],
             [scout.rounds, scout.runs, scout.warmup, setup.threads],
             asdict(describe_host()),

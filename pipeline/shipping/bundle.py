@@ -33,6 +33,7 @@ class BundleSpec:
         portable: ONNX file for devices without the model's runtime; None if the model is ONNX.
         labels: Class names, in the order of the logits.
         image_size: Height and width of the input, in pixels.
+        channels: 3 for RGB images, 1 for gray ones.
         fit: How images are made square (``prepare.fit``).
         threads: Threads that the model was measured with.
         requirements: Content of ``requirements.txt``.
@@ -50,6 +51,7 @@ class BundleSpec:
     portable: Path | None
     labels: Sequence[str]
     image_size: int
+    channels: int
     fit: str
     threads: int
     requirements: str
@@ -108,7 +110,7 @@ def _manifest(spec: BundleSpec, hashes: dict[str, str]) -> dict[str, Any]:
             "batch": spec.batch,
         },
         "portable": None if spec.portable is None else "portable.onnx",
-        "input": input_contract(spec.image_size, spec.fit),
+        "input": input_contract(spec.image_size, spec.channels, spec.fit),
         "outputs": {
             output: {"dtype": "float32", "shape": [batch, len(spec.labels)]}
             for output in ("logits", "probabilities")

@@ -48,10 +48,11 @@ def check_batch_norm(
         return  # synchronized batch norm has the values of all processes
     if _smallest_micro_batch(recipe, images) // process.world_size > 1:
         return
-    size, trained = model.spec.image_size, copy.deepcopy(model).train()
+    spec, trained = model.spec, copy.deepcopy(model).train()
+    shape = (1, spec.channels, spec.image_size, spec.image_size)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            trained(torch.zeros(1, 3, size, size, device=device))
+            trained(torch.zeros(shape, device=device))
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

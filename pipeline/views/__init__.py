@@ -37,12 +37,13 @@ def make_views(
     device: torch.device,
     size: int | None = None,
 ) -> Tensor:
-    """Computes one view of every image: float32 [n, 3, size, size] in [0, 1], channels last.
+    """Computes one view of every image: float32 [n, channels, size, size] in [0, 1], channels last.
 
     Views of one number at several sizes show the same crop with the same changes.
 
     Args:
-        images: uint8 [n, side, side, 3], RGB.
+        images: uint8 [n, side, side, channels], RGB or gray. Gray images are changed as RGB images
+            with three equal channels, of which the first is returned.
         image_ids: int64 [n], indices of the images in their split.
         view: View number, from 0; there is no maximum.
         recipe: Augmentation parameters.
@@ -56,6 +57,11 @@ def make_views(
     if recipe.warps:
         warps = to_device(random_warps(numbers, recipe), device, torch.float32)
     theta = random_crops(on_device, recipe)
+    is_gray = images.shape[3] == 1
+    if is_gray and isinstance(images, Tensor):
+        images = images.expand(-1, -1, -1, 3)
+    elif is_gray:
+        images = np.repeat(images, 3, axis=3)
     pixels = render(images, crop_areas(numbers, recipe), theta, warps, size or side)
     pixels = jitter_color(pixels, on_device, recipe)
     if recipe.auto != "none":
@@ -73,4 +79,6 @@ def make_views(
         pixels = compress(pixels, numbers, recipe.jpeg_quality)
     if recipe.erase:
         pixels = random_erase(pixels, on_device, recipe.erase)
+    if is_gray:
+        pixels = pixels[:, :1]
     return pixels.contiguous(memory_format=torch.channels_last)

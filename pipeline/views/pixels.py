@@ -13,14 +13,17 @@ _STEPS = 2**24  # resolution of float32 in [0.5, 1]
 
 
 def to_unit_range(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
-    """uint8 [n, height, width, 3] to float32 [n, 3, height, width] in [0, 1], channels last."""
+    """uint8 [n, height, width, channels] to float32 [n, channels, height, width] in [0, 1].
+
+    Channels are last in memory.
+    """
     if not isinstance(images, Tensor):
         images = to_device(np.array(images), device)
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
 def to_uint8(pixels: Tensor) -> NDArray[np.uint8]:
-    """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, 3]."""
+    """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, channels]."""
     rounded = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
     return to_host(rounded.permute(0, 2, 3, 1).contiguous())
 

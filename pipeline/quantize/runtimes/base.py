@@ -67,8 +67,8 @@ class CandidateRuntime(ABC):
         Args:
             candidate: Precision, method and options.
             source: The exported student with the candidate's batch size.
-            calibration: Images, uint8 [n, height, width, 3] RGB; may be empty unless the method is
-                ``static``.
+            calibration: Images, uint8 [n, height, width, channels]; may be empty unless the
+                method is ``static``.
             folder: An empty folder.
 
         Returns:

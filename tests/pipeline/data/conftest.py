@@ -42,6 +42,7 @@ def prepare(source, split, tmp_path):
         fit="crop",
         workers=1,
         other_sizes=(),
+        channels=3,
         **options,
     ):
         decoded = decode(
@@ -50,6 +51,7 @@ def prepare(source, split, tmp_path):
             image_size=SIZE,
             fit=fit,
             other_sizes=other_sizes,
+            channels=channels,
             workers=workers,
         )
         return pack(changed, decoded, splits, tmp_path / folder, **options)

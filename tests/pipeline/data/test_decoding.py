@@ -201,10 +201,10 @@ def test_the_key_of_finished_work_does_not_hold_all_pixels(tmp_path):
     ]
     tracemalloc.start()
     try:
-        key = module._cache_key(samples, (64,), "crop")
+        key = module._cache_key(samples, [64, "crop"])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < pixels.nbytes / 4
     pixels[500, 3, 4, 1] ^= 1
-    assert module._cache_key(samples, (64,), "crop") != key
+    assert module._cache_key(samples, [64, "crop"]) != key

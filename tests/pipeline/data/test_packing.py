@@ -46,6 +46,17 @@ def test_every_size_is_scaled_from_the_file_as_on_the_device(prepare, source, sp
             assert np.array_equal(np.load(data.images_path(name, size)), part.images)
 
 
+def test_gray_images_have_one_channel_as_on_the_device(prepare, source, split):
+    data = open_prepared(prepare(fit="pad", other_sizes=(9,), channels=1).folder)
+    assert data.channels == 1
+    for size in (SIZE, 9):
+        part = data.split("train", size)
+        assert part.images.shape == (4, size, size, 1)
+        for image, index in zip(part.images, split["train"], strict=True):
+            path = source.samples[index].path
+            assert np.array_equal(image, load_image(path, size, "pad", channels=1))
+
+
 def test_further_sizes_only_add_files(prepare):
     one, several = prepare(folder="one"), prepare(folder="several", other_sizes=(9,))
     before, after = contents(one.folder), contents(several.folder)
@@ -132,6 +143,7 @@ def test_the_fingerprint_depends_on_everything_that_matters(prepare, source, spl
     differs(prepare(splits={**split, "train": [3, 0, 4, 7]}))
     differs(prepare(splits={**split, "val": [2, 6], "test": [1, 5]}))
     differs(prepare(fit="stretch"))
+    differs(prepare(channels=1))
     pixels = np.full((SIZE, SIZE, 3), 7, dtype=np.uint8)
     for value in (7, 8):
         pixels[3, 4, 1] = value

@@ -17,7 +17,8 @@ QAT = Candidate(name="qat", runtime="onnxruntime", precision="int8", method="qat
 INT8 = Candidate(name="int8", runtime="onnxruntime", precision="int8")
 OPENVINO = Candidate(name="openvino", runtime="openvino", precision="fp32")
 SCOUT = Scout(models=["one"], image_sizes=[96])
-SETUP = ScoutSetup(ScoutImages("birds", 8, "crop", (b"a",)), [FP32], 18, SCOUT, 1, Path("deploy"))
+IMAGES = ScoutImages("birds", 8, "crop", 3, (b"a",))
+SETUP = ScoutSetup(IMAGES, [FP32], 18, SCOUT, 1, Path("deploy"))
 STUDENT = Student("one", 96, 10, 20, [Timing("fp32", 5, 1.0, 0.9, 1.1, [1.0, 1.1])])
 
 

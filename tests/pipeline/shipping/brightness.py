@@ -53,6 +53,7 @@ def bundle_spec(*files, **changes):
         portable=None,
         labels=LABELS,
         image_size=SIZE,
+        channels=3,
         fit="crop",
         threads=2,
         requirements="numpy==1.26.4\nonnxruntime==1.19.2\n",

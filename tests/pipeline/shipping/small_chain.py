@@ -73,6 +73,7 @@ class Chain:
             portable=None,
             labels=LABELS,
             image_size=SIZE,
+            channels=3,
             fit="crop",
             threads=1,
             requirements="",

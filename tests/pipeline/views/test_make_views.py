@@ -191,3 +191,14 @@ def test_vertical_flips_and_rotations_are_off_by_default():
     assert not recipe.vertical_flip
     assert not recipe.quarter_turns
     assert not recipe.imitates_the_field
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_gray_images_change_as_images_with_equal_channels(recipe):
+    gray = noise(8)[..., :1]
+    found = views_of(gray, recipe, view=3)
+    assert found.shape == (8, 16, 16, 1)
+    expected = views_of(gray.repeat(3, axis=-1), recipe, view=3)
+    np.testing.assert_array_equal(found, expected[..., :1])
+    if not recipe.noise:
+        np.testing.assert_allclose(expected, np.broadcast_to(found, expected.shape), atol=1 / 255)

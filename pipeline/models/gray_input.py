@@ -1,0 +1,59 @@
+"""Networks for images with one channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ParameterError, one_line
+
+_TOLERANCE = 1e-3
+"""Of a logit, relative to the largest one: the order of additions is another."""
+
+
+def take_gray(network: nn.Module, name: str, image_size: int) -> None:
+    """Converts a network of RGB images to one of gray images, in place.
+
+    The convolutions that see the image get one input channel, whose weights are the sum over the
+    three channels, as with timm's ``in_chans=1``. The logits are those for an image with three
+    equal channels.
+
+    Args:
+        network: On the CPU. Takes float32 [n, 3, image_size, image_size]; afterwards, one channel.
+        name: Name of the network, for error messages.
+        image_size: Height and width of the images in pixels.
+
+    Raises:
+        ParameterError: No convolution sees the image, or other layers see it too.
+    """
+    gray = torch.linspace(-1, 1, image_size**2).view(1, 1, image_size, image_size)
+    image = gray.repeat(1, 3, 1, 1)
+    found: list[nn.Conv2d] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Conv2d) and inputs[0] is image and module.groups == 1:
+            found.append(module)
+
+    hooks = [module.register_forward_pre_hook(note) for module in network.modules()]
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            expected = network.eval()(image)
+            for convolution in dict.fromkeys(found):
+                convolution.weight = nn.Parameter(convolution.weight.sum(1, keepdim=True))
+                convolution.in_channels = 1
+            logits = network(gray)
+    except Exception as error:  # networks raise any type
+        raise _cannot(name, one_line(error)) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(was_training)
+    if not (logits - expected).abs().max() <= _TOLERANCE * expected.abs().max():
+        raise _cannot(name, "its logits change with the first convolution")
+
+
+def _cannot(name: str, reason: str) -> ParameterError:
+    problem = f"cannot take images of one channel ({reason})"
+    remedy = "choose another model, or set prepare.channels to 3"
+    return ParameterError(f"model {name!r}", problem, remedy)
