@@ -30,7 +30,7 @@ COMMANDS = {
     "Parameters": ("params", "presets"),
     "Choosing a student and a method": ("scout", "compare"),
     "Using a bundle": ("predict",),
-    "Inspecting data and measurements": ("inspect", "replay"),
+    "Inspecting data and measurements": ("inspect", "replay", "evaluate_file"),
     "This machine and this folder": ("status", "doctor", "completion"),
 }
 STAGES, *_TOOLS = COMMANDS.values()

@@ -43,7 +43,7 @@ def test_help_has_its_lines(arguments: list[str]) -> None:
     ("arguments", "proposed"),
     [
         (["distil"], "distill"),
-        (["eval"], "evaluate"),
+        (["eval"], "evaluate or evaluate-file"),
         (["train"], "finetune or distill"),
         (["cache_logit"], "cache-logits"),
         (["presets", "lst"], "list"),
