@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.params import Views
+from pipeline.views.philox import uniform_numbers
 
 NUMBERS_PER_OPERATION = 3  # operation, magnitude and sign
 _NORMAL = 2**64  # first counter of the normal numbers, which `random_numbers` never reaches
@@ -66,10 +67,7 @@ def random_numbers(
 
     A larger count does not change the first numbers.
     """
-    rows = np.empty((len(image_ids), count))
-    for row, image_id in zip(rows, image_ids, strict=True):
-        np.random.Generator(_philox(image_id, view, seed)).random(out=row)
-    return rows
+    return uniform_numbers((seed << 32) + view, image_ids, count)
 
 
 def normal_numbers(
@@ -81,7 +79,8 @@ def normal_numbers(
     """
     blocks = np.empty((len(image_ids), *shape), np.float32)
     for block, image_id in zip(blocks, image_ids, strict=True):
-        generator = np.random.Generator(_philox(image_id, view, seed, counter=_NORMAL))
+        key = np.array([(seed << 32) + view, image_id], dtype=np.uint64)
+        generator = np.random.Generator(np.random.Philox(key=key, counter=_NORMAL))
         generator.standard_normal(dtype=np.float32, out=block)
     return blocks
 
@@ -91,8 +90,3 @@ def half_strengths(
 ) -> NDArray[np.float64]:
     """Strengths, float64 [n]: 0 with probability 0.5, else uniform from 0 to ``maximum``."""
     return maximum * np.maximum(2 * numbers[:, column] - 1, 0)
-
-
-def _philox(image_id: np.int64, view: int, seed: int, counter: int = 0) -> np.random.Philox:
-    key = np.array([(seed << 32) + view, image_id], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=counter)
