@@ -81,6 +81,7 @@ def _spec(
 ) -> "BundleSpec":
     from pipeline.shipping.bundle import BundleSpec
     from pipeline.shipping.manifest import Chosen
+    from pipeline.shipping.readme import read_commit
     from pipeline.shipping.requirements import requirements
 
     paths, rule, student, about = (
@@ -125,6 +126,7 @@ def _spec(
         record=record,
         data_license=f"The model was trained on images of {about.source} ({about.origin}).\n"
         f"Their license: {about.license}\n",
+        commit=read_commit(paths.root),
     )
 
 

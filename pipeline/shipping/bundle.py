@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pipeline.errors import ArtifactError, DataError
 from pipeline.export.onnx_metadata import input_contract
 from pipeline.files import atomic_file
 from pipeline.shipping.archive import REMEDY, unpack_archive, write_archive
+from pipeline.shipping.readme import Commit, bundle_readme
 
 FORMAT = 1
 
@@ -40,6 +41,7 @@ class BundleSpec:
         record: Further keys of the manifest on how the model was made: ``params``, ``candidates``,
             ``chosen``, ``verdict``, ``measured_with``, ``made_from`` and ``data``.
         data_license: License of the training images as text; None to ship without it.
+        commit: Commit of the project that the model was made in; None if unknown.
     """
 
     name: str
@@ -57,6 +59,7 @@ class BundleSpec:
     requirements: str
     record: Mapping[str, Any]
     data_license: str | None
+    commit: Commit | None = None
 
 
 def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str, Any]:
@@ -88,6 +91,16 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
         files["LICENSE-DATA.txt"] = spec.data_license.encode()
     files["labels.txt"] = "".join(f"{label}\n" for label in spec.labels).encode()
     files["requirements.txt"] = spec.requirements.encode()
+    files["README.md"] = bundle_readme(
+        spec.name,
+        classes=len(spec.labels),
+        image_size=spec.image_size,
+        channels=spec.channels,
+        model=f"{spec.runtime}, {spec.precision}",
+        made_by=_made_by(),
+        commit=spec.commit,
+        has_data_license=spec.data_license is not None,
+    ).encode()
     files |= _runtime_files(runtime_folder)
     manifest = _manifest(spec, _hashes(files))
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -97,12 +110,17 @@ def build_bundle(spec: BundleSpec, runtime_folder: Path, out: Path) -> dict[str,
     return manifest
 
 
+def _made_by() -> str:
+    return f"finch {metadata.version('finch-edge')}"
+
+
 def _manifest(spec: BundleSpec, hashes: dict[str, str]) -> dict[str, Any]:
     batch = "batch" if spec.batch == "dynamic" else spec.batch
     return {
         "format": FORMAT,
         "name": spec.name,
-        "created_by": f"finch {metadata.version('finch-edge')}",
+        "created_by": _made_by(),
+        "commit": None if spec.commit is None else asdict(spec.commit),
         "model": {
             "path": spec.files[0].name,
             "runtime": spec.runtime,

@@ -107,7 +107,7 @@ def test_the_manifest_lists_all_files_and_inputs(openvino_inputs, tmp_path):
     modules = (RUNTIME_FOLDER / "finch_runtime").rglob("*.py")
     package = {path.relative_to(RUNTIME_FOLDER).as_posix() for path in modules}
     listed = {"model.xml", "model.bin", "portable.onnx", "labels.txt", "requirements.txt"}
-    listed |= {"LICENSE-DATA.txt"} | package
+    listed |= {"LICENSE-DATA.txt", "README.md"} | package
     assert files_below(folder) == listed | {"manifest.json"}
     assert manifest["files"] == {path: sha256(folder / path) for path in sorted(listed)}
 
