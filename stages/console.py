@@ -10,9 +10,10 @@ import click
 from finch_runtime.errors import printable
 
 from pipeline.progress import Item
+from pipeline.training.process_rank import read_process_rank
 from stages.progress_lines import track_in_lines
 
-# `--quiet` disables it.
+# `open_log` disables it for `--quiet`.
 _PROGRESS = logging.getLogger("finch.progress")
 
 
@@ -51,7 +52,8 @@ def open_log(
 
     Args:
         stage: Name of the stage.
-        level: Lowest level of the lines on stderr. Progress is shown up to ``INFO``.
+        level: Lowest level of the lines on stderr. Progress is shown up to ``INFO``; in
+            distributed training, by the main process.
         file: Handler that gets the lines of all levels.
     """
     terminal = logging.StreamHandler(sys.stderr)
@@ -65,7 +67,7 @@ def open_log(
             earlier.close()
         logger.handlers = handlers
     logging.getLogger("finch").propagate = False
-    _PROGRESS.disabled = level > logging.INFO
+    _PROGRESS.disabled = level > logging.INFO or not read_process_rank().is_main
     return logging.getLogger(f"finch.{stage}")
 
 
@@ -75,7 +77,10 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     from rich.console import Console
 
     console = Console(stderr=True)
-    if _PROGRESS.disabled or not console.is_terminal:
+    if _PROGRESS.disabled:
+        yield from items
+        return
+    if not console.is_terminal:
         yield from track_in_lines(items, description, total, _PROGRESS)
         return
     with progress.Progress(

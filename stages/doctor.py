@@ -50,7 +50,9 @@ def doctor(params_path: Path, as_json: bool) -> None:
         except ParameterError as error:
             checks.append(Check(str(params_path), "missing", error.problem, (), "correct it"))
     else:
-        checks.append(Check(str(params_path), "note", "there is none here", (), "finch init"))
+        checks.append(
+            Check(str(params_path), "note", "there is none here; all runtimes are checked")
+        )
     if not as_json:
         _show(*checks)
     for check in examine(params, Path.cwd()):

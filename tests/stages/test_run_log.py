@@ -97,6 +97,18 @@ def test_progress_is_logged_while_an_item_runs(
         assert ("[evaluate] classifying: 0 of 2 after " in capsys.readouterr().err) is is_shown
 
 
+def test_only_the_main_process_of_distributed_training_shows_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_lines, "EVERY_S", 0.01)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    open_log("distill")
+    for _ in track(["a"], "training"):
+        time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
 def test_fast_work_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     open_log("evaluate")
     assert list(track(range(1000), "classifying")) == list(range(1000))
