@@ -84,7 +84,7 @@ def _place() -> str:
 def fake_gpu() -> Iterator[Waits]:
     """Pretends that ``GPU`` exists; networks and tensors must be created inside.
 
-    ``Tensor.cpu`` of a tensor on the GPU is a read, which returns zeros.
+    ``Tensor.cpu`` of a tensor on the GPU is a read, which returns zeros or, for bools, true.
     """
     waits = Waits()
     real_cpu, real_numpy, real_to = Tensor.cpu, Tensor.numpy, nn.Module.to
@@ -94,7 +94,7 @@ def fake_gpu() -> Iterator[Waits]:
             return real_cpu(self)
         waits.reads.append(_place())
         with _disable_current_modes():
-            return torch.zeros(self.shape, dtype=self.dtype)
+            return torch.full(self.shape, self.dtype == torch.bool, dtype=self.dtype)
 
     def numpy(self: Tensor) -> NDArray[Any]:
         with _disable_current_modes():

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.errors import TrainingError
+from pipeline.transfers import to_host
 
 LOWER_LR = "lower the learning rate or the weights of the distillation loss"
 _MAX_LISTED = 8
@@ -69,7 +71,13 @@ def _non_finite_weight(model: nn.Module) -> str | None:
     """The first non-finite parameter, else the first non-finite buffer, else None."""
     named = {f"the parameter {name}": tensor.data for name, tensor in model.named_parameters()}
     named |= {f"the buffer {name}": tensor for name, tensor in model.named_buffers()}
-    return next((name for name, tensor in named.items() if not tensor.isfinite().all()), None)
+    if not named:
+        return None
+    # One read, since each of them waits for a GPU.
+    finite = to_host(torch.stack([tensor.isfinite().all() for tensor in named.values()]))
+    return next(
+        (name for name, is_finite in zip(named, finite, strict=True) if not is_finite), None
+    )
 
 
 def _join(indices: NDArray[np.int64]) -> str:

@@ -45,6 +45,19 @@ def ensemble():
     return LiveTeacher(Ensemble([on_gpu(network), on_gpu(network)], (1.0, 2.0)).eval())
 
 
+class NoCheckpoints:
+    """Is never due, and writes nothing at the end of an epoch."""
+
+    def due(self):
+        return False
+
+    def restore(self, state):
+        return False
+
+    def save(self, state):
+        pass
+
+
 def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, env=None, **settings):
     """Trains for an epoch; returns what waited for the GPU until each step, and until the end."""
     with fake_gpu() as waits:
@@ -64,20 +77,22 @@ def train_on_fake_gpu(loss, teacher=cached_teacher, unlabelled=None, env=None, *
             unlabelled=unlabelled,
         )
         env = {"check_every": 100, "data_on_device": "never", **(env or {})}
-        train(on_gpu(network), task, TrainingEnvironment(GPU, 5, should_stop=record, **env))
+        env |= {"should_stop": record, "checkpoints": NoCheckpoints()}
+        train(on_gpu(network), task, TrainingEnvironment(GPU, 5, **env))
         record()
     assert len(found) == STEPS + 1
     return found
 
 
 def assert_no_step_waits(found):
-    """The first step copies constants; the epoch ends with reading losses and logits."""
+    """The first step copies constants; the epoch ends with reading losses, logits and flags."""
     first, last, end = found
     assert last == first
     assert first[0] == []
     assert [place.split(":")[0] for place in end[0]] == [
         "training/pending_losses.py",
         "training/validation.py",
+        "training/finite_checks.py",  # of all weights at once
     ]
 
 
@@ -118,7 +133,7 @@ def test_data_on_the_gpu(name):
 
 def test_losses_are_read_every_few_steps():
     reads = [len(reads) for reads, _ in train_on_fake_gpu(KDLoss(), env={"check_every": 2})]
-    assert reads == [0, 1, 2]  # in the second step, and the logits at the end
+    assert reads == [0, 1, 3]  # in the second step, and logits and weights at the end
 
 
 def test_what_waits_is_found():
