@@ -1,6 +1,8 @@
-"""Networks for images with one channel."""
+"""Networks and weights for images with one channel."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,31 @@ def take_gray(network: nn.Module, name: str, image_size: int) -> None:
         network.train(was_training)
     if not (logits - expected).abs().max() <= _TOLERANCE * expected.abs().max():
         raise _cannot(name, "its logits change with the first convolution")
+
+
+def to_color_weights(
+    tensors: Mapping[str, Tensor], network: nn.Module
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Spreads the weights of a network of gray images over three channels.
+
+    The network then sees the mean of the channels. Names may have prefixes.
+
+    Args:
+        tensors: The weights, by name.
+        network: The network of RGB images that they are for.
+
+    Returns:
+        All weights, and the names of those that were spread.
+    """
+    shapes = {n: t.shape for n, t in network.state_dict().items() if t.ndim == 4}
+    color = {f".{n}": (s[0], 1, *s[2:]) for n, s in shapes.items() if s[1] == 3}
+    spread = tuple(
+        name
+        for name, tensor in tensors.items()
+        if any(f".{name}".endswith(own) and tensor.shape == color[own] for own in color)
+    )
+    changed = {name: tensors[name].repeat(1, 3, 1, 1) / 3 for name in spread}
+    return {**tensors, **changed}, spread
 
 
 def _cannot(name: str, reason: str) -> ParameterError:

@@ -66,10 +66,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _channels(value: Any, smallest: float) -> RGB | None:
-    """Three numbers in [smallest, 1]; None for something else, such as values for 0 to 255."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
+    """Three numbers in [smallest, 1]; None for something else, such as values for 0 to 255.
+
+    One number, of a network of gray images, is that of each channel.
+    """
+    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
         return None
     if not all(isinstance(number, int | float) and smallest <= number <= 1 for number in value):
         return None
-    red, green, blue = map(float, value)
+    red, green, blue = map(float, value if len(value) == 3 else 3 * list(value))
     return red, green, blue

@@ -16,6 +16,7 @@ from pipeline.models.checkpoint_file import AVERAGED, read_weights
 from pipeline.models.class_names import KnownClasses, find_class_names, read_class_names
 from pipeline.models.classifier import Classifier, build_classifier, gray_classifier
 from pipeline.models.fit_weights import fit_weights
+from pipeline.models.gray_input import to_color_weights
 from pipeline.models.head_rows import HeadRows, choose_rows
 from pipeline.models.normalization import Normalization, find_normalization
 from pipeline.models.weights_files import PACKAGES, package_file
@@ -99,12 +100,15 @@ def load_pretrained(model: Classifier, network: Network) -> Initialized:
         ParameterError: The weights are not available, or do not fit the model.
     """
     spec, source = model.spec, _read_source(model, network)
-    fitted = fit_weights(spec.architecture, model.backbone, source.tensors, spec.image_size)
+    tensors, gray = to_color_weights(source.tensors, model.backbone)
+    fitted = fit_weights(spec.architecture, model.backbone, tensors, spec.image_size)
     chosen = _choose_rows(model, network, fitted.head, source.known)
     own = model.backbone.state_dict()
     head = {name: _select(own[name], given, chosen) for name, given in fitted.head.items()}
     model.backbone.load_state_dict({**fitted.body, **head}, strict=False)
     remarks = [*source.remarks, *fitted.remarks, *chosen.remarks]
+    if gray:
+        remarks.append(f"{gray[0]} is for gray images: a third of it is used for each channel")
     normalization = _given_normalization(network) or source.normalization
     if normalization and (normalization.mean, normalization.std) != (spec.mean, spec.std):
         values = f"mean {list(normalization.mean)}, std {list(normalization.std)}"

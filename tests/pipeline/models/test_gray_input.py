@@ -18,6 +18,7 @@ from pipeline.export.onnx_export import export_onnx
 from pipeline.export.onnx_metadata import MadeFrom, describe, read_image_size
 from pipeline.export.parity import check_parity
 from pipeline.models.classifier import (
+    WEIGHTS,
     build_classifier,
     gray_classifier,
     load_classifier,
@@ -33,7 +34,7 @@ CLASSES = ("a", "b", "c")
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "mobileone_s0"])
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "test_vit", "mobileone_s0"])
 def test_a_network_with_pretrained_weights_is_that_of_timm(name: str) -> None:
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=3, **size_of(name)).eval()
@@ -116,12 +117,35 @@ def test_pretrained_weights_mean_and_deviation(tmp_path: Path) -> None:
     assert torch.equal(stem, weights["conv_stem.weight"].sum(1, keepdim=True))
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_weights_of_a_network_of_gray_images(tmp_path: Path, prefix: str, channels: int) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model("test_efficientnet", num_classes=3, in_chans=1).eval()
+    state = {f"{prefix}{name}": tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({"state_dict": state, "mean": [0.4], "std": [0.2]}, tmp_path / "w.pt")
+    network = Network(
+        model="test_efficientnet", pretrained="file", weights=str(tmp_path / "w.pt"), head="keep"
+    )
+    started = init_classifier(network, CLASSES, 32, channels)
+    assert any(f"{prefix}conv_stem.weight is for gray images" in each for each in started.remarks)
+    images = torch.rand(4, channels, 32, 32)
+    with torch.no_grad():
+        expected = theirs((images.mean(1, keepdim=True) - 0.4) / 0.2)
+        found = started.model.eval()(images)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_network_of_gray_images_is_saved_and_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = gray_classifier(build_classifier("test_efficientnet", CLASSES, 32)).eval()
     save_classifier(tmp_path / "student", model, {})
     loaded, _ = load_classifier(tmp_path / "student", CPU)
     assert loaded.spec == model.spec
+    weights = str(tmp_path / "student" / WEIGHTS)
+    network = Network(model="test_efficientnet", pretrained="file", weights=weights, head="keep")
+    again = init_classifier(network, CLASSES, 32, 1).model
+    assert again.spec.mean == pytest.approx(model.spec.mean)
     images = np.random.default_rng(0).integers(0, 256, (14, 32, 32, 1), dtype=np.uint8)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     with torch.no_grad():

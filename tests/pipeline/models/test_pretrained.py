@@ -160,7 +160,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, don
     elif change == "lacks one":
         del state["conv_stem.weight"]
     else:
-        state["conv_stem.weight"] = state["conv_stem.weight"][:, :1].contiguous()
+        state["conv_stem.weight"] = state["conv_stem.weight"][:, :2].contiguous()
     save_file(state, path)
     model = build_classifier(TINY, classes(3), 32)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -386,7 +386,7 @@ def test_the_normalization_of_the_weights_is_used(tmp_path, donor, where):
         {},
         {"args": argparse.Namespace(mean=None, std=None)},
         {"meta": {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}},
-        {"args": {"mean": [0.5], "std": [0.5]}},
+        {"args": {"mean": [0.5, 0.5], "std": [0.5, 0.5]}},
         {"args": {"mean": [0.5, 0.5, 0.5], "std": [0, 0, 0]}},
     ],
 )
