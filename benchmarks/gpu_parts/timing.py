@@ -12,6 +12,7 @@ import torch
 
 from pipeline.errors import Stopped
 from pipeline.models.classifier import Classifier
+from pipeline.params import Run
 from pipeline.training.loop import train
 from pipeline.training.task import TrainingEnvironment, TrainingTask
 
@@ -80,8 +81,18 @@ def time_steps(step: Callable[[], object], watch: Stopwatch) -> float:
 def run_training(
     model: Classifier, task: TrainingTask, device: torch.device, after_step: Callable[[], bool]
 ) -> None:
-    """Trains until ``after_step``, which is called after every step, returns true."""
-    env = TrainingEnvironment(device, seed=0, should_stop=after_step)
+    """Trains until ``after_step``, which is called after every step, returns true.
+
+    The data are where the stages have them by default, and the losses are checked as often.
+    """
+    run = Run()
+    env = TrainingEnvironment(
+        device,
+        seed=0,
+        check_every=run.check_every,
+        data_on_device=run.data_on_device,
+        should_stop=after_step,
+    )
     with suppress(Stopped):
         train(model, task, env)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -224,10 +223,8 @@ def test_the_command_without_a_gpu_says_how_to_try_it(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_in_miniature(tmp_path):
-    began = time.monotonic()
     done = command("--out", str(tmp_path), "--device", "cpu", "--tiny")
     assert done.returncode == 0, done.stdout
-    assert time.monotonic() - began < 480
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     found = {part["part"]: {f["what"]: f["value"] for f in part["findings"]} for part in parts}
     assert len(found) == 6
