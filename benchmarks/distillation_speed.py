@@ -1,53 +1,91 @@
 """Throughput of distillation, relative to training without a teacher and with a live teacher.
 
-    python benchmarks/distillation_speed.py [ROUNDS] [THREADS]
+    python benchmarks/distillation_speed.py [ROUNDS] [THREADS] [--pair TEACHER STUDENT]
+        [--size 96] [--classes 8] [--batch 32] [--mdistiller FOLDER]
 
-The default pair, tf_efficientnet_lite0 and mobilenetv2_035 at 96 px, batch 32, FiGKD on 8 classes,
-on random pixels. All variants use the same views, made during training. They run in one process,
-one step each per round in random order, so a ratio compares two steps of one round. Printed are
-medians and interquartile ranges, and the throughput of making the views, which is part of each
-step. The overhead of the loop around a step is measured by loop_overhead.py.
+FiGKD on random pixels. All variants use the same views, made during training. They run in one
+process, one step each per round in random order, so a ratio compares two steps of one round.
+Printed are medians and interquartile ranges, and the throughput of making the views, which is part
+of each step. The overhead of the loop around a step is measured by loop_overhead.py.
+
+`FOLDER` is a checkout of mdistiller (https://github.com/megvii-research/mdistiller), whose KD step
+of the same networks is then measured beside, for example with `--pair cifar_resnet32x4
+cifar_resnet8x4 --size 32 --classes 100 --batch 64`. It gets a batch of pixels that is already in
+memory: what its data loader does is not part of its step.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
 import random
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import cpuinfo
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pairs import Pair
 
-from pipeline.data.prepared import Split
-from pipeline.losses import CrossEntropy, DistillationLoss, build_loss
-from pipeline.models.classifier import build_classifier
-from pipeline.params import Distill, Views
+from pipeline.losses import CrossEntropy, DistillationLoss
+from pipeline.params import Views
 from pipeline.training.optimizer import build_optimizer
 from pipeline.training.state import TrainingState
 from pipeline.training.step import TrainingStep
-from pipeline.training.task import TrainingEnvironment, TrainingTask
-from pipeline.training.teacher import CachedTeacher, LiveTeacher, Teacher
+from pipeline.training.task import TrainingEnvironment
+from pipeline.training.teacher import Teacher
 from pipeline.views import make_views
 
-SIZE, CLASSES, BATCH, WARM = 96, 8, 32, 5
-NAMES = tuple(map(str, range(CLASSES)))
+WARM = 5
 CPU = torch.device("cpu")
 
+Step = Callable[[NDArray[np.int64]], object]
+"""Trains on the images with these numbers, sorted."""
 
-def training_step(
-    recipe: Distill, split: Split, loss: DistillationLoss, teacher: Teacher | None
-) -> TrainingStep:
+
+def training_step(pair: Pair, loss: DistillationLoss, teacher: Teacher | None) -> Step:
     """The training step of a student with random weights."""
-    student = build_classifier(recipe.model, NAMES, SIZE)
-    student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    recipe, student = pair.recipe(lr=0.01), pair.network(pair.student, CPU).train()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainingState(student, loss, build_optimizer(student, recipe), None, scaler, CPU)
-    task = TrainingTask(recipe, loss, split, split, Views(), teacher)
-    env = TrainingEnvironment(CPU, seed=0)
-    return TrainingStep(state, student, task, env, torch.float32, len(split))
+    task, env = pair.task(recipe, loss, teacher), TrainingEnvironment(CPU, seed=0)
+    return TrainingStep(state, student, task, env, torch.float32, len(pair.split)).run
+
+
+def mdistiller_step(pair: Pair, checkout: Path) -> Step:
+    """The KD step of mdistiller, with the hyperparameters of its CIFAR-100 configurations."""
+    sys.path.insert(0, str(checkout))
+    networks = importlib.import_module("mdistiller.models").cifar_model_dict
+    teacher, student = (
+        networks[name.removeprefix("cifar_")][0](num_classes=pair.classes)
+        for name in (pair.teacher, pair.student)
+    )
+    weights = SimpleNamespace(CE_WEIGHT=0.1, KD_WEIGHT=0.9)
+    config = SimpleNamespace(KD=SimpleNamespace(TEMPERATURE=4, LOSS=weights))
+    distiller = importlib.import_module("mdistiller.distillers").KD(student, teacher, config)
+    distiller.train()
+    optimizer = torch.optim.SGD(
+        distiller.get_learnable_parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4
+    )
+    images = torch.from_numpy(pair.split.images[: pair.batch]).permute(0, 3, 1, 2)
+    pixels = images.float().div(255).contiguous()
+    labels = torch.from_numpy(pair.split.labels[: pair.batch])
+
+    def step(batch: NDArray[np.int64]) -> float:
+        optimizer.zero_grad()
+        _, losses = distiller(image=pixels, target=labels, epoch=1)
+        loss = sum(value.mean() for value in losses.values())
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
 
 
 def summarize(values: list[float]) -> str:
@@ -56,51 +94,58 @@ def summarize(values: list[float]) -> str:
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
-def main(rounds: int, threads: int) -> None:
-    """Prints throughputs and the two ratios."""
-    torch.set_num_threads(threads)
-    rng = np.random.default_rng(0)
-    recipe = Distill(epochs=1, batch_size=BATCH, lr=0.01, weight_decay=1e-4)
-    split = Split(
-        rng.integers(0, 256, (16 * BATCH, SIZE, SIZE, 3), dtype=np.uint8),
-        rng.integers(0, CLASSES, 16 * BATCH),
-    )
-    teacher = build_classifier("tf_efficientnet_lite0", NAMES, SIZE)
-    teacher.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    logits = rng.normal(size=(1, len(split), CLASSES)).astype(np.float16)
-    figkd = build_loss(recipe, CLASSES)
-    steps = {
-        "cross-entropy": training_step(recipe, split, CrossEntropy(), None),
-        "cached teacher": training_step(recipe, split, figkd, CachedTeacher(logits)),
-        "live teacher": training_step(recipe, split, figkd, LiveTeacher(teacher)),
-    }
-    print(
-        f"{cpuinfo.get_cpu_info().get('brand_raw')}, {os.cpu_count()} cores, {threads} threads, "
-        f"torch {torch.__version__}; {rounds} rounds; load average {os.getloadavg()[0]:.1f}"
-    )
-    times: dict[str, list[float]] = {name: [] for name in (*steps, "views")}
-    order = list(times)
+def time_in_turn(steps: dict[str, Step], pair: Pair, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every step, by name, one per round."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps)
     random.seed(0)
     for step in range(WARM + rounds):
-        batch = np.sort(np.random.default_rng(step).permutation(len(split))[:BATCH])
+        batch = np.sort(np.random.default_rng(step).permutation(len(pair.split))[: pair.batch])
         random.shuffle(order)
         for name in order:
             began = time.perf_counter()
-            if name in steps:
-                steps[name].run(batch)
-            else:
-                make_views(split.images[batch], batch, 0, Views(), CPU)
+            steps[name](batch)
             times[name].append(time.perf_counter() - began)
-    times = {name: seconds[WARM:] for name, seconds in times.items()}
+    return {name: seconds[WARM:] for name, seconds in times.items()}
+
+
+def main() -> None:
+    """Prints throughputs and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("rounds", type=int, nargs="?", default=100)
+    parser.add_argument("threads", type=int, nargs="?", default=2)
+    default = ["tf_efficientnet_lite0", "mobilenetv2_035"]
+    parser.add_argument("--pair", nargs=2, metavar=("TEACHER", "STUDENT"), default=default)
+    parser.add_argument("--size", type=int, default=96, help="pixels per side")
+    parser.add_argument("--classes", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--mdistiller", type=Path, metavar="FOLDER", help="a checkout of it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    teacher, student = options.pair
+    pair = Pair(teacher, student, options.size, options.classes, options.batch)
+    figkd = pair.figkd()
+    steps = {
+        "cross-entropy": training_step(pair, CrossEntropy(), None),
+        "cached teacher": training_step(pair, figkd, pair.cached()),
+        "live teacher": training_step(pair, figkd, pair.live(CPU)),
+    }
+    if options.mdistiller:
+        steps["mdistiller's KD"] = mdistiller_step(pair, options.mdistiller)
+    others = [name for name in steps if name != "cached teacher"]
+    steps["views"] = lambda batch: make_views(pair.split.images[batch], batch, 0, Views(), CPU)
+    print(
+        f"{cpuinfo.get_cpu_info().get('brand_raw')}, {os.cpu_count()} cores, {options.threads} "
+        f"threads, torch {torch.__version__}; {pair.name}; {options.rounds} rounds; "
+        f"load average {os.getloadavg()[0]:.1f}"
+    )
+    times = time_in_turn(steps, pair, options.rounds)
     for name, seconds in times.items():
-        print(f"{name:15} {BATCH / statistics.median(seconds):6.0f} images/s")
-    for other in ("cross-entropy", "live teacher"):
+        print(f"{name:15} {pair.batch / statistics.median(seconds):6.0f} images/s")
+    for other in others:
         ratios = [a / b for a, b in zip(times[other], times["cached teacher"], strict=True)]
         print(f"speedup of the cached teacher over {other}: {summarize(ratios)}")
 
 
 if __name__ == "__main__":
-    main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 100,
-        int(sys.argv[2]) if len(sys.argv) > 2 else 2,
-    )
+    main()
