@@ -46,6 +46,13 @@ def test_without_prepared_data_the_images_of_the_source_are_read(tmp_path):
     assert len({image.tobytes() for image in images}) == len(images) > 16
 
 
+def test_gray_images_have_one_channel_from_the_source_and_when_prepared(prepared, tmp_path):
+    write_photos(tmp_path / "photos", per_class=2)
+    for folder in (tmp_path / "none", prepared):
+        images = find_images(folder, of_folder(tmp_path / "photos", channels=1, fit="pad")).at(32)
+        assert images.shape[1:] == (32, 32, 1)
+
+
 def test_the_published_test_split_is_not_read(tmp_path):
     for split, level in (("train", 200), ("val", 200), ("test", 0)):
         for label in "ab":
