@@ -1,4 +1,4 @@
-"""Published experiments as sections of ``params.yaml``."""
+"""Data sets, methods and published experiments as sections of ``params.yaml``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Group(Group):
 
 @click.group(
     cls=_Group,
-    help="List, show and apply published teacher-student pairs.\n\n"
+    help="List, show and apply presets of data sets, methods and networks.\n\n"
     "\b\nReads:  params.yaml (apply)\nWrites: params.yaml (apply)",
 )
 def presets() -> None:
@@ -41,7 +41,7 @@ def list_presets() -> None:
     from rich.table import Column, Table
 
     from pipeline.models.zoo import count_parameters
-    from pipeline.presets import load_preset, method_names, pair_names
+    from pipeline.presets import data_names, load_preset, method_names, pair_names
 
     @cache
     def millions(model: str) -> str:
@@ -56,8 +56,9 @@ def list_presets() -> None:
         table.add_row(name, teacher, millions(teacher), student, millions(student), *recipe)
     # Without a terminal rich assumes 80 columns, which would truncate the names.
     Console(width=max(Console().width, 120)).print(table)
-    for name in method_names():
-        echo(f"{name}: method only; `finch presets show {name}`")
+    for kind, names in (("data set", data_names()), ("method", method_names())):
+        for name in names:
+            echo(f"{name}: {kind}; `finch presets show {name}`")
 
 
 @presets.command()

@@ -1,4 +1,4 @@
-"""Presets: sections of ``params.yaml`` for experiments of the distillation literature."""
+"""Presets: sections of ``params.yaml`` for data sets, methods and published experiments."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from pipeline.params import load_params, read_values
 from pipeline.params.editing import changed, merged
 from pipeline.params.loading import validate_params
 from pipeline.params.recipes import recipe_name
+
+
+_FILES = ("data", "methods", "cifar100")
 
 
 class Change(NamedTuple):
@@ -35,17 +38,23 @@ def method_names() -> list[str]:
     return list(_read("methods")["presets"])
 
 
+def data_names() -> list[str]:
+    """Names of the presets that set a data set and the values that suit it."""
+    return list(_read("data")["presets"])
+
+
 def load_preset(name: str) -> dict[str, Any]:
     """The sections of a preset.
 
     Raises:
         ParameterError: The name is unknown.
     """
+    contents = [_read(file) for file in _FILES]
     try:
-        one_of(name, [*method_names(), *pair_names()], "preset")
+        one_of(name, [known for content in contents for known in content["presets"]], "preset")
     except ValueError as error:
         raise ParameterError("presets", str(error), "see `finch presets list`") from None
-    content = _read("methods" if name in method_names() else "cifar100")
+    (content,) = (content for content in contents if name in content["presets"])
     return merged(content["shared"], content["presets"][name])
 
 
@@ -68,8 +77,9 @@ def apply_preset(name: str, path: Path) -> list[Change]:
         raise ParameterError(path, problem) from None
     # The preset may set another source of data, and thereby another recipe.
     recipe = recipe_name(merged(own, preset))
+    present = load_params(path, [f"recipe={recipe}"]).model_dump() | {"recipe": before.recipe}
     values: dict[str, Any] = {}
-    for key, _, value in _differences(load_params(path, [f"recipe={recipe}"]).model_dump(), preset):
+    for key, _, value in _differences(present, preset):
         for part in reversed(key.split(".")):
             value = {part: value}
         values = merged(values, value)

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline.params import load_params
-from pipeline.presets import load_preset, method_names, pair_names
+from pipeline.presets import data_names, load_preset, method_names, pair_names
 from stages.app import main
 
 PROJECT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_list_shows_every_preset_with_untruncated_names(runner: CliRunner) -> No
     assert cells["resnet56-resnet20"] == [
         "cifar_resnet56", "0.86 M", "cifar_resnet20", "0.28 M", "240", "0.05",
     ]  # fmt: skip
-    for name in method_names():
+    for name in (*data_names(), *method_names()):
         assert f"finch presets show {name}" in done.output
 
 

@@ -14,7 +14,7 @@ from pipeline.models.zoo import full_name
 from pipeline.params import load_params, read_values
 from pipeline.params.editing import merged
 from pipeline.params.loading import validate_params
-from pipeline.presets import apply_preset, load_preset, method_names, pair_names
+from pipeline.presets import apply_preset, data_names, load_preset, method_names, pair_names
 
 PROJECT = Path(__file__).parents[3]
 FILE = PROJECT / "params.yaml"
@@ -39,6 +39,11 @@ def effective(values):
     return validate_params(FILE, values).model_dump()
 
 
+def effective_params(preset):
+    """The parameters of the project's file with a preset."""
+    return validate_params(FILE, merged(read_values(FILE), preset))
+
+
 @pytest.mark.parametrize("name", pair_names())
 def test_a_preset_is_the_recipe_of_the_literature_and_valid_with_the_projects_file(name):
     preset = load_preset(name)
@@ -57,6 +62,28 @@ def test_a_preset_is_the_recipe_of_the_literature_and_valid_with_the_projects_fi
     assert params.finetune.pretrained == "none"
     assert not params.views.imitates_the_field
     assert params.distill.for_images(45_000).epochs == 240
+
+
+@pytest.mark.parametrize("name", data_names())
+def test_a_data_set_can_be_left_for_another_and_taken_up_again(path, name):
+    start = load_params(path)
+    apply_preset(name, path)
+    assert load_params(path) == effective_params(load_preset(name))
+    apply_preset("solar-cells", path)
+    again = load_params(path)
+    unused = {"typefaces": start.prepare.typefaces}  # options of another source stay
+    assert again.prepare.model_copy(update=unused) == start.prepare
+    assert (again.views, again.finetune, again.distill) == (
+        start.views,
+        start.finetune,
+        start.distill,
+    )
+
+
+def test_text_is_not_mirrored(path):
+    apply_preset("typefaces", path)
+    views = load_params(path).views
+    assert not (views.horizontal_flip or views.vertical_flip or views.quarter_turns)
 
 
 def test_all_pairs_of_the_literature_exist():
