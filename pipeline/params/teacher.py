@@ -85,7 +85,8 @@ class Finetune(TrainedNetwork):
         0,
         ge=0,
         le=1_000_000,
-        description="Initial epochs in which only the classifier layer is trained.",
+        description="Initial epochs in which only the classifier layer is trained. The limits of "
+        "`steps` change it by the same factor as `epochs`.",
     )
     members: list[Member] = Field(
         default=[],

@@ -85,7 +85,7 @@ class _Trainer:
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
         recipe, device = task.effective_recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
-        process, frozen = env.group.process, task.freeze_epochs >= recipe.epochs
+        process, frozen = env.group.process, task.effective_freeze_epochs >= recipe.epochs
         check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
             env = TrainingEnvironment(
@@ -143,7 +143,7 @@ class _Trainer:
 
     def _train_epoch(self) -> None:
         state, epoch = self.state, len(self.state.history)
-        if epoch < self.task.freeze_epochs:
+        if epoch < self.task.effective_freeze_epochs:
             freeze_backbone(self.model)
         else:
             self.model.train()

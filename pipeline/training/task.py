@@ -74,6 +74,12 @@ class TrainingTask:
         """The recipe with the number of epochs for these images (``Recipe.for_images``)."""
         return self.recipe.for_images(len(self.train if self.indices is None else self.indices))
 
+    @property
+    def effective_freeze_epochs(self) -> int:
+        """``freeze_epochs``, changed by the same factor as the number of epochs."""
+        effective = self.effective_recipe.epochs
+        return -(-self.freeze_epochs * effective // max(1, self.recipe.epochs))
+
     def check(self, classes: int) -> None:
         """Checks that loss, teacher, splits and recipe fit a model with this number of classes.
 

@@ -205,18 +205,17 @@ def test_early_stopping():
 def test_backbone_is_frozen_in_the_first_epochs():
     split = colored(16, seed=1)
 
-    def changed_after(epochs, freeze_epochs):
+    def changed_after(epochs, freeze_epochs, **changes):
         torch.manual_seed(0)
         model = build_classifier("test_efficientnet", ("red", "green", "blue"), SIZE)
         first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        settings = recipe(epochs=epochs, keep="last")
+        settings = recipe(epochs=epochs, keep="last", **changes)
         run(model, CrossEntropy(), settings, split, split, freeze_epochs=freeze_epochs)
         return {n for n, tensor in model.state_dict().items() if not torch.equal(first[n], tensor)}
 
-    assert changed_after(2, freeze_epochs=2) == {
-        "backbone.classifier.weight",
-        "backbone.classifier.bias",
-    }
+    head = {"backbone.classifier.weight", "backbone.classifier.bias"}
+    assert changed_after(2, freeze_epochs=2) == head
+    assert changed_after(1, freeze_epochs=1, steps={"min": 12}) == head
     assert len(changed_after(2, freeze_epochs=1)) > 50
 
 
