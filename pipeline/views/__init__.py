@@ -52,11 +52,13 @@ def make_views(
     """
     side = images.shape[1]
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
-    on_device = to_device(numbers, device, torch.float32)
+    on_host = torch.from_numpy(numbers).to(torch.float32)
+    on_device = to_device(on_host.numpy(), device)
     warps = None
     if recipe.warps:
         warps = to_device(random_warps(numbers, recipe), device, torch.float32)
-    theta = random_crops(on_device, recipe)
+    # On the host: fifty operations on one number per image, each of which is a kernel on a GPU.
+    theta = to_device(random_crops(on_host, recipe).numpy(), device)
     is_gray = images.shape[3] == 1
     if is_gray and isinstance(images, Tensor):
         images = images.expand(-1, -1, -1, 3)
