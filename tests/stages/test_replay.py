@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline.measure.evaluation import read_evaluation
 from pipeline.params import load_params
 from pipeline.shipping.select import select_candidate
+from stages.app import main
 from tests.small_project import PROJECT
 
 RECORDINGS = PROJECT / "tests/recordings"
@@ -82,3 +84,16 @@ def test_an_invalid_recording_is_named(tmp_path: Path, text: str | None, expecte
     done = replay(recording, folder=tmp_path)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1 and expected in done.stderr
+
+
+def test_json_has_the_choice_and_every_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["replay", str(WITH), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    shipped = [each["name"] for each in found["verdicts"] if each["status"] == "shipped"]
+    assert shipped == [found["chosen"]]
+    assert (found["verdict"] is None) == (read_evaluation(WITH).class_images is None)
