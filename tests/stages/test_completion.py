@@ -18,6 +18,6 @@ def test_the_script_asks_finch(shell: str) -> None:
 
 def test_commands_and_options_are_completed() -> None:
     complete = BashComplete(main, {}, "finch", "_FINCH_COMPLETE").get_completions
-    assert [each.value for each in complete([], "eval")] == ["evaluate"]
+    assert [each.value for each in complete([], "eval")] == ["evaluate", "evaluate-file"]
     assert [each.value for each in complete(["presets"], "sh")] == ["show"]
     assert "--set" in [each.value for each in complete(["distill"], "--")]
