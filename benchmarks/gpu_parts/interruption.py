@@ -12,8 +12,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from pipeline.params.root import Run
-
 from .agreement import sampling_noise
 from .finding import Finding, at_most, guarded, required
 from .settings import Settings
@@ -34,10 +32,7 @@ def find(settings: Settings) -> Iterator[Finding]:
 
 def _kill_and_resume(settings: Settings) -> Iterator[Finding]:
     epochs = 15 if settings.tiny else 40  # training must not be over when it is killed
-    run: dict[str, object] = {"checkpoint_minutes": 0.0001}
-    if "deterministic" in Run.model_fields:
-        run["deterministic"] = True
-    changes = {"run": run, "distill": {"epochs": epochs}}
+    changes = {"run": {"checkpoint_minutes": 0.0001}, "distill": {"epochs": epochs}}
     whole, killed = (taught_project(settings, name, changes) for name in ("whole", "killed"))
     run_stage("distill", whole)
     process = _distill(killed)
@@ -56,9 +51,9 @@ def _kill_and_resume(settings: Settings) -> Iterator[Finding]:
     expected, found = load_file(whole / WEIGHTS), load_file(killed / WEIGHTS)
     largest = max(float((found[n].float() - t.float()).abs().max()) for n, t in expected.items())
     name = "weights, killed and resumed against never interrupted: largest difference"
-    if settings.device_type == "cpu" or "deterministic" in Run.model_fields:
+    if settings.device_type == "cpu":
         yield at_most(name, largest, "", 0)
-    else:
+    else:  # kernels of a GPU sum in another order each time
         yield Finding(name, largest)
 
 

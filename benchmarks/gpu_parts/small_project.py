@@ -13,7 +13,6 @@ from projects import ROOT, make_project, test_accuracy
 
 from pipeline.data.prepared import open_prepared
 from pipeline.params.editing import merged
-from pipeline.params.recipes import load_recipe
 
 from .settings import Settings
 
@@ -23,7 +22,13 @@ INPUTS = ("data/prepared", "models/teacher", "data/teacher_logits")
 def small_params(settings: Settings, changes: dict[str, Any]) -> str:
     """The text of ``params.yaml``; ``changes`` are sections as in that file."""
     classes, images, epochs, batch = (4, 24, 1, 16) if settings.tiny else (8, 400, 8, 64)
-    training = {"pretrained": "none", "lr": 0.02, "batch_size": batch, "epochs": epochs}
+    training = {
+        "pretrained": "none",
+        "epochs": epochs,
+        "batch_size": batch,
+        "lr": 0.02,
+        "weight_decay": 5e-4,
+    }
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     own = {
         "recipe": "none",
@@ -37,9 +42,7 @@ def small_params(settings: Settings, changes: dict[str, Any]) -> str:
         "finetune": {"model": "cifar_resnet8" if settings.tiny else "cifar_resnet20", **training},
         "cache_logits": {"views": 2},
         "distill": {"model": "cifar_resnet8", **training},
-        "views": {"vertical_flip": False, "quarter_turns": False},
     }
-    params = merged(load_recipe("solar-cells"), params)
     return yaml.safe_dump(merged(merged(params, own), changes), sort_keys=False)
 
 
