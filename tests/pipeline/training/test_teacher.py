@@ -34,6 +34,7 @@ class Prepared:
 
     classes = network().spec.classes
     image_size = network().spec.image_size
+    channels = 3
 
     def split(self, name):
         return random_split(IMAGES, seed=1)
