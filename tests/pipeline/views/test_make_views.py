@@ -202,3 +202,11 @@ def test_gray_images_change_as_images_with_equal_channels(recipe):
     np.testing.assert_array_equal(found, expected[..., :1])
     if not recipe.noise:
         np.testing.assert_allclose(expected, np.broadcast_to(found, expected.shape), atol=1 / 255)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_that_are_on_the_device_give_the_same_views(channels):
+    images, ids = noise(8)[..., :channels], np.arange(8)
+    recipe = Views(quarter_turns=True, hue=0.1)
+    expected = make_views(images, ids, 1, recipe, CPU)
+    assert torch.equal(make_views(torch.from_numpy(images.copy()), ids, 1, recipe, CPU), expected)
