@@ -51,8 +51,6 @@ def first_losses(folder: Path, device: str, precision: str) -> list[float]:
     """Losses of the first steps of the student of a project, without TF32."""
     changes = [f"run.device={device}", f"distill.precision={precision}", "distill.epochs=1000"]
     params, paths = load_params(folder / "params.yaml", changes), Workspace(folder)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
     inputs = open_distillation_inputs(
         params, params.distill, paths.prepared, paths.teacher, paths.teacher_logits
     )
@@ -61,7 +59,8 @@ def first_losses(folder: Path, device: str, precision: str) -> list[float]:
     torch.manual_seed(0)
     size = params.distill.image_size or inputs.data.image_size
     student = init_classifier(params.distill, inputs.data.classes, size).model
-    run_training(student, inputs.task, inputs.device, lambda: len(losses) >= STEPS)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        run_training(student, inputs.task, inputs.device, lambda: len(losses) >= STEPS)
     return [float(loss) for loss in losses]
 
 

@@ -63,10 +63,11 @@ def _too_many_processes(settings: Settings) -> Iterator[Finding]:
     gpus = {"CUDA_VISIBLE_DEVICES": "0"} if settings.device_type == "cuda" else {}
     launcher = {"FINCH_TORCHRUN": "--standalone --nproc-per-node 2"} if gpus else {}
     process = _distill(project, gpus | launcher)
-    errors = process.communicate()[1].strip()
+    # Without the log of the process that is not refused.
+    lines = [line for line in process.communicate()[1].splitlines() if line.startswith("finch")]
     name = "two processes on one GPU" if gpus else "run.device: cuda without a GPU"
-    clear = process.returncode == 1 and len(errors.splitlines()) == 1 and "run.device" in errors
-    yield required(name, errors or "no message", clear, "refused in one line")
+    clear = process.returncode == 1 and len(lines) == 1 and "run.device" in lines[0]
+    yield required(name, "; ".join(lines) or "no message", clear, "refused in one line")
 
 
 def _two_gpus(settings: Settings) -> Iterator[Finding]:
