@@ -16,7 +16,6 @@ from pipeline.params.editing import changed, merged
 from pipeline.params.loading import validate_params
 from pipeline.params.recipes import recipe_name
 
-
 _FILES = ("data", "methods", "cifar100")
 
 

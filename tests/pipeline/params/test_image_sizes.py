@@ -8,7 +8,8 @@ from tests.small_project import PROJECT
 
 
 def load(*changes):
-    return load_params(PROJECT / "params.yaml", changes)
+    # The project's teacher has a size of its own.
+    return load_params(PROJECT / "params.yaml", ["finetune.image_size=null", *changes])
 
 
 def test_without_a_size_of_their_own_both_networks_see_the_packed_size():
