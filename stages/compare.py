@@ -45,6 +45,7 @@ def compare(context: Context, config: Compare) -> None:
     from pipeline.compare.analysis import analyze
     from pipeline.compare.comparison import run_comparison
     from pipeline.compare.runs import RunStore
+    from pipeline.data.naming import data_name
     from pipeline.measure.accuracy import score
     from pipeline.measure.host import describe_host
     from pipeline.models.classifier import load_classifier
@@ -66,7 +67,10 @@ def compare(context: Context, config: Compare) -> None:
     finals = run_comparison(setup, store, track=track, on_finished=partial(_log, context.log))
     data, test, val = setup.data, setup.data.split("test", size), setup.data.split("val", size)
     facts = {
-        "data": {"source": data.info.source, "fingerprint": data.fingerprint},
+        "data": {
+            "source": data_name(data.info.source, data.info.origin),
+            "fingerprint": data.fingerprint,
+        },
         "teacher": {
             "model": teacher.spec.architecture,
             "accuracy": score(compute_logits(teacher, test, device), test.labels).accuracy,

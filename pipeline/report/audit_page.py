@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.audit import ELONGATED, Audit, report
 from pipeline.data.decoding_checks import DARK
+from pipeline.data.naming import data_name
 from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.formats import DASH, SPLIT_TITLES, TIMES, plural
@@ -36,7 +37,7 @@ def render_audit(audit: Audit) -> str:
     pairs = _worst_first(near["pairs"], audit.near.pairs.tolist())
     return Page(
         kicker="Audit",
-        heading=facts["source"],
+        heading=data_name(audit.dataset.name, audit.dataset.origin),
         intro=[
             f"{facts['counts']['photographs']:,} images, {len(facts['classes'])} classes. "
             f"Duplicates are detected after preprocessing: {pixels} pixels, fit: {facts['fit']}."
@@ -73,8 +74,10 @@ def _classes(audit: Audit, rows: Sequence[Finding]) -> list[Part]:
     thumbnails = _thumbnails(audit, set().union(*examples), _SMALL)
     groups: list[Part] = []
     for row, indices in zip(rows, examples, strict=True):
-        sheet = contact_sheet([thumbnails[i] for i in indices], _PER_CLASS) if indices else ""
-        images = [blocks.image(sheet, f"images of {row['name']}")] if indices else []
+        images: list[Part] = []
+        if indices:
+            sheet = contact_sheet([thumbnails[i] for i in indices], _PER_CLASS)
+            images = [blocks.image(sheet, f"images of {row['name']}")]
         groups.append(blocks.group(row["name"], images, _count(row)))
     return groups
 

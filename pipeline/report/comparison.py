@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import atomic_file
-from pipeline.report.document import Page, Section
-from pipeline.report.formats import DASH, percent
+from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
+from pipeline.report.document import Block, Page, Section, blocks
+from pipeline.report.formats import DASH, percent, plural
 from pipeline.report.table import Column, Table, make_table
 
 
@@ -26,7 +27,7 @@ def as_page(facts: dict[str, Any]) -> str:
     return Page(
         kicker="Comparison",
         heading=title,
-        intro=[_caption(facts), _results(facts)],
+        intro=[_chart(facts), _results(facts), _caption(facts)],
         sections=[
             Section("tuning", "Tuning", [tuning, _trials(facts)]),
             Section("runs", "Runs", [_runs(facts)]),
@@ -63,6 +64,29 @@ def _results(facts: dict[str, Any]) -> Table:
         headings = (f"vs. {baseline}", "p (Holm)", "McNemar p")
         columns += [Column(each, partial(_test, baseline, at)) for at, each in enumerate(headings)]
     return make_table("Results", entries, columns)
+
+
+def _chart(facts: dict[str, Any]) -> Block:
+    """A dot plot with one line per method, most accurate first."""
+
+    def spread(figure: dict[str, float | None]) -> Estimate:
+        mean, deviation = 100 * (figure["mean"] or 0), 100 * (figure["deviation"] or 0)
+        return Estimate(mean, mean - deviation, mean + deviation)
+
+    entries = sorted(facts["entries"], key=lambda entry: -entry["accuracy"]["mean"])
+    panels = [Panel("Accuracy\n(%)"), Panel("Balanced accuracy\n(%)")]
+    figures = ("accuracy", "balanced_accuracy")
+    rows = [
+        DotRow(entry["name"], "accepted", [spread(entry[figure]) for figure in figures])
+        for entry in entries
+    ]
+    title = (
+        f"Accuracy and balanced accuracy of {len(rows)} methods on the test images. "
+        f"{rows[0].name} is the most accurate, with {rows[0].estimates[0].value:.1f} %. The table "
+        "lists all values."
+    )
+    caption = "Horizontal lines: standard deviation over the seeds, to either side of the mean."
+    return blocks.figure(dot_plot(rows, panels, name="methods", title=title), caption)
 
 
 def _trials(facts: dict[str, Any]) -> Table:
@@ -123,9 +147,10 @@ def _caption(facts: dict[str, Any]) -> str:
     recipe, host, teacher = facts["recipe"], facts["host"], facts["teacher"]
     pairs = "; ".join(f"{a} / {b}" for a, b in facts["confused_pairs"])
     return (
-        f"Accuracy in % on {facts['test_images']} test images of {facts['data']['source']}, mean ± "
-        f"standard deviation over {len(facts['entries'][0]['runs'])} seeds. Student: "
-        f"{recipe['model']}, {recipe['epochs']} epochs. Teacher: {teacher['model']}, accuracy "
+        f"Accuracy in % on {plural(facts['test_images'], 'test image')} of "
+        f"{facts['data']['source']}, mean ± standard deviation over "
+        f"{plural(len(facts['entries'][0]['runs']), 'seed')}. Student: {recipe['model']}, "
+        f"{plural(recipe['epochs'], 'epoch')}. Teacher: {teacher['model']}, accuracy "
         f"{percent(teacher['accuracy'])} %. Differences are paired by seed, with 95 % t intervals. "
         "p: paired t test, Holm-corrected for the methods in the column. McNemar p: median over "
         "the seeds. Accuracy in confused pairs: binary decisions between the classes that the "

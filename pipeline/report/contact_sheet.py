@@ -1,8 +1,9 @@
-"""Many small images as one JPEG that a page embeds."""
+"""Many small images as one WebP file that a page embeds."""
 
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,15 @@ from PIL import Image
 
 _QUALITY = 72  # keeps a page with a thousand thumbnails below 3 MB
 _GAP = 2  # pixels between images
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """An image as ``data:`` URL, and its size in pixels."""
+
+    address: str
+    width: int
+    height: int
 
 
 def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -23,18 +33,28 @@ def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
 
 
-def contact_sheet(images: Sequence[NDArray[np.uint8]], columns: int) -> str:
-    """Arranges square images, uint8 [side, side, 3], in rows; returns a JPEG as ``data:`` URL."""
+def contact_sheet(images: Sequence[NDArray[np.uint8] | None], columns: int) -> ContactSheet:
+    """Arranges square images, uint8 [side, side, 3], in rows.
+
+    The first one is an image. None leaves a place empty. Empty places and the gaps between images
+    are transparent, so that the sheet suits light and dark pages.
+    """
+    assert images[0] is not None
     step = len(images[0]) + _GAP
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    sheet = np.full((rows * step - _GAP, columns * step - _GAP, 3), 255, dtype=np.uint8)
+    height, width = rows * step - _GAP, columns * step - _GAP
+    sheet = np.zeros((height, width, 4), dtype=np.uint8)
     for index, image in enumerate(images):
-        top, left = step * (index // columns), step * (index % columns)
-        sheet[top : top + len(image), left : left + len(image)] = image
+        if image is not None:
+            top, left = step * (index // columns), step * (index % columns)
+            sheet[top : top + len(image), left : left + len(image)] = np.dstack(
+                [image, np.full(image.shape[:2], 255, dtype=np.uint8)]
+            )
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    Image.fromarray(sheet).save(file, "WEBP", quality=_QUALITY)
+    address = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return ContactSheet(address, width, height)
 
 
 def evenly_spaced(indices: NDArray[np.integer], most: int) -> list[int]:

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from pipeline.plugins.section import Section
 from pipeline.statistics import Drop
 
@@ -51,6 +53,11 @@ def value(option: Any) -> str:
     if isinstance(option, bool):
         return "yes" if option else "no"
     return f"{option:g}" if isinstance(option, float) else str(option)
+
+
+def code_spans(text: str) -> Markup:
+    """Escapes a text; what is between backticks becomes ``<code>``."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def typeset(text: str) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.data.naming import data_name
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources import SplitName
 from pipeline.params import Views
-from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
+from pipeline.report.contact_sheet import ContactSheet, contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.formats import SPLIT_TITLES, TIMES, plural
 from pipeline.report.table import images_per_class
@@ -81,7 +82,7 @@ def render_inspection(
     shape = f"{data.image_size} {TIMES} {data.image_size} pixels, fit: {info.fit}"
     return Page(
         kicker="Inspection",
-        heading=info.source,
+        heading=data_name(info.source, info.origin),
         intro=[f"{len(data.classes)} classes, {shape}. License: {info.license}."],
         sections=[
             Section("views", "Augmented views", sheets),
@@ -107,7 +108,9 @@ def _confusions(data: PreparedData, confusions: Sequence[Confusion] | None) -> l
     ]
 
 
-def _sheet_of_views(split: Split, indices: NDArray[np.int64], recipe: Views, views: int) -> str:
+def _sheet_of_views(
+    split: Split, indices: NDArray[np.int64], recipe: Views, views: int
+) -> ContactSheet:
     """One row per image: the packed image and its views."""
     pixels = np.asarray(split.images[indices])
     columns = [pixels]
@@ -118,14 +121,12 @@ def _sheet_of_views(split: Split, indices: NDArray[np.int64], recipe: Views, vie
     return contact_sheet(cells, views + 1)
 
 
-def _sheet_of_confusion(confusion: Confusion, split: Split, classes: Sequence[str]) -> str:
+def _sheet_of_confusion(confusion: Confusion, split: Split, classes: Sequence[str]) -> ContactSheet:
     """Two rows: confused images, and images of the predicted class."""
     others = np.flatnonzero(split.labels == classes.index(confusion.predicted)).tolist()
-    side = min(_SMALL, split.images.shape[1])
-    blank = np.full((side, side, 3), 255, dtype=np.uint8)
     columns = min(_PER_CONFUSION, max(len(confusion.indices), len(others)))
-    cells = []
+    cells: list[NDArray[np.uint8] | None] = []
     for indices in (confusion.indices, others):
         images = [shrink(split.images[i], _SMALL) for i in indices[:columns]]
-        cells += images + [blank] * (columns - len(images))
+        cells += [*images, *[None] * (columns - len(images))]
     return contact_sheet(cells, columns)

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
 from pipeline.report.document import Page, Part, blocks
-from pipeline.report.formats import DASH, plural, value
+from pipeline.report.formats import DASH, code_spans, plural, value
 from pipeline.report.table import Column, Table, make_table
 
 
@@ -20,7 +20,7 @@ def as_markdown(facts: dict[str, Any]) -> str:
 
 def as_page(facts: dict[str, Any]) -> str:
     """The same content as a self-contained HTML page with a chart."""
-    title = f"Students within {value(facts['latency_ms'])} ms"
+    title = f"Students for {facts['data']['source']} within {value(facts['latency_ms'])} ms"
     verdict = Markup("<strong>{}.</strong>").format(facts["verdict"])
     lines: list[Part] = []
     if facts["lines"]:
@@ -29,8 +29,30 @@ def as_page(facts: dict[str, Any]) -> str:
     return Page(
         kicker="Scout",
         heading=title,
-        intro=[blocks.paragraph(verdict), *lines, *_chart(facts), _table(facts), _caption(facts)],
+        intro=[
+            blocks.paragraph(verdict, "lead"),
+            *_proposal(facts),
+            *lines,
+            *_chart(facts),
+            _table(facts),
+            blocks.paragraph(code_spans(_caption(facts))),
+        ],
     ).render()
+
+
+def _proposal(facts: dict[str, Any]) -> list[Part]:
+    """The figures of the proposed student, if there is one."""
+    if facts["proposal"] is None:
+        return []
+    s = facts["students"][facts["proposal"]]
+    budget = f"95 % CI {_interval(s)}; budget {value(facts['latency_ms'])} ms"
+    tiles = [
+        ("Proposed student", s["model"], f"{s['image_size']} px"),
+        ("p50 latency", f"{_p50(s['best'], s)} ms", f"{s['best']}: {budget}"),
+        ("Multiply-adds per image", f"{_millions('multiply_adds', s)} M", ""),
+        ("Parameters", f"{_millions('parameters', s)} M", ""),
+    ]
+    return [blocks.tiles(tiles)]
 
 
 def _table(facts: dict[str, Any]) -> Table:
@@ -38,12 +60,12 @@ def _table(facts: dict[str, Any]) -> Table:
     columns: list[Column[dict[str, Any]]] = [
         Column("Model", lambda s: s["model"], numeric=False),
         Column("Image size", lambda s: str(s["image_size"]), "px"),
-        Column("Multiply-adds", partial(_millions, "multiply_adds"), "M"),
-        Column("Parameters", partial(_millions, "parameters"), "M"),
         Column("p50", lambda s: _p50(s["best"], s), "ms"),
         Column("95 % CI", _interval, "ms"),
         Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),
         Column("Fastest candidate", lambda s: s["best"] or failed.format(**s), numeric=False),
+        Column("Multiply-adds", partial(_millions, "multiply_adds"), "M"),
+        Column("Parameters", partial(_millions, "parameters"), "M"),
         *(Column(name, partial(_p50, name), "ms") for name in facts["candidates"]),
     ]
     students = facts["students"]

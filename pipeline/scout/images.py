@@ -13,6 +13,7 @@ from finch_runtime.images import load_image
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.data.naming import data_name
 from pipeline.data.prepared import open_prepared
 from pipeline.data.sources import Sample, read_source
 from pipeline.errors import DataError
@@ -56,7 +57,8 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
         data = open_prepared(prepared)
         images = data.split("train").images
         files = tuple(_to_png(images[i]) for i in _spread(len(images)))
-        about = (data.info.source, len(data.classes), prepare.fit, prepare.channels)
+        name = data_name(data.info.source, data.info.origin)
+        about = (name, len(data.classes), prepare.fit, prepare.channels)
         return ScoutImages(*about, files)
     source = read_source(prepare)
     samples = [sample for sample in source.samples if sample.split != "test"]
@@ -64,7 +66,8 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
     files = tuple(_readable([samples[i] for i in _spread(len(samples))]))
     if not files:
         raise DataError(f"source {source.name!r}", "no image can be read", "run `finch prepare`")
-    return ScoutImages(source.name, len(source.classes), prepare.fit, prepare.channels, files)
+    name = data_name(source.name, source.origin)
+    return ScoutImages(name, len(source.classes), prepare.fit, prepare.channels, files)
 
 
 def _spread(count: int) -> list[int]:

@@ -198,7 +198,7 @@ def test_inspect_shows_views_and_counts(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (project / "reports/inspect.html").read_text()
     assert "Confusions of the teacher" not in page
-    assert page.count("data:image/jpeg") == len(CLASSES)
+    assert page.count("data:image/webp") == len(CLASSES)
     labels = np.load(project / "data/prepared/train/labels.npy")
     for label, name in enumerate(sorted(CLASSES)):
         row = next(line for line in done.stdout.splitlines() if name in line)

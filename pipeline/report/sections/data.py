@@ -56,5 +56,8 @@ def provenance(facts: Facts) -> list[Part]:
     hashes[f"{facts.manifest.name}.tar.gz"] = facts.verified.bundle_sha256
     return [
         "SHA-256 of the bundle and of everything it was made from.",
-        blocks.terms({name: blocks.hash(digest) for name, digest in hashes.items()}),
+        blocks.details(
+            f"{len(hashes)} hashes",
+            [blocks.terms({name: blocks.hash(digest) for name, digest in hashes.items()})],
+        ),
     ]

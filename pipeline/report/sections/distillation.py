@@ -9,7 +9,7 @@ from pipeline.plugins import SECTIONS
 from pipeline.plugins.section import Section
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
-from pipeline.report.formats import value
+from pipeline.report.formats import code_spans, plural, value
 from pipeline.report.sections import section
 from pipeline.report.table import text_table
 
@@ -44,7 +44,8 @@ def distillation(facts: Facts) -> list[Part]:
     if options:
         rows = [[name, value(option), _describe(method, name)] for name, option in options.items()]
         headings = ["Option", "Value", "Description"]
-        description.append(text_table("Options of the method", headings, rows))
+        table = text_table("Options of the method", headings, rows)
+        description.append(blocks.details(plural(len(rows), "option"), [table]))
     names = [facts.dataset.classes[index] for index in facts.class_order.order]
     summary = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} ({len(names)} classes)"
     sha256 = blocks.hash(facts.class_order.sha256)
@@ -76,7 +77,7 @@ def _class_order(method: str, order: ClassOrder) -> Markup:
     return Markup("{} {}").format(use, origins.get(order.kind, ""))
 
 
-def _describe(method: str, option: str) -> str:
+def _describe(method: str, option: str) -> Markup:
     distill: Any = params_model().model_fields["distill"].annotation
     options: Any = distill.model_fields[method].annotation
-    return options.model_fields[option].description or ""
+    return code_spans(options.model_fields[option].description or "")

@@ -11,7 +11,7 @@ from pipeline.report.artifacts import TrainingFigures
 from pipeline.report.charts import plot_history, to_svg
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts, Training
-from pipeline.report.formats import percent, plural, value
+from pipeline.report.formats import code_spans, percent, plural, value
 from pipeline.report.sections import section
 from pipeline.report.table import text_table
 
@@ -28,7 +28,7 @@ def training(facts: Facts) -> list[Part]:
             [
                 name,
                 *(value(getattr(n.recipe, name)) for n in networks.values()),
-                field.description or "",
+                code_spans(field.description or ""),
             ]
             for name, field in Recipe.model_fields.items()
         ],
@@ -47,7 +47,10 @@ def training(facts: Facts) -> list[Part]:
         text += f" Each image was answered by one of {folds} teachers, which did not learn from it."
     return [
         blocks.columns([_curves(network, name) for name, network in networks.items()]),
-        blocks.group("Recipes", [recipes, text]),
+        blocks.group(
+            "Recipes",
+            [text, blocks.details(plural(len(recipes.rows), "parameter"), [recipes])],
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from pipeline.report.comparison import as_markdown, as_page, write_runs
+from tests.pipeline.report.html_tree import Tree
 
 NONE = "\N{EN DASH}"
 
@@ -85,7 +86,7 @@ def test_one_seed_has_no_deviation_and_no_p(facts):
 def test_the_caption_has_data_models_and_machine(facts):
     text = as_markdown(facts)
     for fact in (
-        "1243 test images",
+        "1,243 test images",
         "small_net",
         "20 epochs",
         "big_net",
@@ -102,6 +103,20 @@ def test_the_page_has_the_same_values_and_escapes_names(facts):
         assert cell in page
     assert "<3 %>" not in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_the_chart_has_every_method(facts):
+    (title,) = {svg.text for svg in Tree(as_page(facts)).root.all("title")} - {
+        "Comparison: Distillation methods on grocery_store"
+    }
+    assert "2 methods" in title and "figkd is the most accurate, with 56.1 %" in title
+
+
+def test_one_epoch_and_one_seed_are_singular(facts):
+    facts["recipe"]["epochs"] = 1
+    facts["entries"][0]["runs"].pop()
+    text = as_markdown(facts)
+    assert "1 epoch." in text and "1 seed." in text
 
 
 def test_one_row_per_run(facts, tmp_path):

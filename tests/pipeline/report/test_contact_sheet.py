@@ -8,26 +8,34 @@ from PIL import Image
 from pipeline.report.contact_sheet import contact_sheet, shrink
 
 
-def decode(address):
-    head, _, body = address.partition(",")
-    assert head == "data:image/jpeg;base64"
+def decode(sheet):
+    """The pixels of a sheet, int16 [height, width, 4]: red, green, blue and opacity."""
+    head, _, body = sheet.address.partition(",")
+    assert head == "data:image/webp;base64"
     with Image.open(io.BytesIO(base64.b64decode(body))) as image:
-        return np.asarray(image.convert("RGB"), np.int16)
+        assert image.size == (sheet.width, sheet.height)
+        return np.asarray(image.convert("RGBA"), np.int16)
 
 
 def test_images_are_arranged_in_rows():
     colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200)]
     images = [np.full((40, 40, 3), color, np.uint8) for color in colors]
     sheet = decode(contact_sheet(images, 3))
-    assert sheet.shape == (82, 124, 3)
+    assert sheet.shape == (82, 124, 4)
     for place, color in enumerate(colors):
         middle = sheet[20 + 42 * (place // 3), 20 + 42 * (place % 3)]
-        assert np.abs(middle - color).max() < 12
-    assert sheet[60, 104].min() > 240, "the rest is white"
+        assert np.abs(middle - (*color, 255)).max() < 12
+    assert sheet[60, 104, 3] == 0, "the rest is transparent"
+
+
+def test_a_place_can_stay_empty():
+    image = np.full((16, 16, 3), 90, np.uint8)
+    opacity = decode(contact_sheet([image, None, image, image], 2))[..., 3]
+    assert (opacity[:16, 18:] == 0).all() and (opacity[18:, 18:] == 255).all()
 
 
 def test_fewer_images_than_columns_make_a_narrow_sheet():
-    assert decode(contact_sheet([np.zeros((16, 16, 3), np.uint8)], 9)).shape == (16, 16, 3)
+    assert decode(contact_sheet([np.zeros((16, 16, 3), np.uint8)], 9)).shape == (16, 16, 4)
 
 
 @pytest.mark.parametrize(("size", "side"), [(96, 96), (64, 64), (300, 96)])

@@ -81,6 +81,20 @@ def test_charts_have_a_title_and_use_defined_colors(page, tree):
     assert set(re.findall(r"var\((--\w+)\)", page)) <= defined
 
 
+def test_long_lists_are_folded_and_show_names_of_parameters_as_code(tree, facts):
+    assert "`" not in tree.text
+    folded = [details for details in tree.all("details") if "open" not in details.attributes]
+    labels = {
+        div.attributes.get("aria-label")
+        for details in folded
+        for div in details.all("div")
+        if "scroll" in div.classes
+    }
+    assert {"Recipes of teacher and student", "Options of the method"} <= labels
+    hashes = [code.text for details in folded for code in details.all("code")]
+    assert facts.verified.bundle_sha256 in hashes
+
+
 def test_the_header_has_the_shipped_model_and_its_figures(tree, facts):
     header = next(tree.all("header"))
     assert next(header.all("h1")).text == "openvino-int8-b1"

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from pipeline.report.scouting import as_markdown, as_page
+from tests.pipeline.report.html_tree import Tree
 
 NONE = "\N{EN DASH}"
 
@@ -91,6 +92,22 @@ def test_the_page_has_chart_and_table_and_escapes_names(facts):
     ):
         assert shown in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_the_figures_of_the_proposed_student_come_first(facts):
+    root = Tree(as_page(facts)).root
+    (tiles,) = [dl for dl in root.all("dl") if "tiles" in dl.classes]
+    text = tiles.text.replace("\N{NO-BREAK SPACE}", " ")
+    for figure in ("one", "96 px", "0.700 ms", "0.630 to 0.770", "budget 1 ms", "10.66 M"):
+        assert figure in text
+    facts |= {"lines": None, "proposal": None}
+    assert not list(Tree(as_page(facts)).root.all("dl"))
+
+
+def test_names_of_stages_are_code_on_the_page(facts):
+    root = Tree(as_page(facts)).root
+    assert "quantize" in [code.text for code in root.all("code")] and "`" not in root.text
+    assert "`quantize`" in as_markdown(facts)
 
 
 def test_without_measurements_there_is_no_chart(facts):

@@ -26,7 +26,7 @@ def prepared(tmp_path):
 
 def test_prepared_images_are_unchanged_at_their_size_and_resized_to_others(prepared, tmp_path):
     found = find_images(prepared, of_folder(tmp_path / "gone"))
-    assert (found.source, found.classes) == ("drawn", 3)
+    assert (found.source, found.classes) == ("here", 3)
     packed = open_prepared(prepared).split("train").images
     own = found.at(24)
     assert np.array_equal(own[0], packed[0]) and np.array_equal(own[-1], packed[-1])
