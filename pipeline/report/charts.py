@@ -7,7 +7,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +81,33 @@ class Panel:
     interval_limit: float | None = None
 
 
+@dataclass(frozen=True)
+class Spot:
+    """One model in a chart of accuracy, in percent, against latency.
+
+    ``kind`` is one of those of ``DotRow``, or ``measured`` where there is no verdict.
+    """
+
+    name: str
+    kind: str
+    latency_ms: float
+    accuracy: Estimate
+
+
 def dot_plot(rows: Sequence[DotRow], panels: Sequence[Panel], *, name: str, title: str) -> Markup:
     """A dot plot for wide and one for narrow screens; the style sheet shows one of the two."""
+    return _wide_and_narrow(lambda width: plot_dots(rows, panels, width=width), name, title)
+
+
+def front_plot(spots: Sequence[Spot], front: Sequence[int], *, name: str, title: str) -> Markup:
+    """Accuracy against latency, for wide and for narrow screens."""
+    return _wide_and_narrow(lambda width: plot_front(spots, front, width=width), name, title)
+
+
+def _wide_and_narrow(draw: Callable[[int], Figure], name: str, title: str) -> Markup:
     charts = Markup()
     for size, width in (("wide", 1040), ("narrow", 360)):
-        figure = plot_dots(rows, panels, width=width)
-        svg = to_svg(figure, name=f"{name}-{size}", title=title)
+        svg = to_svg(draw(width), name=f"{name}-{size}", title=title)
         charts += Markup('<div class="{}">{}</div>').format(size, svg)
     return charts
 
@@ -130,6 +151,81 @@ def plot_dots(rows: Sequence[DotRow], panels: Sequence[Panel], *, width: int) ->
             left_edge, center = 2 / width, y - name_offset
             all_axes[0].text(left_edge, center, name, transform=across, va="center", **options)
     return figure
+
+
+def plot_front(spots: Sequence[Spot], front: Sequence[int], *, width: int) -> Figure:
+    """Draws accuracy against latency, with the front as a line and the names at the right.
+
+    In a narrow chart (``width`` in pixels), only the models on the front, the shipped model and the
+    teacher have a name, of at most 16 characters.
+
+    Args:
+        spots: The models.
+        front: Indices of the models on the front, fastest first.
+        width: Width of the chart in pixels.
+    """
+    narrow = width < 600
+    longest = 16 if narrow else _LONGEST_NAME
+    named = [
+        at
+        for at, spot in enumerate(spots)
+        if not narrow or at in front or spot.kind in ("shipped", "teacher")
+    ]
+    names = {
+        at: name if len(name := spots[at].name) <= longest else f"{name[: longest - 1]}…"
+        for at in named
+    }
+    right = 32 + _CHARACTER * max(map(len, names.values()))
+    height = max(300, 90 + 17 * len(named))
+    with style.context(["default", _STYLE]):
+        figure, (axes,) = _subplots(width, height, (26, right, 46, 42))
+        axes.set_title("validation accuracy (%)")
+        axes.set_xlabel("p50 latency (ms)")
+        _scale(axes, [spot.latency_ms for spot in spots], most_ticks=4 if narrow else 10)
+        ends = [end for spot in spots for end in (spot.accuracy.low, spot.accuracy.high)]
+        pad = max(0.05 * (max(ends) - min(ends)), 0.5)
+        axes.set_ylim(min(ends) - pad, max(ends) + pad)
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        steps = [(spots[at].latency_ms, spots[at].accuracy.value) for at in front]
+        steps.append((axes.get_xlim()[1], steps[-1][1]))
+        axes.step(*zip(*steps, strict=True), where="post", color=_ACCENT, lw=1.5, zorder=1)
+        for spot in spots:
+            edge = _EDGES.get(spot.kind, _MUTED)
+            face = _PAPER if spot.kind == "rejected" else edge
+            x, found = spot.latency_ms, spot.accuracy
+            axes.vlines(x, found.low, found.high, color=edge, linewidth=1, zorder=2)
+            axes.plot(x, found.value, "o", ms=9, mfc=face, mec=edge, mew=1.5, zorder=3)
+        bottom, top = axes.get_ylim()
+        line = 17 * (top - bottom) / (height - 26 - 46)
+        heights = _spread([spots[at].accuracy.value for at in named], bottom, top, line)
+        for at, y in zip(named, heights, strict=True):
+            shipped = spots[at].kind == "shipped"
+            options: Any = {"color": _ACCENT, "fontweight": "bold"} if shipped else {}
+            axes.annotate(
+                names[at],
+                (spots[at].latency_ms, spots[at].accuracy.value),
+                (1 + 14 / (width - right - 42), y),
+                textcoords=("axes fraction", "data"),
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": _LINE, "relpos": (0, 0.5), "shrinkB": 6},
+                annotation_clip=False,
+                zorder=0,
+                **options,
+            )
+    return figure
+
+
+def _spread(wanted: Sequence[float], low: float, high: float, gap: float) -> list[float]:
+    """Positions near the wanted ones, in the same order, at least ``gap`` apart."""
+    order = sorted(range(len(wanted)), key=lambda at: wanted[at])
+    placed = dict(enumerate(wanted))
+    above = high + gap
+    for at in reversed(order):
+        above = placed[at] = min(placed[at], above - gap)
+    below = low - gap
+    for at in order:
+        below = placed[at] = max(placed[at], below + gap)
+    return [placed[at] for at in range(len(wanted))]
 
 
 def plot_history(

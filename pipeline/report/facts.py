@@ -81,10 +81,20 @@ class Facts:
         return self._measured(self.evaluation.reference)
 
     @property
+    def ships_fp32(self) -> bool:
+        """Whether the shipped file is that of the fp32 student."""
+        return self.manifest.chosen.name == self.evaluation.reference
+
+    @property
     def speedup(self) -> LatencyRatio | None:
         """Latency of the teacher divided by that of the shipped model, if it was measured."""
         teacher = self.evaluation.teacher
         return teacher.latency.ratio(to=self.shipped.latency) if teacher else None
+
+    def kind(self, m: Measured) -> str:
+        """The kind of a model in a chart of any device: whether it ships, or is the teacher."""
+        kinds = {self.manifest.chosen.name: "shipped", "teacher": "teacher"}
+        return kinds.get(m.name, "measured")
 
     @property
     def verdicts(self) -> dict[str, Verdict]:

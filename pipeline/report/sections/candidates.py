@@ -12,6 +12,7 @@ from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
 from pipeline.report.formats import decimal, megabytes, percent, value
+from pipeline.report.front import front_figure
 from pipeline.report.sections import section
 from pipeline.report.table import Cell, Column, Row, Table, estimate, make_table, missing
 from pipeline.shipping.select import Verdict, drop_of
@@ -31,7 +32,8 @@ def candidates(facts: Facts) -> list[Part]:
     parts = [_rule(rule), *_device(facts.evaluation, rule, label, facts.verdicts)]
     if facts.other_devices:
         others: list[Part] = [f"The selection is based on {facts.evaluation.device} alone."]
-        for on in facts.other_devices:
+        for at, on in enumerate(facts.other_devices):
+            others.append(front_figure(on, facts.kind, name=f"front-{at}"))
             others += _device(on, rule, f"Measurements on {on.device}", {})
         parts.append(blocks.group("Other devices", others))
     return parts

@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
+from scipy.stats import binomtest
+
 from pipeline.plugins import SECTIONS
 from pipeline.report.page import render
 from tests.pipeline.report.html_tree import Tree, rows, table
@@ -15,6 +17,10 @@ from tests.pipeline.report.html_tree import Tree, rows, table
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"
+
+
+def exact_interval(accuracy, images):
+    return binomtest(round(accuracy * images), images).proportion_ci(method="exact")
 
 
 def test_the_page_is_self_contained(page, tree):
@@ -72,7 +78,7 @@ def test_figures_are_right_aligned_under_a_unit(tree):
 
 def test_charts_have_a_title_and_use_defined_colors(page, tree):
     pictures = list(tree.all("svg"))
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     for picture in pictures:
         title = next(picture.all("title"))
         assert picture.attributes["role"] == "img" and len(title.text) > 40
@@ -101,14 +107,38 @@ def test_the_header_has_the_shipped_model_and_its_figures(tree, facts):
     text = header.text.replace("\N{NO-BREAK SPACE}", " ")
     verified = facts.verified
     assert facts.manifest.chosen.reason in text
-    for figures in (verified.shipped, verified.student, verified.teacher):
-        assert f"{100 * figures.accuracy:.1f} %" in text
+    models = {
+        row[0]: row[1:] for row in rows(table(tree, "Teacher, fp32 student and shipped model"))
+    }
+    columns = (verified.teacher, verified.student, verified.shipped)
+    for cell, figures in zip(models["Test accuracy"], columns, strict=True):
+        shown = cell.replace("\N{NO-BREAK SPACE}", " ")
+        low, high = (100 * end for end in exact_interval(figures.accuracy, 306))
+        assert shown == f"{100 * figures.accuracy:.1f} % {low:.1f} to {high:.1f}"
+    assert models["Model size"][:2] == ["13.53 MB", "1.65 MB"]
+    assert models["Multiply-adds"][0] == "71.2 M" and models["Peak memory"] == ["61 MB"] * 3
     # 6 predictions lost and 3 gained of 306; the interval is what `paired_drop` gives.
     assert f"0.98 points (95 % CI {MINUS}1.27 to 3.38)" in text
     # 2.76 / 0.68 ms, 13.53 / 0.70 MB, 71.2 / 10.8 million
     assert f"4.1{TIMES} faster" in text
     assert f"19.3{TIMES} smaller" in text
-    assert f"6.6{TIMES} fewer" in text
+    assert f"6.6{TIMES} cheaper" in text
+
+
+def test_a_shipped_fp32_student_is_not_compared_with_itself(facts):
+    chosen = replace(facts.manifest.chosen, name=facts.evaluation.reference)
+    none = replace(facts.verified.drop_to_student, points=0.0, low=-8.22, high=8.22)
+    shipped = replace(
+        facts,
+        manifest=replace(facts.manifest, chosen=chosen),
+        verified=replace(facts.verified, drop_to_student=none),
+    )
+    root = Tree(render(shipped)).root
+    header = next(root.all("header"))
+    assert "The shipped file is the fp32 student." in header.text
+    assert "8.22" not in header.text and "vs. the fp32 student" not in header.text
+    found = rows(table(root, "Teacher, fp32 student and shipped model"))
+    assert [cell.split()[0] for cell in found[0][1:]] == ["Teacher", "Shipped"]
 
 
 def test_the_headline_has_the_verdict_and_its_reasons(run, tree):
@@ -138,8 +168,8 @@ def test_a_model_that_is_slower_and_larger_than_the_teacher_is_not_called_faster
     )
     evaluation = replace(facts.evaluation, teacher=swapped)
     tree = Tree(render(replace(facts, evaluation=evaluation))).root
-    assert f"6.8{TIMES} slower than the teacher" in tree.text
-    assert f"7.0{TIMES} larger than the teacher" in tree.text
+    assert f"6.8{TIMES} slower" in tree.text and f"{TIMES} faster" not in tree.text
+    assert f"7.0{TIMES} larger" in tree.text and f"{TIMES} smaller" not in tree.text
 
 
 def test_where_the_device_cannot_run_the_teacher_rows_and_figures_say_so(run):
@@ -147,9 +177,10 @@ def test_where_the_device_cannot_run_the_teacher_rows_and_figures_say_so(run):
     page = render(run.read())
     root = Tree(page).root
     models = {
-        row[0]: row[1:] for row in rows(table(root, "Shipped model, fp32 student and teacher"))
+        row[0]: row[1:] for row in rows(table(root, "Teacher, fp32 student and shipped model"))
     }
-    assert models["teacher"][3:5] == [DASH, "13.53"]
+    assert models["p50 latency"][0] == f"{DASH} local cannot run the teacher"
+    assert (models["Model size"][0], models["Peak memory"][0]) == ("13.53 MB", DASH)
     assert "teacher" not in next(svg for svg in root.all("svg")).text
     assert "local cannot run the teacher" in root.text
     assert root.text.count("needs <400>") == 1

@@ -124,6 +124,7 @@ def test_every_device_has_a_table_with_what_it_cannot_run(facts, tree):
     notes = [row[0] for row in found if len(row) == 1]
     for note, problem in zip(notes, ("no <such> package", "out of memory"), strict=True):
         assert note.startswith("Cannot run:") and problem in note
+    assert sum("2 models on pi." in title.text for title in there.all("title")) == 2, "two widths"
     assert "pi: Board 5" in next(table(there, "Measurements on pi").all("caption")).text
     assert pi.notes[0][1:] in there.text
     assert len(rows(table(there, "Measurements of the candidates"))) == len(
