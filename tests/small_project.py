@@ -48,6 +48,7 @@ def small_params(photos: Path) -> dict[str, Any]:
     params["prepare"] |= {"source": "folder", "path": str(photos), "image_size": 32, "block": 3}
     training = {"epochs": 2, "batch_size": 16, "steps": {"max": 100_000}}
     params["finetune"] |= {"model": "test_efficientnet", "pretrained": "none", **training}
+    params["finetune"]["image_size"] = None
     params["cache_logits"]["views"] = 2
     # Low weights and learning rate, since two epochs must not diverge.
     params["distill"] |= {"model": "test_efficientnet", "lr": 0.01, **training}

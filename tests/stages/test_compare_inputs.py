@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_a_teacher_of_other_data_is_refused(context: Context) -> None:
 def test_every_student_is_tried_before_any_training(context: Context) -> None:
     def check(entry: dict[str, object]) -> None:
         config = COMPARE.model_validate({"entries": [*ENTRIES, entry], "trials": 1, "folds": 3})
-        _check_students(context, config, 32)
+        _check_students(context, config, SimpleNamespace(image_size=32, channels=3))
 
     check({"name": "other", "set": {"model": "test_efficientnet"}})
     with pytest.raises(ParameterError, match=r"entry 'other': distill.*test_efficientnet"):
