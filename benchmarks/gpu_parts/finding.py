@@ -58,7 +58,7 @@ def guarded(what: str, find: Callable[[], Iterator[Finding]]) -> Iterator[Findin
     """The findings of one experiment; an exception is a finding too, so that others follow."""
     try:
         yield from find()
-    except Exception as error:
+    except Exception as error:  # experiments raise whatever the GPU, torch or a stage raises
         traceback.print_exc()
         problem = f"{type(error).__name__}: {one_line(error)}"
         yield Finding(what, problem, target="no exception", met=False)

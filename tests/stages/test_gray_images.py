@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.small_project import set_param
+from tests.stages.finished_project import check_exported_accuracy, unpack_bundle
 
 STAGES = (
     *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
@@ -38,16 +38,8 @@ def test_gray_letterboxes_go_up_to_the_device(project: Path, tmp_path: Path) -> 
     assert packed.shape[1:] == (24, 24, 1)
     assert (packed[:, 0] == 114).all()  # the photographs are wider than high
 
-    # PyTorch and the exported files, run by the device runtime, agree on the validation images.
-    evaluation = json.loads((project / "reports/evaluations/local.json").read_text())
-    reference = next(c for c in evaluation["candidates"] if c["name"] == evaluation["reference"])
-    for name, measured in (("teacher", evaluation["teacher"]), ("student", reference)):
-        trained = json.loads((project / f"reports/{name}.json").read_text())["val_accuracy"]
-        assert measured["accuracy"] == pytest.approx(trained, abs=0.05)
-
-    with tarfile.open(project / "dist/finch-student.tar.gz") as archive:
-        archive.extractall(tmp_path / "device", filter="data")
-    (folder,) = (tmp_path / "device").iterdir()
+    check_exported_accuracy(project)
+    folder = unpack_bundle(project, tmp_path / "device")
     described = json.loads((folder / "manifest.json").read_text())["input"]
     assert (described["color"], described["fit"], described["height"]) == ("gray", "pad", 24)
     noise = Image.effect_noise((300, 200), 50)

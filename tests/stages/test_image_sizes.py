@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 
 from pipeline.export.onnx_metadata import read_image_size
 from tests.small_project import set_param
+from tests.stages.finished_project import check_exported_accuracy, unpack_bundle
 
 TRAINING = ("prepare", "finetune", "cache_logits", "distill")
 SHIPPING = ("export", "qat", "quantize", "probe", "evaluate", "bundle", "verify")
@@ -38,15 +38,8 @@ def test_each_network_has_its_own_size_up_to_the_device(project: Path, tmp_path:
     evaluation = json.loads((project / "reports/evaluations/local.json").read_text())
     assert evaluation["teacher"]["latency"]["p50_ms"] > 0
 
-    # PyTorch and the exported files, run by the device runtime, agree on the validation images.
-    reference = next(c for c in evaluation["candidates"] if c["name"] == evaluation["reference"])
-    for name, measured in (("teacher", evaluation["teacher"]), ("student", reference)):
-        trained = json.loads((project / f"reports/{name}.json").read_text())["val_accuracy"]
-        assert measured["accuracy"] == pytest.approx(trained, abs=0.05)
-
-    with tarfile.open(project / "dist/finch-student.tar.gz") as archive:
-        archive.extractall(tmp_path / "device", filter="data")
-    (folder,) = (tmp_path / "device").iterdir()
+    check_exported_accuracy(project)
+    folder = unpack_bundle(project, tmp_path / "device")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["input"]["height"], manifest["input"]["width"]) == (24, 24)
     photo = tmp_path / "photo.png"
