@@ -99,8 +99,7 @@ def train_network(
     recipe, views = network.recipe, context.params.views
     loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
     train, val = data.split("train"), data.split("val", recipe.image_size)
-    frozen = recipe.freeze_epochs
-    task = TrainingTask(recipe, loss, train, val, views, indices=images, freeze_epochs=frozen)
+    task = TrainingTask(recipe, loss, train, val, views, indices=images)
     key_inputs = {
         "recipe": network.values,
         "views": views.model_dump(),

@@ -41,8 +41,10 @@ class QAT(Section):
             {
                 "epochs": self.epochs,
                 "steps": {},
+                "freeze_epochs": 0,
                 "method": self.method or distill.method,
                 "lr": self.lr,
+                "backbone_lr": 1.0,
                 "schedule": "cosine",
                 "weight_decay": 0.0,
                 "mixup": 0.0,

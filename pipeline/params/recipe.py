@@ -42,11 +42,24 @@ class Recipe(Section):
         description="Limits of the number of steps, for few or many images. They change `epochs`, "
         "and `patience` by the same factor.",
     )
+    freeze_epochs: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Initial epochs in which only the classifier layer is trained. If this is not "
+        "0, the epochs that `steps.min` adds are of this kind, so that few images do not change "
+        "the pretrained backbone more than many. No effect with `pretrained: none`.",
+    )
     batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
         "sgd", description="SGD with Nesterov momentum, or AdamW."
     )
     lr: PositiveFloat = Field(description="Peak learning rate.")
+    backbone_lr: NonNegativeFloat = Field(
+        1.0,
+        description="Factor of `lr` for all layers but the classifier layer. Values below 1 "
+        "preserve the features of pretrained weights. No effect with `pretrained: none`.",
+    )
     momentum: Fraction = Field(0.9, description="Momentum of SGD.")
     weight_decay: NonNegativeFloat = Field(
         description="Weight decay; not applied to biases and normalization layers."
@@ -145,7 +158,15 @@ class Recipe(Section):
         if self.steps.max:
             epochs = max(1, min(epochs, self.steps.max // per_epoch))
         patience = -(-self.patience * epochs // self.epochs)
-        changes = {"epochs": epochs, "patience": patience, "steps": Steps()}
+        frozen = -(-self.freeze_epochs * epochs // self.epochs)
+        if self.freeze_epochs:
+            frozen = max(frozen, self.freeze_epochs + epochs - self.epochs)
+        changes = {
+            "epochs": epochs,
+            "patience": patience,
+            "freeze_epochs": frozen,
+            "steps": Steps(),
+        }
         return self.model_copy(update=changes)
 
     @model_validator(mode="after")

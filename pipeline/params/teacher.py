@@ -81,13 +81,6 @@ class Finetune(TrainedNetwork):
 
     model: ModelName = "tf_efficientnet_lite0"
     pretrained: Pretrained = "package"
-    freeze_epochs: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Initial epochs in which only the classifier layer is trained. The limits of "
-        "`steps` change it by the same factor as `epochs`.",
-    )
     members: list[Member] = Field(
         default=[],
         max_length=100,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from pipeline.params.network import Network
 from pipeline.params.recipe import Recipe
@@ -20,6 +21,18 @@ class TrainedNetwork(Network, Recipe):
         description="Height and width of the network's input, in pixels; null: those of "
         "`prepare.image_size`.",
     )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether only the classifier layer is trained, in all epochs."""
+        return self.pretrained != "none" and self.freeze_epochs >= self.epochs
+
+    @override
+    def for_images(self, images: int) -> Self:
+        recipe = super().for_images(images)
+        if self.pretrained != "none":
+            return recipe
+        return recipe.model_copy(update={"freeze_epochs": 0, "backbone_lr": 1.0})
 
     @model_validator(mode="after")
     def _random_weights_are_trained(self) -> Self:

@@ -8,11 +8,12 @@ import torch
 
 from pipeline.errors import ParameterError, one_line
 from pipeline.params import Run
+from pipeline.training.allocator import keep_freed_memory
 from pipeline.training.process_rank import read_process_rank
 
 
 def prepare_torch(run: Run) -> torch.device:
-    """Sets torch's seed and number of CPU threads, and returns the training device.
+    """Sets torch's seed, number of CPU threads and allocator, and returns the training device.
 
     In distributed training on CUDA, this is the GPU with the local rank of the process.
 
@@ -24,6 +25,8 @@ def prepare_torch(run: Run) -> torch.device:
         device = _local_gpu(device.type, process.local_rank)
     if device.type == "cuda":
         _check_usable(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)

@@ -85,7 +85,7 @@ class _Trainer:
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
         recipe, device = task.effective_recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
-        process, frozen = env.group.process, task.effective_freeze_epochs >= recipe.epochs
+        process, frozen = env.group.process, recipe.freeze_epochs >= recipe.epochs
         check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
             env = TrainingEnvironment(
@@ -109,7 +109,7 @@ class _Trainer:
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         optimizer, ema = build_optimizer(model, recipe), build_ema(model, recipe.ema_decay)
         state = TrainingState(model, task.loss, optimizer, ema, scaler, device)
-        network = env.group.wrap(model, find_unused_parameters=task.freeze_epochs > 0)
+        network = env.group.wrap(model, find_unused_parameters=recipe.freeze_epochs > 0)
         if recipe.compile:
             network = cast("nn.Module", torch.compile(network))
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
@@ -143,16 +143,16 @@ class _Trainer:
 
     def _train_epoch(self) -> None:
         state, epoch = self.state, len(self.state.history)
-        if epoch < self.task.effective_freeze_epochs:
+        if epoch < self.recipe.freeze_epochs:
             freeze_backbone(self.model)
         else:
             self.model.train()
-            if self.task.freeze_epochs:
+            if self.recipe.freeze_epochs:
                 self.model.requires_grad_(True)
         for batch in islice(self._epoch_batches(epoch), state.steps, None):
             lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
             for group in state.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_factor"]
             self.step.run(batch)
             self._after_step()
 

@@ -17,14 +17,28 @@ from pipeline.training.averaging import AveragedWeights
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW, without weight decay for biases and normalization layers.
 
+    Each parameter group has the key ``lr_factor``: 1 for the classifier layers, and
+    ``recipe.backbone_lr`` for the others.
+
     On CUDA its update is fused. Only the fused one skips a step with infinite fp16 gradients
     without reading from the GPU whether there are some.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     fused = any(p.is_cuda for p in trainable) or None
+    parts = {1.0: trainable}
+    if recipe.backbone_lr != 1 and isinstance(model, Classifier):
+        head = {id(p) for layer in model.head_layers() for p in layer.parameters()}
+        parts = {
+            1.0: [p for p in trainable if id(p) in head],
+            recipe.backbone_lr: [p for p in trainable if id(p) not in head],
+        }
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, "lr_factor": factor}
+        for factor, part in parts.items()
+        for params, decay in (
+            ([p for p in part if p.ndim > 1], recipe.weight_decay),
+            ([p for p in part if p.ndim <= 1], 0.0),
+        )
     ]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)

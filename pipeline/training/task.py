@@ -35,7 +35,6 @@ class TrainingTask:
         teacher: Source of the teacher's logits, which selects the view of each epoch. Without it,
             every epoch has a new view.
         indices: Images of ``train`` to train on, int64; None for all.
-        freeze_epochs: Initial epochs in which only the classifier layer is trained.
         unlabelled: Images without labels, which are added to the batches; None for none.
     """
 
@@ -46,7 +45,6 @@ class TrainingTask:
     views: Views
     teacher: Teacher | None = None
     indices: NDArray[np.int64] | None = None
-    freeze_epochs: int = 0
     unlabelled: UnlabelledImages | None = None
 
     @property
@@ -73,12 +71,6 @@ class TrainingTask:
     def effective_recipe(self) -> Recipe:
         """The recipe with the number of epochs for these images (``Recipe.for_images``)."""
         return self.recipe.for_images(len(self.train if self.indices is None else self.indices))
-
-    @property
-    def effective_freeze_epochs(self) -> int:
-        """``freeze_epochs``, changed by the same factor as the number of epochs."""
-        effective = self.effective_recipe.epochs
-        return -(-self.freeze_epochs * effective // max(1, self.recipe.epochs))
 
     def check(self, classes: int) -> None:
         """Checks that loss, teacher, splits and recipe fit a model with this number of classes.

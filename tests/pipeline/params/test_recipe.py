@@ -8,9 +8,15 @@ from pipeline.params import Recipe, load_params
 from tests.pipeline.params.own_file import FILE, refusal
 
 
-def recipe(epochs=30, batch_size=32, patience=0, **steps):
+def recipe(epochs=30, batch_size=32, patience=0, freeze_epochs=0, **steps):
     return Recipe(
-        epochs=epochs, batch_size=batch_size, patience=patience, steps=steps, lr=0.1, weight_decay=0
+        epochs=epochs,
+        freeze_epochs=freeze_epochs,
+        batch_size=batch_size,
+        patience=patience,
+        steps=steps,
+        lr=0.1,
+        weight_decay=0,
     )
 
 
@@ -56,6 +62,35 @@ def test_patience_is_the_same_fraction_of_the_training():
     assert recipe(epochs=30, patience=10, min=600).for_images(150).patience == 40
     assert recipe(epochs=30, patience=10, max=3_000).for_images(10_000).patience == 3
     assert recipe(epochs=30, patience=0, min=600).for_images(150).patience == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "frozen", "trained"),
+    [
+        (640, 10, 20),  # as in the file
+        (32, 580, 20),  # few images: the backbone is trained for no more epochs
+        (160_000, 1, 1),  # many: one third, rounded up
+    ],
+)
+def test_steps_that_are_added_train_the_classifier_layer_alone(images, frozen, trained):
+    limits = {"min": 600, "max": 10_000}
+    found = recipe(epochs=30, batch_size=32, freeze_epochs=10, **limits).for_images(images)
+    assert (found.freeze_epochs, found.epochs - found.freeze_epochs) == (frozen, trained)
+    assert recipe(epochs=30, **limits).for_images(images).freeze_epochs == 0
+
+
+@given(st.integers(1, 10**5), st.integers(0, 100), st.integers(1, 100), st.integers(1, 10**4))
+def test_a_backbone_that_is_never_trained_stays_so(images, more, epochs, low):
+    few = recipe(epochs=epochs, freeze_epochs=epochs + more, min=low, max=low + 50)
+    assert few.for_images(images).freeze_epochs >= few.for_images(images).epochs
+
+
+@pytest.mark.parametrize(("pretrained", "frozen", "factor"), [("none", 0, 1), ("library", 7, 0.2)])
+def test_a_backbone_with_random_weights_is_trained_from_the_start(pretrained, frozen, factor):
+    changes = {"pretrained": pretrained, "freeze_epochs": 7, "backbone_lr": 0.2}
+    params = load_params(FILE, [f"distill.{key}={value}" for key, value in changes.items()])
+    found = params.distill.for_images(2_000)
+    assert (found.freeze_epochs, found.backbone_lr) == (frozen, factor)
 
 
 def test_limits_in_the_wrong_order_are_refused():

@@ -25,14 +25,15 @@ def test_with_source_and_path_alone_a_folder_gets_what_suits_photographs(path):
     params = load_params(path)
     assert (params.prepare.source, params.prepare.path) == ("folder", "/data/birds")
     assert not params.views.vertical_flip and not params.views.quarter_turns
-    assert params.views.imitates_the_field
     for network in (params.finetune, params.distill):
         assert network.pretrained == "package"
-        assert network.patience > 0
-    # 150 photographs are shown often enough, and 150,000 not for days.
-    few, many = (params.distill.for_images(count) for count in (150, 150_000))
-    assert few.epochs * math.ceil(150 / few.batch_size) >= 600
-    assert many.epochs < params.distill.epochs < few.epochs
+        # 150 photographs are shown often enough, and 150,000 not for days.
+        few, many = (network.for_images(count) for count in (150, 150_000))
+        assert few.epochs * math.ceil(150 / few.batch_size) >= 400
+        assert many.epochs < network.epochs < few.epochs
+        # 150 photographs do not change the pretrained backbone much, and 150,000 do.
+        assert few.freeze_epochs / few.epochs > 0.8
+        assert many.freeze_epochs / many.epochs < 0.7
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ CASES = {
 } | {
     "accumulate": ("group", "dist", {"accumulate": 3, "ema_decay": 0.0}, {}),
     "adamw": ("group", "figkd", {"optimizer": "adamw", "lr": 0.01, "patience": 1}, {}),
-    "head_first": ("frozen", "cross_entropy", {}, {"freeze_epochs": 2}),
+    "head_first": ("frozen", "cross_entropy", {"freeze_epochs": 2}, {}),
     "rare_classes": ("group", "figkd", {"logit_adjustment": 1, "sampling": "square_root"}, {}),
     # The partners of a shard's images are in other shards.
     "mixed_live": (
@@ -106,7 +106,7 @@ CASES = {
     ),
     "unlabelled": ("group", "dist", {"accumulate": 2}, {"unlabelled": 10}),
     "unlabelled_mixed": ("group", "figkd", {"mixup": 0.4}, {"unlabelled": 10, "live": True}),
-    "head_alone": ("batch", "cross_entropy", {}, {"freeze_epochs": 4}),
+    "head_alone": ("batch", "cross_entropy", {"freeze_epochs": 4}, {}),
 }
 
 
@@ -116,7 +116,7 @@ def train_case(name: str, group: ProcessGroup, device: torch.device) -> Training
 
 
 def train_one(
-    model, loss, group, device, changes, *, live=False, freeze_epochs=0, unlabelled=0, env=None
+    model, loss, group, device, changes, *, live=False, unlabelled=0, env=None
 ) -> TrainingResult:
     shape = (3, IMAGES + unlabelled, CLASSES)
     logits = np.random.default_rng(3).normal(size=shape).astype(np.float16)
@@ -129,7 +129,6 @@ def train_one(
         random_split(13, seed=2),
         Views(),
         teacher=LiveTeacher(teacher().to(device)) if live else cached,
-        freeze_epochs=freeze_epochs,
         unlabelled=UnlabelledImages(added, np.arange(unlabelled), 0.8) if unlabelled else None,
     )
     return train(model, task, TrainingEnvironment(device, 5, group, **(env or {})))

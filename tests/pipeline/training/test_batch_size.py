@@ -60,7 +60,8 @@ def test_frozen_batch_norm_may_see_one_image():
     split, settings = colored(3, seed=1), recipe(epochs=1, batch_size=1, lr=0.001)
     with pytest.raises(ParameterError, match="batch norm of test_efficientnet"):
         run(model, CrossEntropy(), settings, split, split)
-    frozen = run(model, CrossEntropy(), settings, split, split, freeze_epochs=1)
+    settings = settings.model_copy(update={"freeze_epochs": 1})
+    frozen = run(model, CrossEntropy(), settings, split, split)
     assert len(frozen.history) == 1
 
 

@@ -205,12 +205,12 @@ def test_early_stopping():
 def test_backbone_is_frozen_in_the_first_epochs():
     split = colored(16, seed=1)
 
-    def changed_after(epochs, freeze_epochs, **changes):
+    def changed_after(epochs, **changes):
         torch.manual_seed(0)
         model = build_classifier("test_efficientnet", ("red", "green", "blue"), SIZE)
         first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         settings = recipe(epochs=epochs, keep="last", **changes)
-        run(model, CrossEntropy(), settings, split, split, freeze_epochs=freeze_epochs)
+        run(model, CrossEntropy(), settings, split, split)
         return {n for n, tensor in model.state_dict().items() if not torch.equal(first[n], tensor)}
 
     head = {"backbone.classifier.weight", "backbone.classifier.bias"}
@@ -235,11 +235,10 @@ def test_without_epochs_the_weights_are_validated_and_unchanged(changes):
     result = run(
         model,
         CrossEntropy(),
-        recipe(epochs=0, **changes),
+        recipe(epochs=0, freeze_epochs=3, **changes),
         split,
         val,
         env={"on_epoch": epochs.append},
-        freeze_epochs=3,
     )
     found = compute_logits(small_net(3), val, CPU).argmax(1)
     assert result.best.epoch == 0

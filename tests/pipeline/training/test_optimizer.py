@@ -129,6 +129,27 @@ def test_sgd_has_nesterov_momentum():
     assert model.bias.item() == pytest.approx(-0.1 * ((1 + 0.9) + (1 + 0.9 * 1.9)))
 
 
+def test_backbone_lr_scales_the_steps_of_all_layers_but_the_classifier():
+    def changes(factor):
+        torch.manual_seed(0)
+        model = build_classifier("test_efficientnet", ("a", "b", "c"), 32)
+        before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+        optimizer = build_optimizer(model, recipe(weight_decay=0.01, backbone_lr=factor))
+        for group in optimizer.param_groups:
+            group["lr"] *= group["lr_factor"]
+        model(torch.full((4, 3, 32, 32), 0.3)).square().sum().backward()
+        optimizer.step()
+        return {name: tensor.detach() - before[name] for name, tensor in model.named_parameters()}
+
+    whole, tenth, none = changes(1.0), changes(0.1), changes(0.0)
+    for name, change in whole.items():
+        is_head = name.startswith("backbone.classifier")
+        torch.testing.assert_close(
+            tenth[name], change if is_head else change / 10, rtol=1e-3, atol=1e-7
+        )
+        torch.testing.assert_close(none[name], change if is_head else torch.zeros_like(change))
+
+
 def test_no_ema_without_decay():
     assert build_ema(network(), 0.0) is None
 
