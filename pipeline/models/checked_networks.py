@@ -74,7 +74,7 @@ def _trains_on_single_images(network: Finetune | Distill) -> bool:
     """Whether a forward pass of the training has one image, in one process."""
     return (
         network.epochs > 0
-        and not network.is_frozen
+        and not network.freezes_batch_norm
         and network.batch_size // network.accumulate < 2
     )
 

@@ -48,7 +48,8 @@ class Recipe(Section):
         le=1_000_000,
         description="Initial epochs in which only the classifier layer is trained. If this is not "
         "0, the epochs that `steps.min` adds are of this kind, so that few images do not change "
-        "the pretrained backbone more than many. No effect with `pretrained: none`.",
+        "the pretrained backbone more than many, and batch norm keeps its pretrained statistics in "
+        "all epochs. No effect with `pretrained: none`.",
     )
     batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(

@@ -23,9 +23,9 @@ class TrainedNetwork(Network, Recipe):
     )
 
     @property
-    def is_frozen(self) -> bool:
-        """Whether only the classifier layer is trained, in all epochs."""
-        return self.pretrained != "none" and self.freeze_epochs >= self.epochs
+    def freezes_batch_norm(self) -> bool:
+        """Whether batch norm keeps the statistics of the initial weights."""
+        return self.pretrained != "none" and self.freeze_epochs > 0
 
     @override
     def for_images(self, images: int) -> Self:
