@@ -72,11 +72,8 @@ def check_networks(
 
 def _trains_on_single_images(network: Finetune | Distill) -> bool:
     """Whether a forward pass of the training has one image, in one process."""
-    return (
-        network.epochs > 0
-        and not network.freezes_batch_norm
-        and network.batch_size // network.accumulate < 2
-    )
+    is_frozen = network.pretrained != "none" and network.freeze_epochs >= network.epochs
+    return network.epochs > 0 and not is_frozen and network.batch_size // network.accumulate < 2
 
 
 def _key(network: Finetune | Distill, packed_size: int, hashes: FileHashes) -> dict[str, Any]:

@@ -46,10 +46,15 @@ class Recipe(Section):
         0,
         ge=0,
         le=1_000_000,
-        description="Initial epochs in which only the classifier layer is trained. If this is not "
-        "0, the epochs that `steps.min` adds are of this kind, so that few images do not change "
-        "the pretrained backbone more than many, and batch norm keeps its pretrained statistics in "
-        "all epochs. No effect with `pretrained: none`.",
+        description="Initial epochs in which only the classifier layer is trained. The limits of "
+        "`steps` change it by the same factor as `epochs`. No effect with `pretrained: none`.",
+    )
+    freeze_below: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="With fewer training images than this, only the classifier layer is trained, "
+        "in all epochs. No effect with `pretrained: none`.",
     )
     batch_size: PositiveInt = Field(description="Images per step, over all processes.")
     optimizer: Literal["sgd", "adamw"] = Field(
@@ -147,26 +152,29 @@ class Recipe(Section):
         return type(self).__name__.lower()
 
     def for_images(self, images: int) -> Self:
-        """The recipe for a number of training images: ``epochs`` is within the limits of ``steps``.
+        """The recipe for a number of training images.
 
-        The result has no limits. A recipe without epochs has none afterwards.
+        ``epochs`` is within the limits of ``steps``, and ``freeze_epochs`` is as ``freeze_below``
+        says; the result has no such limits. A recipe without epochs has none afterwards.
         """
         per_epoch, epochs = -(-images // self.batch_size), self.epochs
-        if not epochs or self.steps == Steps():
+        if not epochs:
             return self
         if self.steps.min:
             epochs = max(epochs, -(-self.steps.min // per_epoch))
         if self.steps.max:
             epochs = max(1, min(epochs, self.steps.max // per_epoch))
-        patience = -(-self.patience * epochs // self.epochs)
-        frozen = -(-self.freeze_epochs * epochs // self.epochs)
-        if self.freeze_epochs:
-            frozen = max(frozen, self.freeze_epochs + epochs - self.epochs)
+
+        def scaled(count: int) -> int:
+            return -(-count * epochs // self.epochs)
+
+        frozen = epochs if images < self.freeze_below else scaled(self.freeze_epochs)
         changes = {
             "epochs": epochs,
-            "patience": patience,
-            "freeze_epochs": frozen,
             "steps": Steps(),
+            "freeze_epochs": frozen,
+            "freeze_below": 0,
+            "patience": scaled(self.patience),
         }
         return self.model_copy(update=changes)
 

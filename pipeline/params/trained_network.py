@@ -22,11 +22,6 @@ class TrainedNetwork(Network, Recipe):
         "`prepare.image_size`.",
     )
 
-    @property
-    def freezes_batch_norm(self) -> bool:
-        """Whether batch norm keeps the statistics of the initial weights."""
-        return self.pretrained != "none" and self.freeze_epochs > 0
-
     @override
     def for_images(self, images: int) -> Self:
         recipe = super().for_images(images)

@@ -22,13 +22,7 @@ from pipeline.params import Recipe
 from pipeline.training.batch_size import check_batch_norm, check_batch_size
 from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
-from pipeline.training.optimizer import (
-    build_ema,
-    build_optimizer,
-    freeze_backbone,
-    freeze_batch_norm,
-    lr_factor,
-)
+from pipeline.training.optimizer import build_ema, build_optimizer, freeze_backbone, lr_factor
 from pipeline.training.sampling import ClassSampler
 from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
@@ -91,7 +85,7 @@ class _Trainer:
     def __init__(self, model: Classifier, task: TrainingTask, env: TrainingEnvironment) -> None:
         recipe, device = task.effective_recipe, env.device
         indices = np.arange(len(task.train)) if task.indices is None else task.indices
-        process = env.group.process
+        process, frozen = env.group.process, recipe.freeze_epochs >= recipe.epochs
         check_batch_size(recipe, len(indices), process)
         if not env.group.is_main:  # no checkpoints, progress or callbacks
             env = TrainingEnvironment(
@@ -103,7 +97,7 @@ class _Trainer:
                 should_stop=env.should_stop,
             )
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not recipe.freeze_epochs:  # otherwise batch norm uses its running statistics
+        if not frozen:  # a frozen batch norm uses its running statistics
             check_batch_norm(model, recipe, len(indices), process, device)
         env.group.sync_batch_norm(model)
         classes = len(model.spec.classes)
@@ -155,7 +149,6 @@ class _Trainer:
             self.model.train()
             if self.recipe.freeze_epochs:
                 self.model.requires_grad_(True)
-                freeze_batch_norm(self.model)
         for batch in islice(self._epoch_batches(epoch), state.steps, None):
             lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
             for group in state.optimizer.param_groups:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import Classifier
@@ -94,13 +93,3 @@ def freeze_backbone(model: Classifier) -> None:
     model.eval()
     heads.requires_grad_(True)
     heads.train()
-
-
-def freeze_batch_norm(model: nn.Module) -> None:
-    """Makes batch norm use its running statistics, and keep them.
-
-    A classifier layer that was trained on a frozen backbone fits features with these statistics.
-    """
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()

@@ -8,10 +8,11 @@ from pipeline.params import Recipe, load_params
 from tests.pipeline.params.own_file import FILE, refusal
 
 
-def recipe(epochs=30, batch_size=32, patience=0, freeze_epochs=0, **steps):
+def recipe(epochs=30, batch_size=32, patience=0, freeze_epochs=0, freeze_below=0, **steps):
     return Recipe(
         epochs=epochs,
         freeze_epochs=freeze_epochs,
+        freeze_below=freeze_below,
         batch_size=batch_size,
         patience=patience,
         steps=steps,
@@ -64,30 +65,22 @@ def test_patience_is_the_same_fraction_of_the_training():
     assert recipe(epochs=30, patience=0, min=600).for_images(150).patience == 0
 
 
-@pytest.mark.parametrize(
-    ("images", "frozen", "trained"),
-    [
-        (640, 10, 20),  # as in the file
-        (32, 580, 20),  # few images: the backbone is trained for no more epochs
-        (160_000, 1, 1),  # many: one third, rounded up
-    ],
-)
-def test_steps_that_are_added_train_the_classifier_layer_alone(images, frozen, trained):
-    limits = {"min": 600, "max": 10_000}
-    found = recipe(epochs=30, batch_size=32, freeze_epochs=10, **limits).for_images(images)
-    assert (found.freeze_epochs, found.epochs - found.freeze_epochs) == (frozen, trained)
-    assert recipe(epochs=30, **limits).for_images(images).freeze_epochs == 0
+def test_the_frozen_epochs_are_the_same_fraction_of_the_training():
+    assert recipe(epochs=30, freeze_epochs=10, min=600).for_images(150).freeze_epochs == 40
+    assert recipe(epochs=30, freeze_epochs=10, max=3_000).for_images(10_000).freeze_epochs == 3
 
 
-@given(st.integers(1, 10**5), st.integers(0, 100), st.integers(1, 100), st.integers(1, 10**4))
-def test_a_backbone_that_is_never_trained_stays_so(images, more, epochs, low):
-    few = recipe(epochs=epochs, freeze_epochs=epochs + more, min=low, max=low + 50)
-    assert few.for_images(images).freeze_epochs >= few.for_images(images).epochs
+@given(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(1, 100), st.integers(1, 10**4))
+def test_few_images_train_the_classifier_layer_alone(images, limit, epochs, low):
+    chosen = recipe(epochs=epochs, freeze_below=limit, min=low, max=low + 50)
+    found = chosen.for_images(images)
+    assert found.freeze_epochs == (found.epochs if images < limit else 0)
+    assert found.for_images(1) == found
 
 
-@pytest.mark.parametrize(("pretrained", "frozen", "factor"), [("none", 0, 1), ("library", 7, 0.2)])
+@pytest.mark.parametrize(("pretrained", "frozen", "factor"), [("none", 0, 1), ("library", 30, 0.2)])
 def test_a_backbone_with_random_weights_is_trained_from_the_start(pretrained, frozen, factor):
-    changes = {"pretrained": pretrained, "freeze_epochs": 7, "backbone_lr": 0.2}
+    changes = {"pretrained": pretrained, "freeze_below": 2_001, "backbone_lr": 0.2}
     params = load_params(FILE, [f"distill.{key}={value}" for key, value in changes.items()])
     found = params.distill.for_images(2_000)
     assert (found.freeze_epochs, found.backbone_lr) == (frozen, factor)

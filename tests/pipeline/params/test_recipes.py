@@ -31,9 +31,8 @@ def test_with_source_and_path_alone_a_folder_gets_what_suits_photographs(path):
         few, many = (network.for_images(count) for count in (150, 150_000))
         assert few.epochs * math.ceil(150 / few.batch_size) >= 400
         assert many.epochs < network.epochs < few.epochs
-        # 150 photographs do not change the pretrained backbone much, and 150,000 do.
-        assert few.freeze_epochs / few.epochs > 0.8
-        assert many.freeze_epochs / many.epochs < 0.7
+        # 150 photographs do not change the pretrained backbone, and 150,000 do.
+        assert (few.freeze_epochs, many.freeze_epochs) == (few.epochs, 0)
 
 
 @pytest.mark.parametrize(
