@@ -43,6 +43,7 @@ _LEFT_OUT = (
     "stages.launch",
     "stages.workspace",
 )
+_CODE = (".py", ".pyc")  # the sources are those of the closure
 # The registries in pipeline.plugins, and the packages whose modules they import.
 _REGISTRIES = {
     "LOSSES": "pipeline.losses",
@@ -101,6 +102,24 @@ def code_fingerprint(*code: str | type) -> str:
     for each in code:
         if isinstance(each, type) and each.__module__ not in own:
             hashes |= {name: _hash(path) for name, path in _files_of_plugin(each).items()}
+    return hash_value(hashes)
+
+
+def stage_fingerprint(module: str) -> str:
+    """SHA-256 of all that a stage is computed with, as 64 hex digits.
+
+    These are the sources of ``import_closure``, with all plug-ins of this project, and the other
+    files in their folders, such as templates.
+
+    Args:
+        module: Name of the stage's module, such as ``stages.report``.
+    """
+    closure = import_closure(module)
+    hashes = {name: _hash(path) for name, path in closure.items()}
+    for name, path in closure.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        others = (p for p in path.parent.glob("[!.]*") if p.is_file() and p.suffix not in _CODE)
+        hashes |= {f"{package}/{other.name}": _hash(other) for other in others}
     return hash_value(hashes)
 
 

@@ -200,9 +200,13 @@ class StageTraining:
         if not Path(".dvc").is_dir():
             return None  # DVCLive would create a DVC repository in the enclosing git repository
         from dvclive import Live  # takes a second or two to import
+        from scmrepo.exceptions import SCMError
 
         folder = self.context.paths.reports / "dvclive" / self.stage
-        return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+        try:
+            return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+        except SCMError:  # the git repository has no commit yet, or cannot be read
+            return None
 
     def _plot(self, epoch: Epoch) -> None:
         if self._live is None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import finch_runtime
+
 
 @dataclass(frozen=True)
 class _Artifact:
@@ -46,8 +48,8 @@ class Workspace:
     dist = _Artifact("dist", "bundle")
     params = _Artifact("reports/params.yaml", "resolve")
     inputs = _Artifact("reports/inputs.json", "inputs")
+    code = _Artifact("reports/code.json", "code")
     reports = _Artifact("reports")
-    runtime = _Artifact("deploy/python")
     # Unfinished and earlier work, and what is remembered of inputs. Not outputs of DVC, which
     # deletes those before a stage runs.
     partial_prepare = _Artifact(".finch/prepare")
@@ -61,6 +63,12 @@ class Workspace:
     scouted_students = _Artifact(".finch/scout")
     locks = _Artifact(".finch/locks")
     logs = _Artifact(".finch/logs")
+
+    @property
+    def runtime(self) -> Path:
+        """The folder that contains the device runtime: in a clone its own, else the installed."""
+        own = self.root / "deploy/python"
+        return own if (own / "finch_runtime").is_dir() else Path(finch_runtime.__file__).parents[1]
 
     def write_report(self, name: str, facts: dict[str, Any], markdown: str, page: str) -> None:
         """Writes a report as ``reports/<name>.json``, ``.md`` and ``.html``."""

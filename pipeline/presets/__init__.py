@@ -17,6 +17,8 @@ from pipeline.params.loading import validate_params
 from pipeline.params.recipes import recipe_name
 
 _FILES = ("data", "methods", "cifar100")
+# What the networks of a preset need of the images of another data set.
+_OF_NETWORKS = ("image_size", "fit")
 
 
 class Change(NamedTuple):
@@ -57,10 +59,31 @@ def load_preset(name: str) -> dict[str, Any]:
     return merged(content["shared"], content["presets"][name])
 
 
-def apply_preset(name: str, path: Path) -> list[Change]:
+def load_preset_for_own_images(name: str) -> dict[str, Any]:
+    """The sections of a preset, without the data set: networks, method, views and image size.
+
+    Raises:
+        ParameterError: The name is unknown, or the preset is a data set.
+    """
+    preset = load_preset(name)
+    if name in data_names():
+        known = ", ".join(method_names())
+        remedy = f"choose a method ({known}) or a pair of networks (`finch presets list`)"
+        raise ParameterError(f"preset {name!r}", "is a data set of its own", remedy)
+    prepare = {key: preset["prepare"][key] for key in _OF_NETWORKS if "prepare" in preset}
+    others = {key: value for key, value in preset.items() if key not in ("prepare", "recipe")}
+    return ({"prepare": prepare} if prepare else {}) | others
+
+
+def apply_preset(name: str, path: Path, *, own_images: bool = False) -> list[Change]:
     """Writes a preset into a parameter file. Comments and all other lines stay as they are.
 
     The file is not changed if an error is raised.
+
+    Args:
+        name: Name of the preset.
+        path: Parameter file.
+        own_images: Keep the data set of the file, see ``load_preset_for_own_images``.
 
     Returns:
         The effective values that changed.
@@ -68,7 +91,8 @@ def apply_preset(name: str, path: Path) -> list[Change]:
     Raises:
         ParameterError: The name is unknown, or the file is invalid without or with the preset.
     """
-    preset, before, own = load_preset(name), load_params(path), read_values(path)
+    preset = load_preset_for_own_images(name) if own_images else load_preset(name)
+    before, own = load_params(path), read_values(path)
     try:
         wanted = validate_params(path, merged(own, preset))
     except ParameterError as error:
