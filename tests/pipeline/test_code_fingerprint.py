@@ -11,6 +11,7 @@ from pipeline.code_fingerprint import (
     import_closure,
     plugin_fingerprint,
     plugin_packages_fingerprint,
+    stage_fingerprint,
 )
 from pipeline.losses.kd import KDLoss
 
@@ -119,6 +120,27 @@ def test_a_changed_source_changes_the_hash_of_its_users_only(project):
     changed.write_text(changed.read_text() + "\nEPSILON = 1e-9\n")
     assert fingerprint("pipeline.training.loop") != loop
     assert fingerprint("pipeline.logit_cache.writer") == writer
+
+
+def test_a_stage_has_another_fingerprint_if_its_code_or_its_templates_change(project):
+    folder, fingerprint = project
+
+    def all_stages():
+        fingerprint()
+        names = ("prepare", "distill", "evaluate", "report")
+        return {name: stage_fingerprint(f"stages.{name}") for name in names}
+
+    before = all_stages()
+    for path, stages in {
+        "pipeline/report/page.html.jinja": {"prepare", "report"},
+        "pipeline/losses/dkd.py": {"distill"},
+        "finch_runtime/timing.py": {"evaluate", "report"},
+        "pipeline/params/recipes/photographs.yaml": set(),  # its values are compared as such
+    }.items():
+        (folder / path).write_text((folder / path).read_text() + "\n")
+        after = all_stages()
+        assert {name for name in before if after[name] != before[name]} == stages, path
+        before = after
 
 
 def test_a_class_of_another_package_adds_its_file(tmp_path, monkeypatch):
