@@ -60,7 +60,9 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except OSError as error:
-        raise ParameterError(path, f"cannot be read ({error.strerror})", "check the path") from None
+        problem = f"cannot be read ({error.strerror})"
+        remedy = "check the path, or create a project with `finch init`"
+        raise ParameterError(path, problem, remedy) from None
     except _NOT_YAML as error:
         raise ParameterError(path, f"is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
