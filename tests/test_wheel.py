@@ -63,7 +63,9 @@ class Installed:
         home = tmp_path / "home"
         home.mkdir()
         self.env = self._without("PYTHON", "XDG_", "GIT_") | {
-            "PATH": os.pathsep.join(map(str, (self.bin, Path(sys.executable).parent, "/usr/bin"))),
+            "PATH": os.pathsep.join(
+                (str(self.bin), str(Path(sys.executable).parent), os.environ["PATH"])
+            ),
             "HOME": str(home),
             "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_SITE_CACHE_DIR": str(tmp_path / "site_cache"),
