@@ -18,8 +18,6 @@ from pipeline.scout.measuring import ScoutSetup, Student
 from pipeline.scout.proposal import closest, propose, summary
 from pipeline.scout.scouting import scout_students
 
-_TEACHER_SIZE = 96  # pixels; below it, the teacher's answers would be poor
-
 
 @dataclass(frozen=True)
 class Tier:
@@ -37,7 +35,7 @@ class Tier:
 
 
 TIERS = (
-    Tier(("tf_efficientnet_lite0",), (64, 96, 128, 160, 192), {"pretrained": "package"}),
+    Tier(("tf_efficientnet_lite0",), (64, 96, 128, 160, 192, 224), {"pretrained": "package"}),
     Tier(
         ("mobilenetv2_050", "mobilenetv2_035", "mobilenetv3_small_050"),
         (64, 96),
@@ -87,14 +85,8 @@ def find_student(
 
 
 def _sections(student: Student, tier: Tier) -> dict[str, Any]:
-    size = student.image_size
-    sections: dict[str, Any] = {
-        "prepare": {"image_size": size},
-        "distill": {"model": student.model, **tier.training},
-    }
-    if size < _TEACHER_SIZE:
-        sections["finetune"] = {"image_size": _TEACHER_SIZE}
-    return sections
+    chosen = {"model": student.model, "image_size": student.image_size}
+    return {"distill": {**chosen, **tier.training}}
 
 
 def _rounded_up(milliseconds: float) -> str:

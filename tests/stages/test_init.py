@@ -64,7 +64,7 @@ def test_a_project_is_committed_and_the_images_are_described(work: Path) -> None
     project = work / "my birds"
     params = load_params(project / "params.yaml")
     assert (params.prepare.path, params.bundle.name) == (str(work / "photos"), "my-birds")
-    assert params.views.shadow > 0  # of the recipe for photographs
+    assert params.distill.freeze_below > 0  # of the recipe for photographs
     assert git(project, "rev-list", "--count", "HEAD").strip() == "1"
     assert git(project, "status", "--porcelain") == ""
     assert git(project, "check-ignore", ".finch", "data/x", "models/x").split() != []
@@ -148,9 +148,9 @@ def one_ms_at_64_px(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("latency_ms", "model", "pretrained", "sizes"),
     [
-        ("3", "tf_efficientnet_lite0", "package", (96, 96)),
-        ("1", "tf_efficientnet_lite0", "package", (64, 96)),
-        ("0.7", "mobilenetv2_050", "none", (64, 96)),  # no pretrained network is that fast
+        ("3", "tf_efficientnet_lite0", "package", (96, 224)),
+        ("1", "tf_efficientnet_lite0", "package", (64, 224)),
+        ("0.7", "mobilenetv2_050", "none", (64, 224)),  # no pretrained network is that fast
     ],
 )
 def test_the_student_is_the_largest_within_the_latency(
