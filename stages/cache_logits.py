@@ -39,7 +39,7 @@ def cache_logits(context: Context) -> None:
     fold_teachers = open_fold_teachers(paths.teacher, record, teacher, device)
     key = cache_key(record.sha256, data, views, record.image_size)
     precision = resolve_precision(params.precision, device)
-    size = context.params.distill.image_size
+    size = data.size_at(context.params.distill.image_size)
     source = CacheSource(teacher, key, data, views, device, precision, fold_teachers, size)
     if params.views == 0:
         write_empty_cache(paths.teacher_logits, source, params)

@@ -95,7 +95,10 @@ def _check_students(context: Context, config: Compare, data: PreparedData) -> No
         for setting in entry.settings()
     )
     folder = context.paths.checked_networks
-    check_networks(students, data.image_size, folder, channels=data.channels)
+    info = data.info
+    check_networks(
+        students, info.image_size, folder, channels=info.channels, aspect_ratio=info.aspect_ratio
+    )
 
 
 def _open(context: Context, config: Compare, device: torch.device) -> ComparisonSetup:
@@ -116,7 +119,7 @@ def _open(context: Context, config: Compare, device: torch.device) -> Comparison
     key = cache_key(record.sha256, data, params.views, record.image_size)
     logits = open_logit_cache(paths.teacher_logits, key, params.cache_logits)
     train, equal = data.split("train"), [1.0] * config.folds
-    size = params.distill.image_size or data.image_size
+    size = data.size_at(params.distill.image_size)
     return ComparisonSetup(
         compare=config,
         distill=params.distill,

@@ -40,8 +40,8 @@ def evaluate_file(
 
     Accuracy and latency are measured on the validation images, on this machine and with the
     parameters of `evaluate`, in turns with the fp32 student if there is one. The model takes float
-    images, [n, 3, size, size] or [n, size, size, 3], with pixels (value / 255 - mean) / std, and
-    returns logits or probabilities in the order of the classes in data/prepared/dataset.json.
+    images, [n, 3, height, width] or [n, height, width, 3], with pixels (value / 255 - mean) / std,
+    and returns logits or probabilities in the order of the classes in data/prepared/dataset.json.
     """
     from dataclasses import asdict
 
@@ -70,9 +70,11 @@ def evaluate_file(
 
 
 def _lines(found: FileMeasurement) -> list[str]:
+    from finch_runtime.image_size import in_pixels
+
     accuracy, latency, peak = found.accuracy, found.latency, found.footprint.peak_bytes
     lines = [
-        f"{found.model}: {found.bytes / 1e6:.2f} MB, {found.image_size} px, "
+        f"{found.model}: {found.bytes / 1e6:.2f} MB, {in_pixels(found.image_size)}, "
         f"{found.images} validation images",
         f"accuracy  {accuracy.accuracy:.1%} (balanced {accuracy.balanced_accuracy:.1%})",
         f"latency   p50 {latency.p50_ms:.3f} ms, p90 {latency.p90_ms:.3f} ms, "

@@ -45,7 +45,10 @@ def finetune(context: Context) -> None:
     others: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in networks[1:]]
     others.append(("distill", params.distill))
     folder = paths.checked_networks
-    check_networks(others, data.image_size, folder, channels=data.channels)
+    info = data.info
+    check_networks(
+        others, info.image_size, folder, channels=info.channels, aspect_ratio=info.aspect_ratio
+    )
     fold_of = np.empty(0, np.int64)
     if count:
         fold_of = assign_folds(data.split("train"), data.classes, count, params.run.seed)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 )
 def prepare(context: Context) -> None:
     """Audit, split and pack the images. An interrupted run resumes from the decoded images."""
+    from finch_runtime.image_size import in_pixels
+
     from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
     from pipeline.data.decoding import decode
     from pipeline.data.file_hints import remark_on_files
@@ -88,16 +90,17 @@ def prepare(context: Context) -> None:
         audit.usable,
         splits,
         paths.prepared,
+        aspect_ratio=params.aspect_ratio,
         audit=stored,
         unlabelled=others.kept if others else None,
         track=track,
     )
     decoded.discard()
     context.log.info(
-        "wrote data/prepared: %d classes, %s images of %s px (license: %s)",
+        "wrote data/prepared: %d classes, %s images of %s (license: %s)",
         len(data.classes),
         ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
-        " and ".join(map(str, context.params.image_sizes)),
+        " and ".join(map(in_pixels, context.params.image_sizes)),
         dataset.license,
     )
 

@@ -17,6 +17,7 @@ def resolve(context: Context) -> None:
     their image_size. Those that passed are remembered.
     """
     import yaml
+    from finch_runtime.image_size import in_pixels
 
     from pipeline.files import atomic_file
     from pipeline.models.checked_networks import check_networks
@@ -25,10 +26,17 @@ def resolve(context: Context) -> None:
     teacher = params.finetune.networks(params.run.seed)
     networks: list[tuple[str, Finetune | Distill]] = [(n.key, n.recipe) for n in teacher]
     networks.append(("distill", params.distill))
-    size, sizes = params.prepare.image_size, {key: n.image_size for key, n in networks}
-    folder, channels = context.paths.checked_networks, params.prepare.channels
-    for section in check_networks(networks, size, folder, channels=channels):
-        context.log.info("%s.model takes images of %d px", section, sizes[section])
+    images, folder = params.prepare, context.paths.checked_networks
+    sizes = {key: images.size_at(network.image_size) for key, network in networks}
+    checked = check_networks(
+        networks,
+        images.image_size,
+        folder,
+        channels=images.channels,
+        aspect_ratio=images.aspect_ratio,
+    )
+    for section in checked:
+        context.log.info("%s.model takes images of %s", section, in_pixels(sizes[section]))
     values = params.model_dump()
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     with atomic_file(context.paths.params) as temporary:

@@ -66,7 +66,9 @@ def scout(context: Context, config: Scout) -> None:
 
 
 def _log(log: logging.Logger, student: Student) -> None:
-    name = f"{student.model}, {student.image_size} px"
+    from finch_runtime.image_size import in_pixels
+
+    name = f"{student.model}, {in_pixels(student.image_size)}"
     if student.best is None:
         log.warning("%s: cannot be measured: %s", name, student.problem)
         return

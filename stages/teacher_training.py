@@ -98,7 +98,8 @@ def train_network(
     """
     recipe, views = network.recipe, context.params.views
     loss = CrossEntropy(label_smoothing=recipe.label_smoothing)
-    train, val = data.split("train"), data.split("val", recipe.image_size)
+    size = data.size_at(recipe.image_size)
+    train, val = data.split("train"), data.split("val", size)
     task = TrainingTask(recipe, loss, train, val, views, indices=images)
     key_inputs = {
         "recipe": network.values,

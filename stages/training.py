@@ -70,7 +70,7 @@ class StageTraining:
         Raises:
             ParameterError: The weights do not fit; or a class has none and nothing is trained.
         """
-        size = network.image_size or data.image_size
+        size = data.size_at(network.image_size)
         started = init_classifier(network, data.classes, size, data.channels)
         if read_process_rank().is_main:
             for remark in started.remarks:

@@ -57,7 +57,7 @@ def first_losses(folder: Path, device: str, precision: str) -> list[float]:
     losses: list[Tensor] = []
     _record(inputs.task.loss, losses)
     torch.manual_seed(0)
-    size = params.distill.image_size or inputs.data.image_size
+    size = inputs.data.size_at(params.distill.image_size)
     student = init_classifier(params.distill, inputs.data.classes, size).model
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         run_training(student, inputs.task, inputs.device, lambda: len(losses) >= STEPS)

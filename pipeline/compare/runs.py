@@ -186,7 +186,7 @@ def train_run(run: Run, setup: ComparisonSetup, store: RunStore) -> dict[str, An
         TrainingError: The loss is not finite.
     """
     data, recipe, folds = setup.data, run.distill, setup.folds
-    train_split, size = data.split("train"), recipe.image_size or data.image_size
+    train_split, size = data.split("train"), data.size_at(recipe.image_size)
     if run.fold is None:
         indices, val_split = None, data.split("val", size)
     else:

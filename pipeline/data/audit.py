@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from finch_runtime.image_size import height_and_width
 from numpy.typing import NDArray
 
 from pipeline.data.decoding import DecodedImages
@@ -72,15 +73,21 @@ class Audit:
 
     @property
     def small(self) -> list[int]:
-        """Indices of images with a side shorter than ``image_size``; decoding enlarges them."""
-        shorter = self.usable.records["size"].min(axis=1)
-        return np.flatnonzero(shorter < self.usable.image_size).tolist()
+        """Indices of images with a side shorter than the input's; decoding enlarges them.
+
+        The shorter side is compared with the shorter one: records are without EXIF rotation.
+        """
+        sides = np.sort(self.usable.records["size"], axis=1)
+        is_small = sides < np.sort(height_and_width(self.usable.image_size))
+        return np.flatnonzero(is_small.any(axis=1)).tolist()
 
     @property
     def elongated(self) -> list[int]:
-        """Indices of images with an aspect ratio above ``ELONGATED``."""
-        sizes = self.usable.records["size"]
-        return np.flatnonzero(sizes.max(axis=1) > ELONGATED * sizes.min(axis=1)).tolist()
+        """Indices of images whose aspect ratio is not within ``ELONGATED`` of the input's."""
+        sides = np.sort(self.usable.records["size"], axis=1)
+        low, high = np.sort(height_and_width(self.usable.image_size))
+        ratios = (sides[:, 1] / sides[:, 0]) / (high / low)
+        return np.flatnonzero((ratios > ELONGATED) | (ratios < 1 / ELONGATED)).tolist()
 
     @property
     def dark(self) -> list[int]:

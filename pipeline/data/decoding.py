@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import hashlib
 import importlib.metadata
+import math
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from finch_runtime.image_size import ImageSize, height_and_width, image_size
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
@@ -48,8 +50,8 @@ class DecodedImages:
         problems: Why each image cannot be used; empty for usable images.
         remarks: What is unusual about the file of each usable image; usually empty.
         records: Structured array [n] of ``decoding_checks.RECORD``; zeros for unusable images.
-        image_size: Height and width of the decoded pixels, from which ``records`` are.
-        fit: How images were made square, see ``load_image``.
+        image_size: Size of the decoded pixels, from which ``records`` are.
+        fit: How images got this shape, see ``load_image``.
         channels: 3 for RGB, 1 for gray.
         other_sizes: Further sizes, each scaled from the file like the first.
     """
@@ -58,10 +60,10 @@ class DecodedImages:
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
     records: NDArray[np.void]
-    image_size: int
+    image_size: ImageSize
     fit: str
     channels: Literal[3, 1]
-    other_sizes: tuple[int, ...]
+    other_sizes: tuple[ImageSize, ...]
     _folder: Path
     _chunk_of: NDArray[np.int64]
     _row_of: NDArray[np.int64]
@@ -85,13 +87,13 @@ class DecodedImages:
         return self.select([i for i, problem in enumerate(self.problems) if not problem])
 
     def pixels(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Yields (indices int64 [k], pixels uint8 [k, size, size, channels]), by chunks."""
+        """Yields (indices int64 [k], pixels uint8 [k, height, width, channels]), by chunks."""
         for indices, pixels in self.pixels_at((self.image_size,)):
             yield indices, pixels[self.image_size]
 
     def pixels_at(
-        self, sizes: Sequence[int]
-    ) -> Iterator[tuple[NDArray[np.int64], dict[int, NDArray[np.uint8]]]]:
+        self, sizes: Sequence[ImageSize]
+    ) -> Iterator[tuple[NDArray[np.int64], dict[ImageSize, NDArray[np.uint8]]]]:
         """As ``pixels``, at several of ``image_size`` and ``other_sizes``; pixels are by size."""
         for chunk in np.unique(self._chunk_of).tolist():
             indices = np.flatnonzero(self._chunk_of == chunk)
@@ -108,10 +110,10 @@ def decode(
     samples: Sequence[Sample],
     folder: Path,
     *,
-    image_size: int,
+    image_size: ImageSize,
     fit: str,
     channels: Literal[3, 1] = 3,
-    other_sizes: Sequence[int] = (),
+    other_sizes: Sequence[ImageSize] = (),
     workers: int = 0,
     time_limit_s: float = TIME_LIMIT_S,
     track: Track = silent,
@@ -133,7 +135,8 @@ def decode(
         if other != work:
             shutil.rmtree(other, ignore_errors=True)
     # Independent of the number of workers, so that runs with other numbers can reuse chunks.
-    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // (channels * sum(s**2 for s in sizes))))
+    per_image = channels * sum(math.prod(height_and_width(size)) for size in sizes)
+    length = min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // per_image))
     chunks = [samples[start : start + length] for start in range(0, len(samples), length)]
 
     def finish() -> Iterator[Sample]:
@@ -195,7 +198,7 @@ def _chunk_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.npz"
 
 
-def _pixels_key(size: int) -> str:
+def _pixels_key(size: ImageSize) -> str:
     return f"pixels_{size}"
 
 
@@ -264,7 +267,7 @@ def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
         "records": np.stack([image.record for image in images]),
     }
     for pixels in map(np.stack, by_size):
-        arrays[_pixels_key(pixels.shape[1])] = pixels
+        arrays[_pixels_key(image_size(*pixels.shape[1:3]))] = pixels
     with atomic_file(path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -273,7 +276,7 @@ def _write_chunk(images: Sequence[DecodedImage], path: Path) -> None:
 class _Decoder:
     """Decodes images in worker processes."""
 
-    sizes: tuple[int, ...]
+    sizes: tuple[ImageSize, ...]
     fit: str
     channels: int
     time_limit_s: float

@@ -18,6 +18,7 @@ import imagehash
 import numpy as np
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.formats import readable_formats
+from finch_runtime.image_size import ImageSize, height_and_width
 from finch_runtime.images import contradiction, format_of_image, load_inputs
 from finch_runtime.scans import has_end
 from finch_runtime.tiff import is_further_image
@@ -73,7 +74,7 @@ class DecodedImage:
     """An image and its record, or zeros and the reason why it cannot be used.
 
     Attributes:
-        pixels: uint8 [size, size, channels], as the device runtime loads them.
+        pixels: uint8 [height, width, channels], as the device runtime loads them.
         record: A scalar of dtype ``RECORD``.
         problem: Empty for a usable image.
         remark: What is unusual about the file of a usable image; usually empty.
@@ -88,11 +89,11 @@ class DecodedImage:
 
 
 def unusable_image(
-    problem: str, size: int, other_sizes: Sequence[int] = (), channels: int = 3
+    problem: str, size: ImageSize, other_sizes: Sequence[ImageSize] = (), channels: int = 3
 ) -> DecodedImage:
     """An image that cannot be used; the sizes are those of its pixels, which are zeros."""
-    sides = (size, *other_sizes)
-    pixels, *others = (np.zeros((side, side, channels), np.uint8) for side in sides)
+    shapes = [(*height_and_width(each), channels) for each in (size, *other_sizes)]
+    pixels, *others = (np.zeros(shape, np.uint8) for shape in shapes)
     return DecodedImage(pixels, np.zeros((), RECORD), problem, others=tuple(others))
 
 
@@ -101,7 +102,11 @@ class _UnusableError(Exception):
 
 
 def decode_image(
-    sample: Sample, size: int, fit: str, other_sizes: Sequence[int] = (), channels: int = 3
+    sample: Sample,
+    size: ImageSize,
+    fit: str,
+    other_sizes: Sequence[ImageSize] = (),
+    channels: int = 3,
 ) -> DecodedImage:
     """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
@@ -115,7 +120,7 @@ def decode_image(
         warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
             content = _read(sample)
-            inputs = [(side, fit) for side in (size, *other_sizes)]
+            inputs = [(each, fit) for each in (size, *other_sizes)]
             if fit == "pad":
                 inputs.append((size, "stretch"))
             pixels, *others = load_inputs(io.BytesIO(content), inputs, channels)

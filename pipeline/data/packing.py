@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finch_runtime.image_size import ImageSize, height_and_width
 
 from pipeline.data.decoding import DecodedImages
 from pipeline.data.prepared import (
@@ -32,6 +34,7 @@ def pack(
     splits: Mapping[SplitName, Sequence[int]],
     folder: Path,
     *,
+    aspect_ratio: float = 1.0,
     audit: Mapping[str, Any] | None = None,
     unlabelled: DecodedImages | None = None,
     track: Track = silent,
@@ -43,6 +46,7 @@ def pack(
         decoded: Their pixels at every size to pack; all images must be usable.
         splits: Disjoint indices per split.
         folder: The folder to write.
+        aspect_ratio: Of the sizes, see ``size_of_height``.
         audit: Counts of the audit; stored in ``dataset.json``, not part of the fingerprint.
         unlabelled: Images without labels, if any; packed at the largest size, since only training
             uses them.
@@ -50,9 +54,9 @@ def pack(
     """
     groups = group_numbers(dataset)
     sizes = (decoded.image_size, *decoded.other_sizes)
-    per_image = decoded.channels * sum(size**2 for size in sizes)
-    pixels = sum(map(len, splits.values())) * per_image
-    pixels += len(unlabelled or ()) * decoded.channels * decoded.image_size**2
+    largest, *others = (math.prod(height_and_width(size)) for size in sizes)
+    pixels = sum(map(len, splits.values())) * (largest + sum(others))
+    pixels = decoded.channels * (pixels + len(unlabelled or ()) * largest)
     with atomic_folder(folder, size=pixels) as temporary:
         _write_pixels(decoded, sizes, {name: splits[name] for name in SPLITS}, temporary, track)
         summary = {}
@@ -76,9 +80,10 @@ def pack(
             origin=dataset.origin,
             license=dataset.license,
             classes=list(dataset.classes),
-            image_size=decoded.image_size,
+            image_size=height_and_width(decoded.image_size)[0],
             fit=decoded.fit,
             channels=decoded.channels,
+            aspect_ratio=aspect_ratio,
             splits=summary,
             fingerprint="",
             audit=dict(audit or {}),
@@ -104,7 +109,7 @@ def _write_names(samples: Sequence[Sample], folder: Path) -> None:
 
 def _write_pixels(
     decoded: DecodedImages,
-    sizes: Sequence[int],
+    sizes: Sequence[ImageSize],
     parts: Mapping[str, Sequence[int]],
     folder: Path,
     track: Track,
@@ -124,7 +129,7 @@ def _write_pixels(
             for size in sizes:
                 path = folder / name / images_file(size, decoded.image_size)
                 file = stack.enter_context(path.open("wb"))
-                shape = (len(part), size, size, decoded.channels)
+                shape = (len(part), *height_and_width(size), decoded.channels)
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 files.append((number, size, file, file.tell()))

@@ -1,8 +1,8 @@
 """Packed images: memory-mapped uint8 files per split, described by ``dataset.json``.
 
 A split has one file per image size. ``images.npy`` has the largest, from which views are rendered;
-``images_96.npy`` has the same images in the same order with 96 pixels per side, each scaled from
-the original file as on a device.
+``images_96.npy`` (of rectangles: ``images_96x144.npy``) has the same images in the same order with
+a height of 96 pixels, each scaled from the original file as on a device.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from finch_runtime.image_size import ImageSize, height_and_width, in_pixels
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.aspect_ratio import size_of_height
 from pipeline.data.sources.base import SplitName
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, hash_value, open_array, parse_artifact, read_json
@@ -65,14 +67,15 @@ class DatasetInfo:
         origin: URL or other description of the images' source.
         license: License of the images.
         classes: Class names; a label is an index into them.
-        image_size: Height and width of ``images.npy`` in pixels, the largest size.
-        fit: How images were made square, see ``finch_runtime.images.load_image``.
+        image_size: Height of ``images.npy`` in pixels, the largest size.
+        fit: How images got this shape, see ``finch_runtime.images.load_image``.
         splits: The splits, by name.
         fingerprint: SHA-256 of all other attributes but ``audit``, and so of pixels, labels,
             groups, names, class names and their order.
         audit: Counts of the audit.
         unlabelled: The images without labels; None, and absent from the file, if there are none.
         channels: 1 for gray images; 3, and absent from the file, for RGB.
+        aspect_ratio: Width divided by height; 1, and absent from the file, for square images.
     """
 
     format: int
@@ -87,6 +90,16 @@ class DatasetInfo:
     audit: dict[str, Any] = field(default_factory=dict)
     unlabelled: UnlabelledInfo | None = None
     channels: Literal[3, 1] = 3
+    aspect_ratio: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def size(self) -> ImageSize:
+        """Size of the largest packed images."""
+        return self.size_at(None)
+
+    def size_at(self, height: int | None) -> ImageSize:
+        """The size of images with this height in pixels; None is that of the largest ones."""
+        return size_of_height(height or self.image_size, self.aspect_ratio)
 
     def compute_fingerprint(self) -> str:
         """The correct value of ``fingerprint``."""
@@ -100,6 +113,8 @@ class DatasetInfo:
             del values["unlabelled"]
         if self.channels == 3:
             del values["channels"]
+        if self.aspect_ratio == 1:
+            del values["aspect_ratio"]
         return values
 
 
@@ -108,7 +123,7 @@ class Split:
     """The images of one split.
 
     Attributes:
-        images: uint8 [n, size, size, channels], memory-mapped.
+        images: uint8 [n, height, width, channels], memory-mapped.
         labels: int64 [n].
         groups: int64 [n]. Images with the same number belong together, such as near-duplicates or
             photographs of one object. None if unknown.
@@ -131,7 +146,7 @@ class Split:
 class PreparedData:
     """A folder written by ``pipeline.data.packing``.
 
-    A ``size`` is a height and width in pixels, one of the packed sizes; None is ``image_size``.
+    A ``size`` is one of the packed sizes; None is ``image_size``.
     """
 
     folder: Path
@@ -143,9 +158,13 @@ class PreparedData:
         return tuple(self.info.classes)
 
     @property
-    def image_size(self) -> int:
-        """Height and width of the largest packed images, in pixels."""
-        return self.info.image_size
+    def image_size(self) -> ImageSize:
+        """Size of the largest packed images."""
+        return self.info.size
+
+    def size_at(self, height: int | None) -> ImageSize:
+        """The size of images with this height in pixels; None is that of the largest ones."""
+        return self.info.size_at(height)
 
     @property
     def channels(self) -> Literal[3, 1]:
@@ -157,11 +176,11 @@ class PreparedData:
         """SHA-256 over pixels, labels, groups, names, class names and their order."""
         return self.info.fingerprint
 
-    def images_path(self, name: SplitName, size: int | None = None) -> Path:
+    def images_path(self, name: SplitName, size: ImageSize | None = None) -> Path:
         """The file with the images of a split, readable by the device runtime."""
         return self.folder / name / images_file(size or self.image_size, self.image_size)
 
-    def split(self, name: SplitName, size: int | None = None) -> Split:
+    def split(self, name: SplitName, size: ImageSize | None = None) -> Split:
         """Opens a split. Its files are read once per process, to compare their hashes.
 
         Raises:
@@ -174,10 +193,10 @@ class PreparedData:
         if expected is None:
             raise ArtifactError(self.folder / "dataset.json", f"has no split {name!r}")
         if size != self.image_size and images not in expected.files:
-            problem = f"has no {name} images of {size} px"
+            problem = f"has no {name} images of {in_pixels(size)}"
             raise ArtifactError(self.folder / "dataset.json", problem, "run `finch prepare`")
         shapes = {
-            images: (expected.images, size, size, self.channels),
+            images: (expected.images, *height_and_width(size), self.channels),
             "labels.npy": (expected.images,),
             "groups.npy": (expected.images,),
         }
@@ -188,12 +207,12 @@ class PreparedData:
         return Split(arrays[images], labels, groups)
 
     def unlabelled(self) -> NDArray[np.uint8]:
-        """The images without labels, uint8 [m, size, size, channels], memory-mapped; m can be 0.
+        """The images without labels, uint8 [m, height, width, channels], memory-mapped; m can be 0.
 
         Raises:
             ArtifactError: As ``split``.
         """
-        info, shape = self.info.unlabelled, (self.image_size, self.image_size, self.channels)
+        info, shape = self.info.unlabelled, (*height_and_width(self.image_size), self.channels)
         if info is None:
             return np.empty((0, *shape), dtype=np.uint8)
         return _open(self.folder / UNLABELLED, (info.images, *shape), info.files)
@@ -205,8 +224,8 @@ def select_images(
     """Copies images by number into memory; those without labels follow those with labels.
 
     Args:
-        labelled: uint8 [n, size, size, channels]; these images have the numbers 0 to n - 1.
-        unlabelled: uint8 [m, size, size, channels]; these have the numbers n to n + m - 1.
+        labelled: uint8 [n, height, width, channels]; these images have the numbers 0 to n - 1.
+        unlabelled: uint8 [m, height, width, channels]; these have the numbers n to n + m - 1.
         numbers: int64 [k], sorted.
     """
     count = np.searchsorted(numbers, len(labelled))
@@ -216,9 +235,11 @@ def select_images(
     return np.concatenate([images, unlabelled[numbers[count:] - len(labelled)]])
 
 
-def images_file(size: int, largest: int) -> str:
+def images_file(size: ImageSize, largest: ImageSize) -> str:
     """Name of the file with the images of a split; both are packed sizes."""
-    return "images.npy" if size == largest else f"images_{size}.npy"
+    if size == largest:
+        return "images.npy"
+    return f"images_{size if isinstance(size, int) else 'x'.join(map(str, size))}.npy"
 
 
 def open_prepared(folder: Path) -> PreparedData:

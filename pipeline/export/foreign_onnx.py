@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from finch_runtime.image_size import ImageSize, height_and_width, image_size
 
 from pipeline.errors import ArtifactError
 
@@ -22,17 +23,17 @@ class ForeignInput:
     """What the images of a model must be.
 
     Attributes:
-        size: Height and width in pixels.
+        size: Height and width in pixels, as one number if they are equal.
         channels: 3 for RGB, 1 for gray.
     """
 
-    size: int
+    size: ImageSize
     channels: int
 
 
 @dataclass(frozen=True)
 class _Layout:
-    size: int | None
+    size: ImageSize | None
     channels: int
     channels_first: bool
     batch: int | None
@@ -43,21 +44,21 @@ def adapt_onnx(
     out: Path,
     *,
     classes: int,
-    image_size: int,
+    default_size: ImageSize,
     mean: Sequence[float],
     std: Sequence[float],
 ) -> ForeignInput:
     """Writes a copy of a model that takes uint8 images, and returns logits and probabilities.
 
-    The model takes one float tensor, [n, channels, size, size] or [n, size, size, channels], with
-    pixels ``(value / 255 - mean) / std``, and returns logits or probabilities, [n, classes]. A
-    model that ``finch export`` wrote stays as it is.
+    The model takes one float tensor, [n, channels, height, width] or [n, height, width,
+    channels], with pixels ``(value / 255 - mean) / std``, and returns logits or probabilities,
+    [n, classes]. A model that ``finch export`` wrote stays as it is.
 
     Args:
         path: The model; weights in further files are read, too.
         out: The copy.
         classes: Number of classes of the data.
-        image_size: Height and width of the images, if the model takes any size.
+        default_size: Size of the images, if the model takes any.
         mean: Mean per channel, of values in [0, 1].
         std: Standard deviation per channel.
 
@@ -78,11 +79,11 @@ def adapt_onnx(
         inputs[0].name == "images"
         and inputs[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     ):
-        size, channels = _shape(inputs[0])[2:]
+        *sides, channels = _shape(inputs[0])[1:]
         onnx.save(model, out)
-        return ForeignInput(size or image_size, channels or 3)
+        return ForeignInput(_size(sides) or default_size, channels or 3)
     layout = _read_layout(path, inputs[0])
-    size = layout.size or image_size
+    size = layout.size or default_size
     onnx.save(_wrapped(model, inputs[0], output, layout, size, mean, std), out)
     return ForeignInput(size, layout.channels)
 
@@ -106,6 +107,12 @@ def _shape(value: Any) -> list[int | None]:
     return [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
 
 
+def _size(sides: Sequence[int | None]) -> ImageSize | None:
+    """The size of images of this height and width; None if one of them is dynamic."""
+    height, width = sides
+    return None if height is None or width is None else image_size(height, width)
+
+
 def _find_output(path: Path, model: ModelProto, classes: int) -> str:
     outputs = {str(each.name): _shape(each) for each in model.graph.output}
     for name, shape in outputs.items():
@@ -124,12 +131,10 @@ def _read_layout(path: Path, value: Any) -> _Layout:
     if kind in floats and len(shape) == 4 and shape[0] in (None, 1):
         batch, *rest = shape
         for channels_first, (channels, *sides) in ((True, rest), (False, [rest[2], *rest[:2]])):
-            if channels in (1, 3) and sides[0] == sides[1]:
-                return _Layout(sides[0], channels, channels_first, batch)
+            if channels in (1, 3) and (None not in sides or sides == [None, None]):
+                return _Layout(_size(sides), channels, channels_first, batch)
     found = f"{onnx.TensorProto.DataType.Name(kind).lower()} {_text(shape)}"
-    remedy = (
-        "export it for square float images, [n, 3, size, size], and a batch of 1 or of any size"
-    )
+    remedy = "export it for float images, [n, 3, height, width], and a batch of 1 or of any size"
     raise ArtifactError(path, f"its input {value.name} is {found}", remedy)
 
 
@@ -142,7 +147,7 @@ def _wrapped(
     value: Any,
     output: str,
     layout: _Layout,
-    size: int,
+    size: ImageSize,
     mean: Sequence[float],
     std: Sequence[float],
 ) -> ModelProto:
@@ -172,7 +177,7 @@ def _wrapped(
         "foreign",
         [
             helper.make_tensor_value_info(
-                "images", TensorProto.UINT8, [batch, size, size, channels]
+                "images", TensorProto.UINT8, [batch, *height_and_width(size), channels]
             ),
             *(each for each in inner.input if each.name != f"{_PREFIX}{value.name}"),
         ],

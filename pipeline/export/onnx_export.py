@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
+from finch_runtime.image_size import height_and_width
 from torch.onnx import ONNXProgram
 
 from pipeline.errors import ExportError
@@ -63,8 +64,8 @@ def to_onnx_program(
 ) -> ONNXProgram:
     """Like ``export_onnx``, but in memory; ``name`` is for error messages."""
     # With an example of one image, the exporter would specialize the batch to 1.
-    size, channels = model.spec.image_size, model.spec.channels
-    example = torch.zeros(1 if batch == 1 else 2, size, size, channels, dtype=torch.uint8)
+    shape = (*height_and_width(model.spec.image_size), model.spec.channels)
+    example = torch.zeros(1 if batch == 1 else 2, *shape, dtype=torch.uint8)
     try:
         with quiet(log):
             program = torch.onnx.export(

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finch_runtime.image_size import ImageSize, height_and_width, image_size
+
 from pipeline.errors import ArtifactError
 from pipeline.files import parse_artifact
 from pipeline.provenance import check_inputs
@@ -37,15 +39,16 @@ class MadeFrom:
     data: str
 
 
-def input_contract(image_size: int, channels: int, fit: str) -> dict[str, Any]:
-    """The input of an exported file; ``fit`` is how images are made square (``prepare.fit``)."""
+def input_contract(size: ImageSize, channels: int, fit: str) -> dict[str, Any]:
+    """The input of an exported file; ``fit`` is how images get this size (``prepare.fit``)."""
+    height, width = height_and_width(size)
     return {
         "name": INPUT,
         "dtype": "uint8",
         "layout": "NHWC",
         "color": "RGB" if channels == 3 else "gray",
-        "height": image_size,
-        "width": image_size,
+        "height": height,
+        "width": width,
         "fit": fit,
     }
 
@@ -81,8 +84,8 @@ def read_made_from(path: Path, **present: str) -> MadeFrom:
     return made_from
 
 
-def read_image_size(path: Path) -> int:
-    """Height and width of the input of an exported file in pixels, from the shape of the input.
+def read_image_size(path: Path) -> ImageSize:
+    """Size of the input of an exported file, from its shape.
 
     Raises:
         ArtifactError: The file is missing or damaged, or its input has no such shape.
@@ -90,9 +93,9 @@ def read_image_size(path: Path) -> int:
     inputs = _load(path).graph.input
     shape = [axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim] if inputs else []
     match shape:
-        case [_, int(height), int(width), 1 | 3] if height == width > 0:
-            return height
-    raise ArtifactError(path, "has no input of shape [n, size, size, 3 or 1]")
+        case [_, int(height), int(width), 1 | 3] if min(height, width) > 0:
+            return image_size(height, width)
+    raise ArtifactError(path, "has no input of shape [n, height, width, 3 or 1]")
 
 
 def _read(path: Path) -> Mapping[str, str]:

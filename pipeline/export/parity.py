@@ -77,7 +77,7 @@ class Parity:
 
 
 def parity_images(split: Split) -> NDArray[np.uint8]:
-    """Up to 64 images, uint8 [n, size, size, channels], evenly spaced over the split."""
+    """Up to 64 images, uint8 [n, height, width, channels], evenly spaced over the split."""
     chosen = np.unique(np.linspace(0, len(split) - 1, num=min(64, len(split)), dtype=int))
     return np.array(split.images[chosen])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finch_runtime.image_size import ImageSize, image_size, in_pixels
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedData
@@ -37,13 +38,13 @@ class CacheKey:
         teacher: SHA-256 that names the teacher, as ``TeacherRecord.sha256``.
         data: Fingerprint of the prepared data.
         views: SHA-256 of the view recipe.
-        image_size: Height and width of the views that the teacher sees, in pixels.
+        image_size: Size of the views that the teacher sees.
     """
 
     teacher: str
     data: str
     views: str
-    image_size: int
+    image_size: ImageSize
 
 
 # Parameters that change the content; with 0 views only the first one does.
@@ -80,9 +81,11 @@ def relevant_params(params: CacheLogits) -> dict[str, Any]:
     return {name: getattr(params, name) for name in (_PARAMS if params.views else _PARAMS[:1])}
 
 
-def cache_key(teacher_sha256: str, data: PreparedData, recipe: Views, image_size: int) -> CacheKey:
-    """The key for a teacher with its image size, prepared data and a view recipe."""
-    return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()), image_size)
+def cache_key(
+    teacher_sha256: str, data: PreparedData, recipe: Views, teacher_size: ImageSize
+) -> CacheKey:
+    """The key for a teacher with the size of its images, prepared data and a view recipe."""
+    return CacheKey(teacher_sha256, data.fingerprint, hash_value(recipe.model_dump()), teacher_size)
 
 
 def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
@@ -119,8 +122,8 @@ def read_cache(folder: Path, key: CacheKey, params: CacheLogits | None = None) -
         raise ArtifactError(path, f"has format {value.get('format')!r}, expected {FORMAT}")
     info = parse_artifact(path, CacheInfo, value)
     if info.key.image_size != key.image_size:
-        sizes = f"of {info.key.image_size} px, which now sees {key.image_size} px"
-        raise ArtifactError(path, f"was made with a teacher {sizes}")
+        before, now = in_pixels(info.key.image_size), in_pixels(key.image_size)
+        raise ArtifactError(path, f"was made with a teacher of {before}, which now sees {now}")
     hashes = {name: value for name, value in vars(key).items() if name != "image_size"}
     check_inputs(path, vars(info.key), **hashes)
     for name, found in info.params.items():
@@ -149,15 +152,15 @@ def open_logit_cache(
     return _open(folder / LOGITS, info.shape, info.dtype, info.sha256)
 
 
-def open_packed_views(folder: Path, size: int) -> NDArray[np.uint8] | None:
+def open_packed_views(folder: Path, size: ImageSize) -> NDArray[np.uint8] | None:
     """Opens the packed views of a cache that ``open_logit_cache`` has checked.
 
     Args:
         folder: Folder of the cache.
-        size: Height and width of the student's input, in pixels.
+        size: Size of the student's input.
 
     Returns:
-        uint8 [K, n, size, size, channels], memory-mapped; None if views are not packed.
+        uint8 [K, n, height, width, channels], memory-mapped; None if views are not packed.
 
     Raises:
         ArtifactError: The file is missing, truncated or changed, or its views have another size.
@@ -166,8 +169,8 @@ def open_packed_views(folder: Path, size: int) -> NDArray[np.uint8] | None:
     if info.views_sha256 is None:
         return None
     views = _open(folder / VIEWS, info.shape[:2], "uint8", info.views_sha256)
-    if views.shape[2] != size:
-        problem = f"has views of {views.shape[2]} px, and the student sees {size} px"
+    if (packed := image_size(*views.shape[2:4])) != size:
+        problem = f"has views of {in_pixels(packed)}, and the student sees {in_pixels(size)}"
         raise ArtifactError(folder / VIEWS, problem)
     return views
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize, height_and_width
 from numpy.typing import NDArray
 
 from pipeline.code_fingerprint import code_fingerprint
@@ -50,8 +51,8 @@ class CacheSource:
         device: Device of the teacher.
         precision: Dtype of the teacher's forward pass.
         fold_teachers: Answer in place of the teacher; None if it answers itself.
-        packed_size: Height and width of the views to pack, which the student sees; None for those
-            that the teacher sees.
+        packed_size: Size of the views to pack, which the student sees; None for that of those that
+            the teacher sees.
     """
 
     teacher: Classifier | Ensemble
@@ -61,11 +62,11 @@ class CacheSource:
     device: torch.device
     precision: torch.dtype = torch.float32
     fold_teachers: FoldTeachers | None = None
-    packed_size: int | None = None
+    packed_size: ImageSize | None = None
 
     @property
-    def view_size(self) -> int:
-        """Height and width of the packed views, in pixels."""
+    def view_size(self) -> ImageSize:
+        """Size of the packed views."""
         return self.packed_size or self.key.image_size
 
 
@@ -88,7 +89,7 @@ def write_logit_cache(
 
     Args:
         folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
-            with ``pack_views``, ``views.npy`` uint8 [K, n, size, size, channels]. If the teacher
+            with ``pack_views``, ``views.npy`` uint8 [K, n, height, width, channels]. If the teacher
             sees views of this size, the logits are then computed from these rounded pixels.
         source: Teacher, data and view recipe.
         params: Number of views (1 or more), dtype and batch size.
@@ -162,8 +163,8 @@ def _open_journal(
 ) -> JournaledArrays:
     arrays: Arrays = {LOGITS: (np.dtype(params.dtype), shape)}
     if params.pack_views:
-        size = source.view_size
-        arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], size, size, source.data.channels))
+        pixels = (*height_and_width(source.view_size), source.data.channels)
+        arrays[VIEWS] = (np.dtype(np.uint8), (*shape[:2], *pixels))
     environment = [library_versions(), source.device.type, torch.get_num_threads()]
     # Batches computed by other code must not be continued.
     code = code_fingerprint(__name__, type(source.teacher))

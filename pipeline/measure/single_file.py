@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from finch_runtime.image_size import ImageSize, height_and_width, in_pixels
 from finch_runtime.protocol import ComparePlan
 
 from pipeline.data.prepared import PreparedData
@@ -32,7 +33,7 @@ class FileMeasurement:
         model: Name of the file.
         sha256: Of the file.
         bytes: Size of the file.
-        image_size: Height and width of its images in pixels.
+        image_size: Size of its images.
         images: Number of validation images.
         accuracy: Accuracy and its details.
         latency: Latency at batch 1, with ONNX Runtime.
@@ -44,7 +45,7 @@ class FileMeasurement:
     model: str
     sha256: str
     bytes: int
-    image_size: int
+    image_size: ImageSize
     images: int
     accuracy: Accuracy
     latency: Latency
@@ -85,7 +86,7 @@ def measure_file(
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "model.onnx"
         form = adapt_onnx(
-            path, copy, classes=len(info.classes), image_size=data.image_size, mean=mean, std=std
+            path, copy, classes=len(info.classes), default_size=data.image_size, mean=mean, std=std
         )
         if form.channels != info.channels:
             problem = f"takes images with {form.channels} channels, the data has {info.channels}"
@@ -133,17 +134,20 @@ def measure_file(
     )
 
 
-def _images(path: Path, data: PreparedData, size: int) -> Path:
+def _images(path: Path, data: PreparedData, size: ImageSize) -> Path:
     """The validation images of a size, whose file is checked."""
     try:
         data.split("val", size)
     except ArtifactError as error:
         if data.folder / "dataset.json" != error.path:
             raise
-        problem = f"takes images of {size} px, which are not prepared"
+        problem = f"takes images of {in_pixels(size)}, which are not prepared"
+        height, width = height_and_width(size)
+        values = f"prepare.image_size={height}"
+        if data.size_at(height) != size:
+            values += f" and prepare.aspect_ratio={width / height:.5g}"
         remedy = (
-            f"set prepare.image_size={size} and run `finch prepare`, "
-            f"or export it for {data.image_size} px"
+            f"set {values} and run `finch prepare`, or export it for {in_pixels(data.image_size)}"
         )
         raise ArtifactError(path, problem, remedy) from None
     return data.images_path("val", size)

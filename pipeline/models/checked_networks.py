@@ -24,6 +24,7 @@ def check_networks(
     folder: Path,
     *,
     channels: int = 3,
+    aspect_ratio: float = 1.0,
 ) -> list[str]:
     """Checks networks as ``check_network``, except those that passed before.
 
@@ -33,9 +34,10 @@ def check_networks(
     Args:
         networks: Where the parameters are, such as ``distill``, and the networks with their
             training recipes.
-        packed_size: Height and width of the images of a network without ``image_size``, in pixels.
+        packed_size: Height of the images of a network without ``image_size``, in pixels.
         folder: Where the networks that passed are remembered.
         channels: 3 for RGB images, 1 for gray ones.
+        aspect_ratio: Width of the images divided by their height.
 
     Returns:
         Where the parameters of the networks are that were checked.
@@ -48,6 +50,7 @@ def check_networks(
     common = {
         "code": code_fingerprint("pipeline.models.network_check"),
         "channels": channels,
+        "aspect_ratio": aspect_ratio,
         "versions": [metadata.version(name) for name in ("torch", "torchvision", "timm")],
     }
     with FileHashes(folder / "weights.json") as hashes:
@@ -63,7 +66,14 @@ def check_networks(
 
         size = network.image_size or packed_size
         single = _trains_on_single_images(network)
-        check_network(section, network, size, channels=channels, single_images=single)
+        check_network(
+            section,
+            network,
+            size,
+            channels=channels,
+            aspect_ratio=aspect_ratio,
+            single_images=single,
+        )
         passed.append(key)
         checked.append(section)
         write_json(store, {"passed": passed[-_REMEMBERED:]})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.errors import ArtifactError, ParameterError, one_line
 from pipeline.files import atomic_folder, hash_file, parse_artifact, read_json, write_json
 from pipeline.models.gray_input import take_gray
-from pipeline.models.record import FORMAT, ClassNames, ImageSize, check_format
+from pipeline.models.record import FORMAT, ClassNames, StoredSize, check_format
 from pipeline.models.saved_tensors import to_saved
 from pipeline.models.zoo import create_network, full_name
 
@@ -32,7 +33,7 @@ class Spec:
     Attributes:
         architecture: Model name, as returned by ``zoo.full_name``.
         classes: Class names, in the order of the logits.
-        image_size: Height and width of the images in pixels.
+        image_size: Size of the images.
         mean: Normalization mean per channel, for pixels in [0, 1]: three values for RGB images, one
             for gray ones.
         std: Normalization standard deviation per channel.
@@ -40,7 +41,7 @@ class Spec:
 
     architecture: str
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     mean: Channels
     std: Channels
 
@@ -55,14 +56,14 @@ class _Stored(Spec):
     """What ``load_classifier`` needs of ``model.json``."""
 
     classes: ClassNames
-    image_size: ImageSize
+    image_size: StoredSize
     weights_sha256: str
 
 
 class Classifier(nn.Module):
     """Normalizes images, and returns logits [n, classes].
 
-    Images are float32 [n, channels, size, size] in [0, 1].
+    Images are float32 [n, channels, height, width] in [0, 1].
     """
 
     mean: Tensor
@@ -107,7 +108,9 @@ class Classifier(nn.Module):
         return torch.cat(weights, dim=1).detach().float().cpu().numpy()
 
 
-def build_classifier(architecture: str, classes: tuple[str, ...], image_size: int) -> Classifier:
+def build_classifier(
+    architecture: str, classes: tuple[str, ...], image_size: ImageSize
+) -> Classifier:
     """Creates a classifier with random weights from torch's default generator.
 
     See ``Spec`` for the arguments; ``architecture`` is any name that ``zoo.full_name`` accepts.

@@ -18,6 +18,7 @@ from typing import Any, cast
 import timm
 import torch
 import torchvision.models
+from finch_runtime.image_size import ImageSize
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
@@ -65,7 +66,7 @@ def head_names(backbone: nn.Module) -> tuple[str, ...]:
 
 
 def fit_weights(
-    architecture: str, backbone: nn.Module, tensors: Tensors, image_size: int
+    architecture: str, backbone: nn.Module, tensors: Tensors, image_size: ImageSize
 ) -> FittedWeights:
     """Finds the tensor of a file for every parameter and buffer of a network.
 
@@ -73,7 +74,7 @@ def fit_weights(
         architecture: Name of the network, for messages.
         backbone: Network of ``create_network``; it is not changed.
         tensors: Tensors of the file, by name.
-        image_size: Height and width of the images in pixels.
+        image_size: Size of the images.
 
     Raises:
         ParameterError: A tensor of the network is missing or has another shape, two networks in the
@@ -112,7 +113,7 @@ def fit_weights(
 class _Target:
     """The names and shapes that a network needs."""
 
-    def __init__(self, backbone: nn.Module, image_size: int) -> None:
+    def __init__(self, backbone: nn.Module, image_size: ImageSize) -> None:
         self.backbone, self.image_size = backbone, image_size
         self.own: dict[str, Tensor] = backbone.state_dict()
         self._same: dict[int, list[str]] = {}  # names of tied weights, of which files may have one
@@ -224,9 +225,11 @@ def _timm_filter(tensors: dict[str, Tensor], target: _Target) -> Tensors:
 
 def _torchvision_embeddings(tensors: dict[str, Tensor], target: _Target) -> Tensors:
     patch = getattr(target.backbone, "patch_size", None)
+    size = target.image_size
     if "encoder.pos_embedding" not in tensors or not isinstance(patch, int):
         return tensors
-    return cast(Tensors, interpolate_embeddings(target.image_size, patch, tensors))
+    assert isinstance(size, int)  # these networks take square images only
+    return cast(Tensors, interpolate_embeddings(size, patch, tensors))
 
 
 def _resize_tables(tensors: Tensors, target: _Target) -> Tensors:
@@ -342,7 +345,7 @@ def _describe(tensor: Tensor) -> str:
     return f"shape {list(tensor.shape)} ({str(tensor.dtype).removeprefix('torch.')})"
 
 
-def _fitting_network(architecture: str, tensors: Tensors, image_size: int) -> str | None:
+def _fitting_network(architecture: str, tensors: Tensors, image_size: ImageSize) -> str | None:
     """Another network that all tensors fit, of the same or a similar name, if there is one."""
     base = architecture.removeprefix(TORCHVISION).partition(".")[0]
     family = [name for name in timm.list_models() if _without_sizes(name) == _without_sizes(base)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
+from finch_runtime.image_size import ImageSize, height_and_width
 from torch import Tensor, nn
 
 from pipeline.errors import ParameterError, one_line
@@ -13,7 +15,7 @@ _TOLERANCE = 1e-3
 """Of a logit, relative to the largest one: the order of additions is another."""
 
 
-def take_gray(network: nn.Module, name: str, image_size: int) -> None:
+def take_gray(network: nn.Module, name: str, image_size: ImageSize) -> None:
     """Converts a network of RGB images to one of gray images, in place.
 
     The convolutions that see the image get one input channel, whose weights are the sum over the
@@ -21,14 +23,15 @@ def take_gray(network: nn.Module, name: str, image_size: int) -> None:
     equal channels.
 
     Args:
-        network: On the CPU. Takes float32 [n, 3, image_size, image_size]; afterwards, one channel.
+        network: On the CPU. Takes float32 [n, 3, height, width]; afterwards, one channel.
         name: Name of the network, for error messages.
-        image_size: Height and width of the images in pixels.
+        image_size: Size of the images.
 
     Raises:
         ParameterError: No convolution sees the image, or other layers see it too.
     """
-    gray = torch.linspace(-1, 1, image_size**2).view(1, 1, image_size, image_size)
+    shape = height_and_width(image_size)
+    gray = torch.linspace(-1, 1, math.prod(shape)).view(1, 1, *shape)
     image = gray.repeat(1, 3, 1, 1)
     found: list[nn.Conv2d] = []
 

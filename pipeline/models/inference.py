@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from finch_runtime.image_size import height_and_width
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,8 +31,8 @@ class Cost:
 def teacher_logits(model: nn.Module, pixels: Tensor, precision: torch.dtype) -> Tensor:
     """Logits for use in a loss, float32 [n, classes], without a gradient to the network.
 
-    The network must be in evaluation mode. Pixels are float32 [n, channels, size, size] in [0, 1],
-    on its device. ``precision`` is the autocast dtype; float32 disables autocast.
+    The network must be in evaluation mode. Pixels are float32 [n, channels, height, width] in
+    [0, 1], on its device. ``precision`` is the autocast dtype; float32 disables autocast.
     """
     mixed = precision != torch.float32
     with torch.inference_mode():
@@ -49,7 +50,7 @@ def count_multiply_adds(model: Classifier) -> int:
 
 def measure_cost(model: Classifier) -> Cost:
     """Cost of a classifier in its form for inference; the classifier is not modified."""
-    shape = (2, model.spec.channels, model.spec.image_size, model.spec.image_size)
+    shape = (2, model.spec.channels, *height_and_width(model.spec.image_size))
     pixels = torch.linspace(0, 1, math.prod(shape)).view(shape)
     network = inference_form(model, pixels).network
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

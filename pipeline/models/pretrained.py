@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from finch_runtime.image_size import ImageSize
 from torch import Tensor
 
 from pipeline.errors import ParameterError
@@ -72,7 +73,7 @@ class Initialized:
 
 
 def init_classifier(
-    network: Network, classes: tuple[str, ...], image_size: int, channels: int = 3
+    network: Network, classes: tuple[str, ...], image_size: ImageSize, channels: int = 3
 ) -> Initialized:
     """Creates a classifier with the initial weights that ``network`` selects.
 

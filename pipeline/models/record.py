@@ -15,7 +15,9 @@ from pipeline.provenance import check_inputs
 FORMAT = 2
 
 ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
-ImageSize = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+StoredSize = Side | tuple[Side, Side]
+"""``finch_runtime.image_size.ImageSize``, in range."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ModelRecord:
 
     Attributes:
         classes: Class names, in the order of the logits.
-        image_size: Height and width of the images in pixels.
+        image_size: Size of the images.
         weights_sha256: SHA-256 of the weights file.
         data: Fingerprint of the prepared data.
         code: Fingerprint of the code that trained it.
@@ -33,7 +35,7 @@ class ModelRecord:
     """
 
     classes: ClassNames
-    image_size: ImageSize
+    image_size: StoredSize
     weights_sha256: str
     data: str
     code: str

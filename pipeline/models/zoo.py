@@ -10,6 +10,7 @@ from typing import Any, cast
 import timm
 import torch
 import torchvision.models
+from finch_runtime.image_size import ImageSize, height_and_width, in_pixels
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
@@ -49,11 +50,11 @@ def library_versions() -> dict[str, str]:
     return {library.__name__: library.__version__ for library in (timm, torch, torchvision)}
 
 
-def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
+def create_network(name: str, num_classes: int, image_size: ImageSize) -> nn.Module:
     """Creates a network with random weights from torch's default generator.
 
-    ``name`` is a result of ``full_name``. ``image_size``, in pixels, is used by networks with a
-    fixed input size.
+    ``name`` is a result of ``full_name``. ``image_size`` is used by networks with a fixed
+    input size.
 
     Returns:
         A network with timm's ``get_classifier()`` and ``pretrained_cfg`` (``mean``, ``std`` and
@@ -72,12 +73,12 @@ def create_network(name: str, num_classes: int, image_size: int) -> nn.Module:
     except (AssertionError, TypeError, ValueError) as error:
         raise ParameterError(
             f"model {name!r}",
-            f"cannot be built for images of {image_size} px ({one_line(error)})",
+            f"cannot be built for images of {in_pixels(image_size)} ({one_line(error)})",
             "change image_size, or choose another model",
         ) from error
 
 
-def count_parameters(name: str, num_classes: int, image_size: int) -> int:
+def count_parameters(name: str, num_classes: int, image_size: ImageSize) -> int:
     """Number of trainable parameters.
 
     Raises:
@@ -88,7 +89,7 @@ def count_parameters(name: str, num_classes: int, image_size: int) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def library_weights(name: str, image_size: int) -> dict[str, Tensor]:
+def library_weights(name: str, image_size: ImageSize) -> dict[str, Tensor]:
     """Downloads the pretrained weights of a network from its library.
 
     Raises:
@@ -130,21 +131,23 @@ def _torchvision_names() -> frozenset[str]:
     return frozenset(TORCHVISION + name for name in names)
 
 
-def _timm_size(name: str, image_size: int) -> dict[str, int]:
+def _timm_size(name: str, image_size: ImageSize) -> dict[str, ImageSize]:
     config = timm.get_pretrained_cfg(name)
     return {"img_size": image_size} if config and config.fixed_input_size else {}
 
 
-def _from_torchvision(name: str, num_classes: int, image_size: int) -> nn.Module:
+def _from_torchvision(name: str, num_classes: int, image_size: ImageSize) -> nn.Module:
     options: dict[str, Any] = {}
     mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     if name in _INCEPTIONS:
         options = {"aux_logits": False, "init_weights": True}
         mean = std = (0.5, 0.5, 0.5)
     elif name.startswith("vit_"):
+        if isinstance(image_size, tuple):
+            raise ValueError("torchvision's vision transformers take square images")
         options = {"image_size": image_size}
     elif name.startswith("maxvit_"):
-        options = {"input_size": (image_size, image_size)}
+        options = {"input_size": height_and_width(image_size)}
     model: Any = torchvision.models.get_model(name, num_classes=num_classes, **options)
     # In all torchvision models, the last parameter belongs to the classifier layer.
     head = [parameter for parameter, _ in model.named_parameters()][-1].rpartition(".")[0]

@@ -7,8 +7,10 @@ import re
 from functools import cache
 from typing import Any, Literal
 
+from finch_runtime.image_size import ImageSize
 from pydantic import Field, create_model, field_validator, model_validator
 
+from pipeline.aspect_ratio import size_of_height
 from pipeline.errors import one_of
 from pipeline.plugins import SOURCES
 from pipeline.plugins.options import options_of
@@ -67,15 +69,23 @@ class Prepare(Section):
         96,
         ge=16,
         le=1024,
-        description="Height and width of the packed images, in pixels. Those of a larger "
-        "`finetune.image_size` or `distill.image_size` are packed instead, and views are rendered "
-        "from them (docs/image_sizes.md).",
+        description="Height of the packed images in pixels, and their width if they are square. "
+        "Those of a larger `finetune.image_size` or `distill.image_size` are packed instead, and "
+        "views are rendered from them (docs/image_sizes.md).",
+    )
+    aspect_ratio: float = Field(
+        1.0,
+        ge=0.25,
+        le=4,
+        description="Width of all images divided by their height, such as 1.5 for 3:2 or 1.7778 "
+        "for 16:9; 1 is square. The width of an image is the nearest whole number of pixels "
+        "(docs/image_sizes.md).",
     )
     fit: Literal["crop", "stretch", "pad"] = Field(
         "crop",
-        description="How an image becomes square: `crop` resizes the shorter side and crops the "
-        "center; `stretch` resizes both sides; `pad` resizes the longer side and adds gray bars "
-        "(docs/data.md).",
+        description="How an image gets the shape of the input: `crop` crops the center and resizes "
+        "it; `stretch` resizes both sides separately; `pad` resizes the whole image and adds gray "
+        "bars (docs/data.md).",
     )
     channels: Literal[3, 1] = Field(
         3,
@@ -144,6 +154,10 @@ class Prepare(Section):
         except re.error as error:
             raise ValueError(f"{value!r} is not a regular expression ({error})") from None
         return value
+
+    def size_at(self, height: int | None) -> ImageSize:
+        """The size of images with this height in pixels; None is ``image_size``."""
+        return size_of_height(height or self.image_size, self.aspect_ratio)
 
     @property
     def has_unlabelled(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
+from finch_runtime.image_size import ImageSize
 from pydantic import Field, create_model, model_validator
 
 from pipeline.errors import shown
@@ -72,11 +73,12 @@ class Params(Section):
     bundle: Bundle = Field(default_factory=Bundle, description="Selection and packaging.")
 
     @property
-    def image_sizes(self) -> list[int]:
-        """The sizes to pack, in pixels, largest first: of the networks, and one for the views."""
+    def image_sizes(self) -> list[ImageSize]:
+        """The sizes to pack, largest first: of the networks, and one for the views."""
         packed = self.prepare.image_size
         seen = {network.image_size or packed for network in (self.finetune, self.distill)}
-        return sorted(seen | {max(packed, *seen)}, reverse=True)
+        heights = sorted(seen | {max(packed, *seen)}, reverse=True)
+        return [self.prepare.size_at(height) for height in heights]
 
     @model_validator(mode="after")
     def _image_sizes_are_known(self) -> Params:
@@ -90,6 +92,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Params:
+        if self.views.quarter_turns and self.prepare.aspect_ratio != 1:
+            raise ValueError(
+                f"views.quarter_turns needs square images, but prepare.aspect_ratio is "
+                f"{self.prepare.aspect_ratio:g}; set views.quarter_turns to false, or "
+                "prepare.aspect_ratio to 1"
+            )
         self.finetune.check_members(self.run.seed)
         if self.cache_logits.folds:
             self.finetune.check_folds(self.run.seed)

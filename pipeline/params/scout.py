@@ -22,7 +22,8 @@ class Scout(Section):
     )
     image_sizes: list[Annotated[int, Field(ge=16, le=1024)]] = Field(
         min_length=1,
-        description="Height and width of the images, in pixels; every network is measured at each.",
+        description="Heights of the images in pixels, and their widths if they are square "
+        "(`prepare.aspect_ratio`); every network is measured at each.",
     )
     rounds: int = Field(
         5,

@@ -18,8 +18,8 @@ class TrainedNetwork(Network, Recipe):
         None,
         ge=16,
         le=1024,
-        description="Height and width of the network's input, in pixels; null: those of "
-        "`prepare.image_size`.",
+        description="Height of the network's input in pixels, and its width if it is square "
+        "(`prepare.aspect_ratio`); null: that of `prepare.image_size`.",
     )
 
     @override

@@ -17,11 +17,17 @@ class Views(Section):
         0.7, gt=0, le=1, description="Minimum fraction of the image's area in a random crop."
     )
     crop_ratio: float = Field(
-        1.2, ge=1, le=4, description="Maximum ratio of a crop's longer side to its shorter side."
+        1.2,
+        ge=1,
+        le=4,
+        description="Maximum ratio of a crop's longer side to its shorter side, relative to that "
+        "of the image.",
     )
     horizontal_flip: bool = Field(True, description="Flip left to right with probability 0.5.")
     vertical_flip: bool = Field(False, description="Flip top to bottom with probability 0.5.")
-    quarter_turns: bool = Field(False, description="Rotate by 0, 90, 180 or 270 degrees.")
+    quarter_turns: bool = Field(
+        False, description="Rotate by 0, 90, 180 or 270 degrees; only square images."
+    )
     rotate: float = Field(
         0.0, ge=0, le=180, description="Maximum rotation in degrees, in both directions."
     )
@@ -58,15 +64,15 @@ class Views(Section):
         0.0,
         ge=0,
         le=0.1,
-        description="Maximum radius of defocus blur, as a fraction of the image's side, in half of "
-        "the views.",
+        description="Maximum radius of defocus blur, as a fraction of the image's shorter side, in "
+        "half of the views.",
     )
     motion_blur: float = Field(
         0.0,
         ge=0,
         le=0.2,
-        description="Maximum length of motion blur, as a fraction of the image's side, in half of "
-        "the views.",
+        description="Maximum length of motion blur, as a fraction of the image's shorter side, in "
+        "half of the views.",
     )
     noise: Fraction = Field(
         0.0,

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from finch_runtime.image_size import height_and_width
 from finch_runtime.telemetry import turn_off
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -78,9 +79,8 @@ class FakeQuantizedClassifier(Classifier):
         """A copy of the backbone on the CPU, with torch's FakeQuantize instead of NNCF's."""
         import nncf
 
-        size, channels = self.spec.image_size, self.spec.channels
         backbone = copy.deepcopy(self.backbone).cpu().eval()
-        example = torch.zeros(1, channels, size, size)
+        example = torch.zeros(1, self.spec.channels, *height_and_width(self.spec.image_size))
         _clip_ranges(backbone)
         with quiet(log):
             stripped: nn.Module = nncf.strip(backbone, do_copy=False, example_input=example)
@@ -110,7 +110,7 @@ def fake_quantize(student: Classifier, calibration: NDArray[np.uint8]) -> FakeQu
 
     Args:
         student: Student on the CPU; not modified.
-        calibration: Calibration images, uint8 [n, size, size, channels].
+        calibration: Calibration images, uint8 [n, height, width, channels].
 
     Raises:
         QATError: The batch norms cannot be folded.

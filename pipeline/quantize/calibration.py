@@ -9,7 +9,7 @@ from pipeline.data.prepared import Split
 
 
 def sample_calibration(train: Split, count: int, seed: int) -> NDArray[np.uint8]:
-    """Calibration images, uint8 [n, size, size, channels]: ``count`` random ones, or all."""
+    """Calibration images, uint8 [n, height, width, channels]: ``count`` random ones, or all."""
     count = min(count, len(train))
     chosen = np.random.default_rng(seed).choice(len(train), count, replace=False)
     return np.array(train.images[np.sort(chosen)])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from finch_runtime.image_size import height_and_width
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -12,7 +13,7 @@ from pipeline.data.decoding_checks import DARK
 from pipeline.data.naming import data_name
 from pipeline.report.contact_sheet import contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
-from pipeline.report.formats import DASH, SPLIT_TITLES, TIMES, plural
+from pipeline.report.formats import DASH, SPLIT_TITLES, TIMES, pixels, plural
 from pipeline.report.table import text_table
 
 _LARGE, _SMALL = 96, 64  # side of the thumbnails of duplicates and of classes, in pixels
@@ -27,7 +28,7 @@ Found = tuple[Finding, Sequence[int]]  # with the indices of its first images
 def render_audit(audit: Audit) -> str:
     """Renders the page. The same audit gives the same bytes."""
     facts = report(audit)
-    near, pixels = facts["near_duplicates"], f"{facts['image_size']} {TIMES} {facts['image_size']}"
+    near, size = facts["near_duplicates"], pixels(facts["image_size"])
     exact_text = "Identical files, or files with identical pixels after preprocessing."
     near_text = (
         f"Pairs whose {near['bits']}-bit perceptual hashes differ in at most {near['distance']} "
@@ -40,7 +41,7 @@ def render_audit(audit: Audit) -> str:
         heading=data_name(audit.dataset.name, audit.dataset.origin),
         intro=[
             f"{facts['counts']['photographs']:,} images, {len(facts['classes'])} classes. "
-            f"Duplicates are detected after preprocessing: {pixels} pixels, fit: {facts['fit']}."
+            f"Duplicates are detected after preprocessing: {size}, fit: {facts['fit']}."
             f"{'' if audit.splits else ' The stage stopped before splitting.'}",
             *(f"{remark[:1].upper()}{remark[1:]}." for remark in facts["remarks"]),
             blocks.tiles(_tiles(facts["counts"], complete=near["complete"])),
@@ -166,8 +167,15 @@ def _tables(facts: Mapping[str, Any]) -> list[Section]:
         "in 16 bits appear so: multiply them by 64 or 16."
     )
     separated = "The published splits separate images of one group."
-    small = f"A side is below {facts['image_size']} pixels."
+    low, high = sorted(height_and_width(facts["image_size"]))
+    small = f"A side is below {low} pixels."
     elongated = f"One side is more than {ELONGATED:g} times the other."
+    if low < high:
+        small = f"The shorter side is below {low} pixels, or the longer one below {high}."
+        elongated = (
+            "The longer side by the shorter one is more than "
+            f"{ELONGATED:g} times that of the input, or less than 1/{ELONGATED:g} of it."
+        )
     return [
         _passed_over(facts["passed_over"]),
         kind("other_format", "Suffixes of other formats", content, "Name", "Class", "Content"),

@@ -23,32 +23,34 @@ class ContactSheet:
 
 
 def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Downsamples a square image uint8 [size, size, channels] to at most ``side`` pixels.
+    """Downsamples an image, uint8 [height, width, channels], to at most ``side`` pixels per side.
 
     The result is RGB.
     """
     image = np.broadcast_to(image, (*image.shape[:2], 3))
-    if len(image) <= side:
+    longer = max(image.shape[:2])
+    if longer <= side:
         return image
-    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
+    height, width = (max(1, round(each / longer * side)) for each in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
 def contact_sheet(images: Sequence[NDArray[np.uint8] | None], columns: int) -> ContactSheet:
-    """Arranges square images, uint8 [side, side, 3], in rows.
+    """Arranges images of one shape, uint8 [height, width, 3], in rows.
 
     The first one is an image. None leaves a place empty. Empty places and the gaps between images
     are transparent, so that the sheet suits light and dark pages.
     """
     assert images[0] is not None
-    step = len(images[0]) + _GAP
+    down, across = (side + _GAP for side in images[0].shape[:2])
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    height, width = rows * step - _GAP, columns * step - _GAP
+    height, width = rows * down - _GAP, columns * across - _GAP
     sheet = np.zeros((height, width, 4), dtype=np.uint8)
     for index, image in enumerate(images):
         if image is not None:
-            top, left = step * (index // columns), step * (index % columns)
-            sheet[top : top + len(image), left : left + len(image)] = np.dstack(
+            top, left = down * (index // columns), across * (index % columns)
+            sheet[top : top + down - _GAP, left : left + across - _GAP] = np.dstack(
                 [image, np.full(image.shape[:2], 255, dtype=np.uint8)]
             )
     file = io.BytesIO()

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from finch_runtime.image_size import ImageSize, height_and_width
 from markupsafe import Markup, escape
 
 from pipeline.plugins.section import Section
@@ -36,6 +37,13 @@ def drop(found: Drop) -> str:
 def megabytes(size: float) -> str:
     """A size in bytes as megabytes with two decimals."""
     return f"{size / 1e6:.2f}"
+
+
+def pixels(size: ImageSize) -> str:
+    """The size of an image, such as 96 by 96 pixels."""
+    height, width = height_and_width(size)
+    order = "" if height == width else f" (height {TIMES} width)"
+    return f"{height} {TIMES} {width} pixels{order}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.data.sources import SplitName
 from pipeline.params import Views
 from pipeline.report.contact_sheet import ContactSheet, contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
-from pipeline.report.formats import SPLIT_TITLES, TIMES, plural
+from pipeline.report.formats import SPLIT_TITLES, pixels, plural
 from pipeline.report.table import images_per_class
 from pipeline.views import make_views
 
@@ -79,11 +79,11 @@ def render_inspection(
             sheet = _sheet_of_views(images, np.array(chosen), recipe, views)
             image = blocks.image(sheet, f"images of {name} and their augmented views")
             sheets.append(blocks.group(name, [image]))
-    shape = f"{data.image_size} {TIMES} {data.image_size} pixels, fit: {info.fit}"
+    size = f"{pixels(data.image_size)}, fit: {info.fit}"
     return Page(
         kicker="Inspection",
         heading=data_name(info.source, info.origin),
-        intro=[f"{len(data.classes)} classes, {shape}. License: {info.license}."],
+        intro=[f"{len(data.classes)} classes, {size}. License: {info.license}."],
         sections=[
             Section("views", "Augmented views", sheets),
             Section("confusions", "Confusions of the teacher", _confusions(data, confusions)),
@@ -112,10 +112,10 @@ def _sheet_of_views(
     split: Split, indices: NDArray[np.int64], recipe: Views, views: int
 ) -> ContactSheet:
     """One row per image: the packed image and its views."""
-    pixels = np.asarray(split.images[indices])
-    columns = [pixels]
+    packed = np.asarray(split.images[indices])
+    columns = [packed]
     for view in range(views):
-        batch = make_views(pixels, indices, view, recipe, torch.device("cpu"))
+        batch = make_views(packed, indices, view, recipe, torch.device("cpu"))
         columns.append((batch * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
     cells = [shrink(column[row], _LARGE) for row in range(len(indices)) for column in columns]
     return contact_sheet(cells, views + 1)

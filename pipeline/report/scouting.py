@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from finch_runtime.image_size import in_pixels
 from markupsafe import Markup
 
 from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
@@ -47,7 +48,7 @@ def _proposal(facts: dict[str, Any]) -> list[Part]:
     s = facts["students"][facts["proposal"]]
     budget = f"95 % CI {_interval(s)}; budget {value(facts['latency_ms'])} ms"
     tiles = [
-        ("Proposed student", s["model"], f"{s['image_size']} px"),
+        ("Proposed student", s["model"], in_pixels(s["image_size"])),
         ("p50 latency", f"{_p50(s['best'], s)} ms", f"{s['best']}: {budget}"),
         ("Multiply-adds per image", f"{_millions('multiply_adds', s)} M", ""),
         ("Parameters", f"{_millions('parameters', s)} M", ""),
@@ -59,7 +60,7 @@ def _table(facts: dict[str, Any]) -> Table:
     failed = "cannot be measured: {problem}"
     columns: list[Column[dict[str, Any]]] = [
         Column("Model", lambda s: s["model"], numeric=False),
-        Column("Image size", lambda s: str(s["image_size"]), "px"),
+        Column("Image size", lambda s: in_pixels(s["image_size"]).removesuffix(" px"), "px"),
         Column("p50", lambda s: _p50(s["best"], s), "ms"),
         Column("95 % CI", _interval, "ms"),
         Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),
@@ -100,7 +101,7 @@ def _chart(facts: dict[str, Any]) -> list[Part]:
             kind = "proposed" if index == facts["proposal"] else kind
             p50 = Estimate(timing["p50_ms"], timing["low_ms"], timing["high_ms"])
             cost = s["multiply_adds"] / 1e6
-            name = f"{s['model']}, {s['image_size']} px"
+            name = f"{s['model']}, {in_pixels(s['image_size'])}"
             rows.append(DotRow(name, kind, (p50, Estimate(cost, cost, cost))))
     if not rows:
         return []

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from finch_runtime.errors import RuntimeProblem
+from finch_runtime.image_size import ImageSize
 from finch_runtime.images import load_image
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.aspect_ratio import size_of_height
 from pipeline.data.naming import data_name
 from pipeline.data.prepared import open_prepared
 from pipeline.data.sources import Sample, read_source
@@ -29,9 +31,10 @@ class ScoutImages:
     Attributes:
         source: Name of the data set.
         classes: Number of its classes.
-        fit: How an image becomes square, see ``load_image``.
+        fit: How an image gets the shape of the input, see ``load_image``.
         channels: 3 for RGB, 1 for gray.
         files: Encoded images.
+        aspect_ratio: Width of the input divided by its height.
     """
 
     source: str
@@ -39,10 +42,15 @@ class ScoutImages:
     fit: str
     channels: int
     files: tuple[bytes, ...]
+    aspect_ratio: float = 1.0
 
-    def at(self, size: int) -> NDArray[np.uint8]:
-        """The images as a device would load them, uint8 [n, size, size, channels]."""
-        options = (size, self.fit, self.channels)
+    def size_at(self, height: int) -> ImageSize:
+        """The size of an input with this height in pixels."""
+        return size_of_height(height, self.aspect_ratio)
+
+    def at(self, height: int) -> NDArray[np.uint8]:
+        """The images as a device would load them, uint8 [n, height, width, channels]."""
+        options = (self.size_at(height), self.fit, self.channels)
         return np.stack([load_image(io.BytesIO(file), *options) for file in self.files])
 
 
@@ -58,8 +66,7 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
         images = data.split("train").images
         files = tuple(_to_png(images[i]) for i in _spread(len(images)))
         name = data_name(data.info.source, data.info.origin)
-        about = (name, len(data.classes), prepare.fit, prepare.channels)
-        return ScoutImages(*about, files)
+        return _images(name, len(data.classes), prepare, files)
     source = read_source(prepare)
     samples = [sample for sample in source.samples if sample.split != "test"]
     # Skips damaged images; `prepare` reports them.
@@ -67,7 +74,11 @@ def find_images(prepared: Path, prepare: Prepare) -> ScoutImages:
     if not files:
         raise DataError(f"source {source.name!r}", "no image can be read", "run `finch prepare`")
     name = data_name(source.name, source.origin)
-    return ScoutImages(name, len(source.classes), prepare.fit, prepare.channels, files)
+    return _images(name, len(source.classes), prepare, files)
+
+
+def _images(name: str, classes: int, prepare: Prepare, files: tuple[bytes, ...]) -> ScoutImages:
+    return ScoutImages(name, classes, prepare.fit, prepare.channels, files, prepare.aspect_ratio)
 
 
 def _spread(count: int) -> list[int]:

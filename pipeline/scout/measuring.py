@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize, image_size, in_pixels
 from finch_runtime.protocol import ComparePlan
 from numpy.typing import NDArray
 
@@ -91,7 +92,7 @@ class Student:
 
     Attributes:
         model: Name of the network.
-        image_size: Height and width of the images, in pixels.
+        image_size: Size of the images.
         multiply_adds: Multiply-adds per image, in the form for inference; None if the network could
             not be built.
         parameters: Number of parameters in that form; None if the network could not be built.
@@ -100,7 +101,7 @@ class Student:
     """
 
     model: str
-    image_size: int
+    image_size: ImageSize
     multiply_adds: int | None
     parameters: int | None
     timings: list[Timing]
@@ -117,7 +118,7 @@ class Student:
         return math.inf if self.best is None else self.best.high_ms
 
 
-def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
+def measure_student(model: str, height: int, setup: ScoutSetup) -> Student:
     """Exports, quantizes and measures a student with random weights.
 
     Latency depends on the architecture, not on the weights, so nothing is trained. ``model`` is a
@@ -126,12 +127,13 @@ def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
     Raises:
         OSError: A file cannot be written.
     """
+    size = setup.images.size_at(height)
     multiply_adds, parameters, timings, problem = None, None, [], None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        step = f"building the network for images of {image_size} px"
+        step = f"building the network for images of {in_pixels(size)}"
         try:
-            images = setup.images.at(image_size)
+            images = setup.images.at(height)
             network = _build(model, images, setup.images.classes)
             cost = measure_cost(network)
             multiply_adds, parameters = cost.multiply_adds, cost.parameters
@@ -147,7 +149,7 @@ def measure_student(model: str, image_size: int, setup: ScoutSetup) -> Student:
         except Exception as error:  # networks, exporters and quantizers raise any type
             detail = textwrap.shorten(str(error), 300) or type(error).__name__
             problem = f"{step} failed ({detail})"
-    return Student(model, image_size, multiply_adds, parameters, timings, problem)
+    return Student(model, size, multiply_adds, parameters, timings, problem)
 
 
 def _build(model: str, images: NDArray[np.uint8], classes: int) -> Classifier:
@@ -155,7 +157,7 @@ def _build(model: str, images: NDArray[np.uint8], classes: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         names = tuple(str(label) for label in range(classes))
-        network = build_classifier(model, names, images.shape[1])
+        network = build_classifier(model, names, image_size(*images.shape[1:3]))
         if images.shape[3] == 1:
             network = gray_classifier(network)
         pixels = normalize_images(_compared(images), network.spec)

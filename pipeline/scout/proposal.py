@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from finch_runtime.image_size import height_and_width, in_pixels
+
 from pipeline.measure.host import describe_host
 from pipeline.scout.measuring import ScoutSetup, Student
 
@@ -39,7 +41,8 @@ def describe(students: Sequence[Student], setup: ScoutSetup) -> dict[str, Any]:
     lines = None
     if proposed is not None:
         verdict = f"the largest student within {budget:g} ms is {summary(proposed)}"
-        lines = f"distill:\n  model: {proposed.model}\n  image_size: {proposed.image_size}\n"
+        height, _ = height_and_width(proposed.image_size)
+        lines = f"distill:\n  model: {proposed.model}\n  image_size: {height}\n"
     elif nearest is not None:
         verdict = f"no student is within {budget:g} ms; the closest is {summary(nearest)}"
     else:
@@ -72,4 +75,4 @@ def summary(student: Student) -> str:
     best = student.best
     assert best is not None  # else it is neither proposed nor closest
     latency = f"p50 {best.p50_ms:.3f} ms ({best.low_ms:.3f} to {best.high_ms:.3f})"
-    return f"{student.model} at {student.image_size} px: {latency} as {best.name}"
+    return f"{student.model} at {in_pixels(student.image_size)}: {latency} as {best.name}"

@@ -25,14 +25,14 @@ _FORMAT = 1
 _LIBRARIES = ("timm", "torch", "torchvision", "onnxscript", "nncf")
 
 
-def key_of(model: str, image_size: int, setup: ScoutSetup) -> str:
+def key_of(model: str, height: int, setup: ScoutSetup) -> str:
     """Hash of everything that affects a measurement, except the pixels of the images."""
-    scout = setup.scout
+    scout, size = setup.scout, setup.images.size_at(height)
     runtimes = sorted({candidate.runtime for candidate in setup.measured})
     return hash_value(
         [
             _FORMAT,
-            [model, image_size, setup.images.channels, setup.images.classes, setup.opset],
+            [model, size, setup.images.channels, setup.images.classes, setup.opset],
             [candidate.model_dump() for candidate in setup.measured],
             [scout.rounds, scout.runs, scout.warmup, setup.threads],
             asdict(describe_host()),
@@ -74,11 +74,11 @@ def scout_students(
     models = [full_name(model) for model in setup.scout.models]
     pairs = list(itertools.product(models, setup.scout.image_sizes))
     students = []
-    for model, image_size in track(pairs, "scouting", len(pairs)):
-        path = folder / f"{key_of(model, image_size, setup)}.json"
+    for model, height in track(pairs, "scouting", len(pairs)):
+        path = folder / f"{key_of(model, height, setup)}.json"
         student = read_student(path)
         if student is None:
-            student = measure_student(model, image_size, setup)
+            student = measure_student(model, height, setup)
             if student.problem is None:
                 write_json(path, asdict(student))
         on_measured(student)

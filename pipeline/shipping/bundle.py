@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from finch_runtime.image_size import ImageSize
+
 from pipeline.errors import ArtifactError, DataError
 from pipeline.export.onnx_metadata import input_contract
 from pipeline.files import atomic_file
@@ -33,9 +35,9 @@ class BundleSpec:
         batch: ``dynamic``, or 1.
         portable: ONNX file for devices without the model's runtime; None if the model is ONNX.
         labels: Class names, in the order of the logits.
-        image_size: Height and width of the input, in pixels.
+        image_size: Size of the input.
         channels: 3 for RGB images, 1 for gray ones.
-        fit: How images are made square (``prepare.fit``).
+        fit: How images get this size (``prepare.fit``).
         threads: Threads that the model was measured with.
         requirements: Content of ``requirements.txt``.
         record: Further keys of the manifest on how the model was made: ``params``, ``candidates``,
@@ -52,7 +54,7 @@ class BundleSpec:
     batch: Literal["dynamic", 1]
     portable: Path | None
     labels: Sequence[str]
-    image_size: int
+    image_size: ImageSize
     channels: int
     fit: str
     threads: int

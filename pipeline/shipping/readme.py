@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from finch_runtime.image_size import ImageSize, height_and_width
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -29,7 +31,7 @@ def bundle_readme(
     name: str,
     *,
     classes: int,
-    image_size: int,
+    image_size: ImageSize,
     channels: int,
     model: str,
     made_by: str,
@@ -41,13 +43,15 @@ def bundle_readme(
     Args:
         name: Name of the bundle.
         classes: Number of classes.
-        image_size: Height and width of the model's input in pixels.
+        image_size: Size of the model's input.
         channels: 3 for RGB images, 1 for gray ones.
         model: Runtime and precision of the model.
         made_by: Program and version that packed the bundle.
         commit: Commit of the project that the model was made in.
         has_data_license: Whether the bundle has ``LICENSE-DATA.txt``.
     """
+    height, width = height_and_width(image_size)
+    order = "" if height == width else " (height x width)"
     color = "RGB" if channels == 3 else "gray"
     origin = f", commit {commit.commit[:12]} of {commit.date}" if commit else ""
     license_of_data = "- `LICENSE-DATA.txt`: license of the training images\n"
@@ -62,7 +66,7 @@ Classifies images into the {classes} classes in `labels.txt`. Install, then clas
 In place of `PHOTO.jpg`, pass one or more images, a folder, or `-` for an image on standard input.
 `--json` prints all results as JSON. `bench PHOTO.jpg` measures latency and memory on this device.
 
-- model: {model}, {color} images of {image_size} x {image_size} pixels, to which others are scaled
+- model: {model}, {color} images of {height} x {width} pixels{order}, to which others are scaled
 - made by {made_by}{origin}
 - `manifest.json`: measurements of all candidates, parameters, and the SHA-256 of every file
 {license_of_data if has_data_license else ""}"""

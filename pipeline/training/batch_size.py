@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from finch_runtime.image_size import height_and_width
 
 from pipeline.errors import ParameterError
 from pipeline.models.classifier import Classifier
@@ -49,7 +50,7 @@ def check_batch_norm(
     if _smallest_micro_batch(recipe, images) // process.world_size > 1:
         return
     spec, trained = model.spec, copy.deepcopy(model).train()
-    shape = (1, spec.channels, spec.image_size, spec.image_size)
+    shape = (1, spec.channels, *height_and_width(spec.image_size))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             trained(torch.zeros(shape, device=device))

@@ -80,7 +80,7 @@ def open_distillation_inputs(
     loss = build_loss(recipe, len(data.classes), class_order)
     source: CachedTeacher | LiveTeacher | None = None
     if logits is not None:
-        size = recipe.image_size or data.image_size
+        size = data.size_at(recipe.image_size)
         source = CachedTeacher(logits, open_packed_views(teacher_logits, size))
     elif loss.needs_teacher:
         precision = resolve_precision(cache_params.precision, device)
@@ -93,7 +93,7 @@ def open_distillation_inputs(
         "teacher": [vars(cache.key), cache.params, cache.sha256, cache.views_sha256],
         "class_order": class_order,
     }
-    val = data.split("val", recipe.image_size)
+    val = data.split("val", data.size_at(recipe.image_size))
     unlabelled = open_unlabelled(data, recipe, logits)
     task = TrainingTask(recipe, loss, train, val, params.views, source, unlabelled=unlabelled)
     cache_sha256 = hash_file(teacher_logits / "cache.json")

@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize, image_size
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -175,23 +176,23 @@ class TrainingStep:
         self.state.sums = self.losses.read(self.state.sums)
 
     def _input(
-        self, indices: NDArray[np.int64], view: int, mix: Mix | None, size: int | None
+        self, indices: NDArray[np.int64], view: int, mix: Mix | None, size: ImageSize | None
     ) -> Tensor:
-        """Views with ``size`` pixels per side, mixed if there is a ``mix``."""
+        """Views of a size, mixed if there is a ``mix``."""
         if mix is None:
             return self._pixels(indices, view, size)
         return self._mixed_pixels(indices, view, mix, size)
 
-    def _pixels(self, indices: NDArray[np.int64], view: int, size: int | None) -> Tensor:
+    def _pixels(self, indices: NDArray[np.int64], view: int, size: ImageSize | None) -> Tensor:
         device, task = self.state.device, self.task
         teacher = self.data.teacher
         packed = None if teacher is None else teacher.get_views(view, indices)
-        if packed is not None and packed.shape[1] == size:
+        if packed is not None and image_size(*packed.shape[1:3]) == size:
             return to_unit_range(packed, device)
         return make_views(self.data.images(indices), indices, view, task.views, device, size)
 
     def _mixed_pixels(
-        self, indices: NDArray[np.int64], view: int, mix: Mix, size: int | None
+        self, indices: NDArray[np.int64], view: int, mix: Mix, size: ImageSize | None
     ) -> Tensor:
         """Views mixed with those of their partners, which may be in other micro-batches.
 

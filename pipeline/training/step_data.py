@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from finch_runtime.image_size import height_and_width
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -47,7 +48,10 @@ class StepData:
         return self.placed_labels is not None
 
     def images(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
-        """Images by number, uint8 [n, size, size, channels]. The numbers are int64 [n], sorted."""
+        """Images by number, uint8 [n, height, width, channels].
+
+        The numbers are int64 [n], sorted.
+        """
         if self.placed_images is None:
             return self.task.images(numbers)
         return take_rows(self.placed_images, numbers)
@@ -114,8 +118,9 @@ def _arrays(task: TrainingTask) -> dict[str, list[NDArray[Any]]]:
             return arrays | {"views": [teacher.views]}  # in place of the images
     others = [] if task.unlabelled is None else [task.unlabelled.images]
     sizes = {task.image_size, None if teacher is None else teacher.image_size}
-    side = task.train.images.shape[1]
-    if not any(shrinks(side, size) for size in sizes if size is not None):
+    packed = task.train.images.shape[1]
+    heights = [height_and_width(size)[0] for size in sizes if size is not None]
+    if not any(shrinks(packed, height) for height in heights):
         arrays["images"] = [task.train.images, *others]
     return arrays
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize, image_size
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import Split, select_images
@@ -48,16 +49,15 @@ class TrainingTask:
     unlabelled: UnlabelledImages | None = None
 
     @property
-    def image_size(self) -> int:
-        """Height and width of the network's input in pixels, which the validation images have.
+    def image_size(self) -> ImageSize:
+        """Size of the network's input, which the validation images have.
 
         Views are rendered at this size from the training images, which can be larger.
         """
-        size: int = self.val.images.shape[1]
-        return size
+        return image_size(*self.val.images.shape[1:3])
 
     def images(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Images by number, uint8 [n, size, size, 3]. The numbers are int64 [n], sorted."""
+        """Images by number, uint8 [n, height, width, 3]. The numbers are int64 [n], sorted."""
         images = self.train.images
         others = images[:0] if self.unlabelled is None else self.unlabelled.images
         return select_images(images, others, numbers)

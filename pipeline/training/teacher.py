@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize
 from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
@@ -28,8 +29,8 @@ class Teacher:
     fix: ClassVar[str]
 
     @property
-    def image_size(self) -> int | None:
-        """Height and width of the views that ``get_logits`` needs; None if it needs none."""
+    def image_size(self) -> ImageSize | None:
+        """Size of the views that ``get_logits`` needs; None if it needs none."""
         return None
 
     def check(self, images: int, classes: int) -> None:
@@ -45,7 +46,7 @@ class Teacher:
         return epoch
 
     def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor | None:
-        """Packed views of images, uint8 [n, size, size, 3]; None if views are not packed."""
+        """Packed views of images, uint8 [n, height, width, 3]; None if views are not packed."""
         return None
 
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Teacher:
         Args:
             view: Index of the view.
             indices: int64 [n].
-            pixels: The views, float32 [n, 3, size, size] in 0…1. The size is ``image_size``.
+            pixels: The views, float32 [n, 3, height, width] in 0…1. The size is ``image_size``.
 
         Returns:
             float32 [n, classes] on the device of ``pixels``, without a gradient.
@@ -68,7 +69,7 @@ class CachedTeacher(Teacher):
 
     Attributes:
         logits: [K, n, classes].
-        views: Packed views, uint8 [K, n, size, size, 3]; if None, training computes the views.
+        views: Packed views, uint8 [K, n, height, width, 3]; if None, training computes the views.
     """
 
     logits: NDArray[np.floating]
@@ -101,7 +102,7 @@ class PlacedTeacher(Teacher):
 
     Attributes:
         logits: [K, n, classes].
-        views: Packed views, uint8 [K, n, size, size, 3]; if None, training computes the views.
+        views: Packed views, uint8 [K, n, height, width, 3]; if None, training computes the views.
     """
 
     logits: Tensor
@@ -138,7 +139,7 @@ class LiveTeacher(Teacher):
 
     @property
     @override
-    def image_size(self) -> int:
+    def image_size(self) -> ImageSize:
         return self.model.spec.image_size
 
     @override

@@ -24,7 +24,7 @@ class UnlabelledImages:
     The numbers identify an image to the teacher and in the random numbers of its views.
 
     Attributes:
-        images: uint8 [m, size, size, channels], memory-mapped.
+        images: uint8 [m, height, width, channels], memory-mapped.
         used: Indices of the images that are drawn, int64 [k].
         ratio: Images without labels per training image in a batch.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from finch_runtime.image_size import ImageSize, height_and_width
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,28 +36,31 @@ def make_views(
     view: int,
     recipe: Views,
     device: torch.device,
-    size: int | None = None,
+    size: ImageSize | None = None,
 ) -> Tensor:
-    """Computes one view of every image: float32 [n, channels, size, size] in [0, 1], channels last.
+    """Computes one view of every image: float32 [n, channels, height, width] in [0, 1].
+
+    Channels are last in memory.
 
     Views of one number at several sizes show the same crop with the same changes.
 
     Args:
-        images: uint8 [n, side, side, channels], RGB or gray. Gray images are changed as RGB images
-            with three equal channels, of which the first is returned.
+        images: uint8 [n, height, width, channels], RGB or gray. Gray images are changed as RGB
+            images with three equal channels, of which the first is returned.
         image_ids: int64 [n], indices of the images in their split.
         view: View number, from 0; there is no maximum.
         recipe: Augmentation parameters.
         device: Device of the result.
-        size: Height and width of the views in pixels; None is that of the images.
+        size: Size of the views; None is that of the images.
     """
-    side = images.shape[1]
+    packed = images.shape[1:3]
+    shape = packed if size is None else height_and_width(size)
     numbers = random_numbers(image_ids, view, recipe.seed, count_numbers(recipe))
     on_host = torch.from_numpy(numbers).to(torch.float32)
     on_device = to_device(on_host.numpy(), device)
     warps = None
     if recipe.warps:
-        warps = to_device(random_warps(numbers, recipe), device, torch.float32)
+        warps = to_device(random_warps(numbers, recipe, shape[1] / shape[0]), device, torch.float32)
     # On the host: fifty operations on one number per image, each of which is a kernel on a GPU.
     theta = to_device(random_crops(on_host, recipe).numpy(), device)
     is_gray = images.shape[3] == 1
@@ -64,10 +68,10 @@ def make_views(
         images = images.expand(-1, -1, -1, 3)
     elif is_gray:
         images = np.repeat(images, 3, axis=3)
-    pixels = render(images, crop_areas(numbers, recipe), theta, warps, size or side)
+    pixels = render(images, crop_areas(numbers, recipe), theta, warps, shape)
     pixels = jitter_color(pixels, on_device, recipe)
     if recipe.auto != "none":
-        pixels = auto_augment(pixels, numbers, recipe, side)
+        pixels = auto_augment(pixels, numbers, recipe, packed)
     # In the order in which they arise: light, lens, hand, sensor, file.
     if recipe.shadow:
         pixels = cast_shadow(pixels, numbers, recipe.shadow)

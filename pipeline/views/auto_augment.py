@@ -31,21 +31,21 @@ class MaxStrength:
 
     Attributes:
         shear: Shift in pixels from one row or column to the next.
-        shift: Translation in pixels.
+        shift: Translation along y and along x in pixels.
         degrees: Rotation.
         factor: Relative change of brightness, color, contrast and sharpness.
         bits: Number of the 8 bits that posterize removes.
     """
 
     shear: float
-    shift: float
+    shift: tuple[float, float]
     degrees: float
     factor: float
     bits: int
 
 
 Operation = Callable[[Tensor, Sequence[float], MaxStrength], Tensor]
-"""Maps images, float32 [n, 3, size, size] in [0, 1], with a strength in [-1, 1] per image."""
+"""Maps images, float32 [n, 3, height, width] in [0, 1], with a strength in [-1, 1] per image."""
 
 
 def _like(pixels: Tensor, values: Sequence[float | tuple[float, ...]]) -> Tensor:
@@ -53,25 +53,46 @@ def _like(pixels: Tensor, values: Sequence[float | tuple[float, ...]]) -> Tensor
     return to_device(np.array(values), pixels.device, pixels.dtype)
 
 
-def _transform(matrix: Callable[[float, MaxStrength, int], tuple[float, ...]]) -> Operation:
-    """Affine transform; ``matrix`` returns the six elements of theta."""
+def _transform(
+    matrix: Callable[[float, MaxStrength, tuple[int, ...]], tuple[float, ...]],
+) -> Operation:
+    """Affine transform; ``matrix`` returns the six elements of theta.
+
+    Its arguments are the strength, the limits, and height and width of the images.
+    """
 
     def apply(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -> Tensor:
-        size = pixels.shape[-1]
-        theta = [matrix(strength, limits, size) for strength in strengths]
+        theta = [matrix(strength, limits, pixels.shape[-2:]) for strength in strengths]
         return affine(pixels, _like(pixels, theta).view(-1, 2, 3), "zeros")
 
     return apply
 
 
-def _rotation(strength: float, limits: MaxStrength, size: int) -> tuple[float, ...]:
-    angle = math.radians(strength * limits.degrees)
-    return math.cos(angle), -math.sin(angle), 0, math.sin(angle), math.cos(angle), 0
+def _rotation(strength: float, limits: MaxStrength, shape: tuple[int, ...]) -> tuple[float, ...]:
+    angle, ratio = math.radians(strength * limits.degrees), shape[1] / shape[0]
+    cos, sin = math.cos(angle), math.sin(angle)
+    return cos, -sin / ratio, 0, sin * ratio, cos, 0
 
 
-def _translation(strength: float, limits: MaxStrength, size: int) -> float:
-    """Shift by whole pixels, without interpolation; 2 is the width of the image."""
-    return -2 * int(strength * limits.shift) / size
+def _shear(axis: int) -> Operation:
+    """Shear along y (axis 0) or x (1); the first row or column, at coordinate -1, stays."""
+
+    def matrix(strength: float, limits: MaxStrength, shape: tuple[int, ...]) -> tuple[float, ...]:
+        slope = strength * limits.shear * (shape[1 - axis] / shape[axis])
+        return (1, slope, slope, 0, 1, 0) if axis else (1, 0, 0, slope, 1, slope)
+
+    return _transform(matrix)
+
+
+def _shift(axis: int) -> Operation:
+    """Shift along y (axis 0) or x (1) by whole pixels, without interpolation."""
+
+    def matrix(strength: float, limits: MaxStrength, shape: tuple[int, ...]) -> tuple[float, ...]:
+        # 2 is the height or width of the image.
+        offset = -2 * int(strength * limits.shift[axis]) / shape[axis]
+        return (1, 0, offset, 0, 1, 0) if axis else (1, 0, 0, 0, 1, offset)
+
+    return _transform(matrix)
 
 
 def _blend(degenerate: Callable[[Tensor], Tensor]) -> Operation:
@@ -110,11 +131,10 @@ def _solarize(pixels: Tensor, strengths: Sequence[float], limits: MaxStrength) -
 
 _OPERATIONS: dict[str, Operation] = {
     "identity": lambda pixels, *_: pixels,
-    # Shear does not move the first row or column, at coordinate -1.
-    "shear_x": _transform(lambda s, limits, _: (1, s * limits.shear, s * limits.shear, 0, 1, 0)),
-    "shear_y": _transform(lambda s, limits, _: (1, 0, 0, s * limits.shear, 1, s * limits.shear)),
-    "shift_x": _transform(lambda *args: (1, 0, _translation(*args), 0, 1, 0)),
-    "shift_y": _transform(lambda *args: (1, 0, 0, 0, 1, _translation(*args))),
+    "shear_x": _shear(1),
+    "shear_y": _shear(0),
+    "shift_x": _shift(1),
+    "shift_y": _shift(0),
     "rotate": _transform(_rotation),
     "brightness": _blend(torch.zeros_like),
     "color": _blend(F.rgb_to_grayscale),
@@ -128,23 +148,24 @@ _OPERATIONS: dict[str, Operation] = {
 
 
 def auto_augment(
-    pixels: Tensor, numbers: NDArray[np.float64], recipe: Views, packed_size: int
+    pixels: Tensor, numbers: NDArray[np.float64], recipe: Views, packed: tuple[int, ...]
 ) -> Tensor:
     """Applies random operations to every image.
 
     ``trivial`` is TrivialAugment (Wide), arXiv 2103.10158: one operation of random magnitude.
     ``rand`` is RandAugment, arXiv 1909.13719: ``auto_ops`` operations of ``auto_magnitude``. The
     operations and their ranges are torchvision's, with bilinear interpolation and black padding.
-    Pixels are float32 [n, 3, size, size] in [0, 1]; ``numbers`` are indexed by ``Column``.
-    TrivialAugment's shift of at most 32 pixels is in pixels of ``packed_size``, so that views of
-    one number look alike at all sizes.
+    Pixels are float32 [n, 3, height, width] in [0, 1]; ``numbers`` are indexed by ``Column``.
+    TrivialAugment's shift of at most 32 pixels is in pixels of the packed images, so that views
+    of one number look alike at all sizes; ``packed`` are height and width of these.
     """
-    size = pixels.shape[-1]
+    height, width = pixels.shape[-2:]
     if recipe.auto == "trivial":
-        shift = 32 * size / packed_size
+        shift = 32 * height / packed[0], 32 * width / packed[1]
         limits = MaxStrength(shear=0.99, shift=shift, degrees=135.0, factor=0.99, bits=6)
     else:
-        limits = MaxStrength(shear=0.3, shift=150 / 331 * size, degrees=30.0, factor=0.9, bits=4)
+        shift = 150 / 331 * height, 150 / 331 * width
+        limits = MaxStrength(shear=0.3, shift=shift, degrees=30.0, factor=0.9, bits=4)
     for number in range(count_operations(recipe)):
         first = Column.AUTO + NUMBERS_PER_OPERATION * number
         operation, magnitude, sign = numbers[:, first : first + NUMBERS_PER_OPERATION].T

@@ -18,25 +18,27 @@ def defocus(pixels: Tensor, numbers: NDArray[np.float64], maximum: float) -> Ten
     """Blurs every second image with a disc, the image of a point that is out of focus.
 
     Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
+        pixels: float32 [n, 3, height, width] in [0, 1].
         numbers: float64, indexed by ``Column``.
-        maximum: Maximum radius as a fraction of the side.
+        maximum: Maximum radius as a fraction of the shorter side.
     """
-    radii = pixels.shape[-1] * half_strengths(numbers, Column.DEFOCUS, maximum)
-    return _filter_where(radii > 0, pixels, discs(radii, math.ceil(pixels.shape[-1] * maximum)))
+    side = min(pixels.shape[-2:])
+    radii = side * half_strengths(numbers, Column.DEFOCUS, maximum)
+    return _filter_where(radii > 0, pixels, discs(radii, math.ceil(side * maximum)))
 
 
 def blur_motion(pixels: Tensor, numbers: NDArray[np.float64], maximum: float) -> Tensor:
     """Blurs every second image along a random direction.
 
     Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
+        pixels: float32 [n, 3, height, width] in [0, 1].
         numbers: float64, indexed by ``Column``.
-        maximum: Maximum length as a fraction of the side.
+        maximum: Maximum length as a fraction of the shorter side.
     """
-    lengths = pixels.shape[-1] * half_strengths(numbers, Column.MOTION, maximum)
+    side = min(pixels.shape[-2:])
+    lengths = side * half_strengths(numbers, Column.MOTION, maximum)
     angles = np.pi * numbers[:, Column.MOTION_ANGLE]
-    reach = math.ceil(pixels.shape[-1] * maximum / 2)
+    reach = math.ceil(side * maximum / 2)
     return _filter_where(lengths > 0, pixels, segments(lengths, angles, reach))
 
 
@@ -71,7 +73,7 @@ def segments(
 
 
 def filter_each(pixels: Tensor, kernels: NDArray[np.float64]) -> Tensor:
-    """Filters every image, float32 [n, 3, size, size], with its own kernel [n, k, k], k odd.
+    """Filters every image, float32 [n, 3, height, width], with its own kernel [n, k, k], k odd.
 
     The border is replicated. Not a convolution, whose algorithm can depend on the batch size.
     """

@@ -11,7 +11,7 @@ from pipeline.views.rng import Column
 
 
 def jitter_color(pixels: Tensor, numbers: Tensor, recipe: Views) -> Tensor:
-    """Applies a random color change to every image, float32 [n, 3, size, size] in [0, 1]."""
+    """Applies a random color change to every image, float32 [n, 3, height, width] in [0, 1]."""
 
     def change(column: Column, maximum: float) -> Tensor:
         return (maximum * (2 * numbers[:, column] - 1)).view(-1, 1, 1, 1)

@@ -1,11 +1,12 @@
 """Random crops, flips, rotations by multiples of 90 degrees, and erasing.
 
-Pixels are float32 [n, 3, size, size]. Random numbers are float32 [n, at least 16], indexed by
+Pixels are float32 [n, 3, height, width]. Random numbers are float32 [n, at least 16], indexed by
 ``Column``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -53,30 +54,29 @@ def affine(
     pixels: Tensor,
     theta: Tensor,
     padding: Literal["reflection", "zeros"],
-    size: int | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> Tensor:
     """Applies an affine transform to every image, with bilinear interpolation.
 
-    ``theta``, float32 [n, 2, 3], maps output (x, y, 1) to input (x, y), both from -1 to 1. ``size``
-    is the height and width of the output in pixels; None is that of the input.
+    ``theta``, float32 [n, 2, 3], maps output (x, y, 1) to input (x, y), both from -1 to 1.
+    ``shape`` is the height and width of the output in pixels; None is that of the input.
     """
-    size = size or pixels.shape[-1]
-    steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
+    steps_x, steps_y = _steps(shape or pixels.shape[-2:], pixels.device)
     x, y, offset = theta[:, None, None].unbind(-1)  # each [n, 1, 1, 2]
     # Not F.affine_grid: the order of additions of its matrix product depends on the batch.
-    grid = (steps.view(1, 1, -1, 1) * x + offset) + steps.view(1, -1, 1, 1) * y
+    grid = (steps_x.view(1, 1, -1, 1) * x + offset) + steps_y.view(1, -1, 1, 1) * y
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def warp(pixels: Tensor, theta: Tensor, warps: Tensor, size: int) -> Tensor:
+def warp(pixels: Tensor, theta: Tensor, warps: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Applies first ``theta`` [n, 2, 3] and then ``warps`` [n, 3, 3], as ``affine`` does.
 
     ``warps`` are homographies from the view to its crop, float32.
     """
-    steps = torch.linspace(-1, 1, size, device=pixels.device) * (size - 1) / size
+    steps_x, steps_y = _steps(shape, pixels.device)
     # Not matrix products, whose order of additions depends on the batch.
     x, y, z = (
-        (row[:, 0] * steps + row[:, 2]) + row[:, 1] * steps.view(-1, 1)
+        (row[:, 0] * steps_x + row[:, 2]) + row[:, 1] * steps_y.view(-1, 1)
         for row in warps[..., None, None].unbind(1)
     )
     grid = torch.stack([x / z, y / z], dim=-1)
@@ -87,15 +87,28 @@ def warp(pixels: Tensor, theta: Tensor, warps: Tensor, size: int) -> Tensor:
     )
 
 
+def _steps(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Coordinates of the centers of the columns and of the rows, from -1 to 1."""
+    height, width = shape
+    x, y = (
+        torch.linspace(-1, 1, count, device=device) * (count - 1) / count
+        for count in (width, height)
+    )
+    return x, y
+
+
 def random_erase(pixels: Tensor, numbers: Tensor, probability: float) -> Tensor:
     """Fills a rectangle of 2 to 20 % of the area with the image's mean color."""
-    size = pixels.shape[-1]
-    side = (0.02 + 0.18 * numbers[:, Column.ERASE_AREA]).sqrt() * size
+    height, width = pixels.shape[-2:]
+    side = (0.02 + 0.18 * numbers[:, Column.ERASE_AREA]).sqrt() * math.sqrt(height * width)
     stretch = torch.exp((2 * numbers[:, Column.ERASE_RATIO] - 1) * float(np.log(2)))
     half_width, half_height = side * stretch / 2, side / stretch / 2
-    centers = torch.arange(size, device=pixels.device, dtype=pixels.dtype) + 0.5
-    columns = (centers - size * numbers[:, Column.ERASE_X, None]).abs() < half_width[:, None]
-    rows = (centers - size * numbers[:, Column.ERASE_Y, None]).abs() < half_height[:, None]
+    x, y = (
+        torch.arange(count, device=pixels.device, dtype=pixels.dtype) + 0.5
+        for count in (width, height)
+    )
+    columns = (x - width * numbers[:, Column.ERASE_X, None]).abs() < half_width[:, None]
+    rows = (y - height * numbers[:, Column.ERASE_Y, None]).abs() < half_height[:, None]
     selected = numbers[:, Column.ERASE] < probability
     erased = selected[:, None, None] & rows[:, :, None] & columns[:, None, :]
     return torch.where(erased[:, None], image_means(pixels, (2, 3)), pixels)

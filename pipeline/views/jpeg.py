@@ -18,7 +18,7 @@ def compress(pixels: Tensor, numbers: NDArray[np.float64], min_quality: int) -> 
     This is the only change that reads the pixels, so that it waits for a GPU.
 
     Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
+        pixels: float32 [n, 3, height, width] in [0, 1].
         numbers: float64, indexed by ``Column``.
         min_quality: Minimum quality, 1 to 100.
     """

@@ -24,7 +24,7 @@ def add_noise(
     the square root of the light, and the gamma of sRGB images makes up for it.
 
     Args:
-        pixels: float32 [n, 3, size, size] in [0, 1].
+        pixels: float32 [n, 3, height, width] in [0, 1].
         numbers: float64, indexed by ``Column``.
         image_ids: int64 [n], indices of the images in their split.
         view: View number.

@@ -25,44 +25,47 @@ def render(
     areas: NDArray[np.float64],
     theta: Tensor,
     warps: Tensor | None,
-    size: int,
+    shape: tuple[int, ...],
 ) -> Tensor:
-    """Renders a crop of every image, float32 [n, 3, size, size] in [0, 1], on the device of theta.
+    """Renders a crop of every image, float32 [n, 3, height, width] in [0, 1].
+
+    The result is on the device of theta.
 
     An image whose crop has many more pixels than the result is shrunk first, with an antialiasing
     filter and to one of a few sizes (a mipmap).
 
     Args:
-        images: uint8 [n, side, side, 3], RGB. Only an array can be shrunk.
+        images: uint8 [n, height, width, 3], RGB. Only an array can be shrunk.
         areas: Areas of the crops as fractions of the image, float64 [n].
         theta: The crops, as in ``affine``.
         warps: Changes of perspective, as in ``warp``; None for none.
-        size: Height and width of the result in pixels.
+        shape: Height and width of the result in pixels. Both are about the same fraction of those
+            of the images.
     """
 
     def sample(pixels: Tensor, rows: slice | Tensor) -> Tensor:
         if warps is not None:
-            return warp(pixels, theta[rows], warps[rows], size)
-        return affine(pixels, theta[rows], "reflection", size)
+            return warp(pixels, theta[rows], warps[rows], shape)
+        return affine(pixels, theta[rows], "reflection", shape)
 
-    side = images.shape[1]
+    packed = images.shape[1:3]
     # A batch takes the same path as each of its images, so that their bits are the same.
-    if not shrinks(side, size):
+    if not shrinks(packed[0], shape[0]):
         return sample(to_unit_range(images, theta.device), slice(None))
     assert isinstance(images, np.ndarray)
-    levels = _levels(areas, side / size)
-    result = torch.empty(len(images), 3, size, size, device=theta.device)
+    levels = _levels(areas, packed[0] / shape[0])
+    result = torch.empty(len(images), 3, *shape, device=theta.device)
     for level in np.unique(levels).tolist():
         chosen = np.flatnonzero(levels == level)
         rows = to_device(chosen, theta.device)
-        shrunk = _shrink(images[chosen], round(side / 2 ** (level / 2)))
+        shrunk = _shrink(images[chosen], [round(side / 2 ** (level / 2)) for side in packed])
         result[rows] = sample(to_unit_range(shrunk, theta.device), rows)
     return result
 
 
-def shrinks(side: int, size: int) -> bool:
-    """Whether the CPU shrinks images with ``side`` pixels for views with ``size`` pixels."""
-    return bool(_levels(np.ones(1), side / size).any())
+def shrinks(packed: int, height: int) -> bool:
+    """Whether the CPU shrinks images of the height ``packed`` for views of ``height`` pixels."""
+    return bool(_levels(np.ones(1), packed / height).any())
 
 
 def _levels(areas: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
@@ -71,10 +74,10 @@ def _levels(areas: NDArray[np.float64], scale: float) -> NDArray[np.int64]:
     return np.maximum(np.round(2 * np.log2(steps / _STEP)), 0).astype(np.int64)
 
 
-def _shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _shrink(images: NDArray[np.uint8], shape: list[int]) -> NDArray[np.uint8]:
     """Antialiased bilinear scaling of uint8 [n, height, width, 3], in integers on the CPU."""
-    if side == images.shape[1]:
+    if shape == list(images.shape[1:3]):
         return images
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-    shrunk = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+    shrunk = F.interpolate(pixels, shape, mode="bilinear", antialias=True)
     return shrunk.permute(0, 2, 3, 1).numpy()

@@ -14,22 +14,29 @@ from pipeline.views.rng import Column
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 
-def random_warps(numbers: NDArray[np.float64], recipe: Views) -> NDArray[np.float64]:
+def random_warps(
+    numbers: NDArray[np.float64], recipe: Views, aspect_ratio: float = 1.0
+) -> NDArray[np.float64]:
     """A homography per image, float64 [n, 3, 3], from output to input coordinates.
 
-    ``numbers`` are indexed by ``Column``.
+    ``numbers`` are indexed by ``Column``; ``aspect_ratio`` is the width of a view by its height.
     """
     angles = np.radians(recipe.rotate * (2 * numbers[:, Column.ROTATE] - 1))
     moves = recipe.perspective * (2 * numbers[:, Column.CORNERS : Column.SHADOW] - 1)
-    warps: NDArray[np.float64] = rotations(angles) @ homographies(moves.reshape(-1, 4, 2))
+    perspective = homographies(moves.reshape(-1, 4, 2))
+    warps: NDArray[np.float64] = rotations(angles, aspect_ratio) @ perspective
     return warps
 
 
-def rotations(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotations about the center by angles in radians, float64 [n], as [n, 3, 3]."""
+def rotations(angles: NDArray[np.float64], aspect_ratio: float = 1.0) -> NDArray[np.float64]:
+    """Rotations about the center by angles in radians, float64 [n], as [n, 3, 3].
+
+    ``aspect_ratio`` is the unit of x by the unit of y, in pixels.
+    """
     matrices = np.tile(np.eye(3), (len(angles), 1, 1))
     matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angles)
-    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angles), np.sin(angles)
+    matrices[:, 0, 1] = -np.sin(angles) / aspect_ratio
+    matrices[:, 1, 0] = np.sin(angles) * aspect_ratio
     return matrices
 
 

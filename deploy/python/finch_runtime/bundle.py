@@ -10,6 +10,7 @@ from typing import Any
 
 from finch_runtime.errors import RuntimeProblem, last_line
 from finch_runtime.fit import FITS
+from finch_runtime.image_size import ImageSize, height_and_width, image_size
 from finch_runtime.integrity import REMEDY, find_damage, find_stranger, read_manifest
 from finch_runtime.protocol import ModelSource, decode
 from finch_runtime.runtimes import RUNTIMES
@@ -28,7 +29,7 @@ class Bundle:
         model: Model file.
         runtime: Inference runtime of the model.
         threads: Number of threads that the model was measured with.
-        size: Height and width of the input in pixels.
+        size: Height and width of the input in pixels, as one number if they are equal.
         fit: Resizing mode, see ``images.load_image``.
         channels: 3 for RGB images, 1 for gray ones.
         labels: One label per class, in the order of the model's outputs.
@@ -37,7 +38,7 @@ class Bundle:
     model: Path
     runtime: str
     threads: int
-    size: int
+    size: ImageSize
     fit: str
     channels: int
     labels: tuple[str, ...]
@@ -57,7 +58,10 @@ def open_source(source: ModelSource, threads: int | None) -> tuple[Session, Bund
     threads = bundle.threads if threads is None else threads
     session = open_session(bundle.model, bundle.runtime, threads)
     if (session.size, session.channels) != (bundle.size, bundle.channels):
-        own, of_model = (f"{of.size} x {of.size} x {of.channels}" for of in (bundle, session))
+        own, of_model = (
+            " x ".join(map(str, (*height_and_width(of.size), of.channels)))
+            for of in (bundle, session)
+        )
         problem = f"has input {own}, but its model takes {of_model}"
         raise RuntimeProblem(path / "manifest.json", problem, REMEDY)
     return session, bundle
@@ -90,7 +94,8 @@ def open_bundle(folder: Path) -> Bundle:
         manifest.choice(f"input.{key}", (expected,))
     height, width = (manifest.value(f"input.{side}", int) for side in ("height", "width"))
     threads, labels = manifest.value("threads", int), manifest.value("labels", list[str])
-    if not (1 <= height == width <= MAX_SIZE and 1 <= threads <= MAX_THREADS and labels):
+    is_input = min(height, width) >= 1 and max(height, width) <= MAX_SIZE
+    if not (is_input and 1 <= threads <= MAX_THREADS and labels):
         sizes = f"{height} x {width}, {threads} threads and {len(labels)} labels"
         raise manifest.problem(f"has input {sizes}, which is out of range")
     # The names in the manifest have no hash; those in the file have.
@@ -101,7 +106,7 @@ def open_bundle(folder: Path) -> Bundle:
         model=folder / model,
         runtime=manifest.choice("model.runtime", RUNTIMES),
         threads=threads,
-        size=height,
+        size=image_size(height, width),
         fit=manifest.choice("input.fit", FITS),
         channels=_COLORS[manifest.choice("input.color", tuple(_COLORS))],
         labels=tuple(labels),

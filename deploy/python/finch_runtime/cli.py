@@ -266,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     pixels: dict[str, Any] = {
         "type": Path,
         "metavar": "NPY",
-        "help": "NumPy file, uint8 [n, size, size, channels]",
+        "help": "NumPy file, uint8 [n, height, width, channels]",
     }
 
     command = commands.add_parser("classify", help="print the top-k labels of images")

@@ -1,4 +1,4 @@
-"""How an image becomes a square."""
+"""How an image gets the shape of the input."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from finch_runtime.content import HEADER, name_image, name_other, remedy_for
 from finch_runtime.errors import RuntimeProblem, last_line, printable
 from finch_runtime.fit import FITS, PAD_FILL
 from finch_runtime.formats import NEEDED, format_of_suffix, readable_formats
+from finch_runtime.image_size import ImageSize, height_and_width
 from finch_runtime.regular import why_unreadable
 from finch_runtime.scans import count_scans, name_kind
 
@@ -60,7 +61,7 @@ class SuffixWarning(UserWarning):
 
 
 def load_image(
-    source: str | Path | BinaryIO, size: int, fit: str, channels: int = 3
+    source: str | Path | BinaryIO, size: ImageSize, fit: str, channels: int = 3
 ) -> np.ndarray[Any, Any]:
     """Reads one image as the model's input.
 
@@ -70,14 +71,15 @@ def load_image(
 
     Args:
         source: A path, or a file open for binary reading, which is left open.
-        size: Height and width of the result in pixels.
-        fit: ``crop`` scales the shorter side to ``size`` and crops the center; ``stretch`` scales
-            each side separately; ``pad`` scales the longer side to ``size`` and fills the rest with
-            two equal bars of the gray ``fit.PAD_FILL``, as Pillow's ``ImageOps.pad``.
+        size: Height and width of the result in pixels, as one number if they are equal.
+        fit: ``crop`` scales the largest centered part that has the shape of the result; ``stretch``
+            scales each side separately; ``pad`` scales the whole image to the largest size that
+            fits and fills the rest with two equal bars of the gray ``fit.PAD_FILL``, as Pillow's
+            ``ImageOps.pad``.
         channels: 3 for RGB, 1 for gray.
 
     Returns:
-        uint8 [size, size, channels].
+        uint8 [height, width, channels].
 
     Warns:
         SuffixWarning: The content of the file has another format than its suffix says.
@@ -91,7 +93,7 @@ def load_image(
 
 
 def load_inputs(
-    source: str | Path | BinaryIO, inputs: Sequence[tuple[int, str]], channels: int = 3
+    source: str | Path | BinaryIO, inputs: Sequence[tuple[ImageSize, str]], channels: int = 3
 ) -> list[np.ndarray[Any, Any]]:
     """Reads one image as the inputs of several models, as ``load_image`` for each (size, fit).
 
@@ -107,8 +109,8 @@ def load_inputs(
     return [_scale(image, size, fit) for size, fit in inputs]
 
 
-def _check_scaling(size: int, fit: str) -> None:
-    if size < 1:
+def _check_scaling(size: ImageSize, fit: str) -> None:
+    if min(height_and_width(size)) < 1:
         raise RuntimeProblem("size", f"{size} is too small", "use 1 or more")
     if fit not in FITS:
         raise RuntimeProblem("fit", f"{fit!r} is unknown", f"use one of {', '.join(FITS)}")
@@ -297,28 +299,37 @@ def _from_16_bit(name: object, image: Image.Image, gray_range: tuple[int, int]) 
     return Image.fromarray((gray if white else 255 - gray).astype(np.uint8))
 
 
-def _scale(image: Image.Image, size: int, fit: str) -> np.ndarray[Any, Any]:
-    width, height = image.size
+def _scale(image: Image.Image, size: ImageSize, fit: str) -> np.ndarray[Any, Any]:
+    height, width = height_and_width(size)
     if fit == "pad":
-        return _pad(image, size)
-    if fit == "crop":
-        # A box computes only the remaining pixels: a strip of 1 x 1,000,000 is not enlarged first.
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
+        return _pad(image, height, width)
+    box = _largest_box(image, height, width) if fit == "crop" else (0, 0, *image.size)
+    # A box computes only the remaining pixels: a strip of 1 x 1,000,000 is not enlarged first.
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.array(scaled, dtype=np.uint8).reshape(height, width, -1)
+
+
+def _largest_box(image: Image.Image, height: int, width: int) -> tuple[int, int, int, int]:
+    """The largest centered part with the shape of ``height`` x ``width``, in whole pixels."""
+    across, down = image.size
+    if across * height > down * width:
+        across = max(1, round(down * width / height))
     else:
-        box = (0, 0, width, height)
-    scaled = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.array(scaled, dtype=np.uint8).reshape(size, size, -1)
+        down = max(1, round(across * height / width))
+    left, top = (image.size[0] - across) // 2, (image.size[1] - down) // 2
+    return left, top, left + across, top + down
 
 
-def _pad(image: Image.Image, size: int) -> np.ndarray[Any, Any]:
-    longer = max(image.size)
+def _pad(image: Image.Image, height: int, width: int) -> np.ndarray[Any, Any]:
+    across, down = image.size
     # At least 1, for strips; ImageOps.pad cannot scale them.
-    width, height = (max(1, round(side / longer * size)) for side in image.size)
-    left, top = round((size - width) / 2), round((size - height) / 2)
-    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    scaled = scaled.reshape(height, width, -1)
-    result = np.full((size, size, scaled.shape[2]), PAD_FILL, dtype=np.uint8)
-    result[top : top + height, left : left + width] = scaled
+    if across * height > down * width:
+        inner = width, max(1, round(down / across * width))
+    else:
+        inner = max(1, round(across / down * height)), height
+    left, top = round((width - inner[0]) / 2), round((height - inner[1]) / 2)
+    scaled = np.asarray(image.resize(inner, Image.Resampling.BILINEAR))
+    scaled = scaled.reshape(inner[1], inner[0], -1)
+    result = np.full((height, width, scaled.shape[2]), PAD_FILL, dtype=np.uint8)
+    result[top : top + inner[1], left : left + inner[0]] = scaled
     return result

@@ -97,8 +97,8 @@ class ComparePlan:
 class PredictRequest:
     """Write the logits of all images, float32 [n, classes], to ``out``.
 
-    ``images`` is a ``.npy`` file, uint8 [n, size, size, 3] (RGB) or [n, size, size, 1] (gray),
-    here and below.
+    ``images`` is a ``.npy`` file, uint8 [n, height, width, 3] (RGB) or [n, height, width, 1]
+    (gray), here and below.
     """
 
     model: ModelSource

@@ -1,7 +1,7 @@
 """A loaded model that satisfies the input and output contract of exported models.
 
-The input is ``images``, uint8 [batch, size, size, channels], with 3 channels (RGB) or 1 (gray). The
-outputs are ``logits`` and ``probabilities``, float32 [batch, classes].
+The input is ``images``, uint8 [batch, height, width, channels], with 3 channels (RGB) or 1 (gray).
+The outputs are ``logits`` and ``probabilities``, float32 [batch, classes].
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from finch_runtime.errors import RuntimeProblem, last_line
+from finch_runtime.image_size import ImageSize, height_and_width, image_size
 from finch_runtime.regular import why_unreadable
 from finch_runtime.rows import Images
 from finch_runtime.runtimes import Array, LoadedModel, ModelInput, load_model
@@ -33,7 +34,7 @@ class Session:
         runtime: Inference runtime.
         runtime_version: Version of its package.
         threads: Threads of one inference.
-        size: Height and width of the images in pixels.
+        size: Height and width of the images in pixels, as one number if they are equal.
         channels: 3 for RGB images, 1 for gray ones.
         fixed_batch: Whether the batch size is fixed at 1.
         loaded: The model in the runtime.
@@ -43,7 +44,7 @@ class Session:
     runtime: str
     runtime_version: str
     threads: int
-    size: int
+    size: ImageSize
     channels: int
     fixed_batch: bool
     loaded: LoadedModel
@@ -52,7 +53,7 @@ class Session:
         """Runs one batch.
 
         Args:
-            images: uint8 [batch, size, size, channels]; batch is 1 if ``fixed_batch``.
+            images: uint8 [batch, height, width, channels]; batch is 1 if ``fixed_batch``.
 
         Returns:
             Logits and probabilities, each float32 [batch, classes].
@@ -73,15 +74,16 @@ class Session:
         return logits.astype(np.float32, copy=False), probabilities.astype(np.float32, copy=False)
 
     def _check(self, images: Array) -> None:
+        shape = (*height_and_width(self.size), self.channels)
         fits = (
             images.dtype == np.uint8
-            and images.shape[1:] == (self.size, self.size, self.channels)
+            and images.shape[1:] == shape
             and (len(images) == 1 if self.fixed_batch else len(images) >= 1)
         )
         if not fits:
             batch = "1" if self.fixed_batch else "batch"
             problem = f"{images.dtype} {list(images.shape)} does not fit {self.model}"
-            remedy = f"pass uint8 [{batch}, {self.size}, {self.size}, {self.channels}]"
+            remedy = f"pass uint8 [{', '.join(map(str, (batch, *shape)))}]"
             raise RuntimeProblem("images", problem, remedy)
 
 
@@ -108,14 +110,14 @@ def open_session(model: str | Path, runtime: str, threads: int = 1) -> Session:
     violation = _contract_violation(loaded.inputs, set(loaded.outputs))
     if violation is not None:
         raise RuntimeProblem(path, violation, "use a model that Finch exported")
-    batch, size, _, channels = loaded.inputs[0].shape
-    assert isinstance(size, int) and isinstance(channels, int)
-    fixed_batch = isinstance(batch, int)
+    batch, height, width, channels = loaded.inputs[0].shape
+    assert isinstance(height, int) and isinstance(width, int) and isinstance(channels, int)
+    size, fixed_batch = image_size(height, width), isinstance(batch, int)
     return Session(path, runtime, version, threads, size, channels, fixed_batch, loaded)
 
 
 def predict(session: Session, images: Images) -> Array:
-    """Computes logits, float32 [n, classes], of images, uint8 [n, size, size, channels].
+    """Computes logits, float32 [n, classes], of images, uint8 [n, height, width, channels].
 
     Images run one at a time, as on the device: a dynamically quantized model chooses the range of
     its activations per batch, so the logits of an image depend on its batch.
@@ -145,11 +147,12 @@ def _contract_violation(inputs: Sequence[ModelInput], outputs: set[str]) -> str 
     if not inputs[0].is_uint8:
         return "its input is not uint8"
     shape = list(inputs[0].shape)
-    size = shape[1] if len(shape) == 4 else None
-    if not isinstance(size, int) or shape[1:] not in ([size, size, 3], [size, size, 1]):
-        return f"its input has shape {shape}, not [batch, size, size, 3 or 1]"
-    if not 1 <= size <= MAX_SIZE:
-        return f"its images have {size} x {size} pixels; at most {MAX_SIZE} x {MAX_SIZE} fit"
+    sides = [side for side in shape[1:3] if isinstance(side, int)]
+    if len(shape) != 4 or len(sides) != 2 or shape[3] not in (1, 3):
+        return f"its input has shape {shape}, not [batch, height, width, 3 or 1]"
+    if min(sides) < 1 or max(sides) > MAX_SIZE:
+        pixels = f"{sides[0]} x {sides[1]} pixels"
+        return f"its images have {pixels}; at most {MAX_SIZE} x {MAX_SIZE} fit"
     if isinstance(shape[0], int) and shape[0] != 1:
         return f"its batch size is fixed at {shape[0]}, not 1"
     if not {"logits", "probabilities"} <= outputs:

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 
+from finch_runtime.image_size import in_pixels
 from markupsafe import Markup
 
 from pipeline.plugins import SECTIONS
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
-from pipeline.report.formats import TIMES
+from pipeline.report.formats import pixels
 from pipeline.report.sections import section
 from pipeline.report.session_note import describe_sessions
 from pipeline.report.table import images_per_class
@@ -18,7 +19,7 @@ from pipeline.report.table import images_per_class
 def data(facts: Facts) -> list[Part]:
     """Description of the data set, and images per class and split."""
     dataset, prepare = facts.dataset, facts.params.prepare
-    origin, size = dataset.origin, dataset.image_size
+    origin = dataset.origin
     if origin.startswith(("https://", "http://")):
         origin = Markup('<a href="{0}">{0}</a>').format(origin)
     made = dataset.audit.get("split", {"method": prepare.split, "carved": []})
@@ -31,7 +32,7 @@ def data(facts: Facts) -> list[Part]:
         "Source": dataset.source,
         "Origin": origin,
         "License": dataset.license,
-        "Images": f"{size} {TIMES} {size} pixels{_own_sizes(facts)}, fit: {dataset.fit}",
+        "Images": f"{pixels(dataset.size)}{_own_sizes(facts)}, fit: {dataset.fit}",
         "Split": split,
         "Sessions": describe_sessions(dataset),
         "Fingerprint": blocks.hash(dataset.fingerprint),
@@ -41,9 +42,11 @@ def data(facts: Facts) -> list[Part]:
 
 def _own_sizes(facts: Facts) -> str:
     """The sizes of teacher and student, unless both see images of the packed size."""
-    packed = facts.dataset.image_size
-    teacher, student = (t.recipe.image_size or packed for t in (facts.teacher, facts.student))
-    return "" if teacher == student == packed else f" (teacher {teacher}, student {student})"
+    packed, networks = facts.dataset, (facts.teacher, facts.student)
+    teacher, student = (packed.size_at(network.recipe.image_size) for network in networks)
+    if teacher == student == packed.size:
+        return ""
+    return f" (teacher {in_pixels(teacher)}, student {in_pixels(student)})"
 
 
 @SECTIONS.register("provenance")
