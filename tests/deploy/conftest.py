@@ -51,9 +51,16 @@ class TinyModel:
 
 
 def write_onnx(
-    path: Path, weights: Array, bias: Array, batch: int | str, channels: int = 3
+    path: Path,
+    weights: Array,
+    bias: Array,
+    batch: int | str,
+    channels: int = 3,
+    height: int | None = None,
 ) -> None:
-    size = math.isqrt(len(weights) // channels)
+    pixels = len(weights) // channels
+    height = height or math.isqrt(pixels)
+    shape = [batch, height, pixels // height, channels]
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
@@ -62,7 +69,11 @@ def write_onnx(
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, size, size, channels])],
+        [
+            helper.make_tensor_value_info(
+                "images", TensorProto.UINT8, [batch, height, pixels // height, channels]
+            )
+        ],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, len(bias)])
             for name in ("logits", "probabilities")
@@ -94,7 +105,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
 @pytest.fixture
 def write_model() -> Callable[..., None]:
-    """Writes a classifier of the size that its weights have."""
+    """Writes a classifier with as many pixels as its weights have; square without a height."""
     return write_onnx
 
 

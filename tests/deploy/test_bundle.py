@@ -151,13 +151,14 @@ def test_images_and_a_virtual_environment_may_lie_in_the_bundle(make_bundle: Mak
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("size", [(16, 16), (8, 9)])
 def test_a_manifest_with_another_size_than_the_model_is_rejected(
-    make_bundle: Make, runtime: str
+    make_bundle: Make, runtime: str, size: tuple[int, int]
 ) -> None:
     folder = make_bundle(runtime)
-    change(folder, "input.height", 16)
-    change(folder, "input.width", 16)
-    with pytest.raises(RuntimeProblem, match=r"16 x 16 x 3.* 8"):
+    change(folder, "input.height", size[0])
+    change(folder, "input.width", size[1])
+    with pytest.raises(RuntimeProblem, match=rf"{size[0]} x {size[1]} x 3.* 8 x 8 x 3"):
         open_source(ModelSource(str(folder)), None)
 
 
@@ -204,7 +205,9 @@ def test_a_model_without_a_hash_is_rejected(make_bundle: Make, name: str) -> Non
         ("input.color", "BGR", "RGB or gray"),
         ("input.layout", "NCHW", "NHWC"),
         ("input.dtype", "float32", "uint8"),
-        ("input.width", 9, "8 x 9"),
+        ("input.width", "9", "width"),
+        ("input.width", None, "`input.width` is missing"),
+        ("input.width", 5000, "8 x 5000"),
         ("input.height", 0, "0 x 8"),
         ("input", dict.fromkeys(("height", "width"), 50_000) | INPUT, "50000 x 50000"),
         ("input", [], r"`input\.dtype` is missing"),

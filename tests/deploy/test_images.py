@@ -17,6 +17,7 @@ import pytest
 from finch_runtime import images as images_module
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.fit import FITS
+from finch_runtime.image_size import image_size
 from finch_runtime.images import MAX_PIXELS, load_image, load_inputs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -60,11 +61,18 @@ def triangle(length: int, start: float, stop: float, size: int) -> Array:
     return result
 
 
-def scaled(image: Array, size: int, fit: str) -> Array:
-    sides = image.shape[:2]
+SIZES = st.tuples(st.integers(1, 30), st.integers(1, 30))
+"""Heights and widths of inputs."""
+
+
+def scaled(image: Array, size: tuple[int, int], fit: str) -> Array:
+    kept = list(image.shape[:2])
+    if fit == "crop":  # the largest whole number of pixels in the ratio of the result
+        unit = min(side / wanted for side, wanted in zip(kept, size))  # noqa: B905, Python 3.9
+        kept = [min(side, max(1, round(unit * wanted))) for side, wanted in zip(kept, size)]  # noqa: B905
     rows, columns = (
-        triangle(side, (side - kept) // 2, (side - kept) // 2 + kept, size)
-        for side, kept in ((side, min(sides) if fit == "crop" else side) for side in sides)
+        triangle(side, (side - inner) // 2, (side - inner) // 2 + inner, wanted)
+        for side, inner, wanted in zip(image.shape, kept, size)  # noqa: B905
     )
     result: Array = np.einsum("ih,hwc,jw->ijc", rows, image.astype(np.float64), columns)
     return result
@@ -74,26 +82,41 @@ def scaled(image: Array, size: int, fit: str) -> Array:
 @given(
     height=st.integers(1, 50),
     width=st.integers(1, 50),
-    size=st.integers(1, 30),
+    size=SIZES,
     fit=st.sampled_from(["crop", "stretch"]),
 )
 def test_scaling_is_the_antialiased_bilinear_filter(
-    height: int, width: int, size: int, fit: str
+    height: int, width: int, size: tuple[int, int], fit: str
 ) -> None:
     image = noise(height, width, 3)
-    result = load_image(encoded(Image.fromarray(image)), size, fit)
-    assert result.dtype == np.uint8 and result.shape == (size, size, 3)
+    result = load_image(encoded(Image.fromarray(image)), image_size(*size), fit)
+    assert result.dtype == np.uint8 and result.shape == (*size, 3)
     # Pillow rounds to 8 bits after each of its two passes.
     assert np.abs(result - scaled(image, size, fit)).max() <= 1.01
 
 
 @settings(max_examples=100, deadline=None)
-@given(height=st.integers(1, 50), width=st.integers(1, 50), size=st.integers(1, 30))
-def test_padding_is_that_of_pillow(height: int, width: int, size: int) -> None:
-    assume(min(height, width) / max(height, width) * size > 0.5)  # ImageOps.pad fails
+@given(height=st.integers(1, 50), width=st.integers(1, 50), size=SIZES)
+def test_padding_is_that_of_pillow(height: int, width: int, size: tuple[int, int]) -> None:
+    scale = min(size[0] / height, size[1] / width)
+    assume(min(height, width) * scale > 0.5)  # ImageOps.pad fails
     image = Image.fromarray(noise(height, width, 3))
-    expected = ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, (114, 114, 114))
-    assert np.array_equal(load_image(encoded(image), size, "pad"), np.asarray(expected))
+    expected = ImageOps.pad(image, size[::-1], Image.Resampling.BILINEAR, (114, 114, 114))
+    result = load_image(encoded(image), image_size(*size), "pad")
+    assert np.array_equal(result, np.asarray(expected))
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=SIZES, factor=st.integers(1, 3), margin=st.integers(0, 9), wide=st.booleans())
+def test_a_crop_of_whole_pixels_is_that_of_pillow(
+    size: tuple[int, int], factor: int, margin: int, wide: bool
+) -> None:
+    height, width = (factor * side for side in size)
+    shape = (height, width + 2 * margin) if wide else (height + 2 * margin, width)
+    image = Image.fromarray(noise(*shape, 3))
+    expected = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    result = load_image(encoded(image), image_size(*size), "crop")
+    assert np.array_equal(result, np.asarray(expected))
 
 
 def test_a_padded_strip_is_a_line_of_pixels() -> None:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from finch_runtime.errors import RuntimeProblem
 from finch_runtime.session import MAX_SIZE, MAX_THREADS, open_session
 from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import TinyModel
 
 Array = np.ndarray[Any, Any]
@@ -128,10 +131,28 @@ BREACHES = {
     "input type": Breach("not uint8", dtype=TensorProto.INT8),
     "channels first": Breach("shape", shape=(1, 3, 8, 8)),
     "open size": Breach("shape", shape=("n", "h", "w", 3)),
-    "not square": Breach("shape", shape=(1, 4, 16, 3)),
+    "open width": Breach("shape", shape=("n", 8, "w", 3)),
     "batch of two": Breach("fixed at 2", shape=(2, 8, 8, 3)),
     "output name": Breach("outputs", second_output="softmax"),
 }
+
+
+@RUNTIMES
+def test_a_model_of_rectangles_takes_its_height_and_width(
+    tiny: TinyModel, write_model: Callable[..., None], tmp_path: Path, runtime: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    write_model(path, tiny.weights, tiny.bias, 1, height=4)
+    if runtime == "openvino":
+        openvino.save_model(openvino.Core().read_model(path), path.with_suffix(".xml"))
+        path = path.with_suffix(".xml")
+    session = open_session(path, runtime)
+    assert session.size == (4, 16)
+    images = np.random.default_rng(2).integers(0, 256, (1, 4, 16, 3), dtype=np.uint8)
+    logits, _ = session.run(images)
+    np.testing.assert_allclose(logits, tiny.logits(images), rtol=1e-2, atol=1e-3)
+    with pytest.raises(RuntimeProblem, match=r"uint8 \[1, 4, 16, 3\]"):
+        session.run(images.reshape(1, 16, 4, 3))
 
 
 @RUNTIMES

@@ -23,9 +23,12 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (30, SIZE, SIZE, 3), dtype=np
 LABELS = np.arange(30) % 3
 
 
-def write_foreign(path: Path, size: int = SIZE, classes: int = 3) -> np.ndarray:
+def write_foreign(
+    path: Path, height: int = SIZE, classes: int = 3, width: int | None = None
+) -> np.ndarray:
     """Logits are pixels in [0, 1], channels first, times the returned weights."""
-    weights = np.random.default_rng(1).normal(size=(3 * size**2, classes)).astype(np.float32)
+    width = width or height
+    weights = np.random.default_rng(1).normal(size=(3 * height * width, classes)).astype(np.float32)
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"]),
         helper.make_node("MatMul", ["flat", "weights"], ["y"]),
@@ -33,7 +36,7 @@ def write_foreign(path: Path, size: int = SIZE, classes: int = 3) -> np.ndarray:
     graph = helper.make_graph(
         nodes,
         "foreign",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, size, size])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, height, width])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
         [numpy_helper.from_array(weights, "weights")],
     )
@@ -91,6 +94,14 @@ def test_a_model_that_does_not_fit_the_data_is_refused(
     done = measure()
     assert done.exit_code == 1
     assert f"finch evaluate-file: {message}" in done.stderr.replace(f"{folder}/", "")
+
+
+def test_a_model_of_rectangles_names_both_parameters(folder: Path) -> None:
+    write_foreign(folder / "m.onnx", 8, width=12)
+    done = measure()
+    assert done.exit_code == 1
+    assert "takes images of 8 x 12 px, which are not prepared" in done.stderr
+    assert "set prepare.image_size=8 and prepare.aspect_ratio=1.5 and run" in done.stderr
 
 
 def test_a_normalization_that_divides_by_zero_is_refused(folder: Path) -> None:

@@ -43,12 +43,13 @@ def prepare(source, split, tmp_path):
         workers=1,
         other_sizes=(),
         channels=3,
+        image_size=SIZE,
         **options,
     ):
         decoded = decode(
             changed.samples,
             tmp_path / "work",
-            image_size=SIZE,
+            image_size=image_size,
             fit=fit,
             other_sizes=other_sizes,
             channels=channels,

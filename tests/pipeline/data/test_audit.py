@@ -9,6 +9,7 @@ from pipeline.data.decoding import decode
 from pipeline.data.sources import ImageDataset, PassedOver, Sample
 from pipeline.errors import DataError
 from pipeline.report.audit_page import render_audit
+from pipeline.report.formats import TIMES
 from tests.damaged_images import encode
 
 SPLITS = {"train": [0, 1, 4, 5, 6, 7], "val": [2], "test": [3]}
@@ -248,3 +249,23 @@ def test_wrong_suffixes_and_dark_images_are_listed(tmp_path):
     assert (found["counts"]["dark"], found["counts"]["other_format"]) == (2, 1)
     page = render_audit(audit)
     assert "1.jpg" in page and "12 bits.png" in page
+
+
+def test_the_sides_of_photographs_are_compared_with_those_of_a_rectangle(tmp_path):
+    """Width and height of each photograph, for an input of 40 x 80 pixels."""
+    shapes = {
+        "fits": (160, 80), "turned": (80, 160), "square": (100, 100), "low": (90, 30),
+        "short": (70, 45), "strip": (700, 50), "turned strip": (50, 700),
+    }  # fmt: skip
+    samples = []
+    for name, (width, height) in shapes.items():
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(encode(picture(len(samples), width, height), "PNG"))
+        samples.append(Sample(path, path.name, 0))
+    dataset = ImageDataset("drawn", ("cat",), tuple(samples), "CC0", "here")
+    decoded = decode(samples, tmp_path / "work", image_size=(40, 80), fit="crop", workers=1)
+    found = report(examine(dataset, decoded, near_distance=0))
+    assert [each["name"] for each in found["small"]] == ["low.png", "short.png"]
+    assert [each["name"] for each in found["elongated"]] == ["strip.png", "turned strip.png"]
+    page = render_audit(examine(dataset, decoded, near_distance=0))
+    assert f"40 {TIMES} 80 pixels (height {TIMES} width)" in page

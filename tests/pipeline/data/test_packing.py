@@ -46,6 +46,29 @@ def test_every_size_is_scaled_from_the_file_as_on_the_device(prepare, source, sp
             assert np.array_equal(np.load(data.images_path(name, size)), part.images)
 
 
+@pytest.mark.parametrize("fit", FITS)
+def test_rectangles_are_scaled_from_the_file_as_on_the_device(prepare, source, split, fit):
+    sizes = [(20, 30), (9, 14)]
+    data = prepare(fit=fit, image_size=sizes[0], other_sizes=sizes[1:], aspect_ratio=1.5)
+    data = open_prepared(data.folder)
+    assert [data.size_at(height) for height in (None, 20, 9)] == [sizes[0], *sizes]
+    for size in sizes:
+        part = data.split("train", size)
+        assert part.images.shape == (4, *size, 3)
+        for image, index in zip(part.images, split["train"], strict=True):
+            assert np.array_equal(image, load_image(source.samples[index].path, size, fit))
+    assert data.images_path("train", sizes[1]).name == "images_9x14.npy"
+    with pytest.raises(ArtifactError, match="has no train images of 9 px"):
+        data.split("train", 9)
+    value = json.loads((data.folder / "dataset.json").read_text("utf-8"))
+    assert (value["image_size"], value["aspect_ratio"]) == (20, 1.5)
+
+
+def test_squares_are_described_as_before_there_were_rectangles(prepare):
+    value = json.loads((prepare().folder / "dataset.json").read_text("utf-8"))
+    assert "aspect_ratio" not in value and value["image_size"] == SIZE
+
+
 def test_gray_images_have_one_channel_as_on_the_device(prepare, source, split):
     data = open_prepared(prepare(fit="pad", other_sizes=(9,), channels=1).folder)
     assert data.channels == 1

@@ -54,7 +54,7 @@ def write(
 
 def adapt(path: Path, **changes: Any) -> tuple[ForeignInput, Path]:
     out = path.with_name("adapted.onnx")
-    options = {"classes": CLASSES, "image_size": SIZE, "mean": MEAN, "std": STD} | changes
+    options = {"classes": CLASSES, "default_size": SIZE, "mean": MEAN, "std": STD} | changes
     return adapt_onnx(path, out, **options), out
 
 
@@ -81,6 +81,21 @@ def test_the_copy_computes_what_the_model_computes_of_normalized_images(
     np.testing.assert_allclose(logits, normalized.reshape(5, -1) @ WEIGHTS, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "order"), [(["n", 3, 2, 8], (0, 3, 1, 2)), ([1, 2, 8, 3], (0, 1, 2, 3))]
+)
+def test_a_model_of_rectangles_keeps_their_shape(
+    tmp_path: Path, shape: list[Any], order: tuple[int, ...]
+) -> None:
+    found, out = adapt(write(tmp_path / "m.onnx", shape))
+    assert found == ForeignInput((2, 8), 3)
+    images = np.random.default_rng(1).integers(0, 256, (5, 2, 8, 3), dtype=np.uint8)
+    normalized = ((images / 255 - np.array(MEAN)) / np.array(STD)).transpose(order)
+    logits = predict(open_session(out, "onnxruntime"), images)
+    np.testing.assert_allclose(logits, normalized.reshape(5, -1) @ WEIGHTS, atol=1e-4)
+    assert adapt(out) == (ForeignInput((2, 8), 3), out)
+
+
 def test_half_precision_is_returned_as_float32(tmp_path: Path) -> None:
     _, out = adapt(write(tmp_path / "m.onnx", ["n", 3, SIZE, SIZE], kind=FLOAT16))
     images = np.full((1, SIZE, SIZE, 3), 100, np.uint8)
@@ -92,9 +107,9 @@ def test_half_precision_is_returned_as_float32(tmp_path: Path) -> None:
     [
         ({"shape": ["n", 3, SIZE, SIZE]}, {"classes": 7}, "has the outputs y .n, 3., but the data"),
         (
-            {"shape": ["n", 3, SIZE, 8]},
+            {"shape": ["n", 3, SIZE, "w"]},
             {},
-            "its input x is float .n, 3, 4, 8.; export it for square",
+            r"its input x is float .n, 3, 4, n.; export it for float images, \[n, 3, height, width",
         ),
         ({"shape": [8, 3, SIZE, SIZE]}, {}, "its input x is float .8, 3, 4, 4.; .* a batch of 1"),
         ({"shape": ["n", 48]}, {}, "its input x is float .n, 48."),

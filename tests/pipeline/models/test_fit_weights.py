@@ -151,6 +151,15 @@ def test_tables_of_relative_positions_are_resized():
     assert "relative_position_bias_table" in " ".join(fitted.remarks)
 
 
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224"])
+def test_weights_of_squares_are_resized_for_rectangles(name):
+    state = create_network(name, 3, 224).state_dict()
+    own = network(name, size=(64, 128)).state_dict()
+    fitted = fit(state, name, size=(64, 128))
+    assert all(tensor.shape == own[key].shape for key, tensor in fitted.body.items())
+    assert "resized for this network" in " ".join(fitted.remarks)
+
+
 def test_the_first_layers_are_reshaped_as_timm_does_and_old_names_are_replaced():
     # The names of the original ConvNeXt checkpoints.
     backbone = network("test_convnext2", size=64)

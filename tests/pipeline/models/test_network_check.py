@@ -20,9 +20,12 @@ from pipeline.params import Distill, Network
 TINY = "test_efficientnet"
 
 
-def message(image_size: int = 32, single_images: bool = False, **values: Any) -> str:
+def message(
+    image_size: int = 32, single_images: bool = False, aspect_ratio: float = 1.0, **values: Any
+) -> str:
+    options = {"single_images": single_images, "aspect_ratio": aspect_ratio}
     with pytest.raises(ParameterError) as caught:
-        check_network("distill", Network(**values), image_size, single_images=single_images)
+        check_network("distill", Network(**values), image_size, **options)
     text = str(caught.value)
     assert "distill" in text and "\n" not in text and len(text) < 600
     return text
@@ -32,6 +35,31 @@ def message(image_size: int = 32, single_images: bool = False, **values: Any) ->
 @pytest.mark.parametrize("name", [TINY, "torchvision/shufflenet_v2_x0_5", "cifar_resnet20"])
 def test_networks_that_take_any_size(name: str, size: int) -> None:
     check_network("distill", Network(model=name), size)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [TINY, "cifar_resnet20", "test_vit", "swin_tiny_patch4_window7_224", "torchvision/swin_t"],
+)
+@pytest.mark.parametrize("aspect_ratio", [1.5, 0.5])
+def test_networks_that_take_rectangles(name: str, aspect_ratio: float) -> None:
+    check_network("distill", Network(model=name), 224, aspect_ratio=aspect_ratio)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "remedy"),
+    [
+        # 160 x 284 px are no whole number of patches, 144 x 256 px are.
+        ("test_vit", "284", "distill.image_size to 144 or "),
+        ("torchvision/vit_b_32", "square images", "change distill.image_size or "),
+    ],
+)
+def test_networks_that_do_not_take_rectangles_name_both_parameters(
+    name: str, reason: str, remedy: str
+) -> None:
+    text = message(160, model=name, aspect_ratio=1.7778)
+    assert "160 x 284 px" in text and reason in text
+    assert remedy in text and " or prepare.aspect_ratio, or choose another model" in text
 
 
 def test_an_unknown_name() -> None:

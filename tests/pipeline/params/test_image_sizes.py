@@ -47,3 +47,34 @@ def test_impossible_sizes_are_refused_by_name():
     for value in ("8", "2000", "96.5"):
         with pytest.raises(ParameterError, match=rf"finetune\.image_size = {value}"):
             load(f"finetune.image_size={value}")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sizes"),
+    [
+        (1.5, [(160, 240), (96, 144)]),
+        (1.7778, [(160, 284), (96, 171)]),
+        (0.5, [(160, 80), (96, 48)]),
+        (1.001, [160, 96]),  # rounded to squares
+    ],
+)
+def test_the_width_is_the_ratio_times_the_height_to_the_nearest_pixel(ratio, sizes):
+    params = load(
+        f"prepare.aspect_ratio={ratio}", "finetune.image_size=160", "views.quarter_turns=false"
+    )
+    assert params.image_sizes == sizes
+    assert params.distill.image_size == 96
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.2", "4.5", "16:9", ".inf", "null"])
+def test_impossible_aspect_ratios_are_refused_by_name(value):
+    with pytest.raises(ParameterError, match=r"prepare\.aspect_ratio"):
+        load(f"prepare.aspect_ratio={value}", "views.quarter_turns=false")
+
+
+def test_quarter_turns_of_rectangles_are_refused_with_both_names():
+    with pytest.raises(ParameterError) as caught:
+        load("prepare.aspect_ratio=1.5", "views.quarter_turns=true")
+    text = str(caught.value)
+    assert "views.quarter_turns" in text and "prepare.aspect_ratio is 1.5" in text
+    assert "\n" not in text

@@ -44,3 +44,13 @@ def test_shrinking_keeps_small_images_and_mean_values(size, side):
     small = shrink(image, 96)
     assert small.shape == (side, side, 3)
     assert np.allclose(small.mean((0, 1)), image.mean((0, 1)), atol=1)
+
+
+def test_rectangles_keep_their_shape():
+    image = np.full((100, 200, 3), 90, np.uint8)
+    small = shrink(image, 40)
+    assert small.shape == (20, 40, 3)
+    opacity = decode(contact_sheet([small, None, small], 2))[..., 3]
+    assert opacity.shape == (42, 82)
+    assert (opacity[:20, :40] == 255).all() and (opacity[22:, :40] == 255).all()
+    assert (opacity[:, 42:] == 0).all()

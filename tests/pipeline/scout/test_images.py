@@ -53,6 +53,14 @@ def test_gray_images_have_one_channel_from_the_source_and_when_prepared(prepared
         assert images.shape[1:] == (32, 32, 1)
 
 
+def test_rectangles_from_the_source_and_when_prepared(prepared, tmp_path):
+    write_photos(tmp_path / "photos", per_class=2)
+    for folder in (tmp_path / "none", prepared):
+        found = find_images(folder, of_folder(tmp_path / "photos", aspect_ratio=1.5))
+        assert found.size_at(32) == (32, 48)
+        assert found.at(32).shape[1:] == (32, 48, 3)
+
+
 def test_the_published_test_split_is_not_read(tmp_path):
     for split, level in (("train", 200), ("val", 200), ("test", 0)):
         for label in "ab":

@@ -25,8 +25,9 @@ STUDENT = Student("one", 96, 10, 20, [Timing("fp32", 5, 1.0, 0.9, 1.1, [1.0, 1.1
 def test_a_stored_student_is_read_back(tmp_path):
     path = tmp_path / "scout" / "key.json"
     assert read_student(path) is None
-    write_json(path, asdict(STUDENT))
-    assert read_student(path) == STUDENT
+    for student in (STUDENT, replace(STUDENT, image_size=(96, 144))):
+        write_json(path, asdict(student))
+        assert read_student(path) == student
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -42,6 +43,7 @@ def test_a_damaged_file_is_named(tmp_path):
         ("one", 64, SETUP),
         ("one", 96, replace(SETUP, images=replace(SETUP.images, classes=9))),
         ("one", 96, replace(SETUP, candidates=[FP32, INT8])),
+        ("one", 96, replace(SETUP, images=replace(SETUP.images, aspect_ratio=1.5))),
         ("one", 96, replace(SETUP, opset=19)),
         ("one", 96, replace(SETUP, threads=2)),
         ("one", 96, replace(SETUP, scout=SCOUT.model_copy(update={"runs": 51}))),

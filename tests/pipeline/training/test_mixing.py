@@ -29,9 +29,9 @@ def recipe(**changes):
     return Recipe(**{"epochs": 1, "batch_size": 6, "lr": 0.05, "weight_decay": 0.0, **changes})
 
 
-def mixes(count, **changes):
+def mixes(count, size=32, **changes):
     settings = recipe(**changes)
-    return [sample_mix(settings, BATCH, 32, (0, 1, step)) for step in range(1, count + 1)]
+    return [sample_mix(settings, BATCH, size, (0, 1, step)) for step in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("method", ["mixup", "cutmix"])
@@ -42,6 +42,24 @@ def test_images_of_another_size_are_mixed_in_the_same_part_of_their_area(method)
         )
         assert torch.equal(large[:, :, 1::3, 1::3], small)
         assert large.mean() == pytest.approx(1 - mix.lam, abs=1e-6)
+
+
+def test_cutmix_of_rectangles_pastes_rectangles_of_their_shape():
+    """Those that the border does not clip; also at another size."""
+    whole = 0
+    for mix in mixes(60, size=(24, 48), cutmix=1.0):
+        top, bottom, left, right = mix.box
+        assert 0 <= top <= bottom <= 24 and 0 <= left <= right <= 48
+        if top > 0 and bottom < 24 and left > 0 and right < 48:
+            assert abs((right - left) - 2 * (bottom - top)) <= 2
+            whole += 1
+        small, large = (
+            mix.blend(torch.zeros(1, 3, 24 * k, 48 * k), torch.ones(1, 3, 24 * k, 48 * k))
+            for k in (1, 3)
+        )
+        assert torch.equal(large[:, :, 1::3, 1::3], small)
+        assert large.mean() == pytest.approx(1 - mix.lam, abs=1e-6)
+    assert whole > 5
 
 
 def test_no_mix_if_disabled():

@@ -16,13 +16,13 @@ from tests.pipeline.views.view_helpers import CPU, NOTHING, noise, views_of
 
 OPERATIONS = 14
 BINS = 31
-SIZE = 40  # more than the 32 px that TrivialAugment can shift by
+SQUARE, RECTANGLE = (40, 40), (38, 52)  # more than the 32 px that TrivialAugment can shift by
 
 
-def smooth_image():
+def smooth_image(shape=SQUARE):
     """An image without edges, so that small errors of position are small errors of pixels."""
     coarse = torch.from_numpy(noise(1, size=5)).permute(0, 3, 1, 2)
-    image = torch.nn.functional.interpolate(coarse.float(), SIZE, mode="bicubic").clamp(0, 255)
+    image = torch.nn.functional.interpolate(coarse.float(), shape, mode="bicubic").clamp(0, 255)
     image = image.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     # No pixel at a threshold of solarize, where rounding would decide.
     return np.where(image % 17 == 0, image ^ 1, image)
@@ -38,7 +38,7 @@ class Choices:
 
 
 def every_outcome(transform, image, monkeypatch, magnitudes):
-    """All results of torchvision for an image, [operations, magnitudes, signs, 3 * SIZE * SIZE]."""
+    """All results of torchvision for an image, [operations, magnitudes, signs, 3 * pixels]."""
     results = []
     with monkeypatch.context() as patch:
         choices = Choices(patch)
@@ -55,8 +55,9 @@ def nearest(views, outcomes):
     return errors.min(dim=1)
 
 
-def test_trivial_augment_agrees_with_torchvision_and_choices_are_uniform(monkeypatch):
-    image, count = smooth_image(), 600
+@pytest.mark.parametrize("shape", [SQUARE, RECTANGLE])
+def test_trivial_augment_agrees_with_torchvision_and_choices_are_uniform(monkeypatch, shape):
+    image, count = smooth_image(shape), 600
     transform = v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
     pixels = to_unit_range(image, CPU)[0].contiguous()
     outcomes = every_outcome(transform, pixels, monkeypatch, range(BINS))
@@ -81,9 +82,11 @@ def test_trivial_augment_agrees_with_torchvision_and_choices_are_uniform(monkeyp
     assert 0.2 < sign[rotated & moved].mean() < 0.8
 
 
-@pytest.mark.parametrize("magnitude", [0, 9, 30])
-def test_rand_augment_agrees_with_torchvision(monkeypatch, magnitude):
-    image, count = smooth_image(), 150
+@pytest.mark.parametrize(
+    ("magnitude", "shape"), [(0, SQUARE), (9, SQUARE), (30, SQUARE), (9, RECTANGLE)]
+)
+def test_rand_augment_agrees_with_torchvision(monkeypatch, magnitude, shape):
+    image, count = smooth_image(shape), 150
     transform = v2.RandAugment(
         num_ops=1, magnitude=magnitude, interpolation=InterpolationMode.BILINEAR
     )
