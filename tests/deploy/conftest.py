@@ -69,11 +69,7 @@ def write_onnx(
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "tiny",
-        [
-            helper.make_tensor_value_info(
-                "images", TensorProto.UINT8, [batch, height, pixels // height, channels]
-            )
-        ],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, len(bias)])
             for name in ("logits", "probabilities")
