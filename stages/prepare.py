@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 def prepare(context: Context) -> None:
     """Audit, split and pack the images. An interrupted run resumes from the decoded images."""
-    from finch_runtime.image_size import in_pixels
+    from finch_runtime.image_size import as_text
 
     from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
     from pipeline.data.decoding import decode
@@ -97,10 +97,10 @@ def prepare(context: Context) -> None:
     )
     decoded.discard()
     context.log.info(
-        "wrote data/prepared: %d classes, %s images of %s (license: %s)",
+        "wrote data/prepared: %d classes, %s images of %s px (license: %s)",
         len(data.classes),
         ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
-        " and ".join(map(in_pixels, context.params.image_sizes)),
+        " and ".join(map(as_text, context.params.image_sizes)),
         dataset.license,
     )
 

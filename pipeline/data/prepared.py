@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from finch_runtime.image_size import ImageSize, height_and_width, in_pixels
+from finch_runtime.image_size import ImageSize, as_text, height_and_width, in_pixels
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -239,7 +239,7 @@ def images_file(size: ImageSize, largest: ImageSize) -> str:
     """Name of the file with the images of a split; both are packed sizes."""
     if size == largest:
         return "images.npy"
-    return f"images_{size if isinstance(size, int) else 'x'.join(map(str, size))}.npy"
+    return f"images_{as_text(size).replace(' ', '')}.npy"
 
 
 def open_prepared(folder: Path) -> PreparedData:

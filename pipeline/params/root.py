@@ -94,7 +94,7 @@ class Params(Section):
     def _sections_agree(self) -> Params:
         if self.views.quarter_turns and self.prepare.aspect_ratio != 1:
             raise ValueError(
-                f"views.quarter_turns needs square images, but prepare.aspect_ratio is "
+                "views.quarter_turns needs square images, but prepare.aspect_ratio is "
                 f"{self.prepare.aspect_ratio:g}; set views.quarter_turns to false, or "
                 "prepare.aspect_ratio to 1"
             )

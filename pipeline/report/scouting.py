@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from finch_runtime.image_size import in_pixels
+from finch_runtime.image_size import as_text, in_pixels
 from markupsafe import Markup
 
 from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
@@ -60,7 +60,7 @@ def _table(facts: dict[str, Any]) -> Table:
     failed = "cannot be measured: {problem}"
     columns: list[Column[dict[str, Any]]] = [
         Column("Model", lambda s: s["model"], numeric=False),
-        Column("Image size", lambda s: in_pixels(s["image_size"]).removesuffix(" px"), "px"),
+        Column("Image size", lambda s: as_text(s["image_size"]), "px"),
         Column("p50", lambda s: _p50(s["best"], s), "ms"),
         Column("95 % CI", _interval, "ms"),
         Column("Within budget", lambda s: "yes" if s["meets"] else "no", numeric=False),

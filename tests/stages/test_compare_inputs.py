@@ -95,7 +95,8 @@ def test_a_teacher_of_other_data_is_refused(context: Context) -> None:
 def test_every_student_is_tried_before_any_training(context: Context) -> None:
     def check(entry: dict[str, object]) -> None:
         config = COMPARE.model_validate({"entries": [*ENTRIES, entry], "trials": 1, "folds": 3})
-        _check_students(context, config, SimpleNamespace(image_size=32, channels=3))
+        info = SimpleNamespace(image_size=32, channels=3, aspect_ratio=1.0)
+        _check_students(context, config, SimpleNamespace(info=info))
 
     check({"name": "other", "set": {"model": "test_efficientnet"}})
     with pytest.raises(ParameterError, match=r"entry 'other': distill.*test_efficientnet"):

@@ -18,6 +18,11 @@ def height_and_width(size: ImageSize) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def as_text(size: ImageSize) -> str:
+    """``96``, or ``96 x 144``, the height first."""
+    return str(size) if isinstance(size, int) else f"{size[0]} x {size[1]}"
+
+
 def in_pixels(size: ImageSize) -> str:
-    """The size in words: ``96 px``, or ``96 x 144 px``, the height first."""
-    return f"{size} px" if isinstance(size, int) else f"{size[0]} x {size[1]} px"
+    """``96 px``, or ``96 x 144 px``, the height first."""
+    return f"{as_text(size)} px"

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from finch_runtime.image_size import in_pixels
+from finch_runtime.image_size import as_text
 from markupsafe import Markup
 
 from pipeline.plugins import SECTIONS
@@ -46,7 +46,7 @@ def _own_sizes(facts: Facts) -> str:
     teacher, student = (packed.size_at(network.recipe.image_size) for network in networks)
     if teacher == student == packed.size:
         return ""
-    return f" (teacher {in_pixels(teacher)}, student {in_pixels(student)})"
+    return f" (teacher {as_text(teacher)}, student {as_text(student)})"
 
 
 @SECTIONS.register("provenance")

@@ -101,8 +101,8 @@ def test_rotations_are_those_of_torchvision(height, width, degrees):
     theta = torch.eye(2, 3)[None]
     warps = torch.from_numpy(rotations(np.radians([degrees]), width / height)).float()
     found = warp(pixels, theta, warps, (height, width))
-    expected = F.rotate(pixels, -degrees, InterpolationMode.BILINEAR)
-    inside = F.rotate(torch.ones_like(pixels), -degrees, InterpolationMode.BILINEAR) > 0.999
+    expected = F.rotate(pixels, degrees, InterpolationMode.BILINEAR)
+    inside = F.rotate(torch.ones_like(pixels), degrees, InterpolationMode.BILINEAR) > 0.999
     assert inside.float().mean() > 0.3
     assert (found - expected)[inside].abs().max() < 1e-3
 
