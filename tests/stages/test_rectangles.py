@@ -28,6 +28,7 @@ def run(line: list[str], folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_rectangles_go_up_to_the_device(project: Path, tmp_path: Path) -> None:
     set_param(project, "prepare.aspect_ratio", 1.5)
     set_param(project, "views.quarter_turns", False)
@@ -63,21 +64,3 @@ def test_rectangles_go_up_to_the_device(project: Path, tmp_path: Path) -> None:
     ]
     found = [answer[0] if isinstance(answer, list) else answer for answer in answers]
     assert len({json.dumps(each["top"]) for each in found}) == 1
-
-
-@pytest.mark.slow
-def test_what_cannot_be_with_rectangles_is_one_line(project: Path) -> None:
-    set_param(project, "prepare.aspect_ratio", 1.5)
-    for changes, words in (
-        (["views.quarter_turns=true"], ["views.quarter_turns", "prepare.aspect_ratio is 1.5"]),
-        (
-            ["views.quarter_turns=false", "distill.model=torchvision/vit_b_32"],
-            ["distill.model", "32 x 48 px", "square images", "prepare.aspect_ratio"],
-        ),
-    ):
-        options = [option for change in changes for option in ("--set", change)]
-        line = [sys.executable, "-m", "stages.resolve", *options]
-        done = subprocess.run(line, cwd=project, capture_output=True, text=True)
-        assert done.returncode != 0
-        assert len(done.stderr.strip().splitlines()) == 1
-        assert all(word in done.stderr for word in words), done.stderr
