@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 python -m pytest -q --numprocesses auto --dist loadfi
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup repro test slow lint types check gpu lock docs clean
+.PHONY: help setup repro test slow lint types site picture check gpu lock docs clean
 
 help: ## List all targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,7 +47,13 @@ lint: $(STAMP) ## Check style and import contracts
 types: $(STAMP) ## Check types
 	mypy pipeline stages
 
-check: lint types test slow ## Run lint, type checks, tests and slow tests
+site: $(STAMP) ## Build the documentation site, build/site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
+picture: $(STAMP) ## Take the picture of reports/index.html for the site (needs Chromium)
+	python docs/site/report_picture.py
+
+check: lint types site test slow ## Run lint, type checks, the site, tests and slow tests
 
 gpu: $(STAMP) ## Prove and measure training on a GPU in 8 minutes (docs/gpu.md)
 	python benchmarks/gpu.py --out reports/gpu

@@ -87,7 +87,7 @@ def code_fingerprint(*code: str | type) -> str:
     Of the plug-ins only those in ``code`` count, so that a change of one loss does not discard the
     unfinished work of another.
 
-    Example:
+    Examples:
         >>> len(code_fingerprint("pipeline.training.loop"))
         64
 

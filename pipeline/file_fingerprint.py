@@ -57,7 +57,7 @@ class FileHashes:
     At the end of the ``with`` block, the hashes of the files that were used in it are saved. After
     an error or an interrupt, the earlier ones are kept as well.
 
-    Example:
+    Examples:
         >>> with FileHashes(Path("hashes.json")) as hashes:
         ...     print(hashes.fingerprint([Path("images")]).files)
         2624

@@ -26,7 +26,7 @@ _INPUTS = {
 def check_inputs(path: Path, recorded: Mapping[str, object], **present: str) -> None:
     """Checks that an artifact was made from the present inputs.
 
-    Example:
+    Examples:
         >>> check_inputs(Path("models/onnx/student.onnx"), {"student": "0123"}, student="0123")
 
     Args:

@@ -29,7 +29,7 @@ def options_of(
     Raises:
         TypeError: An argument has no default or no description.
 
-    Example:
+    Examples:
         >>> def resize(image: object, *, size: int = 96) -> object:
         ...     '''Resizes an image.
         ...

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 def quoted(names: Iterable[str], limit: int = 6) -> str:
     """The names in quotes; of many, only the first.
 
-    Example:
+    Examples:
         >>> quoted(["a", "b", "c"], limit=2)
         "'a', 'b' and 1 more"
     """

@@ -29,7 +29,7 @@ _ROLES: tuple[tuple[SplitRole, re.Pattern[str]], ...] = tuple(
 def split_of(name: str) -> SplitName | None:
     """The split that a name in common use stands for, in any case and with filler words.
 
-    Example:
+    Examples:
         >>> split_of("Training_set"), split_of("valid"), split_of("TestImages"), split_of("tram")
         ('train', 'val', 'test', None)
     """

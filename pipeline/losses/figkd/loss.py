@@ -19,7 +19,7 @@ class FiGKDLoss(DistillationLoss):
     """Cross-entropy, a distance between wavelet bands of the logits, and a KD divergence.
 
     Implemented from the abstract of FiGKD (arXiv 2505.11897). The equation, wavelet and weights of
-    the paper were not available; options replace what the abstract does not specify. The loss is ::
+    the paper were not available; options replace what the abstract does not specify. The loss is
 
         label_weight * cross_entropy(z_s, labels)
         + detail_weight * distance(detail(z_s / T), detail(z_t / T))
@@ -53,7 +53,7 @@ class FiGKDLoss(DistillationLoss):
     Raises:
         ParameterError: Wavelet, level or order do not fit the number of classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> criterion = FiGKDLoss(num_classes=100, detail_weight=0.15, kd_weight=3.0)
         >>> student_logits = torch.randn(8, 100, requires_grad=True)

@@ -150,7 +150,7 @@ def band_energy(logits: Tensor, transform: ClassAxisDWT) -> dict[str, float]:
         Sum of squared coefficients by band name, coarsest first, divided by the sum over all bands;
         zeros for logits that are equal for all classes.
 
-    Example:
+    Examples:
         >>> band_energy(torch.tensor([[3.0, 3.0, -1.0, -1.0]]), ClassAxisDWT(4, bands="all"))
         {'content': 1.0, 'detail1': 0.0}
     """
