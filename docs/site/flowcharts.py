@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from itertools import pairwise
 
 BOX_HEIGHT, GAP, SPACE = 34, 26, 24
 _FENCE = re.compile(r"^```mermaid\nflowchart \w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -58,7 +59,7 @@ def _parse(text: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
             raise ValueError(f"{line!r} is neither a node nor a chain of arrows")
         for name in chain:
             labels.setdefault(name, name)
-        arrows += zip(chain, chain[1:], strict=False)
+        arrows += pairwise(chain)
     return labels, arrows
 
 
