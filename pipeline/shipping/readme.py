@@ -69,4 +69,5 @@ In place of `PHOTO.jpg`, pass one or more images, a folder, or `-` for an image 
 - model: {model}, {color} images of {height} x {width} pixels{order}, to which others are scaled
 - made by {made_by}{origin}
 - `manifest.json`: measurements of all candidates, parameters, and the SHA-256 of every file
+- `finch_runtime/LICENSE`: license of the code, Apache-2.0
 {license_of_data if has_data_license else ""}"""

@@ -19,7 +19,7 @@ from tests.small_project import PROJECT, small_params, write_photos
 
 PAGE = (PROJECT / "docs/tutorial.md").read_text("utf-8")
 # A code block, with the comment above it that says where or why not it is run.
-BLOCKS = re.findall(r"(?:<!-- (.+) -->\n)?```(sh|yaml)\n(.*?)```", PAGE, re.DOTALL)
+BLOCKS = re.findall(r"(?:<!-- ([^\n]+) -->\n)?```(sh|yaml)\n(.*?)```", PAGE, re.DOTALL)
 
 
 def commands(remark: str) -> str:
@@ -34,6 +34,8 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     training = {"epochs": 1, "batch_size": 16, "steps": {"min": 1, "max": 100}}
     network = {"model": "test_efficientnet", "pretrained": "none", "image_size": None, **training}
     sections |= {"prepare": {"image_size": 32}, "cache_logits": {"views": 1}}
+    fp32 = {"name": "onnxruntime-fp32", "runtime": "onnxruntime", "precision": "fp32"}
+    sections["quantize"] = {"candidates": [fp32], "mixed_precision": {"enabled": False}}
     return merged(params, sections | {"finetune": network, "distill": network})
 
 

@@ -107,7 +107,7 @@ def test_the_manifest_lists_all_files_and_inputs(openvino_inputs, tmp_path):
     modules = (RUNTIME_FOLDER / "finch_runtime").rglob("*.py")
     package = {path.relative_to(RUNTIME_FOLDER).as_posix() for path in modules}
     listed = {"model.xml", "model.bin", "portable.onnx", "labels.txt", "requirements.txt"}
-    listed |= {"LICENSE-DATA.txt", "README.md"} | package
+    listed |= {"LICENSE-DATA.txt", "README.md", "finch_runtime/LICENSE"} | package
     assert files_below(folder) == listed | {"manifest.json"}
     assert manifest["files"] == {path: sha256(folder / path) for path in sorted(listed)}
 
@@ -125,6 +125,8 @@ def test_the_manifest_lists_all_files_and_inputs(openvino_inputs, tmp_path):
     assert (folder / "labels.txt").read_text("utf-8").splitlines() == list(LABELS)
     assert {key: manifest[key] for key in RECORD} == RECORD
     assert (folder / "LICENSE-DATA.txt").read_text() == "Free for all.\n"
+    project_license = RUNTIME_FOLDER.parents[1] / "LICENSE"
+    assert (folder / "finch_runtime/LICENSE").read_bytes() == project_license.read_bytes()
     assert sha256(folder / "portable.onnx") == sha256(openvino_inputs["spec"].portable)
 
 

@@ -37,7 +37,7 @@ def test_the_second_command_of_the_readme_classifies_a_photograph(tmp_path: Path
     done = subprocess.run(words, cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "bright" in done.stdout.splitlines()[0]
-    for name in re.findall(r"`([\w.-]+\.(?:txt|json))`", text):
+    for name in re.findall(r"`([\w./-]+(?:\.txt|\.json|/LICENSE))`", text):
         assert (bundle / name).is_file()
 
 
