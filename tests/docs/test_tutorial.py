@@ -34,8 +34,9 @@ def tiny(params: dict[str, Any]) -> dict[str, Any]:
     training = {"epochs": 1, "batch_size": 16, "steps": {"min": 1, "max": 100}}
     network = {"model": "test_efficientnet", "pretrained": "none", "image_size": None, **training}
     sections |= {"prepare": {"image_size": 32}, "cache_logits": {"views": 1}}
-    fp32 = {"name": "onnxruntime-fp32", "runtime": "onnxruntime", "precision": "fp32"}
-    sections["quantize"] = {"candidates": [fp32], "mixed_precision": {"enabled": False}}
+    names = {"onnxruntime-fp32", "openvino-fp16-b1"}
+    candidates = [each for each in params["quantize"]["candidates"] if each["name"] in names]
+    sections["quantize"] = {"candidates": candidates, "mixed_precision": {"enabled": False}}
     return merged(params, sections | {"finetune": network, "distill": network})
 
 
