@@ -32,7 +32,7 @@ def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -
 
 
 # Groups of commands, and commands that need no parameters, have their own tests.
-OTHERS = {"presets", "completion", "doctor", "predict"}
+OTHERS = {"presets", "completion", "doctor", "predict", "init", "code"}
 
 
 @pytest.mark.parametrize("stage", [name for name in (*STAGES, *TOOLS) if name not in OTHERS])
