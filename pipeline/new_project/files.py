@@ -16,7 +16,7 @@ from pipeline.params.reference import schema
 _TEMPLATES = resources.files(__package__) / "templates"
 # Templates by their path in the project. The parameters and the README are filled in.
 _COPIED = {
-    "dvc.yaml": "dvc.yaml",
+    "dvc.yaml": "stages.yaml",  # DVC reads every dvc.yaml of a repository, also that of Finch
     "scout.yaml": "scout.yaml",
     "compare.yaml": "compare.yaml",
     ".gitignore": "gitignore",

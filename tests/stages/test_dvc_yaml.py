@@ -66,3 +66,9 @@ def test_git_has_the_outputs_that_dvc_does_not_cache(tmp_path: Path) -> None:
     assert uncached == {
         path for stage in STAGES.values() for path in paths(stage.get("metrics", []))
     }
+
+
+def test_dvc_finds_one_pipeline() -> None:
+    """DVC reads every ``dvc.yaml`` of a repository; a template is no pipeline."""
+    files = subprocess.check_output(["git", "ls-files"], cwd=PROJECT, text=True).splitlines()
+    assert [path for path in files if path.endswith("dvc.yaml")] == ["dvc.yaml"]

@@ -13,7 +13,7 @@ from pipeline.params import load_params
 from tests.small_project import PROJECT
 
 TEMPLATES = Path(files.__file__).parent / "templates"
-OWN = yaml.safe_load((TEMPLATES / "dvc.yaml").read_text())
+OWN = yaml.safe_load((TEMPLATES / "stages.yaml").read_text())
 HERE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
 
 
