@@ -24,12 +24,12 @@ TINY = {
     "prepare": {"image_size": 32},
     "finetune": {
         "model": "test_efficientnet", "pretrained": "none",
-        "epochs": 1, "batch_size": 16, "steps": {"min": 1},
+        "epochs": 1, "batch_size": 16, "steps": {"min": 1}, "lr": 0.01,
     },
     "cache_logits": {"views": 2},
     "distill": {
         "model": "test_efficientnet", "pretrained": "none",
-        "epochs": 1, "batch_size": 16, "steps": {"min": 1},
+        "epochs": 1, "batch_size": 16, "steps": {"min": 1}, "lr": 0.01,
     },
     "quantize": {
         "calibration_images": 24,

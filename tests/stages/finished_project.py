@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ def check_exported_accuracy(project: Path) -> None:
 
 def unpack_bundle(project: Path, device: Path) -> Path:
     """Unpacks the archive as a device would; returns the folder inside."""
-    with tarfile.open(project / "dist/finch-student.tar.gz") as archive:
-        archive.extractall(device, filter="data")
+    shutil.unpack_archive(project / "dist/finch-student.tar.gz", device)
     (folder,) = device.iterdir()
     return folder
