@@ -1,12 +1,30 @@
-"""What holds for every project whose stages have run."""
+"""Runs the stages of a project, and what holds when they have run."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+STAGES = (
+    *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
+    *("probe", "evaluate", "bundle", "verify", "report", "inspect"),
+)
+
+
+def run(line: list[str], folder: Path) -> str:
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_stages(project: Path) -> None:
+    for stage in STAGES:
+        run([sys.executable, "-m", f"stages.{stage}"], project)
 
 
 def check_exported_accuracy(project: Path) -> None:

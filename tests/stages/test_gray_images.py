@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,18 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.small_project import set_param
-from tests.stages.finished_project import check_exported_accuracy, unpack_bundle
-
-STAGES = (
-    *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
-    *("probe", "evaluate", "bundle", "verify", "report"),
-)
-
-
-def run(line: list[str], folder: Path) -> str:
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.stages.finished_project import check_exported_accuracy, run, run_stages, unpack_bundle
 
 
 @pytest.mark.slow
@@ -31,9 +19,7 @@ def test_gray_letterboxes_go_up_to_the_device(project: Path, tmp_path: Path) -> 
     set_param(project, "prepare.channels", 1)
     set_param(project, "prepare.fit", "pad")
     set_param(project, "distill.image_size", 24)
-    for stage in STAGES:
-        run([sys.executable, "-m", f"stages.{stage}"], project)
-    run([sys.executable, "-m", "stages.inspect"], project)
+    run_stages(project)
     packed = np.load(project / "data/prepared/val/images_24.npy")
     assert packed.shape[1:] == (24, 24, 1)
     assert (packed[:, 0] == 114).all()  # the photographs are wider than high

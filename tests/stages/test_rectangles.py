@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,18 +12,7 @@ from PIL import Image, ImageOps
 
 from pipeline.export.onnx_metadata import read_image_size
 from tests.small_project import set_param
-from tests.stages.finished_project import check_exported_accuracy, unpack_bundle
-
-STAGES = (
-    *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
-    *("probe", "evaluate", "bundle", "verify", "report", "inspect"),
-)
-
-
-def run(line: list[str], folder: Path) -> str:
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.stages.finished_project import check_exported_accuracy, run, run_stages, unpack_bundle
 
 
 @pytest.mark.slow
@@ -36,8 +24,7 @@ def test_rectangles_go_up_to_the_device(project: Path, tmp_path: Path) -> None:
     set_param(project, "distill.image_size", 24)
     set_param(project, "cache_logits.pack_views", True)
     set_param(project, "qat.epochs", 1)
-    for stage in STAGES:
-        run([sys.executable, "-m", f"stages.{stage}"], project)
+    run_stages(project)
     packed = project / "data/prepared/val"
     photo = tmp_path / "photos" / (packed / "names.txt").read_text().splitlines()[0]
     with Image.open(photo) as image:
