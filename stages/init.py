@@ -159,7 +159,6 @@ def _choose_student(
     params: Params, latency_ms: float, preset: str | None, paths: Workspace
 ) -> dict[str, object]:
     """Sections of ``params.yaml`` with the largest student within the latency."""
-    from pipeline.params import Scout
     from pipeline.presets import load_preset
     from pipeline.scout.first_student import TIERS, find_student
     from pipeline.scout.images import find_images
@@ -170,13 +169,11 @@ def _choose_student(
         problem = f"contradicts --preset {preset}, which names the student"
         raise FinchError("--latency-ms", problem, "leave out one of the two")
     prepare_torch(params.run)
-    first = TIERS[0]
-    scout = {"models": list(first.models), "image_sizes": list(first.image_sizes)}
     setup = ScoutSetup(
         images=find_images(paths.prepared, params.prepare),
         candidates=params.quantize.candidates,
         opset=params.export.opset,
-        scout=Scout.model_validate({"latency_ms": latency_ms, **scout}),
+        scout=TIERS[0].scout(latency_ms=latency_ms),
         threads=params.evaluate.threads,
         runtime_folder=paths.runtime,
     )
@@ -184,30 +181,23 @@ def _choose_student(
 
 
 def _show_student(student: Student) -> None:
+    from finch_runtime.image_size import in_pixels
+
     from pipeline.scout.proposal import summary
 
-    name = f"{student.model} at {student.image_size} px"
+    name = f"{student.model} at {in_pixels(student.image_size)}"
     echo(summary(student) if student.best else f"{name}: {student.problem}")
 
 
 def _show_images(params: Params, dataset: ImageDataset, paths: Workspace) -> None:
     """Prints a first look at the images. `prepare` uses what was decoded for it."""
     from pipeline.data.audit import examine
-    from pipeline.data.decoding import decode
     from pipeline.new_project.first_look import describe_images
+    from stages.images import decode_images
 
-    prepare, (size, *other_sizes) = params.prepare, params.image_sizes
-    decoded = decode(
-        dataset.samples,
-        paths.partial_prepare,
-        image_size=size,
-        fit=prepare.fit,
-        channels=prepare.channels,
-        other_sizes=other_sizes,
-        workers=prepare.workers,
-        track=track,
-    )
-    audit = examine(dataset, decoded, near_distance=prepare.near_duplicate_distance, track=track)
+    decoded = decode_images(params, dataset.samples, paths.partial_prepare)
+    near_distance = params.prepare.near_duplicate_distance
+    audit = examine(dataset, decoded, near_distance=near_distance, track=track)
     for line in describe_images(audit):
         echo(line)
 

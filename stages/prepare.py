@@ -10,7 +10,9 @@ from stages.console import track
 
 if TYPE_CHECKING:
     from pipeline.data.audit import Audit
+    from pipeline.data.decoding import DecodedImages
     from pipeline.data.sources import ImageDataset, Sample
+    from pipeline.data.unlabelled import UnlabelledAudit
 
 
 @stage(
@@ -20,89 +22,28 @@ if TYPE_CHECKING:
 )
 def prepare(context: Context) -> None:
     """Audit, split and pack the images. An interrupted run resumes from the decoded images."""
-    from finch_runtime.image_size import as_text
-
-    from pipeline.data.audit import check_bad, check_leakage, count_findings, examine, report
-    from pipeline.data.decoding import decode
-    from pipeline.data.file_hints import remark_on_files
+    from pipeline.data.audit import check_leakage, count_findings
     from pipeline.data.lost_images import check_lost
-    from pipeline.data.packing import pack
     from pipeline.data.sources import plan_splits, read_source
-    from pipeline.data.split import merge_groups, split_dataset
-    from pipeline.data.unlabelled import audit_unlabelled, check_unlabelled
-    from pipeline.files import atomic_file, write_json
-    from pipeline.report.audit_page import render_audit
+    from pipeline.data.unlabelled import check_unlabelled
+    from stages.images import decode_images
 
-    params, paths = context.params.prepare, context.paths
-    image_size, *other_sizes = context.params.image_sizes
+    params = context.params.prepare
     dataset = read_source(params)
     _log_listing(context, dataset)
     check_lost(dataset, [], max_loss=params.max_loss)
-    unlabelled = _list_unlabelled(context, dataset)
-    decoded = decode(
-        (*dataset.samples, *unlabelled),
-        paths.partial_prepare,
-        image_size=image_size,
-        fit=params.fit,
-        channels=params.channels,
-        other_sizes=other_sizes,
-        workers=params.workers,
-        track=track,
-    )
-    count = len(dataset.samples)
-    labelled = decoded.select(range(count))
-    audit = examine(dataset, labelled, near_distance=params.near_duplicate_distance, track=track)
-    if remark := remark_on_files(audit.usable):
-        context.log.warning("%s", remark)
-        audit = replace(audit, dataset=replace(dataset, remarks=(*dataset.remarks, remark)))
-    others = None
-    try:
-        check_bad(audit, skip=params.on_bad == "skip")
-        check_lost(dataset, [sample for sample, _ in audit.bad], max_loss=params.max_loss)
-        audit = _group(context, audit)
-        usable = replace(dataset, samples=audit.usable.samples)
-        near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
-        usable = merge_groups(usable, near)
-        splits = split_dataset(usable, params)
-        audit = _note_sessions(context, replace(audit, splits=splits))
-        if unlabelled:
-            added = decoded.select(range(count, len(decoded)))
-            others = audit_unlabelled(added, audit, track=track)
-    finally:
-        # Also written after an error, because the audit explains it.
-        listed = {"unlabelled": others.report()} if others else {}
-        write_json(paths.reports / "audit.json", report(audit) | listed)
-        with atomic_file(paths.reports / "audit.html") as temporary:
-            temporary.write_text(render_audit(audit), encoding="utf-8")
-    plan = plan_splits(usable, params.split)
+    listed = (*dataset.samples, *_list_unlabelled(context, dataset))
+    decoded = decode_images(context.params, listed, context.paths.partial_prepare)
+    audit, grouped, others = _audit_and_split(context, dataset, decoded)
+    plan = plan_splits(grouped, params.split)
     counts = {**count_findings(audit), "split": {"method": plan.method, "carved": plan.carved}}
     _warn(context, audit, counts)
     check_leakage(audit, allow=params.allow_leakage)
     if others:
         check_unlabelled(others, skip=params.on_bad == "skip")
         context.log.info("%s", others.describe())
-    # Copies belong together, too; only the splits ignore that, so that the check above sees them.
-    grouped = merge_groups(usable, audit.copy_pairs)
-    # One more file that is no image must not train the networks again.
-    stored = {key: count for key, count in counts.items() if key != "other_files"}
-    data = pack(
-        grouped,
-        audit.usable,
-        splits,
-        paths.prepared,
-        aspect_ratio=params.aspect_ratio,
-        audit=stored,
-        unlabelled=others.kept if others else None,
-        track=track,
-    )
+    _pack(context, audit, grouped, others, counts)
     decoded.discard()
-    context.log.info(
-        "wrote data/prepared: %d classes, %s images of %s px (license: %s)",
-        len(data.classes),
-        ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
-        " and ".join(map(as_text, context.params.image_sizes)),
-        dataset.license,
-    )
 
 
 def _log_listing(context: Context, dataset: ImageDataset) -> None:
@@ -130,6 +71,87 @@ def _list_unlabelled(context: Context, dataset: ImageDataset) -> tuple[Sample, .
     return listed.samples
 
 
+def _audit_and_split(
+    context: Context, dataset: ImageDataset, decoded: DecodedImages
+) -> tuple[Audit, ImageDataset, UnlabelledAudit | None]:
+    """Audits all images, and assigns each usable image to a split.
+
+    The audit is also written after an error, because it has the reason.
+
+    Returns:
+        The audit; the usable images in groups that no split parts; the audit of the images without
+        labels, which are the last ones of ``decoded``.
+    """
+    from pipeline.data.audit import check_bad, examine, report
+    from pipeline.data.file_hints import remark_on_files
+    from pipeline.data.lost_images import check_lost
+    from pipeline.data.session_advice import remark_on_sessions
+    from pipeline.data.split import merge_groups, split_dataset
+    from pipeline.data.unlabelled import audit_unlabelled
+    from pipeline.files import atomic_file, write_json
+    from pipeline.report.audit_page import render_audit
+
+    params, reports, count = context.params.prepare, context.paths.reports, len(dataset.samples)
+    labelled = decoded.select(range(count))
+    audit = examine(dataset, labelled, near_distance=params.near_duplicate_distance, track=track)
+    audit = _with_remark(context, audit, remark_on_files(audit.usable))
+    others = None
+    try:
+        check_bad(audit, skip=params.on_bad == "skip")
+        check_lost(dataset, [sample for sample, _ in audit.bad], max_loss=params.max_loss)
+        audit = _group(context, audit)
+        usable = replace(dataset, samples=audit.usable.samples)
+        near = audit.near.pairs if params.near_duplicates_together else audit.near.pairs[:0]
+        grouped = merge_groups(usable, near)
+        audit = replace(audit, splits=split_dataset(grouped, params))
+        audit = _with_remark(context, audit, remark_on_sessions(audit, params))
+        if len(decoded) > count:
+            added = decoded.select(range(count, len(decoded)))
+            others = audit_unlabelled(added, audit, track=track)
+    finally:
+        listed = {"unlabelled": others.report()} if others else {}
+        write_json(reports / "audit.json", report(audit) | listed)
+        with atomic_file(reports / "audit.html") as temporary:
+            temporary.write_text(render_audit(audit), encoding="utf-8")
+    return audit, grouped, others
+
+
+def _pack(
+    context: Context,
+    audit: Audit,
+    grouped: ImageDataset,
+    others: UnlabelledAudit | None,
+    counts: dict[str, object],
+) -> None:
+    """Writes the packed images."""
+    from finch_runtime.image_size import as_text
+
+    from pipeline.data.packing import pack
+    from pipeline.data.split import merge_groups
+
+    # One more file that is no image must not train the networks again.
+    stored = {key: count for key, count in counts.items() if key != "other_files"}
+    data = pack(
+        # Copies belong together, too; only the splits ignore that, so that the check of leakage
+        # sees them.
+        merge_groups(grouped, audit.copy_pairs),
+        audit.usable,
+        audit.splits,
+        context.paths.prepared,
+        aspect_ratio=context.params.prepare.aspect_ratio,
+        audit=stored,
+        unlabelled=others.kept if others else None,
+        track=track,
+    )
+    context.log.info(
+        "wrote data/prepared: %d classes, %s images of %s px (license: %s)",
+        len(data.classes),
+        ", ".join(f"{name} {split.images}" for name, split in data.info.splits.items()),
+        " and ".join(map(as_text, context.params.image_sizes)),
+        audit.dataset.license,
+    )
+
+
 def _group(context: Context, audit: Audit) -> Audit:
     """The audit with groups by EXIF data, if ``prepare.group_by`` asks for them."""
     from pipeline.data.sources.grouping import CAPTURE_WORDS, group_by_capture
@@ -149,11 +171,9 @@ def _group(context: Context, audit: Audit) -> Audit:
     )
 
 
-def _note_sessions(context: Context, audit: Audit) -> Audit:
-    """The audit with a remark if the splits part sessions."""
-    from pipeline.data.session_advice import remark_on_sessions
-
-    if not (remark := remark_on_sessions(audit, context.params.prepare)):
+def _with_remark(context: Context, audit: Audit, remark: str | None) -> Audit:
+    """The audit with a remark on its data set, which is also logged."""
+    if not remark:
         return audit
     context.log.warning("%s", remark)
     remarks = (*audit.dataset.remarks, remark)

@@ -33,6 +33,11 @@ class Tier:
     image_sizes: tuple[int, ...]
     training: dict[str, Any]
 
+    def scout(self, **settings: Any) -> Scout:
+        """Parameters of a scout of these networks."""
+        networks = {"models": list(self.models), "image_sizes": list(self.image_sizes)}
+        return Scout.model_validate(settings | networks)
+
 
 TIERS = (
     Tier(("tf_efficientnet_lite0",), (64, 96, 128, 160, 192, 224), {"pretrained": "package"}),
@@ -68,8 +73,7 @@ def find_student(
     """
     measured: list[Student] = []
     for tier in TIERS:
-        listed = {"models": list(tier.models), "image_sizes": list(tier.image_sizes)}
-        scout = Scout.model_validate(setup.scout.model_dump() | listed)
+        scout = tier.scout(**setup.scout.model_dump())
         students = scout_students(
             replace(setup, scout=scout), folder, track=track, on_measured=on_measured
         )

@@ -18,8 +18,8 @@ def keep_freed_memory() -> bool:
 
     By default, glibc maps every block of more than 32 MB anew, and returns large free blocks to the
     kernel. The kernel fills each page with zeros at its first use, in every layer of every step.
-    For networks with large activations this can take half of the time. The peak of the memory stays
-    about the same.
+    For networks with large activations this can take half of the time. In exchange, the peak of the
+    memory is higher: 12 % for tf_efficientnet_lite0 at 224 px.
 
     Returns:
         Whether it did: not without glibc, nor with another malloc before it, nor if the environment

@@ -108,7 +108,12 @@ def test_a_live_teacher_answers_as_its_cache(small: Path) -> None:
         call("distill", f"cache_logits.views={views}", "cache_logits.dtype=float32")
         students.append(load_file(small / "models/student/model.safetensors"))
         reports.append(json.loads((small / "reports/student.json").read_text()))
-    for name, tensor in students[0].items():
-        torch.testing.assert_close(tensor, students[1][name], rtol=1e-3, atol=1e-4)
+    cached, live = (
+        torch.cat([tensor.flatten() for tensor in student.values() if tensor.is_floating_point()])
+        for student in students
+    )
+    # Both teachers round differently, which training amplifies to about 5e-4 of the norm. With a
+    # single view instead of two, it is 5e-2.
+    assert (live - cached).norm() < 5e-3 * cached.norm()
     assert reports[0]["unlabelled"] == 20
     assert reports[0]["unlabelled_left_out"] == 0
