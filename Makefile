@@ -37,7 +37,7 @@ test: $(STAMP) ## Run the tests
 	$(PYTEST) -m "not slow"
 
 slow: $(STAMP) ## Run the slow tests
-	$(PYTEST) -m slow
+	$(PYTEST) --no-loadscope-reorder -m slow
 
 lint: $(STAMP) ## Check style and import contracts
 	ruff check .

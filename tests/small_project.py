@@ -40,6 +40,15 @@ def write_photos(folder: Path, per_class: int) -> None:
             draw_photo(kind, rng).save(folder / kind / f"{number:03}.png")
 
 
+def write_unlabelled(folder: Path, images: int) -> None:
+    """Images without labels, half of them in a folder of the folder."""
+    rng = np.random.default_rng(1)
+    (folder / "monday").mkdir(parents=True)
+    for number in range(images):
+        image = draw_photo(CLASSES[number % len(CLASSES)], rng)
+        image.save(folder / ("monday" if number % 2 else ".") / f"{number:02}.png")
+
+
 def small_params(photos: Path) -> dict[str, Any]:
     """The parameters of the default run, reduced to a tiny run."""
     params: dict[str, Any] = yaml.safe_load((PROJECT / "params.yaml").read_text())

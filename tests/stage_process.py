@@ -5,21 +5,16 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx  # noqa: F401  (the fork server imports this module, so that stages need not)
+import onnxruntime  # noqa: F401
 import openvino  # noqa: F401
+import scipy.cluster.hierarchy  # noqa: F401
+import timm  # noqa: F401
 import torch  # noqa: F401
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A stage's exit code, and the last line on stderr."""
-
-    code: int | None
-    line: str
 
 
 class StageProcesses:
@@ -29,21 +24,32 @@ class StageProcesses:
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload([__name__])
 
-    def run(self, project: Path, stage: str, *arguments: str) -> Ended:
+    def run(self, project: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs ``finch <stage>`` in a project's folder."""
-        with tempfile.NamedTemporaryFile() as errors:
+        with tempfile.NamedTemporaryFile() as stdout, tempfile.NamedTemporaryFile() as stderr:
             process = self._processes.Process(
-                target=_run, args=(project, stage, arguments, errors.name)
+                target=_run, args=(project, stage, arguments, stdout.name, stderr.name)
             )
             process.start()
             process.join(300)
-            lines = Path(errors.name).read_text().splitlines()
-        return Ended(process.exitcode, lines[-1] if lines else "")
+            assert process.exitcode is not None, f"{stage} takes more than 300 s"
+            texts = [Path(file.name).read_text("utf-8") for file in (stdout, stderr)]
+        return subprocess.CompletedProcess([stage, *arguments], process.exitcode, *texts)
+
+    def run_all(self, project: Path, *stages: str) -> None:
+        """Runs stages one after the other, all of which must succeed."""
+        for stage in stages:
+            done = self.run(project, stage)
+            assert done.returncode == 0, f"{stage}: {done.stderr}"
 
 
-def _run(project: Path, stage: str, arguments: tuple[str, ...], errors: str) -> None:
-    file = os.open(errors, os.O_WRONLY)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+def _run(project: Path, stage: str, arguments: tuple[str, ...], stdout: str, stderr: str) -> None:
+    for number, name in enumerate((stdout, stderr), start=1):
+        os.dup2(os.open(name, os.O_WRONLY), number)
     os.chdir(project)
     getattr(importlib.import_module(f"stages.{stage}"), stage)(list(arguments))
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line on stderr."""
+    return (done.stderr.splitlines() or [""])[-1]

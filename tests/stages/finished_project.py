@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.stage_process import StageProcesses
 
 STAGES = (
     *("resolve", "prepare", "finetune", "cache_logits", "distill", "export", "qat", "quantize"),
@@ -23,8 +24,7 @@ def run(line: list[str], folder: Path) -> str:
 
 
 def run_stages(project: Path) -> None:
-    for stage in STAGES:
-        run([sys.executable, "-m", f"stages.{stage}"], project)
+    StageProcesses().run_all(project, *STAGES)
 
 
 def check_exported_accuracy(project: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from stages.app import STAGES
-from tests.small_project import CLASSES, set_param
+from tests.small_project import CLASSES
+from tests.stage_process import StageProcesses
+from tests.stages.finished_project import run, unpack_bundle
 
 BIN = Path(sys.executable).parent
 
@@ -99,7 +102,22 @@ def check_clone(repro: Repro, tmp_path: Path) -> None:
     assert (clone.project / archive).read_bytes() == (repro.project / archive).read_bytes()
 
 
+def check_device(project: Path, tmp_path: Path) -> None:
+    """The bundle runs in a new environment without torch."""
+    device = unpack_bundle(project, tmp_path / "device")
+    subprocess.run([sys.executable, "-m", "venv", device / "env"], check=True)
+    python = device / "env/bin/python"
+    install = [python, "-m", "pip", "install", "-q", "-r", "requirements.txt"]
+    subprocess.run(install, cwd=device, check=True)
+    absent = subprocess.run([python, "-c", "import torch"], cwd=device, capture_output=True)
+    assert absent.returncode, "torch must not be there"
+    photo = str(next((tmp_path / "photos/ring").iterdir()))
+    for command, word in (("classify", "ring"), ("bench", "p50")):
+        assert word in run([str(python), "-m", "finch_runtime", command, photo], device)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_chain(project: Path, tmp_path: Path) -> None:
     repro = Repro(project, tmp_path)
     ran = repro()
@@ -139,16 +157,7 @@ def test_chain(project: Path, tmp_path: Path) -> None:
         "a second run measures and trains nothing"
     )
     check_clone(repro, tmp_path)
-
-    set_param(project, "distill.figkd.kd_weight", 1.0)
-    again = repro()
-    assert "distill" in again
-    assert not {"prepare", "finetune", "cache_logits"} & set(again)
-
-    set_param(project, "evaluate.rounds", 4)
-    again = repro()
-    assert "evaluate" in again
-    assert not {"finetune", "cache_logits", "distill", "export", "quantize"} & set(again)
+    check_device(project, tmp_path)
 
     assert not repro.tries.exists(), repro.tries.read_text()
     left = [p.relative_to(repro.home) for p in repro.home.rglob("*") if p.is_file()]
@@ -156,34 +165,12 @@ def test_chain(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_give_the_same_student(project: Path, tmp_path: Path) -> None:
-    repro = Repro(project, tmp_path)
-    repro("distill")
-    first = (project / "models/student/model.safetensors").read_bytes()
-    repro("-f", "--no-run-cache", "distill")
-    assert (project / "models/student/model.safetensors").read_bytes() == first
-
-
-@pytest.mark.slow
-def test_bundle_runs_in_a_fresh_environment_without_torch(project: Path, tmp_path: Path) -> None:
-    Repro(project, tmp_path)("bundle")
-    (tmp_path / "device").mkdir()
-    archive = project / "dist/finch-student.tar.gz"
-    subprocess.run(["tar", "xzf", archive], cwd=tmp_path / "device", check=True)
-    device = tmp_path / "device/finch-student"
-    subprocess.run([sys.executable, "-m", "venv", device / "env"], check=True)
-    python = device / "env/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", "requirements.txt"], cwd=device)
-    absent = subprocess.run([python, "-c", "import torch"], cwd=device, capture_output=True)
-    assert absent.returncode, "torch must not be there"
-
-    photo = next((tmp_path / "photos/ring").iterdir())
-    for command in ("classify", "bench"):
-        done = subprocess.run(
-            [python, "-m", "finch_runtime", command, photo],
-            cwd=device,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert ("p50" if command == "bench" else "ring") in done.stdout
+def test_two_runs_give_the_same_student(project: Path) -> None:
+    stages = ("prepare", "finetune", "cache_logits", "distill")
+    students = []
+    for _ in range(2):
+        StageProcesses().run_all(project, *stages)
+        students.append((project / "models/student/model.safetensors").read_bytes())
+        for made in ("data", "models", "reports", ".finch"):
+            shutil.rmtree(project / made)
+    assert students[0] == students[1]

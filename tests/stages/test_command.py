@@ -13,13 +13,13 @@ import pytest
 
 from stages.app import STAGES, TOOLS
 from tests.small_project import PROJECT, set_param
+from tests.stage_process import StageProcesses
 
 BIN = Path(sys.executable).parent
 
 
 def call(stage: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"stages.{stage}", *arguments]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    return StageProcesses().run(folder, stage, *arguments)
 
 
 def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.small_project import set_param
+from tests.stage_process import StageProcesses
 
 ENTRIES = [
     {
@@ -65,9 +66,7 @@ def compared(project: Path) -> Path:
         "trial_epochs": 1, "against": ["cross-entropy", "kd"],
     }  # fmt: skip
     (project / "compare.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    for stage in ("prepare", "finetune", "cache_logits"):
-        done = finch(project, stage)
-        assert done.returncode == 0, done.stderr
+    StageProcesses().run_all(project, "prepare", "finetune", "cache_logits")
     return project
 
 

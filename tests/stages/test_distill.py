@@ -6,28 +6,25 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.small_project import CLASSES, PROJECT, set_param
+from tests.small_project import CLASSES, PROJECT, set_param, write_unlabelled
+from tests.stage_process import StageProcesses
 
 
 def call(stage: str, *overrides: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"stages.{stage}", *(f"--set={o}" for o in overrides)]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    return StageProcesses().run(folder, stage, *(f"--set={each}" for each in overrides))
 
 
 @pytest.mark.slow
 def test_the_class_order_is_saved_with_the_student(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     set_param(project, "distill.epochs", 1)
-    for stage in ("prepare", "finetune", "cache_logits"):
-        done = call(stage, folder=project)
-        assert done.returncode == 0, done.stderr
+    StageProcesses().run_all(project, "prepare", "finetune", "cache_logits")
 
     wanted = ["square", "disc", "frame", "ring"]
     (project / "order.txt").write_text("square\ndisc\nfrane\nring\n")
@@ -62,28 +59,32 @@ def test_the_class_order_is_saved_with_the_student(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_live_teacher_trains_the_same_student_as_its_cache(project: Path) -> None:
+def test_a_live_teacher_trains_the_same_student_as_its_cache(project: Path, tmp_path: Path) -> None:
+    write_unlabelled(tmp_path / "more", images=20)
+    set_param(project, "prepare.unlabelled", str(tmp_path / "more"))
     set_param(project, "finetune.epochs", 1)
-    for stage in ("prepare", "finetune"):
-        done = call(stage, folder=project)
-        assert done.returncode == 0, done.stderr
+    StageProcesses().run_all(project, "prepare", "finetune")
 
-    def learned(*overrides: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+    def learned(*overrides: str) -> tuple[torch.Tensor, list[float]]:
         for stage in ("cache_logits", "distill"):
             done = call(stage, *overrides, folder=project)
             assert done.returncode == 0, done.stderr
+        figures = json.loads((project / "reports/student.json").read_text())
+        assert (figures["unlabelled"], figures["unlabelled_left_out"]) == (20, 0)
         with (project / "reports/student_history.csv").open() as file:
             losses = [float(row["loss"]) for row in csv.DictReader(file)]
-        return load_file(project / "models/student/model.safetensors"), losses
+        tensors = load_file(project / "models/student/model.safetensors").values()
+        return torch.cat([each.flatten() for each in tensors if each.is_floating_point()]), losses
 
     # As many views as epochs, so that a cached one is never shown twice.
     cached = ("cache_logits.views=2", "cache_logits.dtype=float32")
     weights, losses = learned(*cached)
     live_weights, live_losses = learned("cache_logits.views=0")
     assert [path.name for path in (project / "data/teacher_logits").iterdir()] == ["cache.json"]
-    assert live_losses == pytest.approx(losses, rel=1e-3)
-    for name, tensor in weights.items():
-        torch.testing.assert_close(live_weights[name], tensor, rtol=1e-3, atol=1e-4)
+    # Both teachers round differently, and training amplifies that: by about 5e-4 of the norm of the
+    # weights. A student of a single view instead of two differs by 5e-2.
+    assert live_losses == pytest.approx(losses, rel=5e-3)
+    assert (live_weights - weights).norm() < 5e-3 * weights.norm()
 
     refused = call("distill", *cached, folder=project)
     assert refused.returncode == 1
@@ -98,9 +99,7 @@ def test_a_live_teacher_trains_the_same_student_as_its_cache(project: Path) -> N
 @pytest.mark.slow
 def test_a_student_starts_from_a_file_of_weights(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
-    for stage in ("prepare", "finetune", "cache_logits"):
-        done = call(stage, folder=project)
-        assert done.returncode == 0, done.stderr
+    StageProcesses().run_all(project, "prepare", "finetune", "cache_logits")
     teacher = project / "models/teacher/model.safetensors"
     # So slow that what comes out is what it started from.
     slow = ("distill.lr=1e-9", "distill.epochs=1", "distill.pretrained=file")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,36 +17,20 @@ from pipeline.models.record import FORMAT
 from stages.app import main
 from tests.prepared_data import write_prepared
 from tests.small_project import PROJECT, set_param
-
-
-def run(folder: Path, stage: str) -> str:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": f".{os.pathsep}deploy/python",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+from tests.stage_process import StageProcesses
 
 
 @pytest.mark.slow
 def test_the_form_for_inference_is_exported_and_the_training_form_is_kept(project: Path) -> None:
     set_param(project, "distill.model", "repghostnet_050")
-    for stage in ("resolve", "prepare", "finetune", "cache_logits", "distill"):
-        run(project, stage)
+    stages = StageProcesses()
+    stages.run_all(project, "resolve", "prepare", "finetune", "cache_logits", "distill")
     with safe_open(project / "models/student/model.safetensors", "np") as file:
         branches = [name for name in file.keys() if "fusion_bn" in name]  # noqa: SIM118
     assert branches
     before = (project / "models/student/model.safetensors").read_bytes()
-    log = run(project, "export")
-    assert "student.onnx: reparameterized" in log
+    done = stages.run(project, "export")
+    assert "student.onnx: reparameterized" in done.stderr
     assert (project / "models/student/model.safetensors").read_bytes() == before
     parity = json.loads((project / "reports/parity.json").read_text())
     assert parity["teacher"]["reparameterized"] is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,24 +11,20 @@ from PIL import Image
 
 from pipeline.export.onnx_metadata import read_image_size
 from tests.small_project import set_param
-from tests.stages.finished_project import check_exported_accuracy, unpack_bundle
-
-TRAINING = ("prepare", "finetune", "cache_logits", "distill")
-SHIPPING = ("export", "qat", "quantize", "probe", "evaluate", "bundle", "verify")
-
-
-def run(project: Path, stage: str, *options: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"stages.{stage}", *options]
-    return subprocess.run(line, cwd=project, capture_output=True, text=True)
+from tests.stage_process import StageProcesses
+from tests.stages.finished_project import (
+    check_exported_accuracy,
+    run,
+    run_stages,
+    unpack_bundle,
+)
 
 
 @pytest.mark.slow
 def test_each_network_has_its_own_size_up_to_the_device(project: Path, tmp_path: Path) -> None:
     set_param(project, "finetune.image_size", 48)
     set_param(project, "distill.image_size", 24)
-    for stage in (*TRAINING, *SHIPPING):
-        done = run(project, stage)
-        assert done.returncode == 0, done.stderr
+    run_stages(project)
     onnx = project / "models/onnx"
     assert read_image_size(onnx / "teacher.onnx") == 48
     assert read_image_size(onnx / "student.onnx") == read_image_size(onnx / "student-b1.onnx") == 24
@@ -45,21 +40,19 @@ def test_each_network_has_its_own_size_up_to_the_device(project: Path, tmp_path:
     photo = tmp_path / "photo.png"
     Image.effect_noise((300, 200), 50).convert("RGB").save(photo)
     line = [sys.executable, "-m", "finch_runtime", "classify", str(photo)]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run(line, folder)
 
 
 @pytest.mark.slow
 def test_a_cache_of_another_teacher_size_is_refused_in_one_line(project: Path) -> None:
-    for stage in TRAINING:
-        done = run(project, stage)
-        assert done.returncode == 0, done.stderr
+    stages = StageProcesses()
+    stages.run_all(project, "prepare", "finetune", "cache_logits", "distill")
     path = project / "data/teacher_logits/cache.json"
     info = json.loads(path.read_text())
     info["key"]["image_size"] = 64
     path.write_text(json.dumps(info))
-    done = run(project, "distill")
-    assert done.returncode == 1
-    assert len(done.stderr.strip().splitlines()) == 1
+    ended = stages.run(project, "distill")
+    assert ended.returncode == 1
+    assert len(ended.stderr.strip().splitlines()) == 1
     for words in ("64 px", "32 px", "run `finch cache-logits`"):
-        assert words in done.stderr
+        assert words in ended.stderr

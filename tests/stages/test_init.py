@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from pipeline.data import decoding
+import stages.images
 from pipeline.params import load_params
 from pipeline.scout import first_student
 from pipeline.scout.measuring import Student, Timing
@@ -182,7 +182,7 @@ def test_a_project_is_complete_when_the_first_look_is_interrupted(
     def interrupt(*_: object, **__: object) -> None:
         raise Interrupted(2)
 
-    monkeypatch.setattr(decoding, "decode", interrupt)
+    monkeypatch.setattr(stages.images, "decode", interrupt)
     done = init("birds", "--images", "photos")
     assert done.exit_code == 130
     assert "is complete" in done.output

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from stages import command
 from stages.inputs import inputs
 from tests.fake_stages import dvc, fake_stages, repro
 from tests.small_project import set_param
+from tests.stage_process import StageProcesses
 
 
 def replace_quietly(path: Path) -> None:
@@ -68,7 +67,7 @@ def test_a_file_that_is_no_image_does_not_change_the_prepared_data(
     project: Path, tmp_path: Path
 ) -> None:
     def prepared() -> dict[Path, bytes]:
-        subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
+        StageProcesses().run_all(project, "prepare")
         files = [path for path in (project / "data/prepared").rglob("*") if path.is_file()]
         return {path: path.read_bytes() for path in files}
 

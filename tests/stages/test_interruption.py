@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.small_project import set_param
+from tests.stage_process import StageProcesses
 
 OUTPUTS = {
     "finetune": ("models/teacher/model.safetensors", "reports/teacher_history.csv"),
@@ -57,7 +58,7 @@ def test_an_interrupted_stage_resumes_to_the_same_files(project: Path) -> None:
     set_param(project, "run.checkpoint_minutes", 0.0001)
     for stage in ("finetune", "distill"):
         set_param(project, f"{stage}.epochs", 40)
-    finish("prepare", project)
+    StageProcesses().run_all(project, "prepare")
     for stage in ("finetune", "distill"):
         finish(stage, project)
         whole = [(project / path).read_bytes() for path in OUTPUTS[stage]]
@@ -87,7 +88,7 @@ def test_an_interrupted_stage_resumes_to_the_same_files(project: Path) -> None:
         assert plotted_epochs(project, stage) == list(range(1, 41))
         assert not checkpoints.exists()
         if stage == "finetune":
-            finish("cache_logits", project)
+            StageProcesses().run_all(project, "cache_logits")
 
 
 def finished_batches(work: Path) -> int:
@@ -101,8 +102,7 @@ def test_an_interrupted_logit_cache_resumes(project: Path) -> None:
     set_param(project, "cache_logits.views", 100)
     set_param(project, "cache_logits.batch_size", 1)
     set_param(project, "cache_logits.pack_views", True)
-    for stage in ("prepare", "finetune", "cache_logits"):
-        finish(stage, project)
+    StageProcesses().run_all(project, "prepare", "finetune", "cache_logits")
     folder, work = project / "data/teacher_logits", project / ".finch/cache_logits"
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     batches = json.loads(whole["cache.json"])["shape"][1] * 100
@@ -135,7 +135,7 @@ def test_an_interrupted_logit_cache_resumes(project: Path) -> None:
 @pytest.mark.slow
 def test_other_parameters_train_from_the_start(project: Path) -> None:
     set_param(project, "finetune.epochs", 1000)
-    finish("prepare", project)
+    StageProcesses().run_all(project, "prepare")
     assert end("finetune", project, signal.SIGTERM, epoch=2)[0] == 143
     set_param(project, "finetune.epochs", 2)
     errors = finish("finetune", project)
@@ -154,8 +154,7 @@ def test_training_continues_only_with_the_code_that_began_it(project: Path) -> N
     set_param(project, "run.checkpoint_minutes", 0.0001)
     set_param(project, "distill.method", "kd")
     set_param(project, "distill.epochs", 400)
-    for stage in ("prepare", "finetune", "cache_logits"):
-        finish(stage, project)
+    StageProcesses().run_all(project, "prepare", "finetune", "cache_logits")
     assert end("distill", project, signal.SIGTERM, epoch=2)[0] == 143
     # Neither log lines nor another loss are part of the training.
     change(project, "stages/console.py")

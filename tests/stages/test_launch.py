@@ -13,6 +13,7 @@ import pytest
 
 from stages.launch import OPTIONS, should_launch
 from tests.small_project import set_param
+from tests.stage_process import StageProcesses
 
 STAGE = [sys.executable, "-m", "stages.finetune"]
 
@@ -37,7 +38,7 @@ def result(folder: Path) -> list[bytes]:
 def test_two_interrupted_processes_resume_to_the_same_files(project: Path) -> None:
     set_param(project, "finetune.epochs", 24)
     set_param(project, "run.checkpoint_minutes", 0.0001)
-    subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
+    StageProcesses().run_all(project, "prepare")
     process = start(project)
     errors = process.communicate(timeout=300)[1]
     assert process.returncode == 0, errors
@@ -108,7 +109,7 @@ def test_two_processes_train_all_networks_of_the_teacher(project: Path) -> None:
     set_param(project, "finetune.epochs", 1)
     set_param(project, "finetune.members", [{"seed": 1}])
     set_param(project, "cache_logits.folds", 2)
-    subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=project, check=True)
+    StageProcesses().run_all(project, "prepare")
     process = start(project)
     errors = process.communicate(timeout=300)[1]
     assert process.returncode == 0, errors
@@ -120,4 +121,4 @@ def test_two_processes_train_all_networks_of_the_teacher(project: Path) -> None:
     )
     for folder in folders:
         assert (project / "models/teacher" / folder / "model.safetensors").is_file()
-    subprocess.run([sys.executable, "-m", "stages.cache_logits"], cwd=project, check=True)
+    StageProcesses().run_all(project, "cache_logits")

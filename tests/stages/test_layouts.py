@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.small_project import CLASSES, set_param
+from tests.stage_process import StageProcesses
 
 
 def prepare(folder: Path) -> str:
-    line = [sys.executable, "-m", "stages.prepare"]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    done = StageProcesses().run(folder, "prepare")
     assert done.returncode == 0, done.stderr
     return done.stderr
 

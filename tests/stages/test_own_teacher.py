@@ -15,6 +15,8 @@ import torch
 
 from pipeline.files import hash_file
 from tests.small_project import CLASSES, set_param
+from tests.stage_process import StageProcesses
+from tests.stages.finished_project import run_stages
 
 ORDER = ("square", "disc", "frame", "ring")  # another one than the sorted names of the data
 
@@ -54,8 +56,7 @@ def test_a_teacher_and_a_student_that_exist_go_through_all_stages(
     take(project, "distill", weights)
     fp32 = {"name": "onnxruntime-fp32", "runtime": "onnxruntime", "precision": "fp32"}
     set_param(project, "quantize.candidates", [fp32])
-    done = call("dvc", "repro", folder=project)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_stages(project)
     for name in ("teacher", "student"):
         about = json.loads((project / f"models/{name}/model.json").read_text())
         assert about["classes"] == sorted(CLASSES)
@@ -87,18 +88,19 @@ def test_a_head_without_names_is_refused_without_training(project: Path, tmp_pat
     weights = tmp_path / "best.ckpt"
     write_checkpoint(weights, classes=None)
     take(project, "finetune", weights)
-    assert call("stages.prepare", folder=project).returncode == 0
-    refused = call("stages.finetune", folder=project)
+    stages = StageProcesses()
+    stages.run_all(project, "prepare")
+    refused = stages.run(project, "finetune")
     assert refused.returncode == 1
     assert "finetune.epochs = 0" in refused.stderr
     assert "class_names" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (project / "models/teacher").exists()
     (tmp_path / "labels.txt").write_text("\n".join(ORDER))
-    done = call("stages.finetune", folder=project)
+    done = stages.run(project, "finetune")
     assert done.returncode == 0, done.stderr
     assert "labels.txt" in done.stderr
-    trained = call("stages.finetune", "--set=finetune.epochs=1", folder=project)
+    trained = stages.run(project, "finetune", "--set=finetune.epochs=1")
     assert trained.returncode == 0, trained.stderr
 
 
@@ -107,8 +109,7 @@ def test_a_transformer_with_two_heads_is_a_teacher(project: Path) -> None:
     teacher = {"model": "deit_tiny_distilled_patch16_224", "freeze_epochs": 1, "lr": 0.001}
     for key, value in teacher.items():
         set_param(project, f"finetune.{key}", value)
-    for stage in ("prepare", "finetune", "cache_logits", "distill", "export"):
-        done = call(f"stages.{stage}", folder=project)
-        assert done.returncode == 0, done.stderr
+    stages = ("prepare", "finetune", "cache_logits", "distill", "export")
+    StageProcesses().run_all(project, *stages)
     parity = json.loads((project / "reports/parity.json").read_text())["teacher"]
     assert [difference["batch"] for difference in parity["differences"]] == [1, 2, 7]

@@ -18,11 +18,11 @@ from PIL import Image
 
 from tests.damaged_images import KINDS, encode, write_damaged
 from tests.small_project import CLASSES, set_param, write_photos
+from tests.stage_process import StageProcesses
 
 
 def call(stage: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"stages.{stage}", *arguments]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    return StageProcesses().run(folder, stage, *arguments)
 
 
 def packed(project: Path) -> dict[str, str]:

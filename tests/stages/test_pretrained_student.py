@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pipeline.models.pretrained import init_classifier
 from pipeline.models.weights_files import package_file
 from pipeline.params import load_params
 from tests.small_project import CLASSES, set_param
+from tests.stage_process import StageProcesses
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -28,10 +27,8 @@ def test_a_pretrained_student_is_trained_from_its_weights_and_exported(project: 
         for key, value in {**start, "lr": 1e-6, "weight_decay": 0.0}.items():
             set_param(project, f"{section}.{key}", value)
     set_param(project, "distill.steps", {"min": 5})  # 4 steps per epoch, so 2 epochs
-    for stage in ("inputs", "prepare", "finetune", "cache_logits", "distill", "export"):
-        line = [sys.executable, "-m", f"stages.{stage}"]
-        done = subprocess.run(line, cwd=project, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    stages = ("inputs", "prepare", "finetune", "cache_logits", "distill", "export")
+    StageProcesses().run_all(project, *stages)
 
     file = package_file(LITE0)
     assert file is not None

@@ -32,12 +32,12 @@ STAGES = (
 RUN = """
 import sys
 from pathlib import Path
-from tests.stage_process import StageProcesses
+from tests.stage_process import StageProcesses, last_line
 stages = StageProcesses()
 for stage in sys.argv[2:]:
     ended = stages.run(Path(sys.argv[1]), stage)
-    if ended.code:
-        sys.exit(f"{stage}: {ended.line}")
+    if ended.returncode:
+        sys.exit(f"{stage}: {last_line(ended)}")
 """
 
 

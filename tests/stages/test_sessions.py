@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.exif_images import exif_of
 from tests.small_project import CLASSES, draw_photo, set_param
+from tests.stage_process import StageProcesses
 
 SERIAL = "SN-77310042"
 SECRETS = (SERIAL, "2021:03:04", "2021-03-04", "Phone")
@@ -21,8 +21,7 @@ DAYS = [datetime(2021, 3, 4) + timedelta(days=9 * day) for day in range(8)]
 
 
 def prepare(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "stages.prepare", *arguments]
-    return subprocess.run(line, cwd=project, capture_output=True, text=True)
+    return StageProcesses().run(project, "prepare", *arguments)
 
 
 def write_visits(folder: Path) -> dict[str, datetime]:
