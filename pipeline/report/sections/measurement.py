@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.measure.evaluation import Measured
 from pipeline.plugins import SECTIONS
+from pipeline.report.charts import DotRow, Estimate, Panel, dot_plot
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
 from pipeline.report.formats import DASH, decimal, interval, percent, plural
@@ -37,7 +38,12 @@ def measurement(facts: Facts) -> list[Part]:
         "Temperature, frequency": f"{temperature}, {frequency}",
         "Energy": facts.shipped.footprint.energy_source,
     }
-    return [_protocol(facts), blocks.terms(machine), _runtimes(evaluation.measured)]
+    return [
+        _protocol(facts),
+        _distribution(facts),
+        blocks.terms(machine),
+        _runtimes(evaluation.measured),
+    ]
 
 
 def _protocol(facts: Facts) -> str:
@@ -61,6 +67,32 @@ def _protocol(facts: Facts) -> str:
         f"ms, first inference {latency.first_ms:.3f} ms, longest timed inference "
         f"{latency.max_ms:.3f} ms. {teacher}"
     )
+
+
+def _distribution(facts: Facts) -> Part:
+    """A chart of how the latencies of each model spread, within and between rounds."""
+    models = sorted(facts.evaluation.measured, key=lambda m: m.latency.p50_ms)
+    rows = []
+    for m in models:
+        teacher, latency = m is facts.evaluation.teacher, m.latency
+        tail = Estimate(latency.p90_ms, latency.p50_ms, latency.p99_ms)
+        rounds = latency.round_p50s_ms
+        between = Estimate(latency.p50_ms, min(rounds), max(rounds))
+        kind = "teacher" if teacher else facts.verdicts[m.name].status
+        rows.append(DotRow(m.name, kind, (tail, between)))
+    slowest = max(models, key=lambda m: m.latency.p99_ms / m.latency.p50_ms)
+    title = (
+        f"Latency percentiles of {len(models)} models. Largest p99 relative to p50: "
+        f"{slowest.name}, {decimal(slowest.latency.p99_ms / slowest.latency.p50_ms)}."
+    )
+    panels = [Panel("p50 to p99 of\nall inferences (ms)"), Panel("p50 of\nthe rounds (ms)")]
+    caption = (
+        "Left: the line is from p50 to p99 of all timed inferences of a model, the point is p90. "
+        "Right: the line is from the smallest to the largest p50 of a round, the point is the p50 "
+        "of all inferences. Fastest first."
+    )
+    chart = dot_plot(rows, panels, name="latency", title=title)
+    return blocks.figure(chart, caption, legend={row.kind: row.kind for row in rows})
 
 
 def _range(samples: Iterable[float | None], unit: str) -> str:

@@ -78,7 +78,7 @@ def test_figures_are_right_aligned_under_a_unit(tree):
 
 def test_charts_have_a_title_and_use_defined_colors(page, tree):
     pictures = list(tree.all("svg"))
-    assert len(pictures) == 6
+    assert len(pictures) == 8
     for picture in pictures:
         title = next(picture.all("title"))
         assert picture.attributes["role"] == "img" and len(title.text) > 40
