@@ -162,13 +162,10 @@ def _group(context: Context, audit: Audit) -> Audit:
     usable = replace(audit.dataset, samples=audit.usable.samples)
     field = "capture_time" if group_by == "capture_day" else "camera"
     grouped, remarks = group_by_capture(usable, audit.usable.records[field], group_by)
+    audit = replace(audit, usable=replace(audit.usable, samples=grouped.samples))
     for remark in remarks:
-        context.log.warning("%s", remark)
-    return replace(
-        audit,
-        dataset=replace(audit.dataset, remarks=(*audit.dataset.remarks, *remarks)),
-        usable=replace(audit.usable, samples=grouped.samples),
-    )
+        audit = _with_remark(context, audit, remark)
+    return audit
 
 
 def _with_remark(context: Context, audit: Audit, remark: str | None) -> Audit:

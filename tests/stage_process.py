@@ -32,7 +32,9 @@ class StageProcesses:
             )
             process.start()
             process.join(300)
-            assert process.exitcode is not None, f"{stage} takes more than 300 s"
+            if process.exitcode is None:
+                process.kill()
+                raise TimeoutError(f"{stage} takes more than 300 s")
             texts = [Path(file.name).read_text("utf-8") for file in (stdout, stderr)]
         return subprocess.CompletedProcess([stage, *arguments], process.exitcode, *texts)
 

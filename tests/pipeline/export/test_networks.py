@@ -51,6 +51,7 @@ def larger(name: str, size: int) -> object:
         larger("efficientvit_m0", 64),
         larger("mobilevitv2_050", 64),
         larger("torchvision/vit_b_32", 64),
+        larger("torchvision/swin_t", 60),
         larger("torchvision/convnext_tiny", 48),
     ],
 )
