@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""A number in [0, 1]; readers of JSON reject others."""
 
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 

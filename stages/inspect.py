@@ -11,7 +11,7 @@ from stages.console import echo, print_markdown
 if TYPE_CHECKING:
     from pipeline.data.prepared import PreparedData
     from pipeline.data.sources import SplitName
-    from pipeline.report.inspection import Confusion
+    from pipeline.report.confusions import Confusion
 
 _option = partial(click.Option, show_default=True)
 _splits = click.Choice(["train", "val", "test"])
@@ -54,7 +54,7 @@ def inspect(context: Context, split: str, views: int, per_class: int) -> None:
 def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | None":
     """The teacher's most frequent confusions; None if no teacher was trained on this data."""
     from pipeline.models.classifier import load_classifier
-    from pipeline.report.inspection import most_frequent_confusions
+    from pipeline.report.confusions import most_frequent_confusions
     from pipeline.training.device import prepare_torch
     from pipeline.training.validation import compute_logits
 
@@ -68,7 +68,7 @@ def _confusions(context: Context, data: "PreparedData") -> "list[Confusion] | No
         return None
     val = data.split("val", teacher.spec.image_size)
     logits = compute_logits(teacher, val, device)
-    return most_frequent_confusions(logits, val.labels, data.classes)
+    return most_frequent_confusions(logits.argmax(axis=1), val.labels, data.classes)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The report page."""
 
+from dataclasses import replace
+
 from stages.command import Context, stage
 
 
 @stage(
-    reads="reports/ (evaluation, verify, parity, teacher, student and their histories), "
+    reads="reports/ (evaluation, verify, answers, parity, teacher, student and their histories), "
     "dist/, models/teacher/model.json, models/student/model.json, "
     "models/candidates/candidates.json, "
-    "models/qat/qat.json (for method qat), data/prepared/dataset.json",
+    "models/qat/qat.json (for method qat), data/prepared/ (test), the last commit",
     writes="reports/index.html, reports/metrics.json",
 )
 def report(context: Context) -> None:
@@ -16,6 +18,7 @@ def report(context: Context) -> None:
     from pipeline.report.metrics import run_metrics
     from pipeline.report.page import render
     from pipeline.report.reading import ReportInputs, read_facts
+    from stages.last_run import read_last_run
 
     paths = context.paths
     facts = read_facts(
@@ -29,6 +32,7 @@ def report(context: Context) -> None:
             manifest=paths.dist / "manifest.json",
         )
     )
+    facts = replace(facts, last_run=read_last_run(paths.root))
     with atomic_file(paths.reports / "index.html") as temporary:
         temporary.write_text(render(facts), encoding="utf-8")
     metrics = run_metrics(facts)

@@ -7,13 +7,15 @@ from stages.console import track
 
 
 @stage(
-    reads="dist/, models/onnx/ (teacher and fp32 student), data/prepared/ (test)",
-    writes="reports/verify.json",
+    reads="dist/, models/onnx/ (teacher and fp32 student), data/prepared/ (test, and "
+    "validation for the temperature)",
+    writes="reports/verify.json, reports/test_answers.csv",
 )
 def verify(context: Context) -> None:
     """Evaluate the packed bundle on the test split.
 
-    It is unpacked, and runs with its own copy of the device runtime.
+    It is unpacked, and runs with its own copy of the device runtime. reports/test_answers.csv gets
+    the three most probable classes of every test image, by shipped model, fp32 student and teacher.
     """
     from pipeline.data.prepared import open_prepared
     from pipeline.files import write_json
@@ -27,6 +29,7 @@ def verify(context: Context) -> None:
         student=paths.onnx / "student.onnx",
         data=open_prepared(paths.prepared),
         runtime_folder=paths.runtime,
+        answers=paths.reports / "test_answers.csv",
         track=track,
     )
     write_json(paths.reports / "verify.json", asdict(verified))

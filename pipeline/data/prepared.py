@@ -206,6 +206,19 @@ class PreparedData:
         labels, groups = (np.array(arrays[file]) for file in ("labels.npy", "groups.npy"))
         return Split(arrays[images], labels, groups)
 
+    def names(self, name: SplitName) -> list[str]:
+        """Names of the images of a split, relative to the data set.
+
+        Raises:
+            ArtifactError: The file is missing, or not the one that ``dataset.json`` describes.
+        """
+        path = self.folder / name / "names.txt"
+        if not path.is_file():
+            raise ArtifactError(path, "is missing", "run `finch prepare`")
+        if _hash(path) != self.info.splits[name].files.get(path.name):
+            raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+
     def unlabelled(self) -> NDArray[np.uint8]:
         """The images without labels, uint8 [m, height, width, channels], memory-mapped; m can be 0.
 

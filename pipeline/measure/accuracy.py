@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from pipeline.class_metrics import ClassCounts
+from pipeline.class_metrics import ClassCounts, Fraction
 from pipeline.errors import MeasurementError
-
-_BINS = 15
-
-Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-"""A number in [0, 1]; readers of JSON reject others."""
+from pipeline.measure.reliability import measure_reliability
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def score(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Accuracy
         accuracy=float(counts.accuracy),
         balanced_accuracy=float(counts.balanced_accuracy),
         top5=_top5(logits, labels) if classes > 5 else None,
-        calibration_error=_calibration_error(logits, is_correct),
+        calibration_error=measure_reliability(logits, is_correct).calibration_error,
         recalls=[float(r) if p else None for r, p in zip(recalls, present, strict=True)],
         confusion=confusion.tolist(),
         macro_f1=float(counts.macro_f1),
@@ -141,16 +136,6 @@ def _top5(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     # Equal logits are ranked by class index, as argmax does.
     top = np.argsort(-logits, axis=1, kind="stable")[:, :5]
     return float(np.mean((top == labels[:, np.newaxis]).any(axis=1)))
-
-
-def _calibration_error(logits: NDArray[np.floating], is_correct: NDArray[np.bool_]) -> float:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)  # softmax of the largest logit
-    # As in the paper, a bin includes its upper edge. A confidence is never 0.
-    bins = np.ceil(confidence * _BINS).astype(np.intp) - 1
-    # Weighted by the number of images, the gap of a bin is the difference of its sums.
-    gap = np.bincount(bins, weights=is_correct - confidence, minlength=_BINS)
-    return float(np.abs(gap).sum() / len(is_correct))
 
 
 def _predictions(logits: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -11,9 +11,10 @@ from typing import Annotated
 from finch_runtime.protocol import Conditions
 from pydantic import Field
 
+from pipeline.class_metrics import Fraction
 from pipeline.errors import DeviceError
 from pipeline.files import atomic_file, read_artifact
-from pipeline.measure.accuracy import Fraction, Metrics
+from pipeline.measure.accuracy import Metrics
 from pipeline.measure.host import Host, Unreachable, read_hosts
 from pipeline.measure.latency import Ended, Footprint, Latency
 from pipeline.measure.throughput import Throughput

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from pipeline.class_metrics import Metric
-from pipeline.measure.accuracy import Fraction
+from pipeline.class_metrics import Fraction, Metric
 from pipeline.params import Bundle, CacheLogits, Export
 from pipeline.quantize.mixed_precision import MixedPrecisionSearch
 
@@ -118,3 +117,18 @@ class RunParams:
     export: Export
     evaluate: Timing
     bundle: Bundle
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The run in the last commit.
+
+    Attributes:
+        commit: Abbreviated hash of the commit.
+        metrics: Its ``reports/metrics.json``.
+        params: The parameters in its ``dvc.lock``, by dotted name.
+    """
+
+    commit: str
+    metrics: dict[str, float]
+    params: dict[str, Any]

@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import blended_transform_factory
 
 from pipeline.class_metrics import METRIC_NAMES, Metric
+from pipeline.measure.reliability import ReliabilityBin
 from pipeline.report.formats import MINUS
 
 # Placeholders that `to_svg` replaces by the page's CSS variables.
@@ -264,6 +265,27 @@ def plot_history(
             axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
+    return figure
+
+
+def plot_reliability(bins: Sequence[ReliabilityBin]) -> Figure:
+    """Draws accuracy by confidence, and below it the share of images; both in percent."""
+    with style.context(["default", _STYLE]):
+        figure, (above, below) = _subplots(420, 360, (22, 12, 44, 48), nrows=2)
+        figure.subplots_adjust(hspace=0.3)
+        edges = [100 * at / len(bins) for at in range(len(bins))]
+        options: Any = {"width": 100 / len(bins), "align": "edge", "edgecolor": _PAPER}
+        images = sum(each.images for each in bins)
+        above.bar(edges, [100 * (each.accuracy or 0) for each in bins], color=_ACCENT, **options)
+        above.plot([0, 100], [0, 100], color=_INK, linewidth=1, dashes=(5, 4))
+        above.set_title("accuracy (%)")
+        above.tick_params(labelbottom=False)
+        below.bar(edges, [100 * each.images / images for each in bins], color=_MUTED, **options)
+        below.set_title("images (%)")
+        below.set_xlabel("confidence (%)")
+        for axes in (above, below):
+            axes.set_xlim(0, 100)
+        above.set_ylim(0, 100)
     return figure
 
 

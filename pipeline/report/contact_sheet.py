@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from PIL import Image
 
 _QUALITY = 72  # keeps a page with a thousand thumbnails below 3 MB
 _GAP = 2  # pixels between images
+_MAP = 600  # longer side of a matrix, in pixels
+_MAP_COLOR = (46, 150, 112)  # is visible on light and dark pages
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,24 @@ def contact_sheet(images: Sequence[NDArray[np.uint8] | None], columns: int) -> C
             sheet[top : top + down - _GAP, left : left + across - _GAP] = np.dstack(
                 [image, np.full(image.shape[:2], 255, dtype=np.uint8)]
             )
+    return _encode(sheet, quality=_QUALITY)
+
+
+def intensity_map(fractions: NDArray[np.floating]) -> ContactSheet:
+    """A matrix, float [rows, columns] in [0, 1], as squares of one color; 0 is transparent."""
+    side = max(1, _MAP // max(fractions.shape))
+    squares = np.kron(np.sqrt(fractions), np.ones((side, side)))  # the root shows small fractions
+    color = np.broadcast_to(np.array(_MAP_COLOR), (*squares.shape, 3))
+    alpha = (255 * squares[..., np.newaxis]).round()
+    return _encode(np.concatenate([color, alpha], axis=2).astype(np.uint8), lossless=True)
+
+
+def _encode(pixels: NDArray[np.uint8], **options: Any) -> ContactSheet:
+    """RGBA pixels, uint8 [height, width, 4], as WebP."""
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, "WEBP", quality=_QUALITY)
+    Image.fromarray(pixels).save(file, "WEBP", **options)
     address = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-    return ContactSheet(address, width, height)
+    return ContactSheet(address, pixels.shape[1], pixels.shape[0])
 
 
 def evenly_spaced(indices: NDArray[np.integer], most: int) -> list[int]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pipeline.data.prepared import DatasetInfo
+from pipeline.data.prepared import DatasetInfo, Split
 from pipeline.measure.evaluation import Evaluation, Measured, ModelInfo
 from pipeline.models.record import ClassOrder
 from pipeline.params import Distill, Finetune, Recipe
-from pipeline.report.artifacts import QAT, CandidateIndex, Parity, RunParams, TrainingFigures
+from pipeline.report.artifacts import (
+    QAT,
+    CandidateIndex,
+    LastRun,
+    Parity,
+    RunParams,
+    TrainingFigures,
+)
+from pipeline.shipping.answers import Answers
 from pipeline.shipping.manifest import Manifest
 from pipeline.shipping.select import Verdict
 from pipeline.shipping.verify import Verification
@@ -47,8 +55,11 @@ class Facts:
         manifest: Manifest of the bundle.
         params: Parameters of the run.
         verified: Acceptance test on the test images.
+        answers: The most probable classes of the test images.
+        test: The test images, at the student's size.
         candidates: How the candidates were made.
         qat: Quantization-aware training; None if no candidate comes from it.
+        last_run: The run in the last commit; None if there is none.
     """
 
     dataset: DatasetInfo
@@ -61,8 +72,11 @@ class Facts:
     manifest: Manifest
     params: RunParams
     verified: Verification
+    answers: Answers = field(compare=False)  # arrays have no truth value
+    test: Split = field(compare=False)
     candidates: CandidateIndex
     qat: QAT | None
+    last_run: LastRun | None = None
 
     @property
     def teacher_info(self) -> ModelInfo:

@@ -1,7 +1,6 @@
 """The prepared data as a page: augmented views, images per class, and the teacher's confusions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from pipeline.data.naming import data_name
 from pipeline.data.prepared import PreparedData, Split
 from pipeline.data.sources import SplitName
 from pipeline.params import Views
+from pipeline.report.confusions import Confusion, confusion_cards
 from pipeline.report.contact_sheet import ContactSheet, contact_sheet, evenly_spaced, shrink
 from pipeline.report.document import Page, Part, Section, blocks
 from pipeline.report.formats import SPLIT_TITLES, pixels, plural
@@ -18,39 +18,7 @@ from pipeline.report.table import images_per_class
 from pipeline.views import make_views
 
 _THUMBNAILS = 1200  # in total, which keeps the page at a few megabytes
-_LARGE, _SMALL = 96, 64  # side of the thumbnails in pixels
-_PER_CONFUSION = 4  # images per class
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Images of class ``label`` classified as ``predicted``, of ``total`` in the class."""
-
-    label: str
-    predicted: str
-    indices: Sequence[int]
-    total: int
-
-    def __str__(self) -> str:
-        count = f"{len(self.indices)} of {self.total} images"
-        return f"{self.label} classified as {self.predicted}: {count}"
-
-
-def most_frequent_confusions(
-    logits: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], most: int = 12
-) -> list[Confusion]:
-    """At most ``most`` confusions, sorted by count and then by the fraction of the true class.
-
-    ``logits`` are float [n, classes], ``labels`` int64 [n], and ``classes`` the class names.
-    """
-    predictions = logits.argmax(axis=1)
-    wrong = np.stack([labels, predictions], axis=1)[labels != predictions]
-    confusions = []
-    for label, other in np.unique(wrong, axis=0).tolist():
-        indices = np.flatnonzero((labels == label) & (predictions == other)).tolist()
-        total = int((labels == label).sum())
-        confusions.append(Confusion(classes[label], classes[other], indices, total))
-    return sorted(confusions, key=lambda c: (-len(c.indices), c.total))[:most]
+_SIDE = 96  # of the thumbnails, in pixels
 
 
 def render_inspection(
@@ -98,13 +66,10 @@ def _confusions(data: PreparedData, confusions: Sequence[Confusion] | None) -> l
         return []
     if not confusions:
         return [f"None: all {len(val):,} validation images are classified correctly."]
-    sheets = [_sheet_of_confusion(confusion, val, data.classes) for confusion in confusions]
     return [
         f"On the {len(val):,} validation images. Top row: images of the first class that the "
         "teacher classifies as the second class. Bottom row: images of the second class.",
-        blocks.cards(
-            [(blocks.image(s, str(c)), str(c)) for c, s in zip(confusions, sheets, strict=True)]
-        ),
+        confusion_cards(confusions, val, data.classes),
     ]
 
 
@@ -117,16 +82,5 @@ def _sheet_of_views(
     for view in range(views):
         batch = make_views(packed, indices, view, recipe, torch.device("cpu"))
         columns.append((batch * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    cells = [shrink(column[row], _LARGE) for row in range(len(indices)) for column in columns]
+    cells = [shrink(column[row], _SIDE) for row in range(len(indices)) for column in columns]
     return contact_sheet(cells, views + 1)
-
-
-def _sheet_of_confusion(confusion: Confusion, split: Split, classes: Sequence[str]) -> ContactSheet:
-    """Two rows: confused images, and images of the predicted class."""
-    others = np.flatnonzero(split.labels == classes.index(confusion.predicted)).tolist()
-    columns = min(_PER_CONFUSION, max(len(confusion.indices), len(others)))
-    cells: list[NDArray[np.uint8] | None] = []
-    for indices in (confusion.indices, others):
-        images = [shrink(split.images[i], _SMALL) for i in indices[:columns]]
-        cells += [*images, *[None] * (columns - len(images))]
-    return contact_sheet(cells, columns)

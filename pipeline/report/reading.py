@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.class_metrics import Metric
-from pipeline.data.prepared import DatasetInfo, open_prepared
+from pipeline.data.prepared import DatasetInfo, Split, open_prepared
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, parse_artifact, read_artifact
 from pipeline.measure.evaluation import Evaluation, read_device, read_evaluation
@@ -19,6 +19,7 @@ from pipeline.params import Finetune, params_model
 from pipeline.provenance import check_inputs
 from pipeline.report.artifacts import QAT, CandidateIndex, Parity, RunParams, TrainingFigures
 from pipeline.report.facts import Facts, Training
+from pipeline.shipping.answers import Answers, read_answers
 from pipeline.shipping.manifest import Manifest
 from pipeline.shipping.verify import Verification
 
@@ -47,8 +48,8 @@ def read_facts(inputs: ReportInputs) -> Facts:
             ones.
         DeviceError: The device that the bundle was selected for could not be reached.
     """
-    dataset = open_prepared(inputs.prepared).info
-    data = dataset.fingerprint
+    prepared = open_prepared(inputs.prepared)
+    dataset, data = prepared.info, prepared.fingerprint
     teacher = read_teacher(inputs.teacher, data)
     student = read_student(inputs.student, data, teacher=teacher.sha256)
     _check_order(inputs.student / "model.json", student, dataset)
@@ -72,6 +73,8 @@ def read_facts(inputs: ReportInputs) -> Facts:
     _check_files(inputs.manifest, made_from, "onnx", _exported(parity, "student", "teacher"))
     shipped = next(c for c in candidates.candidates if c.name == manifest.chosen.name)
     _check_files(inputs.manifest, made_from, "model", shipped.files)
+    verified = _read_verification(inputs, manifest, dataset)
+    test = prepared.split("test", student.image_size)
     distill: Any = params_model().model_fields["distill"].annotation
     return Facts(
         dataset=dataset,
@@ -83,7 +86,9 @@ def read_facts(inputs: ReportInputs) -> Facts:
         other_devices=list(evaluations.values()),
         manifest=manifest,
         params=parse_artifact(inputs.manifest, RunParams, manifest.params),
-        verified=_read_verification(inputs, manifest, dataset),
+        verified=verified,
+        answers=_read_answers(inputs.reports / "test_answers.csv", verified, dataset.classes, test),
+        test=test,
         candidates=candidates,
         qat=qat,
     )
@@ -202,6 +207,17 @@ def _read_verification(
             problem = f"has {len(model.recalls)} recalls for {len(dataset.classes)} classes"
             raise ArtifactError(path, problem)
     return verified
+
+
+def _read_answers(
+    path: Path, verified: Verification, classes: Sequence[str], test: Split
+) -> Answers:
+    answers = read_answers(path, classes)
+    if hash_file(path) != verified.answers_sha256:
+        raise ArtifactError(path, "was changed: its hash is not the one in verify.json")
+    if answers.labels.tolist() != test.labels.tolist():
+        raise ArtifactError(path, "has other labels than the test images", "run `finch verify`")
+    return answers
 
 
 def _read_training(reports: Path, model: Path, record: ModelRecord, recipe: Any) -> Training[Any]:

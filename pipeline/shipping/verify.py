@@ -6,14 +6,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.class_metrics import Fraction
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError
 from pipeline.export.onnx_metadata import read_image_size
 from pipeline.files import hash_file, parse_artifact, read_json
-from pipeline.measure.accuracy import Fraction, agreement, correct, score
+from pipeline.measure.accuracy import agreement, correct, score
+from pipeline.measure.reliability import Reliability, fit_temperature, measure_reliability
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
 from pipeline.progress import Track, silent
 from pipeline.provenance import check_inputs
+from pipeline.shipping.answers import Answers, top_classes, write_answers
 from pipeline.shipping.bundle import unpack_bundle
 from pipeline.shipping.manifest import Manifest, by_place
 from pipeline.statistics import AccuracyDrop, paired_drop
@@ -48,6 +51,10 @@ class Verification:
         shipped: The model in the bundle, run by the device runtime in the bundle.
         student, teacher: The fp32 models, run by the installed device runtime.
         drop_to_student, drop_to_teacher: Accuracy drops of the shipped model.
+        reliability: Calibration of the shipped model.
+        scaled: Its calibration with logits divided by the temperature that fits the validation
+            images best.
+        answers_sha256: SHA-256 of the file with the answers of all models.
         data: Fingerprint of the prepared data.
     """
 
@@ -60,6 +67,9 @@ class Verification:
     teacher: SplitMetrics
     drop_to_student: AccuracyDrop
     drop_to_teacher: AccuracyDrop
+    reliability: Reliability
+    scaled: Reliability
+    answers_sha256: str
     data: str
 
 
@@ -71,17 +81,21 @@ def verify_bundle(
     student: Path,
     data: PreparedData,
     runtime_folder: Path,
+    answers: Path,
     track: Track = silent,
 ) -> Verification:
     """Unpacks a bundle and runs it on the test split, with only the files in it.
+
+    The validation split is read for the temperature alone.
 
     Args:
         archive: The bundle.
         manifest: The copy of its manifest that ``finch bundle`` wrote.
         teacher: The exported teacher.
         student: The exported fp32 student.
-        data: Prepared data; only the test split is read.
+        data: Prepared data.
         runtime_folder: Folder of the device runtime, for teacher and student.
+        answers: The file to write with the most probable classes of each test image.
         track: Progress display.
 
     Raises:
@@ -121,6 +135,12 @@ def verify_bundle(
             name: runtime.predict(model, images, expected.threads)
             for name, (runtime, model) in track(models.items(), "verifying", len(models))
         }
+        validation = packed.predict(
+            models["shipped"][1], data.images_path("val", size), expected.threads
+        )
+    temperature = fit_temperature(validation, data.split("val", size).labels)
+
+    right = correct(logits["shipped"], labels)
 
     def metrics(name: str) -> SplitMetrics:
         scored = score(logits[name], labels)
@@ -128,8 +148,10 @@ def verify_bundle(
         return SplitMetrics(scored.accuracy, scored.balanced_accuracy, scored.recalls, agreed)
 
     def drop_to(name: str) -> AccuracyDrop:
-        return paired_drop(correct(logits[name], labels), correct(logits["shipped"], labels))
+        return paired_drop(correct(logits[name], labels), right)
 
+    top = {name: top_classes(each) for name, each in logits.items()}
+    write_answers(answers, Answers(data.names("test"), labels, top), data.classes)
     return Verification(
         bundle_sha256=hash_file(archive),
         bundle_bytes=archive.stat().st_size,
@@ -140,5 +162,8 @@ def verify_bundle(
         teacher=metrics("teacher"),
         drop_to_student=drop_to("student"),
         drop_to_teacher=drop_to("teacher"),
+        reliability=measure_reliability(logits["shipped"], right),
+        scaled=measure_reliability(logits["shipped"], right, temperature),
+        answers_sha256=hash_file(answers),
         data=data.fingerprint,
     )

@@ -72,3 +72,8 @@ def table(tree, label):
 
 def rows(table):
     return [[cell.text for cell in row.all("th", "td")] for row in table.all("tr")]
+
+
+def section(tree, anchor):
+    (found,) = [s for s in tree.all("section") if s.attributes.get("aria-labelledby") == anchor]
+    return found

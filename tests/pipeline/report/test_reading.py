@@ -20,6 +20,7 @@ FILES = (
     "reports/student_history.csv",
     "reports/parity.json",
     "reports/evaluations/local.json",
+    "reports/test_answers.csv",
     "reports/verify.json",
     "dist/manifest.json",
 )
