@@ -27,6 +27,7 @@ _REPORTS = {
     "reports/parity": "export",
     "reports/student": "distill",
     "reports/teacher": "finetune",
+    "reports/test_answers": "verify",
     "reports/verify": "verify",
 }
 

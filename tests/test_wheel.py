@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from pipeline.params.editing import changed
 from stages.app import STAGES
@@ -90,6 +92,19 @@ class Installed:
         return set(re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro", cwd=project)))
 
 
+def newcomer_commands() -> tuple[list[str], list[str], list[str]]:
+    """README on own images: what installs Finch, what makes a bundle, and what runs it."""
+    section = (PROJECT / "README.md").read_text().split("## Your images")[1]
+    own, on_device = re.findall(r"```sh\n(.*?)\n```", section, re.DOTALL)[:2]
+    commands = own.splitlines()
+    return commands[:2], commands[2:], on_device.splitlines()
+
+
+def test_a_newcomer_needs_at_most_twelve_commands() -> None:
+    lines = [line.split("#")[0] for part in newcomer_commands() for line in part]
+    assert sum(line.count("&&") + 1 for line in lines) + 1 <= 12, "with the copy to the device"
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The source distribution and, built from that, the wheel; by suffix."""
@@ -121,14 +136,25 @@ def test_a_project_of_the_installed_wheel(distributions: dict[str, Path], tmp_pa
     assert found.count(str(finch.packages)) == 3
     assert metadata.version("finch-edge") in finch.run("finch", "--version", cwd=work)
 
-    looked = finch.run("finch", "init", "shapes", "--images", "photos", cwd=work)
+    _, (init, repro), on_device = newcomer_commands()
+    looked = finch.run(*shlex.split(init, comments=True), cwd=work)
     assert all(re.search(rf"{name} +24\b", looked) for name in CLASSES)
-    project = work / "shapes"
+    project = work / "birds"
     params = project / "params.yaml"
     params.write_text(changed(params.read_text(), TINY))
+    assert repro.startswith("cd birds && dvc repro")
     assert finch.repro(project) == {*STAGES, "code"}
-    assert (project / "dist/shapes.tar.gz").is_file()
     assert "test_accuracy" in finch.run("dvc", "metrics", "show", cwd=project)
+
+    device = tmp_path / "device"
+    device.mkdir()
+    shutil.copy(project / "dist/birds.tar.gz", device)
+    photo = next((work / "photos" / CLASSES[0]).iterdir())
+    with Image.open(photo) as image:
+        (device / "birds").mkdir()
+        image.save(device / "birds/photo.jpg")
+    answer = finch.run("bash", "-ec", "\n".join(on_device), cwd=device)
+    assert any(name in answer for name in CLASSES)
 
     # Another version, in which one stage is different.
     always = {name for name, stage in _stages(project).items() if stage.get("always_changed")}

@@ -215,8 +215,7 @@ class PreparedData:
         path = self.folder / name / "names.txt"
         if not path.is_file():
             raise ArtifactError(path, "is missing", "run `finch prepare`")
-        if _hash(path) != self.info.splits[name].files.get(path.name):
-            raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+        _check_hash(path, self.info.splits[name].files)
         return path.read_text(encoding="utf-8").split("\n")[:-1]
 
     def unlabelled(self) -> NDArray[np.uint8]:
@@ -280,9 +279,15 @@ def _open(path: Path, shape: tuple[int, ...], files: dict[str, str]) -> NDArray[
     if array.shape != shape or array.dtype != dtype:
         problem = f"is {array.dtype} {array.shape}, expected {dtype.__name__} {shape}"
         raise ArtifactError(path, problem)
-    if _hash(path) != files.get(path.name):
-        raise ArtifactError(path, "was changed: its hash is not the one in dataset.json")
+    _check_hash(path, files)
     return array
+
+
+def _check_hash(path: Path, files: dict[str, str]) -> None:
+    expected, found = files.get(path.name, "none"), _hash(path)
+    if found != expected:
+        problem = f"was changed: is {found[:12]}, but dataset.json records {expected[:12]}"
+        raise ArtifactError(path, problem)
 
 
 def _hash(path: Path) -> str:

@@ -213,8 +213,10 @@ def _read_answers(
     path: Path, verified: Verification, classes: Sequence[str], test: Split
 ) -> Answers:
     answers = read_answers(path, classes)
-    if hash_file(path) != verified.answers_sha256:
-        raise ArtifactError(path, "was changed: its hash is not the one in verify.json")
+    recorded, present = verified.answers_sha256, hash_file(path)
+    if recorded != present:
+        problem = f"is {present[:12]}, but verify.json records {recorded[:12]}"
+        raise ArtifactError(path, problem)
     if answers.labels.tolist() != test.labels.tolist():
         raise ArtifactError(path, "has other labels than the test images", "run `finch verify`")
     return answers

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.small_project import set_param
 from tests.stage_process import StageProcesses
 
 STAGES = (
@@ -21,6 +23,14 @@ def run(line: list[str], folder: Path) -> str:
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def keep_candidates(project: Path, *names: str) -> None:
+    """Removes the other candidates from the parameters, and the search for more."""
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    kept = [each for each in params["quantize"]["candidates"] if each["name"] in names]
+    set_param(project, "quantize.candidates", kept)
+    set_param(project, "quantize.mixed_precision", {"enabled": False})
 
 
 def run_stages(project: Path) -> None:

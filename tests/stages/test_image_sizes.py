@@ -1,46 +1,13 @@
-"""A teacher and a student of different image sizes, in the real stages."""
+"""A logit cache of a teacher with another image size."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from pipeline.export.onnx_metadata import read_image_size
-from tests.small_project import set_param
 from tests.stage_process import StageProcesses
-from tests.stages.finished_project import (
-    check_exported_accuracy,
-    run,
-    run_stages,
-    unpack_bundle,
-)
-
-
-@pytest.mark.slow
-def test_each_network_has_its_own_size_up_to_the_device(project: Path, tmp_path: Path) -> None:
-    set_param(project, "finetune.image_size", 48)
-    set_param(project, "distill.image_size", 24)
-    run_stages(project)
-    onnx = project / "models/onnx"
-    assert read_image_size(onnx / "teacher.onnx") == 48
-    assert read_image_size(onnx / "student.onnx") == read_image_size(onnx / "student-b1.onnx") == 24
-    parity = json.loads((project / "reports/parity.json").read_text())
-    assert parity.keys() == {"teacher", "student", "student-b1"}
-    evaluation = json.loads((project / "reports/evaluations/local.json").read_text())
-    assert evaluation["teacher"]["latency"]["p50_ms"] > 0
-
-    check_exported_accuracy(project)
-    folder = unpack_bundle(project, tmp_path / "device")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert (manifest["input"]["height"], manifest["input"]["width"]) == (24, 24)
-    photo = tmp_path / "photo.png"
-    Image.effect_noise((300, 200), 50).convert("RGB").save(photo)
-    line = [sys.executable, "-m", "finch_runtime", "classify", str(photo)]
-    run(line, folder)
 
 
 @pytest.mark.slow

@@ -12,7 +12,13 @@ from PIL import Image, ImageOps
 
 from pipeline.export.onnx_metadata import read_image_size
 from tests.small_project import set_param
-from tests.stages.finished_project import check_exported_accuracy, run, run_stages, unpack_bundle
+from tests.stages.finished_project import (
+    check_exported_accuracy,
+    keep_candidates,
+    run,
+    run_stages,
+    unpack_bundle,
+)
 
 
 @pytest.mark.slow
@@ -24,6 +30,7 @@ def test_rectangles_go_up_to_the_device(project: Path, tmp_path: Path) -> None:
     set_param(project, "distill.image_size", 24)
     set_param(project, "cache_logits.pack_views", True)
     set_param(project, "qat.epochs", 1)
+    keep_candidates(project, "onnxruntime-fp32", "openvino-int8-b1")
     run_stages(project)
     packed = project / "data/prepared/val"
     photo = tmp_path / "photos" / (packed / "names.txt").read_text().splitlines()[0]
