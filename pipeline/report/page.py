@@ -38,7 +38,7 @@ def render(facts: Facts) -> str:
         ],
         sections=[Section(name, each.title, each.parts(facts)) for _, name, each in sections],
         footer=f"Written by {manifest.created_by}. All decisions are based on the validation "
-        "images; only the acceptance test read the test images.",
+        "images; only the acceptance test used the test images.",
     ).render()
 
 

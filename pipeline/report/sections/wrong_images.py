@@ -28,7 +28,8 @@ def wrong_images(facts: Facts) -> list[Part]:
     lost = np.flatnonzero(right["teacher"] & ~right["shipped"])
     parts: list[Part] = [
         f"{plural(len(lost), 'test image')} of {len(labels):,}: the teacher is right, and the "
-        "shipped model is wrong. Those that it is most confident of come first.",
+        "shipped model is wrong. Those that it is most confident of come first. Bold: the class of "
+        "the image; below, the most probable classes.",
         *_cards(facts, lost, ("shipped", "teacher")),
     ]
     if facts.ships_fp32:
