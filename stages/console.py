@@ -66,7 +66,7 @@ def open_log(
         for earlier in logger.handlers:
             earlier.close()
         logger.handlers = handlers
-    logging.getLogger("finch").propagate = False
+        logger.propagate = False  # a library can give the root logger a handler of its own
     _PROGRESS.disabled = level > logging.INFO or not read_process_rank().is_main
     return logging.getLogger(f"finch.{stage}")
 

@@ -50,9 +50,9 @@ def quantize(context: Context) -> None:
         made_from=sources,
     )
     for search in made.mixed_precision:
-        message = "%s loses %.2f points of %s (one-sided 95 %% bound %.2f); mixed precision: %s"
+        message = "%s: %s drop %.2f points (one-sided 95 %% bound %.2f); mixed precision: %s"
         drop = search.drop
-        figures = (drop.points, drop.figure, drop.bound)
+        figures = (drop.figure, drop.points, drop.bound)
         context.log.info(message, search.candidate, *figures, search.outcome)
     sizes = ", ".join(f"{c.name} {c.bytes / 1e6:.2f} MB" for c in made.candidates)
     context.log.info("wrote models/candidates: %s", sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -82,6 +83,21 @@ def test_quiet_and_verbose_choose_what_the_terminal_shows(logs: Path) -> None:
         assert terminal.level == level
         log.debug("every file has it")
     assert texts == ["every file has it"] * 3
+
+
+@pytest.mark.parametrize("name", ["finch.verify", "pipeline.quantize.candidates"])
+def test_a_handler_that_a_library_gives_the_root_logger_repeats_nothing(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(library)
+    try:
+        open_log("verify")
+        logging.getLogger(name).debug("for the file")
+        logging.getLogger(name).info("once")
+    finally:
+        logging.getLogger().removeHandler(library)
+    assert capsys.readouterr().err == "[verify] once\n"
 
 
 def test_progress_is_logged_while_an_item_runs(
