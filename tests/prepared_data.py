@@ -45,7 +45,9 @@ def write_prepared(folder: Path, classes, splits, groups=None, **changes) -> Pre
         np.save(part / "images.npy", np.asarray(images, dtype=np.uint8))
         np.save(part / "labels.npy", np.asarray(labels, dtype=np.int64))
         np.save(part / "groups.npy", np.asarray(own, dtype=np.int64))
-        files = ("groups.npy", "images.npy", "labels.npy")
+        names = [f"{name}/{number}.png" for number in range(len(labels))]
+        (part / "names.txt").write_text("".join(f"{each}\n" for each in names))
+        files = ("groups.npy", "images.npy", "labels.npy", "names.txt")
         infos[name] = SplitInfo(
             images=len(labels),
             per_class=np.bincount(labels, minlength=len(classes)).tolist(),

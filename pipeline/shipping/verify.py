@@ -115,31 +115,28 @@ def verify_bundle(
         runtime=runtime_now,
         **by_place(models_now, "onnx"),
     )
-    size, teacher_size = read_image_size(student), read_image_size(teacher)
-    images, labels = data.images_path("test", size), data.split("test", size).labels
-    own = None
-    if teacher_size != size:
-        data.split("test", teacher_size)  # checks the file
-        own = data.images_path("test", teacher_size)
+    sizes = {"student": read_image_size(student), "teacher": read_image_size(teacher)}
+    # Opening a split checks its files.
+    labels = {name: data.split("test", size).labels for name, size in sizes.items()}["student"]
+    val = data.split("val", sizes["student"])
+    test = {name: data.images_path("test", size) for name, size in sizes.items()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
         if read_json(folder / "manifest.json") != recorded:
             raise ArtifactError(archive, f"has another manifest than {manifest.name} beside it")
         packed, installed = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
-        models = {
-            "shipped": (packed, MeasuredModel(folder, None)),
-            "student": (installed, MeasuredModel(student, "onnxruntime")),
-            "teacher": (installed, MeasuredModel(teacher, "onnxruntime", own)),
+        shipped = MeasuredModel(folder, None)
+        runs = {
+            "shipped": (packed, shipped, test["student"]),
+            "validation": (packed, shipped, data.images_path("val", sizes["student"])),
+            "student": (installed, MeasuredModel(student, "onnxruntime"), test["student"]),
+            "teacher": (installed, MeasuredModel(teacher, "onnxruntime"), test["teacher"]),
         }
         logits = {
-            name: runtime.predict(model, images, expected.threads)
-            for name, (runtime, model) in track(models.items(), "verifying", len(models))
+            name: runtime.predict(model, path, expected.threads)
+            for name, (runtime, model, path) in track(runs.items(), "verifying", len(runs))
         }
-        validation = packed.predict(
-            models["shipped"][1], data.images_path("val", size), expected.threads
-        )
-    temperature = fit_temperature(validation, data.split("val", size).labels)
-
+    temperature = fit_temperature(logits.pop("validation"), val.labels)
     right = correct(logits["shipped"], labels)
 
     def metrics(name: str) -> SplitMetrics:

@@ -90,6 +90,20 @@ def test_a_missing_folder_and_another_format_are_refused(prepare, tmp_path):
         open_prepared(description.parent)
 
 
+def test_the_names_are_those_of_the_images(prepare):
+    data = prepare()
+    path = data.folder / "val/names.txt"
+    names = data.names("val")
+    assert names == path.read_text(encoding="utf-8").splitlines()
+    assert len(names) == len(data.split("val"))
+    path.write_text("\n".join([*names, "one.png", ""]), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="was changed"):
+        data.names("val")
+    path.unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
+        data.names("val")
+
+
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "groups.npy"])
 def test_a_changed_value_is_refused(prepare, file):
     data = prepare()

@@ -9,7 +9,9 @@ import pytest
 from pipeline.errors import ArtifactError
 from pipeline.files import hash_file, write_json
 from pipeline.measure.accuracy import correct
+from pipeline.measure.reliability import fit_temperature
 from pipeline.measure.runtime import DeviceRuntime, MeasuredModel
+from pipeline.shipping.answers import read_answers
 from pipeline.shipping.bundle import build_bundle
 from pipeline.shipping.verify import Verification, verify_bundle
 from tests.pipeline.measure.linear_model import write_model
@@ -38,6 +40,7 @@ def verify(chain: Chain) -> Verification:
         student=onnx / "student.onnx",
         data=chain.data,
         runtime_folder=chain.runtime,
+        answers=chain.root / "answers.csv",
     )
 
 
@@ -49,6 +52,27 @@ def test_the_bundle_is_judged_with_its_own_runtime(chain: Chain) -> None:
     logits = DeviceRuntime(chain.runtime).predict(model, chain.data.images_path("test"), 1)
     expected = np.mean(correct(logits, chain.data.split("test").labels))
     assert verified.shipped.accuracy == pytest.approx(expected)
+
+
+def test_the_answers_are_those_that_the_accuracies_are_of(chain: Chain) -> None:
+    verified, path = verify(chain), chain.root / "answers.csv"
+    answers = read_answers(path, chain.data.classes)
+    assert verified.answers_sha256 == hash_file(path)
+    assert list(answers.names) == chain.data.names("test")
+    assert answers.labels.tolist() == chain.data.split("test").labels.tolist()
+    for name, found in answers.models.items():
+        accuracy = np.mean(found.predictions == answers.labels)
+        assert getattr(verified, name).accuracy == pytest.approx(accuracy)
+
+
+def test_the_temperature_is_that_of_the_validation_images(chain: Chain) -> None:
+    verified = verify(chain)
+    model = MeasuredModel(chain.root / "models/candidates/ort-fp32/model.onnx", "onnxruntime")
+    logits = DeviceRuntime(chain.runtime).predict(model, chain.data.images_path("val"), 1)
+    expected = fit_temperature(logits, chain.data.split("val").labels)
+    assert verified.scaled.temperature == pytest.approx(expected)
+    assert verified.reliability.temperature == 1
+    assert sum(each.images for each in verified.scaled.bins) == verified.images
 
 
 def use_other_data(chain: Chain) -> None:
