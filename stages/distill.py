@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.command import Context, stage
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def distill(context: Context) -> None:
     """Train the student with the labels and the teacher's logits."""
     from pipeline.losses.figkd.class_order import describe_order
-    from pipeline.training.distillation_inputs import open_distillation_inputs
+    from pipeline.training.distillation_inputs import (
+        measure_band_energy,
+        open_distillation_inputs,
+    )
     from stages.training import StageTraining
 
     recipe, paths = context.params.distill, context.paths
@@ -42,7 +45,9 @@ def distill(context: Context) -> None:
         "initial": started.record,
     }
     files = {"class_order.json": class_order}
-    figures = _describe_unlabelled(context, inputs.task)
+    figures: dict[str, Any] = _describe_unlabelled(context, inputs.task)
+    if energy := measure_band_energy(inputs):
+        figures["band_energy"] = energy
     trained = training.run(started.model)
     if scored := training.save("student", trained, record, files, figures=figures):
         _write_for_dvc(paths.reports, scored, data.classes)

@@ -14,7 +14,10 @@ from pipeline.quantize.mixed_precision import MixedPrecisionSearch
 
 @dataclass(frozen=True)
 class TrainingFigures:
-    """Metrics of the best epoch and cost of a network, in ``teacher.json`` and ``student.json``."""
+    """Metrics of the best epoch and cost of a network, in ``teacher.json`` and ``student.json``.
+
+    ``band_energy`` has the fractions of the energy of the teacher's logits by wavelet band.
+    """
 
     val_accuracy: Fraction
     val_balanced_accuracy: Fraction
@@ -23,6 +26,7 @@ class TrainingFigures:
     best_epoch: NonNegativeInt
     multiply_adds: PositiveInt
     parameters: PositiveInt
+    band_energy: dict[str, Fraction] | None = None
 
     def metric(self, name: Metric) -> float:
         """A validation metric by name."""

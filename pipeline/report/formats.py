@@ -1,6 +1,7 @@
 """Formats of numbers and texts."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from finch_runtime.image_size import ImageSize, height_and_width
@@ -61,6 +62,16 @@ def value(option: Any) -> str:
     if isinstance(option, bool):
         return "yes" if option else "no"
     return f"{option:g}" if isinstance(option, float) else str(option)
+
+
+def plain_value(option: Any) -> str:
+    """The value of a parameter as it is in a file, with its lists and sections."""
+    if isinstance(option, list):
+        return ", ".join(map(plain_value, option)) or DASH
+    if isinstance(option, Mapping):
+        given = ((name, each) for name, each in option.items() if each is not None)
+        return " ".join(f"{name} {plain_value(each)}" for name, each in given)
+    return value(option)
 
 
 def code_spans(text: str) -> Markup:

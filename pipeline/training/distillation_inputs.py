@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline.data.prepared import PreparedData, open_prepared
@@ -21,6 +22,7 @@ from pipeline.logit_cache import (
 )
 from pipeline.losses import build_loss
 from pipeline.losses.figkd.class_order import order_classes
+from pipeline.losses.figkd.transform import ClassAxisDWT, band_energy
 from pipeline.models.classifier import read_head_weights
 from pipeline.models.ensemble import load_teacher
 from pipeline.models.record import read_teacher
@@ -52,6 +54,33 @@ class DistillationInputs:
     cache_key: CacheKey
     cache_sha256: str
     key_inputs: dict[str, Any]
+
+
+_MOST_IMAGES = 10_000  # whose logits are measured
+
+
+def measure_band_energy(inputs: DistillationInputs) -> dict[str, float]:
+    """The fraction of the energy of the teacher's logits in each wavelet band of FiGKD.
+
+    Returns:
+        As ``band_energy``, for the first cached view of the images with labels; empty for another
+        method, and without a cache.
+    """
+    task, recipe = inputs.task, inputs.task.recipe
+    if not (isinstance(recipe, Distill) and recipe.method == "figkd"):
+        return {}
+    if not isinstance(task.teacher, CachedTeacher):
+        return {}
+    options: Any = getattr(recipe, "figkd")  # noqa: B009  (a section of the registered loss)
+    names = ("wavelet", "level", "mode")
+    transform = ClassAxisDWT(
+        len(inputs.data.classes),
+        **{name: getattr(options, name) for name in names},
+        bands="all",
+        order=inputs.class_order,
+    )
+    logits = task.teacher.logits[0, : min(len(task.train), _MOST_IMAGES)]
+    return band_energy(torch.from_numpy(np.array(logits)), transform)
 
 
 def open_distillation_inputs(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -48,6 +49,14 @@ def test_the_class_order_is_saved_with_the_student(project: Path) -> None:
 
     (project / "order.txt").write_text("\n".join(wanted))
     assert kept(*by_file)["classes"] == wanted
+    energy = json.loads((project / "reports/student.json").read_text())["band_energy"]
+    logits = torch.from_numpy(np.load(project / "data/teacher_logits/logits.npy")[0]).double()
+    order = [sorted(CLASSES).index(name) for name in wanted]
+    centered = (logits - logits.mean(1, keepdim=True))[:, order]
+    pairs = centered.unflatten(1, (2, 2))  # the detail of Haar: differences of neighbors
+    detail = (pairs[..., 0] - pairs[..., 1]).square().sum() / 2
+    assert energy["detail1"] == pytest.approx(float(detail / centered.square().sum()))
+    assert sum(energy.values()) == pytest.approx(1)
     alike = ("distill.class_order.kind=similarity", "distill.class_order.similarity=weights")
     assert kept(*alike, "distill.method=dkd")["similarity"] == "weights"
 

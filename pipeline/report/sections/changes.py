@@ -1,13 +1,12 @@
 """Metrics and parameters that differ from the run in the last commit."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pipeline.params.editing import flattened
 from pipeline.plugins import SECTIONS
 from pipeline.report.document import Part
 from pipeline.report.facts import Facts
-from pipeline.report.formats import MINUS, value
+from pipeline.report.formats import MINUS, plain_value
 from pipeline.report.metrics import run_metrics
 from pipeline.report.sections import section
 from pipeline.report.table import Column, Table, make_table, text_table
@@ -27,7 +26,7 @@ def changes(facts: Facts) -> list[Part]:
     now = dict(flattened(facts.manifest.params))
     shared = [name for name in last.params if name in now]
     differing = [
-        [name, _shown(last.params[name]), _shown(now[name])]
+        [name, plain_value(last.params[name]), plain_value(now[name])]
         for name in shared
         if last.params[name] != now[name]
     ]
@@ -55,11 +54,3 @@ def _metrics(before: Mapping[str, float], now: Mapping[str, float]) -> Table:
         ],
         caption="reports/metrics.json; accuracies are fractions",
     )
-
-
-def _shown(each: Any) -> str:
-    if isinstance(each, list):
-        return ", ".join(map(_shown, each)) or value(None)
-    if isinstance(each, Mapping):
-        return " ".join(f"{name} {_shown(part)}" for name, part in each.items() if part is not None)
-    return value(each)

@@ -9,7 +9,7 @@ from pipeline.plugins import SECTIONS
 from pipeline.plugins.section import Section
 from pipeline.report.document import Part, blocks
 from pipeline.report.facts import Facts
-from pipeline.report.formats import code_spans, plural, value
+from pipeline.report.formats import code_spans, percent, plural, value
 from pipeline.report.sections import section
 from pipeline.report.table import text_table
 
@@ -46,6 +46,11 @@ def distillation(facts: Facts) -> list[Part]:
         headings = ["Option", "Value", "Description"]
         table = text_table("Options of the method", headings, rows)
         description.append(blocks.details(plural(len(rows), "option"), [table]))
+    if energy := facts.student.figures.band_energy:
+        bands = ", ".join(f"{name} {percent(part)} %" for name, part in energy.items())
+        description.append(
+            f"Energy of the teacher's centered logits by wavelet band, coarsest first: {bands}."
+        )
     names = [facts.dataset.classes[index] for index in facts.class_order.order]
     summary = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''} ({len(names)} classes)"
     sha256 = blocks.hash(facts.class_order.sha256)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.params import ClassOrder
 from pipeline.report.page import render
-from tests.pipeline.report.html_tree import Tree, rows, table
+from tests.pipeline.report.html_tree import Tree, rows, section, table
 
 
 def test_the_class_order_is_that_of_the_wavelet_transform(tree, facts):
@@ -58,3 +58,13 @@ def test_the_method_has_a_description_and_its_options(facts):
     cross_entropy = with_method(method="cross_entropy")
     assert "labels alone" in cross_entropy.text
     assert "Options of the method" not in str(cross_entropy)
+
+
+def test_the_energy_of_the_bands_is_shown_where_it_was_measured(facts):
+    assert "Energy of the teacher" not in section(Tree(render(facts)).root, "distillation").text
+    energy = {"content": 0.625, "detail2": 0.25, "detail1": 0.125}
+    figures = replace(facts.student.figures, band_energy=energy)
+    measured = replace(facts, student=replace(facts.student, figures=figures))
+    text = section(Tree(render(measured)).root, "distillation").text
+    shown = text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "content 62.5 %, detail2 25.0 %, detail1 12.5 %" in shown
