@@ -23,11 +23,11 @@ def facts(drawn):
     return drawn.read()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(facts):
     return render(facts)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tree(page):
     return Tree(page).root
