@@ -56,7 +56,9 @@ def test_class_names_are_text_and_not_markup(page, tree):
 
 
 def test_every_table_has_headers_for_its_rows_and_columns(tree):
-    for each in tree.all("table"):
+    tables = list(tree.all("table"))
+    assert tables
+    for each in tables:
         head = next(each.all("thead"))
         columns = len(list(head.all("th")))
         assert all(th.attributes["scope"] == "col" for th in head.all("th"))
@@ -78,7 +80,9 @@ def test_figures_are_right_aligned_under_a_unit(tree):
 
 
 def test_charts_have_a_title_and_use_defined_colors(page, tree):
-    for picture in tree.all("svg"):
+    pictures = list(tree.all("svg"))
+    assert pictures
+    for picture in pictures:
         title = next(picture.all("title"))
         assert picture.attributes["role"] == "img" and len(title.text) > 40
         assert picture.attributes["aria-labelledby"] == title.attributes["id"]
