@@ -155,6 +155,9 @@ def test_a_project_of_the_installed_wheel(distributions: dict[str, Path], tmp_pa
         image.save(device / "birds/photo.jpg")
     answer = finch.run("bash", "-ec", "\n".join(on_device), cwd=device)
     assert any(name in answer for name in CLASSES)
+    packages = finch.run("env/bin/python", "-m", "pip", "list", cwd=device / "birds")
+    assert "onnxruntime" in packages or "openvino" in packages
+    assert "torch" not in packages
 
     # Another version, in which one stage is different.
     always = {name for name, stage in _stages(project).items() if stage.get("always_changed")}
