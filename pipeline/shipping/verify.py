@@ -6,6 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.class_metrics import Fraction
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import ArtifactError
@@ -115,27 +118,14 @@ def verify_bundle(
         runtime=runtime_now,
         **by_place(models_now, "onnx"),
     )
-    sizes = {"student": read_image_size(student), "teacher": read_image_size(teacher)}
-    # Opening a split checks its files.
-    labels = {name: data.split("test", size).labels for name, size in sizes.items()}["student"]
-    val = data.split("val", sizes["student"])
-    test = {name: data.images_path("test", size) for name, size in sizes.items()}
+    labels = data.split("test", read_image_size(student)).labels
     with tempfile.TemporaryDirectory() as temporary:
         folder = unpack_bundle(archive, Path(temporary))
         if read_json(folder / "manifest.json") != recorded:
             raise ArtifactError(archive, f"has another manifest than {manifest.name} beside it")
-        packed, installed = DeviceRuntime(folder), DeviceRuntime(runtime_folder)
-        shipped = MeasuredModel(folder, None)
-        runs = {
-            "shipped": (packed, shipped, test["student"]),
-            "validation": (packed, shipped, data.images_path("val", sizes["student"])),
-            "student": (installed, MeasuredModel(student, "onnxruntime"), test["student"]),
-            "teacher": (installed, MeasuredModel(teacher, "onnxruntime"), test["teacher"]),
-        }
-        logits = {
-            name: runtime.predict(model, path, expected.threads)
-            for name, (runtime, model, path) in track(runs.items(), "verifying", len(runs))
-        }
+        networks = {"student": student, "teacher": teacher}
+        logits = _run(folder, networks, data, runtime_folder, expected.threads, track)
+    val = data.split("val", read_image_size(student))
     temperature = fit_temperature(logits.pop("validation"), val.labels)
     right = correct(logits["shipped"], labels)
 
@@ -164,3 +154,31 @@ def verify_bundle(
         answers_sha256=hash_file(answers),
         data=data.fingerprint,
     )
+
+
+def _run(
+    bundle: Path,
+    networks: dict[str, Path],
+    data: PreparedData,
+    runtime_folder: Path,
+    threads: int,
+    track: Track,
+) -> dict[str, NDArray[np.float32]]:
+    """Logits on the test images by model; ``validation`` are those of the bundle on these."""
+    sizes = {name: read_image_size(path) for name, path in networks.items()}
+    for size in sizes.values():
+        data.split("test", size)  # checks the files
+    data.split("val", sizes["student"])
+    test = {name: data.images_path("test", size) for name, size in sizes.items()}
+    packed, installed = DeviceRuntime(bundle), DeviceRuntime(runtime_folder)
+    shipped = MeasuredModel(bundle, None)
+    runs = {
+        "shipped": (packed, shipped, test["student"]),
+        "validation": (packed, shipped, data.images_path("val", sizes["student"])),
+    }
+    for name, path in networks.items():
+        runs[name] = (installed, MeasuredModel(path, "onnxruntime"), test[name])
+    return {
+        name: runtime.predict(model, images, threads)
+        for name, (runtime, model, images) in track(runs.items(), "verifying", len(runs))
+    }
