@@ -37,6 +37,10 @@ MAX_BYTES = 256 << 20
 HASH_SIDE = 16
 """The perceptual hash has ``HASH_SIDE**2`` bits. 64 bits are too few for images of solar cells."""
 
+RECORD_SIZE = 96
+"""Height and width in pixels of the image from which the record is computed; the default distance
+of near-duplicates was chosen at this size (docs/data.md)."""
+
 _MAX_FRAMES = 100
 
 MIN_CONTRAST = 2.0
@@ -62,10 +66,12 @@ RECORD = np.dtype(
 
 ``size`` is the width and height of the image in the file, before EXIF rotation. ``contrast`` is the
 standard deviation of the grayscale pixels, and ``brightness`` their 99th percentile, on a scale of
-0 to 255. ``file_hash`` and ``pixel_hash``
-are SHA-256 hashes of the encoded bytes and of the decoded pixels; the latter is equal for lossless
-copies in different formats. ``perceptual_hash`` is the pHash of the pixels. ``capture_time`` and
-``camera`` are those of ``read_capture``.
+0 to 255. ``file_hash`` and ``pixel_hash`` are SHA-256 hashes of the encoded bytes and of the
+pixels; the latter is equal for lossless copies in different formats. ``perceptual_hash`` is the
+pHash of the pixels. ``capture_time`` and ``camera`` are those of ``read_capture``.
+
+The pixels are those of the whole image, scaled to ``RECORD_SIZE``. So copies and near-duplicates,
+and with them the splits, do not depend on the sizes that are packed.
 """
 
 
@@ -110,21 +116,16 @@ def decode_image(
 ) -> DecodedImage:
     """Reads, checks, decodes and hashes one image. Does not raise exceptions.
 
-    ``size`` is the height and width of ``pixels``, from which the record is computed;
-    ``other_sizes`` are those of ``others``. ``fit`` and ``channels`` are those of ``load_image``.
-    With ``pad``, the record is computed without the bars, which would hide that an image is blank
-    or dark, and make the perceptual hashes of images of one shape similar.
+    ``size`` is the height and width of ``pixels``; ``other_sizes`` are those of ``others``. ``fit``
+    and ``channels`` are those of ``load_image``.
     """
     unusable = partial(unusable_image, size=size, other_sizes=other_sizes, channels=channels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is checked here
         try:
             content = _read(sample)
-            inputs = [(each, fit) for each in (size, *other_sizes)]
-            if fit == "pad":
-                inputs.append((size, "stretch"))
-            pixels, *others = load_inputs(io.BytesIO(content), inputs, channels)
-            whole = others.pop() if fit == "pad" else pixels
+            inputs = [*((each, fit) for each in (size, *other_sizes)), (RECORD_SIZE, "stretch")]
+            pixels, *others, whole = load_inputs(io.BytesIO(content), inputs, channels)
             (width, height), remark, capture = _check(sample, content)
         except _UnusableError as error:
             return unusable(str(error))
@@ -140,7 +141,7 @@ def decode_image(
     record["capture_time"], record["camera"] = capture
     gray = np.asarray(image.convert("L"), np.float32)
     record["contrast"], record["brightness"] = gray.std(), np.percentile(gray, 99)
-    record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(pixels.tobytes())
+    record["file_hash"], record["pixel_hash"] = _sha256(content), _sha256(whole.tobytes())
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     record["perceptual_hash"] = np.packbits(bits).view(np.uint64)
     return DecodedImage(pixels, record, remark=remark, others=tuple(others))

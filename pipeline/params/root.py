@@ -30,6 +30,11 @@ class Run(Section):
     )
     seed: Seed = Field(0, description="Seed of initial weights and order of the images.")
     threads: int = Field(0, ge=0, le=256, description="CPU threads of training; 0 is one per core.")
+    deterministic: bool = Field(
+        False,
+        description="Whether a second run on the same GPU, or one that resumes, computes the same "
+        "bits; slower, and not possible with every network. On the CPU it always does.",
+    )
     checkpoint_minutes: PositiveFloat = Field(
         5.0,
         description="Minutes between checkpoints within an epoch. A checkpoint is also saved after "

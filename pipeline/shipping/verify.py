@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,28 +43,19 @@ class SplitMetrics:
     agreement: Fraction
 
 
-@dataclass(frozen=True)
-class Verification:
-    """Result of the acceptance test.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Three models on the test images.
 
     Attributes:
-        bundle_sha256: SHA-256 of the archive.
-        bundle_bytes: Size of the archive.
-        candidate: Name of the shipped candidate.
         images: Number of test images.
         shipped: The model in the bundle, run by the device runtime in the bundle.
         student, teacher: The fp32 models, run by the installed device runtime.
         drop_to_student, drop_to_teacher: Accuracy drops of the shipped model.
         reliability: Calibration of the shipped model.
-        scaled: Its calibration with logits divided by the temperature that fits the validation
-            images best.
-        answers_sha256: SHA-256 of the file with the answers of all models.
-        data: Fingerprint of the prepared data.
+        scaled: Its calibration with logits divided by a temperature.
     """
 
-    bundle_sha256: str
-    bundle_bytes: int
-    candidate: str
     images: int
     shipped: SplitMetrics
     student: SplitMetrics
@@ -72,8 +64,54 @@ class Verification:
     drop_to_teacher: AccuracyDrop
     reliability: Reliability
     scaled: Reliability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Comparison):
+    """Result of the acceptance test.
+
+    Attributes:
+        bundle_sha256: SHA-256 of the archive.
+        bundle_bytes: Size of the archive.
+        candidate: Name of the shipped candidate.
+        answers_sha256: SHA-256 of the file with the answers of all models.
+        data: Fingerprint of the prepared data.
+    """
+
+    bundle_sha256: str
+    bundle_bytes: int
+    candidate: str
     answers_sha256: str
     data: str
+
+
+def compare_models(
+    logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.integer], temperature: float
+) -> Comparison:
+    """Compares the models by their logits.
+
+    Args:
+        logits: Logits of ``shipped``, ``student`` and ``teacher``, [images, classes].
+        labels: Class indices [images].
+        temperature: Divisor of the shipped model's logits for ``scaled``.
+    """
+    right = {name: correct(each, labels) for name, each in logits.items()}
+
+    def metrics(name: str) -> SplitMetrics:
+        scored = score(logits[name], labels)
+        agreed = agreement(logits[name], logits["student"])
+        return SplitMetrics(scored.accuracy, scored.balanced_accuracy, scored.recalls, agreed)
+
+    return Comparison(
+        images=len(labels),
+        shipped=metrics("shipped"),
+        student=metrics("student"),
+        teacher=metrics("teacher"),
+        drop_to_student=paired_drop(right["student"], right["shipped"]),
+        drop_to_teacher=paired_drop(right["teacher"], right["shipped"]),
+        reliability=measure_reliability(logits["shipped"], right["shipped"]),
+        scaled=measure_reliability(logits["shipped"], right["shipped"], temperature),
+    )
 
 
 def verify_bundle(
@@ -127,30 +165,13 @@ def verify_bundle(
         logits = _run(folder, networks, data, runtime_folder, expected.threads, track)
     val = data.split("val", read_image_size(student))
     temperature = fit_temperature(logits.pop("validation"), val.labels)
-    right = correct(logits["shipped"], labels)
-
-    def metrics(name: str) -> SplitMetrics:
-        scored = score(logits[name], labels)
-        agreed = agreement(logits[name], logits["student"])
-        return SplitMetrics(scored.accuracy, scored.balanced_accuracy, scored.recalls, agreed)
-
-    def drop_to(name: str) -> AccuracyDrop:
-        return paired_drop(correct(logits[name], labels), right)
-
     top = {name: top_classes(each) for name, each in logits.items()}
     write_answers(answers, Answers(data.names("test"), labels, top), data.classes)
     return Verification(
+        **vars(compare_models(logits, labels, temperature)),
         bundle_sha256=hash_file(archive),
         bundle_bytes=archive.stat().st_size,
         candidate=expected.chosen.name,
-        images=len(labels),
-        shipped=metrics("shipped"),
-        student=metrics("student"),
-        teacher=metrics("teacher"),
-        drop_to_student=drop_to("student"),
-        drop_to_teacher=drop_to("teacher"),
-        reliability=measure_reliability(logits["shipped"], right),
-        scaled=measure_reliability(logits["shipped"], right, temperature),
         answers_sha256=hash_file(answers),
         data=data.fingerprint,
     )

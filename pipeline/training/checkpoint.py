@@ -32,8 +32,9 @@ _DELETE = "delete it to train from the start"
 def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str:
     """A hash of everything that the trained weights depend on, as 64 hex digits.
 
-    On the CPU, where training is deterministic, this includes the number of threads and the world
-    size. On a GPU they only affect rounding, so a run may resume with another world size.
+    Where training is deterministic (on the CPU, and with ``run.deterministic``), this includes the
+    number of threads and the world size. Otherwise they only affect rounding, so a run may resume
+    with another world size.
 
     Args:
         model: Model with its initial weights.
@@ -42,7 +43,7 @@ def checkpoint_key(model: nn.Module, device: torch.device, **inputs: Any) -> str
     """
     initial = hashlib.sha256(_to_bytes(model.state_dict())).hexdigest()
     environment = [FORMAT, library_versions(), device.type]
-    if device.type == "cpu":
+    if device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
         environment += [torch.get_num_threads(), read_process_rank().world_size]
     return hash_value([environment, initial, inputs])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from pipeline.training.process_rank import read_process_rank
 
 
 def prepare_torch(run: Run) -> torch.device:
-    """Sets torch's seed, number of CPU threads and allocator, and returns the training device.
+    """Sets torch's seed, determinism, CPU threads and allocator; returns the training device.
 
     In distributed training on CUDA, this is the GPU with the local rank of the process.
 
@@ -25,6 +26,9 @@ def prepare_torch(run: Run) -> torch.device:
         device = _local_gpu(device.type, process.local_rank)
     if device.type == "cuda":
         _check_usable(device)
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its start
+        torch.use_deterministic_algorithms(True)
     if device.type == "cpu":
         keep_freed_memory()
     if run.threads:
@@ -64,6 +68,12 @@ def resolve_precision(
         problem = "the CUDA device does not support it"
         raise ParameterError("precision = bf16", problem, "set it to fp16 or fp32")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def unrepeatable_operation(error: RuntimeError) -> str:
+    """The operation that torch refused because of ``run.deterministic``; empty for other errors."""
+    operation, refusal, _ = str(error).partition(" does not have a deterministic implementation")
+    return operation if refusal else ""
 
 
 def _why_no_cuda() -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
+from pipeline.training.device import unrepeatable_operation
 from pipeline.training.mixing import Mix, sample_mix
 from pipeline.training.pending_losses import MicroBatch, PendingLosses
 from pipeline.training.rng import fork_rng
@@ -70,7 +71,8 @@ class TrainingStep:
         ``env.check_every`` steps to read the losses.
 
         Raises:
-            TrainingError: A loss is not finite, or the GPU runs out of memory.
+            TrainingError: A loss is not finite, the GPU runs out of memory, or the network cannot
+                be trained with ``run.deterministic``.
         """
         state, recipe, teacher = self.state, self.task.recipe, self.data.teacher
         epoch = len(state.history)
@@ -104,6 +106,15 @@ class TrainingStep:
                 f"{section}.batch_size = {recipe.batch_size}",
                 f"a training step does not fit in the memory of {state.device} ({detail})",
                 f"lower it, or raise {section}.accumulate = {recipe.accumulate}{files}",
+            ) from None
+        except RuntimeError as error:
+            if not (operation := unrepeatable_operation(error)):
+                raise
+            raise TrainingError(
+                "run.deterministic = true",
+                f"{operation}, which the network uses, cannot be repeated to the same bits on "
+                f"{state.device.type}",
+                f"set it to false, or choose another {recipe.section}.model",
             ) from None
         state.scaler.update()
         if state.ema is not None:

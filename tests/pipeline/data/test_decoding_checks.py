@@ -91,19 +91,29 @@ def test_an_image_is_decoded_as_on_the_device(tmp_path, kind, fit):
     assert seen.record["file_hash"].tobytes() == hashlib.sha256(path.read_bytes()).digest()
 
 
-@pytest.mark.parametrize("fit", FITS)
-def test_what_the_audit_finds_does_not_depend_on_bars(tmp_path, fit):
+def test_the_record_depends_on_the_image_alone(tmp_path):
     rng = np.random.default_rng(2)
+    for number, shape in enumerate(((80, 20), (200, 300), (64, 64))):
+        path = write(tmp_path / f"{number}.png", encode(draw(rng, *shape), "PNG"))
+        records = [look(path, size, fit).record for size in (32, (48, 64), 160) for fit in FITS]
+        assert len({record.tobytes() for record in records}) == 1
+
+
+@pytest.mark.parametrize("shape", [(80, 20), (20, 80)])
+def test_images_of_one_shape_have_nothing_in_common(tmp_path, shape):
+    rng = np.random.default_rng(2)
+    one, other = (
+        look(write(tmp_path / f"{n}.png", encode(draw(rng, *shape), "PNG")), fit="pad")
+        for n in range(2)
+    )
+    assert bits_apart(one, other) > 64
+
+
+def test_bars_hide_neither_blank_nor_dark_images(tmp_path):
     wide = write(tmp_path / "white.png", encode(Image.new("RGB", (80, 20), "white"), "PNG"))
     dark = write(tmp_path / "dark.png", encode(Image.new("RGB", (20, 80), (9, 9, 9)), "PNG"))
-    assert look(wide, fit=fit).record["contrast"] == 0
-    assert look(dark, fit=fit).record["brightness"] == 9
-    for shape in ((80, 20), (20, 80)):
-        one, other = (
-            look(write(tmp_path / f"{n}.png", encode(draw(rng, *shape), "PNG")), fit=fit)
-            for n in range(2)
-        )
-        assert bits_apart(one, other) > 64
+    assert look(wide, fit="pad").record["contrast"] == 0
+    assert look(dark, fit="pad").record["brightness"] == 9
 
 
 def test_a_multi_picture_jpeg_of_a_phone_is_usable(tmp_path):

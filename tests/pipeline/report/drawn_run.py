@@ -10,9 +10,7 @@ import numpy as np
 
 from pipeline.data.prepared import SplitInfo
 from pipeline.files import hash_file, hash_value, read_json, write_json
-from pipeline.measure.accuracy import agreement, correct, score
 from pipeline.measure.host import Host
-from pipeline.measure.reliability import measure_reliability
 from pipeline.models.record import FORMAT
 from pipeline.params import params_model
 from pipeline.report.artifacts import Difference, Parity
@@ -20,8 +18,7 @@ from pipeline.report.reading import ReportInputs, read_facts
 from pipeline.shipping.answers import Answers, top_classes, write_answers
 from pipeline.shipping.quality import judge
 from pipeline.shipping.select import select_candidate
-from pipeline.shipping.verify import SplitMetrics, Verification
-from pipeline.statistics import paired_drop
+from pipeline.shipping.verify import Verification, compare_models
 from tests.pipeline.report.drawn_evaluation import (
     CANDIDATES,
     CLASSES,
@@ -86,32 +83,11 @@ def _verified(candidate, rng, archive, data, path):
     logits["shipped"] = quantized(student, labels, 6, 3)
     top = {name: top_classes(each) for name, each in logits.items()}
     write_answers(path, Answers(image_names(len(labels)), labels, top), CLASSES)
-    right = correct(logits["shipped"], labels)
-
-    def figures(name):
-        scored = score(logits[name], labels)
-        return SplitMetrics(
-            scored.accuracy,
-            scored.balanced_accuracy,
-            scored.recalls,
-            agreement(logits[name], student),
-        )
-
-    def drop_to(name):
-        return paired_drop(correct(logits[name], labels), right)
-
     return Verification(
+        **vars(compare_models(logits, labels, 1.25)),
         bundle_sha256=archive,
         bundle_bytes=1_931_002,
         candidate=candidate,
-        images=len(labels),
-        shipped=figures("shipped"),
-        student=figures("student"),
-        teacher=figures("teacher"),
-        drop_to_student=drop_to("student"),
-        drop_to_teacher=drop_to("teacher"),
-        reliability=measure_reliability(logits["shipped"], right),
-        scaled=measure_reliability(logits["shipped"], right, 1.25),
         answers_sha256=hash_file(path),
         data=data,
     )
