@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from finch_runtime.image_size import ImageSize, height_and_width
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.code_fingerprint import code_fingerprint
 from pipeline.data.prepared import PreparedData, select_images
@@ -31,6 +32,7 @@ from pipeline.logit_cache.reader import (
 )
 from pipeline.models.classifier import Classifier
 from pipeline.models.ensemble import Ensemble
+from pipeline.models.fitting_batches import FittingBatches
 from pipeline.models.inference import teacher_logits
 from pipeline.models.zoo import library_versions
 from pipeline.params import CacheLogits, Views
@@ -85,7 +87,8 @@ def write_logit_cache(
     The images without labels follow those with labels, so that n is the number of both.
 
     The same call resumes after an interruption. On the CPU, with the same number of threads, the
-    result is then byte-identical. Only one batch is kept in memory.
+    result is then byte-identical. Only one batch is kept in memory; on a GPU two, of which one is
+    written while the other is computed.
 
     Args:
         folder: Cache to replace: ``cache.json`` (returned), ``logits.npy`` [K, n, classes] and,
@@ -105,32 +108,20 @@ def write_logit_cache(
         Stopped: ``should_stop`` returned true.
     """
     check_classes(source.teacher.spec.classes, source.data.classes)
-    split, unlabelled = source.data.split("train"), source.data.unlabelled()
+    labels = source.data.split("train").labels
     shape = _describe(source, params).shape
-    images = shape[1]
-    per_view = -(-images // params.batch_size)
-    total = params.views * per_view
+    total = params.views * _batches_per_view(shape[1], params)
     with _open_journal(work, source, params, shape) as written:
-        finished = written.steps
-        if finished:
-            on_resume(finished, total)
-        for step in track(range(total), "running the teacher", total):
-            if step < finished:
-                continue
-            view, start = step // per_view, step % per_view * params.batch_size
-            indices = np.arange(start, min(start + params.batch_size, images))
-            pixels = select_images(split.images, unlabelled, indices)
-            try:
-                blocks = _run_teacher(source, params, pixels, indices, view)
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(
-                    f"cache_logits.batch_size = {params.batch_size}",
-                    f"a batch does not fit in the memory of {source.device} "
-                    f"({str(error).split('. ')[0]})",
-                    "lower it; finished batches are kept",
-                ) from None
-            labels = split.labels[start : start + len(indices)]
-            correct = (blocks[LOGITS].argmax(1)[: len(labels)] == labels).sum()
+        if written.steps:
+            on_resume(written.steps, total)
+        steps = (step for step in track(range(total), "running the teacher", total))
+        batches = _compute(source, params, (step for step in steps if step >= written.steps))
+        if source.device.type == "cuda":
+            batches = _one_ahead(batches)
+        for batch in batches:
+            blocks = _read(batch, params)
+            own = labels[batch.indices[0] : batch.indices[-1] + 1]
+            correct = (blocks[LOGITS].argmax(1)[: len(own)] == own).sum()
             written.append(blocks, int(correct))
             if should_stop():
                 raise Stopped(f"{written.steps} of {total} batches of logits are kept")
@@ -140,7 +131,7 @@ def write_logit_cache(
         dtype=params.dtype,
         sha256=digests[LOGITS],
         views_sha256=digests.get(VIEWS),
-        train_accuracy=written.correct / (params.views * len(split)),
+        train_accuracy=written.correct / (params.views * len(labels)),
     )
     write_json(written.folder / INFO, asdict(info))
     written.move_to(folder)
@@ -172,33 +163,106 @@ def _open_journal(
     return JournaledArrays(work, hash_value([*inputs, environment, code]), arrays)
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """A batch of which a GPU may not have computed the tensors yet.
+
+    Attributes:
+        view: View number.
+        indices: Numbers of the images, int64 [n], consecutive.
+        tensors: Logits, float32 [n, classes], and packed views, by file, on the device.
+    """
+
+    view: int
+    indices: NDArray[np.int64]
+    tensors: dict[str, Tensor]
+
+
+def _batches_per_view(images: int, params: CacheLogits) -> int:
+    return -(-images // params.batch_size)
+
+
+def _compute(source: CacheSource, params: CacheLogits, steps: Iterable[int]) -> Iterator[_Batch]:
+    """Runs the teacher on the batches with these numbers.
+
+    Raises:
+        TrainingError: The GPU runs out of memory.
+    """
+    labelled, unlabelled = source.data.split("train").images, source.data.unlabelled()
+    images = len(labelled) + len(unlabelled)
+    fitting = FittingBatches(params.batch_size)
+    for step in steps:
+        view, part = divmod(step, _batches_per_view(images, params))
+        start = part * params.batch_size
+        indices = np.arange(start, min(start + params.batch_size, images))
+        pixels = select_images(labelled, unlabelled, indices)
+        run = partial(_run_teacher, source, params, pixels, indices, view)
+        try:
+            parts = fitting.run(run, len(indices))
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                "the teacher",
+                f"does not fit in the memory of {source.device} with one image "
+                f"({str(error).split('. ')[0]})",
+                "end other processes on the GPU, or set run.device: cpu; finished batches are kept",
+            ) from None
+        yield _Batch(view, indices, {name: _joined(parts, name) for name in parts[0]})
+
+
+def _joined(parts: list[dict[str, Tensor]], name: str) -> Tensor:
+    return parts[0][name] if len(parts) == 1 else torch.cat([part[name] for part in parts])
+
+
+def _one_ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    """Yields each batch after the next one was started, so that a GPU never waits for files."""
+    started = next(batches, None)
+    for batch in batches:
+        if started is not None:
+            yield started
+        started = batch
+    if started is not None:
+        yield started
+
+
 def _run_teacher(
     source: CacheSource,
     params: CacheLogits,
     images: NDArray[np.uint8],
     indices: NDArray[np.int64],
     view: int,
-) -> dict[str, NDArray[Any]]:
-    """The next block of every file."""
+    rows: slice,
+) -> dict[str, Tensor]:
+    """Logits and packed views of some rows of a batch, by file, on the device."""
+    images, indices = images[rows], indices[rows]
     size = source.key.image_size
     render = partial(make_views, images, indices, view, source.views, source.device)
     pixels = render(size)
-    blocks: dict[str, NDArray[Any]] = {}
+    tensors: dict[str, Tensor] = {}
     if params.pack_views and source.view_size != size:
-        blocks[VIEWS] = to_uint8(render(source.view_size))
+        tensors[VIEWS] = to_uint8(render(source.view_size))
     elif params.pack_views:
-        blocks[VIEWS] = to_uint8(pixels)
-        pixels = to_unit_range(blocks[VIEWS], source.device)
+        tensors[VIEWS] = to_uint8(pixels)
+        pixels = to_unit_range(tensors[VIEWS], source.device)
     if source.fold_teachers is None:
-        answers = teacher_logits(source.teacher, pixels, source.precision)
+        tensors[LOGITS] = teacher_logits(source.teacher, pixels, source.precision)
     else:
-        answers = source.fold_teachers.logits(pixels, indices, source.precision)
-    logits = to_host(answers)
+        tensors[LOGITS] = source.fold_teachers.logits(pixels, indices, source.precision)
+    return tensors
+
+
+def _read(batch: _Batch, params: CacheLogits) -> dict[str, NDArray[Any]]:
+    """The next block of every file; waits for a GPU.
+
+    Raises:
+        TrainingError: A logit is not finite in the dtype of the cache.
+    """
+    blocks = {name: to_host(tensor) for name, tensor in batch.tensors.items()}
     with np.errstate(over="ignore"):  # overflow raises the error below
-        blocks[LOGITS] = logits.astype(params.dtype)
+        blocks[LOGITS] = blocks[LOGITS].astype(params.dtype)
     if not np.isfinite(blocks[LOGITS]).all():
+        first, last = batch.indices[[0, -1]]
         raise TrainingError(
-            f"the teacher's logits for view {view}, images {indices[0]} to {indices[-1]}",
+            f"the teacher's logits for view {batch.view}, images {first} to {last}",
             f"are not finite in {params.dtype}",
             "set cache_logits.dtype to float32, or fine-tune the teacher again",
         )

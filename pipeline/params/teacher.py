@@ -155,7 +155,11 @@ class CacheLogits(Section):
         "teacher runs during distillation, on a new view of every image in every epoch.",
     )
     dtype: Literal["float16", "float32"] = Field("float16", description="Dtype of cached logits.")
-    batch_size: PositiveInt = Field(128, description="Batch size of the teacher.")
+    batch_size: PositiveInt = Field(
+        128,
+        description="Batch size of the teacher. On a GPU, a batch that does not fit is halved, as "
+        "are the later ones.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
         description="Precision of the teacher's forward pass, with cached logits and without; "

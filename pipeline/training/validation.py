@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.class_metrics import ClassCounts, count_classes
 from pipeline.data.prepared import Split
 from pipeline.errors import TrainingError
+from pipeline.models.fitting_batches import FittingBatches
 from pipeline.training.distributed import ProcessGroup
 from pipeline.training.finite_checks import LOWER_LR, check_weights
 from pipeline.transfers import to_host
@@ -21,14 +22,28 @@ def compute_logits(
 ) -> NDArray[np.float32]:
     """Logits [n, classes] of a split without augmentation, in evaluation mode.
 
-    They stay on the device until the last batch, because reading them waits for a GPU.
+    They stay on the device until the last batch, because reading them waits for a GPU. Batches that
+    do not fit in the memory of a GPU are halved.
+
+    Raises:
+        TrainingError: A batch of one image does not fit in the memory of the GPU.
     """
+
+    def run(rows: slice) -> Tensor:
+        logits: Tensor = model(to_unit_range(split.images[rows], device))
+        return logits.float()
+
     model.eval()
     with torch.inference_mode():
-        batches = [
-            model(to_unit_range(split.images[start : start + batch_size], device)).float()
-            for start in range(0, len(split), batch_size)
-        ]
+        try:
+            batches = FittingBatches(batch_size).run(run, len(split))
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                "the network in evaluation mode",
+                f"does not fit in the memory of {device} with one image "
+                f"({str(error).split('. ')[0]})",
+                "end other processes on the GPU, or set run.device: cpu",
+            ) from None
         return to_host(torch.cat(batches))
 
 

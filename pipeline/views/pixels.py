@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.transfers import to_device, to_host
+from pipeline.transfers import to_device
 
 _STEPS = 2**24  # resolution of float32 in [0.5, 1]
 
@@ -22,10 +22,10 @@ def to_unit_range(images: NDArray[np.uint8] | Tensor, device: torch.device) -> T
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
-def to_uint8(pixels: Tensor) -> NDArray[np.uint8]:
+def to_uint8(pixels: Tensor) -> Tensor:
     """The inverse of ``to_unit_range``, rounded: uint8 [n, height, width, channels]."""
     rounded = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
-    return to_host(rounded.permute(0, 2, 3, 1).contiguous())
+    return rounded.permute(0, 2, 3, 1).contiguous()
 
 
 def image_means(pixels: Tensor, dim: tuple[int, ...]) -> Tensor:

@@ -99,13 +99,35 @@ def test_non_finite_logits_raise(data, tmp_path):
     assert not (tmp_path / "logits").exists()
 
 
-def test_out_of_memory_error_names_the_batch_size(data, tmp_path):
-    class TooLarge(nn.Module):
-        def forward(self, pixels):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+class SmallMemory(nn.Module):
+    """The teacher's network on a GPU with room for a number of images."""
 
-    model = Classifier(TooLarge(), teacher().spec).eval()
-    expected = r"cache_logits\.batch_size = 4: .*\(CUDA out of memory\); lower it"
+    def __init__(self, room):
+        super().__init__()
+        self.network, self.room = teacher().backbone, room
+
+    def forward(self, pixels):
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+        return self.network(pixels)
+
+
+@pytest.mark.parametrize("pack_views", [False, True])
+def test_a_batch_that_does_not_fit_is_run_in_parts(data, tmp_path, pack_views):
+    options = {"dtype": "float32", "batch_size": 4, "pack_views": pack_views}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    key, _ = write(whole, data, **options)
+    write(parts, data, Classifier(SmallMemory(1), teacher().spec).eval(), **options)
+    expected, found = open_logit_cache(whole, key), open_logit_cache(parts, key)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    if pack_views:
+        expected, found = open_packed_views(whole, SIZE), open_packed_views(parts, SIZE)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_teacher_that_does_not_fit_is_an_error(data, tmp_path):
+    model = Classifier(SmallMemory(0), teacher().spec).eval()
+    expected = r"the teacher: does not fit .* one image \(CUDA out of memory\); .*run\.device: cpu"
     with pytest.raises(TrainingError, match=expected):
         write(tmp_path / "cache", data, model)
 

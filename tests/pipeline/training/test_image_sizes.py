@@ -75,7 +75,7 @@ def test_a_live_teacher_sees_its_own_rendering_of_mixed_views(teacher):
 def test_packed_views_of_the_student_give_the_same_training(teacher):
     logits = cached_logits(teacher)
     packed = [
-        to_uint8(make_views(SPLIT.images, np.arange(IMAGES), v, VIEWS, CPU, STUDENT))
+        to_uint8(make_views(SPLIT.images, np.arange(IMAGES), v, VIEWS, CPU, STUDENT)).numpy()
         for v in range(2)
     ]
     computed = run(KDLoss(), CachedTeacher(logits))

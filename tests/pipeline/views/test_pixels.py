@@ -14,4 +14,4 @@ def test_unit_range_is_exact():
 
 def test_to_uint8_inverts_to_unit_range():
     images = noise(2)
-    np.testing.assert_array_equal(to_uint8(to_unit_range(images, CPU)), images)
+    np.testing.assert_array_equal(to_uint8(to_unit_range(images, CPU)).numpy(), images)
