@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load, save
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
@@ -76,6 +77,10 @@ class ProcessGroup:
         """The shard of ``count`` items for this process; shard sizes differ by at most one."""
         bounds = _shard_bounds(count, self.process.world_size)
         return slice(bounds[self.process.rank], bounds[self.process.rank + 1])
+
+    def shard_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The shard of an array for this process."""
+        return rows[self.shard_slice(len(rows))]
 
     def all_gather(self, rows: Tensor, total: int) -> Tensor:
         """The rows of all shards, [total, …]; gradients flow to the rows of this process only."""

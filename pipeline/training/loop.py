@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import cast
 
 import numpy as np
@@ -149,11 +149,13 @@ class _Trainer:
             self.model.train()
             if self.recipe.freeze_epochs:
                 self.model.requires_grad_(True)
-        for batch in islice(self._epoch_batches(epoch), state.steps, None):
+        batches = islice(self._epoch_batches(epoch), state.steps, None)
+        for batch, following in pairwise(chain(batches, [None])):
+            assert batch is not None
             lr = self.task.recipe.lr * self.lr_factor(next(self.step_numbers))
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group["lr_factor"]
-            self.step.run(batch)
+            self.step.run(batch, following)
             self._after_step()
 
     def _epoch_batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 import torch
-from finch_runtime.image_size import ImageSize, image_size
+from finch_runtime.image_size import ImageSize
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -63,37 +63,38 @@ class TrainingStep:
         batch = f"batch {steps} of {self.steps_per_epoch}"
         return f"epoch {epoch + 1}, step {epoch * self.steps_per_epoch + steps} ({batch})"
 
-    def run(self, batch: NDArray[np.int64]) -> None:
+    def run(self, batch: NDArray[np.int64], following: NDArray[np.int64] | None = None) -> None:
         """Trains on the images with the numbers ``batch``, int64 [n], sorted.
 
         The loss is the mean cross-entropy of the images with labels, plus the teacher's terms over
         all images of a micro-batch. The host does not wait for a GPU, except every
-        ``env.check_every`` steps to read the losses.
+        ``env.check_every`` steps to read the losses. Meanwhile, the images of the next step, whose
+        batch is ``following``, are read from files.
 
         Raises:
             TrainingError: A loss is not finite, the GPU runs out of memory, or the network cannot
                 be trained with ``run.deterministic``.
         """
-        state, recipe, teacher = self.state, self.task.recipe, self.data.teacher
+        state, recipe = self.state, self.task.recipe
         epoch = len(state.history)
         step = epoch * self.steps_per_epoch + state.steps
         progress = step / self.steps_per_epoch
         teacher_scale = self.task.loss.teacher_scale(progress)
-        # An image that is drawn more than once in an epoch has another view each time.
-        number = epoch if recipe.sampling == "natural" else step
-        view = number if teacher is None else teacher.view_of(number)
+        view = self._view_of(step)
         state.steps += 1
         state.optimizer.zero_grad(set_to_none=True)
         size = self.task.image_size
-        labelled, others = self.task.part(batch)
-        count = min(recipe.accumulate, len(labelled))
+        labelled, _ = self.task.part(batch)
         mix = sample_mix(recipe, labelled, size, (self.env.seed, epoch, state.steps))
+        own = self.env.group.shard_of
+        if not (recipe.mixup or recipe.cutmix):
+            needed = [] if following is None else map(own, self._micro_batches(following))
+            self.data.start_step(self._view_of(step + 1), needed)
+        micro_batches = self._micro_batches(batch)
         try:
-            parts = (np.array_split(part, count) for part in (labelled, others))
-            for index, micro_batch in enumerate(zip(*parts, strict=True)):
-                weight = len(micro_batch[0]) / len(labelled)
-                with self.env.group.sync_gradients(index == count - 1):
-                    images = np.concatenate(micro_batch)
+            for index, images in enumerate(micro_batches):
+                weight = len(self.task.part(images)[0]) / len(labelled)
+                with self.env.group.sync_gradients(index == len(micro_batches) - 1):
                     self._accumulate(images, weight, view, teacher_scale, mix)
             if recipe.clip_norm:
                 state.scaler.unscale_(state.optimizer)
@@ -120,6 +121,20 @@ class TrainingStep:
         if state.ema is not None:
             state.ema.update_parameters(state.model)
 
+    def _view_of(self, step: int) -> int:
+        """The view in a step; an image that is drawn again in an epoch has another one."""
+        number = step
+        if self.task.recipe.sampling == "natural":
+            number = step // self.steps_per_epoch
+        return number if self.task.teacher is None else self.task.teacher.view_of(number)
+
+    def _micro_batches(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Parts of a batch, of which each has its share of the images with and without labels."""
+        parts = self.task.part(batch)
+        count = min(self.task.recipe.accumulate, len(parts[0]))
+        split = (np.array_split(part, count) for part in parts)
+        return [np.concatenate(both) for both in zip(*split, strict=True)]
+
     def _accumulate(
         self,
         indices: NDArray[np.int64],
@@ -132,7 +147,7 @@ class TrainingStep:
         state, device, group = self.state, self.state.device, self.env.group
         key = (self.env.seed, len(state.history), state.steps, int(indices[0]))
         labelled, _ = self.task.part(indices)
-        own = indices[group.shard_slice(len(indices))]
+        own = group.shard_of(indices)
         pixels = self._input(own, view, mix, self.task.image_size)
         logits: dict[str, Tensor] = {}
         if (teacher := self.data.teacher) is not None:
@@ -151,7 +166,7 @@ class TrainingStep:
         logits[student] = group.all_gather(outputs.float(), len(indices))
 
         def compute_loss(images: NDArray[np.int64]) -> dict[str, Tensor]:
-            labels = self.data.labels(images, device)
+            labels = self.data.labels(images)
             terms = self.task.loss.terms(
                 logits[student], logits.get("teacher"), labels, teacher_scale=teacher_scale
             )
@@ -195,12 +210,12 @@ class TrainingStep:
         return self._mixed_pixels(indices, view, mix, size)
 
     def _pixels(self, indices: NDArray[np.int64], view: int, size: ImageSize | None) -> Tensor:
-        device, task = self.state.device, self.task
-        teacher = self.data.teacher
-        packed = None if teacher is None else teacher.get_views(view, indices)
-        if packed is not None and image_size(*packed.shape[1:3]) == size:
+        device, data = self.state.device, self.data
+        packed = data.packed_views(view, indices, size)
+        if packed is not None:
             return to_unit_range(packed, device)
-        return make_views(self.data.images(indices), indices, view, task.views, device, size)
+        images = data.images(view, indices)
+        return make_views(images, indices, view, self.task.views, device, size)
 
     def _mixed_pixels(
         self, indices: NDArray[np.int64], view: int, mix: Mix, size: ImageSize | None

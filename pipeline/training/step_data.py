@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from finch_runtime.image_size import height_and_width
+from finch_runtime.image_size import ImageSize, height_and_width
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import TrainingError
 from pipeline.params.root import DataOnDevice
+from pipeline.training.prefetcher import Prefetcher
 from pipeline.training.task import TrainingTask
 from pipeline.training.teacher import CachedTeacher, PlacedTeacher, Teacher
 from pipeline.transfers import copy_to_device, take_rows, to_device
@@ -31,6 +33,7 @@ class StepData:
 
     Attributes:
         task: Training task, with the arrays in files.
+        device: Training device.
         teacher: The teacher of the task, with its arrays on the device if they are placed there.
         placed_images: All images, also those without labels, uint8 on the device; None if they are
             read from files.
@@ -38,6 +41,7 @@ class StepData:
     """
 
     task: TrainingTask
+    device: torch.device
     teacher: Teacher | None
     placed_images: Tensor | None = None
     placed_labels: Tensor | None = None
@@ -47,20 +51,55 @@ class StepData:
         """Whether arrays are in the memory of the device."""
         return self.placed_labels is not None
 
-    def images(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
-        """Images by number, uint8 [n, height, width, channels].
+    def start_step(self, view: int, following: Iterable[NDArray[np.int64]]) -> None:
+        """Begins a step, and starts to read from files what the step after it needs.
+
+        Args:
+            view: View number of the step after it.
+            following: The numbers of the images in each of its forward passes.
+        """
+        if self._packs(self.task.image_size):
+            if isinstance(self.teacher, CachedTeacher):
+                self._views_in_files.start(view, following)
+        elif self.placed_images is None:
+            self._images_in_files.start(view, following)
+
+    def images(self, view: int, numbers: NDArray[np.int64]) -> Tensor:
+        """Images by number for a view, uint8 [n, height, width, channels], on host or device.
 
         The numbers are int64 [n], sorted.
         """
         if self.placed_images is None:
-            return self.task.images(numbers)
+            return self._images_in_files.rows(view, numbers)
         return take_rows(self.placed_images, numbers)
 
-    def labels(self, numbers: NDArray[np.int64], device: torch.device) -> Tensor:
-        """Labels by number of the image, int64 [n], on a device."""
+    def packed_views(
+        self, view: int, numbers: NDArray[np.int64], size: ImageSize | None
+    ) -> Tensor | None:
+        """Packed views by number, as ``images``; None if there are none of this size."""
+        if not self._packs(size):
+            return None
+        if isinstance(self.teacher, PlacedTeacher):
+            return self.teacher.get_views(view, numbers)
+        return self._views_in_files.rows(view, numbers)
+
+    def labels(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Labels by number of the image, int64 [n], on the device."""
         if self.placed_labels is None:
-            return to_device(self.task.train.labels[numbers], device)
+            return to_device(self.task.train.labels[numbers], self.device)
         return take_rows(self.placed_labels, numbers)
+
+    def _packs(self, size: ImageSize | None) -> bool:
+        return self.teacher is not None and self.teacher.packed_size == size is not None
+
+    @cached_property
+    def _images_in_files(self) -> Prefetcher:
+        return Prefetcher(lambda view, numbers: self.task.images(numbers), self.device)
+
+    @cached_property
+    def _views_in_files(self) -> Prefetcher:
+        assert isinstance(self.teacher, CachedTeacher)
+        return Prefetcher(self.teacher.get_views, self.device)
 
 
 def open_step_data(
@@ -82,7 +121,7 @@ def open_step_data(
     Raises:
         TrainingError: The data do not fit, and ``where`` is ``always``.
     """
-    in_files = StepData(task, task.teacher)
+    in_files = StepData(task, device, task.teacher)
     if where == "never" or (where == "auto" and device.type != "cuda"):
         return in_files
     arrays = _arrays(task)
@@ -106,7 +145,7 @@ def open_step_data(
     teacher = task.teacher
     if isinstance(teacher, CachedTeacher):
         teacher = PlacedTeacher(placed["logits"], placed.get("views"))
-    return StepData(task, teacher, placed.get("images"), placed["labels"])
+    return StepData(task, device, teacher, placed.get("images"), placed["labels"])
 
 
 def _arrays(task: TrainingTask) -> dict[str, list[NDArray[Any]]]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from finch_runtime.image_size import ImageSize
+from finch_runtime.image_size import ImageSize, image_size
 from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
@@ -41,13 +41,14 @@ class Teacher:
         """
         raise NotImplementedError
 
+    @property
+    def packed_size(self) -> ImageSize | None:
+        """Size of the packed views; None if views are not packed."""
+        return None
+
     def view_of(self, epoch: int) -> int:
         """Index of the view for an epoch, both starting at 0."""
         return epoch
-
-    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor | None:
-        """Packed views of images, uint8 [n, height, width, 3]; None if views are not packed."""
-        return None
 
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
         """The teacher's logits for a view of the training images with these indices.
@@ -87,9 +88,16 @@ class CachedTeacher(Teacher):
     def view_of(self, epoch: int) -> int:
         return epoch % len(self.logits)
 
+    @property
     @override
-    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-        return None if self.views is None else self.views[view, indices]
+    def packed_size(self) -> ImageSize | None:
+        return None if self.views is None else image_size(*self.views.shape[2:4])
+
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Packed views of the images with these numbers, uint8 [n, height, width, 3]."""
+        assert self.views is not None
+        rows: NDArray[np.uint8] = self.views[view, indices]
+        return rows
 
     @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:
@@ -113,9 +121,15 @@ class PlacedTeacher(Teacher):
     def view_of(self, epoch: int) -> int:
         return epoch % len(self.logits)
 
+    @property
     @override
-    def get_views(self, view: int, indices: NDArray[np.int64]) -> Tensor | None:
-        return None if self.views is None else take_rows(self.views[view], indices)
+    def packed_size(self) -> ImageSize | None:
+        return None if self.views is None else image_size(*self.views.shape[2:4])
+
+    def get_views(self, view: int, indices: NDArray[np.int64]) -> Tensor:
+        """Packed views of the images with these numbers, uint8 [n, height, width, 3]."""
+        assert self.views is not None
+        return take_rows(self.views[view], indices)
 
     @override
     def get_logits(self, view: int, indices: NDArray[np.int64], pixels: Tensor) -> Tensor:

@@ -17,8 +17,10 @@ def to_unit_range(images: NDArray[np.uint8] | Tensor, device: torch.device) -> T
 
     Channels are last in memory.
     """
-    if not isinstance(images, Tensor):
-        images = to_device(np.array(images), device)
+    if isinstance(images, Tensor):
+        images = images.to(device, non_blocking=True)  # a GPU copies from pinned memory meanwhile
+    else:
+        images = to_device(images, device)
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 

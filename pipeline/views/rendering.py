@@ -35,7 +35,7 @@ def render(
     filter and to one of a few sizes (a mipmap).
 
     Args:
-        images: uint8 [n, height, width, 3], RGB. Only an array can be shrunk.
+        images: uint8 [n, height, width, 3], RGB. A tensor on a GPU cannot be shrunk.
         areas: Areas of the crops as fractions of the image, float64 [n].
         theta: The crops, as in ``affine``.
         warps: Changes of perspective, as in ``warp``; None for none.
@@ -52,7 +52,8 @@ def render(
     # A batch takes the same path as each of its images, so that their bits are the same.
     if not shrinks(packed[0], shape[0]):
         return sample(to_unit_range(images, theta.device), slice(None))
-    assert isinstance(images, np.ndarray)
+    if isinstance(images, Tensor):
+        images = images.numpy()
     levels = _levels(areas, packed[0] / shape[0])
     result = torch.empty(len(images), 3, *shape, device=theta.device)
     for level in np.unique(levels).tolist():

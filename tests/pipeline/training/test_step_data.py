@@ -62,8 +62,8 @@ def test_images_that_are_shrunk_stay_in_files():
     assert found.is_placed
     assert found.placed_images is None
     numbers = np.array([1, 4])
-    np.testing.assert_array_equal(found.images(numbers), large[numbers])
-    assert found.labels(numbers, CPU).tolist() == SPLIT.labels[numbers].tolist()
+    np.testing.assert_array_equal(found.images(0, numbers), large[numbers])
+    assert found.labels(numbers).tolist() == SPLIT.labels[numbers].tolist()
 
 
 def test_auto_leaves_the_data_of_the_cpu_in_files():
