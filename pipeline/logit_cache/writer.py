@@ -190,22 +190,14 @@ def _compute(source: CacheSource, params: CacheLogits, steps: Iterable[int]) -> 
     """
     labelled, unlabelled = source.data.split("train").images, source.data.unlabelled()
     images = len(labelled) + len(unlabelled)
-    fitting = FittingBatches(params.batch_size)
+    fitting = FittingBatches("the teacher", source.device, params.batch_size)
     for step in steps:
         view, part = divmod(step, _batches_per_view(images, params))
         start = part * params.batch_size
         indices = np.arange(start, min(start + params.batch_size, images))
         pixels = select_images(labelled, unlabelled, indices)
         run = partial(_run_teacher, source, params, pixels, indices, view)
-        try:
-            parts = fitting.run(run, len(indices))
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                "the teacher",
-                f"does not fit in the memory of {source.device} with one image "
-                f"({str(error).split('. ')[0]})",
-                "end other processes on the GPU, or set run.device: cpu; finished batches are kept",
-            ) from None
+        parts = fitting.run(run, len(indices))
         yield _Batch(view, indices, {name: _joined(parts, name) for name in parts[0]})
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingError
+from pipeline.models.fitting_batches import requested_memory
 from pipeline.training.device import unrepeatable_operation
 from pipeline.training.mixing import Mix, sample_mix
 from pipeline.training.pending_losses import MicroBatch, PendingLosses
@@ -101,7 +102,7 @@ class TrainingStep:
                 nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
             state.scaler.step(state.optimizer)
         except torch.OutOfMemoryError as error:
-            detail, section = str(error).split(". ")[0], recipe.section
+            detail, section = requested_memory(error), recipe.section
             files = ", or set run.data_on_device to never" if self.data.is_placed else ""
             raise TrainingError(
                 f"{section}.batch_size = {recipe.batch_size}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from pipeline.models.classifier import Classifier
 from pipeline.models.ensemble import Ensemble
 from pipeline.models.inference import teacher_logits
 from pipeline.transfers import take_rows, to_device
+
+Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
 class Teacher:
@@ -65,24 +67,17 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class CachedTeacher(Teacher):
-    """The logit cache with K views; epoch e uses view e modulo K.
+class StoredTeacher(Teacher, Generic[Array]):
+    """Logits that were computed before, for K views; epoch e uses view e modulo K.
 
     Attributes:
         logits: [K, n, classes].
         views: Packed views, uint8 [K, n, height, width, 3]; if None, training computes the views.
     """
 
-    logits: NDArray[np.floating]
-    views: NDArray[np.uint8] | None = None
+    logits: Array
+    views: Array | None = None
     fix: ClassVar[str] = "run cache_logits again"
-
-    @override
-    def check(self, images: int, classes: int) -> None:
-        found, expected = self.logits.shape[1:], (images, classes)
-        if found != expected:
-            problem = f"have shape (images, classes) = {found}, training needs {expected}"
-            raise TrainingError("the teacher's logits", problem, self.fix)
 
     @override
     def view_of(self, epoch: int) -> int:
@@ -92,6 +87,17 @@ class CachedTeacher(Teacher):
     @override
     def packed_size(self) -> ImageSize | None:
         return None if self.views is None else image_size(*self.views.shape[2:4])
+
+
+class CachedTeacher(StoredTeacher[NDArray[Any]]):
+    """The logit cache, in files or in the memory of the host."""
+
+    @override
+    def check(self, images: int, classes: int) -> None:
+        found, expected = self.logits.shape[1:], (images, classes)
+        if found != expected:
+            problem = f"have shape (images, classes) = {found}, training needs {expected}"
+            raise TrainingError("the teacher's logits", problem, self.fix)
 
     def get_views(self, view: int, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Packed views of the images with these numbers, uint8 [n, height, width, 3]."""
@@ -104,27 +110,8 @@ class CachedTeacher(Teacher):
         return to_device(self.logits[view, indices], pixels.device, torch.float32)
 
 
-@dataclass(frozen=True)
-class PlacedTeacher(Teacher):
-    """A ``CachedTeacher`` whose arrays are in the memory of the training device.
-
-    Attributes:
-        logits: [K, n, classes].
-        views: Packed views, uint8 [K, n, height, width, 3]; if None, training computes the views.
-    """
-
-    logits: Tensor
-    views: Tensor | None = None
-    fix: ClassVar[str] = CachedTeacher.fix
-
-    @override
-    def view_of(self, epoch: int) -> int:
-        return epoch % len(self.logits)
-
-    @property
-    @override
-    def packed_size(self) -> ImageSize | None:
-        return None if self.views is None else image_size(*self.views.shape[2:4])
+class PlacedTeacher(StoredTeacher[Tensor]):
+    """A ``CachedTeacher`` whose arrays are in the memory of the training device."""
 
     def get_views(self, view: int, indices: NDArray[np.int64]) -> Tensor:
         """Packed views of the images with these numbers, uint8 [n, height, width, 3]."""

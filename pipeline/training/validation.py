@@ -33,17 +33,10 @@ def compute_logits(
         logits: Tensor = model(to_unit_range(split.images[rows], device))
         return logits.float()
 
+    fitting = FittingBatches("the network in evaluation mode", device, batch_size)
     model.eval()
     with torch.inference_mode():
-        try:
-            batches = FittingBatches(batch_size).run(run, len(split))
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                "the network in evaluation mode",
-                f"does not fit in the memory of {device} with one image "
-                f"({str(error).split('. ')[0]})",
-                "end other processes on the GPU, or set run.device: cpu",
-            ) from None
+        batches = fitting.run(run, len(split))
         return to_host(torch.cat(batches))
 
 

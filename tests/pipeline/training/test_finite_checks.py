@@ -128,7 +128,7 @@ def test_out_of_memory_error_names_parameters():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
 
     split, settings = labeled_by_index(6), recipe(batch_size=6, accumulate=2)
-    expected = r"recipe\.batch_size = 6: .*CUDA out of memory.*recipe\.accumulate = 2"
+    expected = r"recipe\.batch_size = 6: .*Tried to allocate 2\.00 GiB.*recipe\.accumulate = 2"
     for where, more in (("never", ""), ("always", ", or set run.data_on_device to never")):
         with pytest.raises(TrainingError, match=f"{expected}{more}$"):
             run(
