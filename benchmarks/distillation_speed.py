@@ -1,12 +1,13 @@
 """Throughput of distillation, relative to training without a teacher and with a live teacher.
 
     python benchmarks/distillation_speed.py [ROUNDS] [THREADS] [--pair TEACHER STUDENT]
-        [--size 96] [--classes 8] [--batch 32] [--mdistiller FOLDER]
+        [--size 96] [--classes 8] [--batch 32] [--bf16] [--compile] [--mdistiller FOLDER]
 
-FiGKD on random pixels. All variants use the same views, made during training. They run in one
-process, one step each per round in random order, so a ratio compares two steps of one round.
-Printed are medians and interquartile ranges, and the throughput of making the views, which is part
-of each step. The overhead of the loop around a step is measured by loop_overhead.py.
+FiGKD on random pixels, in fp32; with `--bf16` and `--compile` also in these forms. All variants use
+the same views, made during training. They run in one process, one step each per round in random
+order, so a ratio compares two steps of one round. Printed are medians and interquartile ranges, and
+the throughput of making the views, which is part of each step. The overhead of the loop around a
+step is measured by loop_overhead.py.
 
 `FOLDER` is a checkout of mdistiller (https://github.com/megvii-research/mdistiller), whose KD step
 of the same networks is then measured beside, for example with `--pair cifar_resnet32x4
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import os
 import random
 import statistics
@@ -26,12 +28,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import cpuinfo
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pairs import Pair
+from torch import nn
 
 from pipeline.losses import CrossEntropy, DistillationLoss
 from pipeline.params import Views
@@ -49,13 +53,30 @@ Step = Callable[[NDArray[np.int64]], object]
 """Trains on the images with these numbers, sorted."""
 
 
-def training_step(pair: Pair, loss: DistillationLoss, teacher: Teacher | None) -> Step:
+def training_step(
+    pair: Pair,
+    loss: DistillationLoss,
+    teacher: Teacher | None,
+    precision: torch.dtype = torch.float32,
+    *,
+    compiled: bool = False,
+) -> Step:
     """The training step of a student with random weights."""
     recipe, student = pair.recipe(lr=0.01), pair.network(pair.student, CPU).train()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainingState(student, loss, build_optimizer(student, recipe), None, scaler, CPU)
     task, env = pair.task(recipe, loss, teacher), TrainingEnvironment(CPU, seed=0)
-    return TrainingStep(state, student, task, env, torch.float32, len(pair.split)).run
+    network = cast("nn.Module", torch.compile(student)) if compiled else student
+    return TrainingStep(state, network, task, env, precision, len(pair.split)).run
+
+
+def cached_steps(pair: Pair, forms: dict[str, tuple[torch.dtype, bool]]) -> dict[str, Step]:
+    """FiGKD with cached logits, by form: the precision, and whether the network is compiled."""
+    loss = pair.figkd()
+    return {
+        name: training_step(pair, loss, pair.cached(), precision, compiled=compiled)
+        for name, (precision, compiled) in forms.items()
+    }
 
 
 def mdistiller_step(pair: Pair, checkout: Path) -> Step:
@@ -119,20 +140,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="pixels per side")
     parser.add_argument("--classes", type=int, default=8)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--bf16", action="store_true", help="also in bf16")
+    parser.add_argument("--compile", action="store_true", help="also compiled")
     parser.add_argument("--mdistiller", type=Path, metavar="FOLDER", help="a checkout of it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     teacher, student = options.pair
     pair = Pair(teacher, student, options.size, options.classes, options.batch)
-    figkd = pair.figkd()
-    steps = {
+    forms = {"cached teacher": (torch.float32, False)}
+    if options.compile:
+        forms["cached teacher, compiled"] = (torch.float32, True)
+    if options.bf16:
+        forms |= {f"{name}, bf16": (torch.bfloat16, form[1]) for name, form in forms.items()}
+    others = {
         "cross-entropy": training_step(pair, CrossEntropy(), None),
-        "cached teacher": training_step(pair, figkd, pair.cached()),
-        "live teacher": training_step(pair, figkd, pair.live(CPU)),
+        "live teacher": training_step(pair, pair.figkd(), pair.live(CPU)),
     }
     if options.mdistiller:
-        steps["mdistiller's KD"] = mdistiller_step(pair, options.mdistiller)
-    others = [name for name in steps if name != "cached teacher"]
+        others["mdistiller's KD"] = mdistiller_step(pair, options.mdistiller)
+    steps = cached_steps(pair, forms) | others
     steps["views"] = lambda batch: make_views(pair.split.images[batch], batch, 0, Views(), CPU)
     print(
         f"{cpuinfo.get_cpu_info().get('brand_raw')}, {os.cpu_count()} cores, {options.threads} "
@@ -141,10 +167,10 @@ def main() -> None:
     )
     times = time_in_turn(steps, pair, options.rounds)
     for name, seconds in times.items():
-        print(f"{name:15} {pair.batch / statistics.median(seconds):6.0f} images/s")
-    for other in others:
-        ratios = [a / b for a, b in zip(times[other], times["cached teacher"], strict=True)]
-        print(f"speedup of the cached teacher over {other}: {summarize(ratios)}")
+        print(f"{name:30} {pair.batch / statistics.median(seconds):6.0f} images/s")
+    for ours, other in itertools.product(forms, others):
+        ratios = [a / b for a, b in zip(times[other], times[ours], strict=True)]
+        print(f"speedup of {ours} over {other}: {summarize(ratios)}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def cache_logits(context: Context) -> None:
     from pipeline.models.ensemble import load_teacher
     from pipeline.models.record import read_teacher
     from pipeline.provenance import check_params
-    from pipeline.training.device import prepare_torch, resolve_precision
+    from pipeline.training.device import prepare_torch
+    from pipeline.training.precision import resolve_precision
 
     params, views, paths = context.params.cache_logits, context.params.views, context.paths
     device = prepare_torch(context.params.run)

@@ -24,6 +24,7 @@ from pipeline.params.trained_network import TrainedNetwork
 from pipeline.training.checkpoint import Checkpoints, checkpoint_key
 from pipeline.training.distributed import init_distributed
 from pipeline.training.loop import TrainingResult, train
+from pipeline.training.precision import resolve_precision
 from pipeline.training.process_rank import read_process_rank
 from pipeline.training.state import Epoch
 from pipeline.training.task import TrainingEnvironment, TrainingTask
@@ -82,7 +83,9 @@ class StageTraining:
     def run(self, model: Classifier) -> TrainingResult:
         """Trains a model in place, with checkpoints, log lines and DVCLive metrics."""
         run, folder = self.context.params.run, self._checkpoint_folder
-        key = checkpoint_key(model, self.device, code=self.code, **self.key_inputs)
+        precision = str(resolve_precision(self.task.recipe.precision, self.device, model))
+        inputs = {"code": self.code, "precision": precision, **self.key_inputs}
+        key = checkpoint_key(model, self.device, **inputs)
         with init_distributed(self.device) as group, between_steps() as should_stop:
             checkpoints = Checkpoints(folder, key, run.checkpoint_minutes)
             env = TrainingEnvironment(

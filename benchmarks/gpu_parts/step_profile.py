@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pairs import Pair
@@ -17,15 +18,23 @@ from .throughput import PAIRS, TINY_PAIRS
 from .timing import Stopwatch, run_training, time_steps, time_training
 from .trace import StepTrace, read_trace
 
+Compilation = bool | Literal["reduce-overhead"]
+
+COMPILATIONS: dict[Compilation, str] = {
+    False: "",
+    True: ", compiled",
+    "reduce-overhead": ", compiled with CUDA graphs",
+}
+
 
 def find(settings: Settings) -> Iterator[Finding]:
     """What is quick first: compilation takes minutes."""
     pairs = TINY_PAIRS if settings.tiny else PAIRS[:2]
-    for compiled in (False, True):
+    for compilation, words in COMPILATIONS.items():
         for pair in pairs:
             for precision in ("auto",) if settings.tiny else ("fp32", "auto"):
-                name = f"{pair.name}, {precision}{', compiled' if compiled else ''}"
-                find_one = _Variant(pair, name, precision, compiled, settings).find
+                name = f"{pair.name}, {precision}{words}"
+                find_one = _Variant(pair, name, precision, compilation, settings).find
                 yield from guarded(name, find_one)
 
 
@@ -36,13 +45,13 @@ class _Variant:
     pair: Pair
     name: str
     precision: str
-    compiled: bool
+    compilation: Compilation
     settings: Settings
 
     def find(self) -> Iterator[Finding]:
         """Throughput and memory; without compilation also the trace and the cost of the loss."""
         pair, device, tiny = self.pair, self.settings.device, self.settings.tiny
-        recipe = pair.recipe(precision=self.precision, compile=self.compiled)
+        recipe = pair.recipe(precision=self.precision, compile=self.compilation)
         task = pair.task(recipe, pair.figkd(), pair.cached())
         student = pair.network(pair.student, device)
         if device.type == "cuda":
@@ -53,7 +62,7 @@ class _Variant:
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device) / 2**20
             yield Finding(f"{self.name}: peak memory", peak, "MiB")
-        if self.compiled:
+        if self.compilation:
             return
         folder = self.settings.folder / "traces"
         folder.mkdir(exist_ok=True)

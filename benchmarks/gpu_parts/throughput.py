@@ -9,8 +9,8 @@ import torch
 from pairs import Pair
 from torch.nn.functional import cross_entropy
 
-from pipeline.training.device import resolve_precision
 from pipeline.training.optimizer import build_optimizer
+from pipeline.training.precision import resolve_precision
 
 from .finding import Finding, at_least, guarded
 from .research_loop import ResearchLoop

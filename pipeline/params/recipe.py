@@ -140,10 +140,14 @@ class Recipe(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="Mixed precision of the forward pass; weights, loss and validation are fp32. "
-        "`auto` is bf16 on a CUDA device that supports it, else fp32.",
+        "`auto` is bf16 on a CUDA device that supports it, and for a network without grouped "
+        "convolutions on a CPU with AMX, else fp32.",
     )
-    compile: bool = Field(
-        False, description="Compile the model with torch.compile; needs a C++ compiler."
+    compile: Literal[False, True, "reduce-overhead"] = Field(
+        False,
+        description="Compile the model with torch.compile; needs a C++ compiler. "
+        "`reduce-overhead` also records the kernels of a step in CUDA graphs, which helps where a "
+        "GPU waits for Python: small networks and small batches.",
     )
 
     @property
@@ -192,4 +196,13 @@ class Recipe(Section):
         if self.accumulate > self.batch_size:
             sizes = f"accumulate = {self.accumulate}, batch_size = {self.batch_size}"
             raise ValueError(f"accumulate must not exceed batch_size ({sizes})")
+        return self
+
+    @model_validator(mode="after")
+    def _graphs_do_not_accumulate(self) -> Self:
+        # The gradients that a CUDA graph returns are overwritten by its next run
+        # (https://github.com/pytorch/pytorch/issues/169545).
+        if self.compile == "reduce-overhead" and self.accumulate > 1:
+            problem = f"compile = reduce-overhead needs accumulate = 1, not {self.accumulate}"
+            raise ValueError(f"{problem}; set compile to true, or accumulate to 1")
         return self

@@ -1,4 +1,4 @@
-"""Device and precision of training."""
+"""Device of training."""
 
 from __future__ import annotations
 
@@ -51,23 +51,6 @@ def resolve_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
         raise ParameterError(f"run.device = {name}", problem, "set run.device to auto or cpu")
     best = "cuda" if cuda else "mps" if mps else "cpu"
     return torch.device(best if name == "auto" else name)
-
-
-def resolve_precision(
-    name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device
-) -> torch.dtype:
-    """The named dtype; ``auto`` is bf16 on a CUDA device that supports it, else fp32.
-
-    Raises:
-        ParameterError: The CUDA device does not support bf16.
-    """
-    has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and has_bf16 else torch.float32
-    if name == "bf16" and not has_bf16:
-        problem = "the CUDA device does not support it"
-        raise ParameterError("precision = bf16", problem, "set it to fp16 or fp32")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def unrepeatable_operation(error: RuntimeError) -> str:

@@ -27,7 +27,8 @@ from pipeline.models.classifier import read_head_weights
 from pipeline.models.ensemble import load_teacher
 from pipeline.models.record import read_teacher
 from pipeline.params import Distill, Params
-from pipeline.training.device import prepare_torch, resolve_precision
+from pipeline.training.device import prepare_torch
+from pipeline.training.precision import resolve_precision
 from pipeline.training.task import TrainingTask
 from pipeline.training.teacher import CachedTeacher, LiveTeacher
 from pipeline.training.unlabelled import open_unlabelled

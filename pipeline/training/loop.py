@@ -20,9 +20,9 @@ from pipeline.losses.logit_adjustment import label_offsets
 from pipeline.models.classifier import Classifier
 from pipeline.params import Recipe
 from pipeline.training.batch_size import check_batch_norm, check_batch_size
-from pipeline.training.device import resolve_precision
 from pipeline.training.finite_checks import check_weights
 from pipeline.training.optimizer import build_ema, build_optimizer, freeze_backbone, lr_factor
+from pipeline.training.precision import resolve_precision
 from pipeline.training.sampling import ClassSampler
 from pipeline.training.state import Epoch, TrainingState
 from pipeline.training.step import TrainingStep
@@ -105,13 +105,18 @@ class _Trainer:
         weights = torch.from_numpy(sampler.weights)
         task.loss.label_offsets = label_offsets(weights, recipe.logit_adjustment)
         task.loss.to(device)
-        precision = resolve_precision(recipe.precision, device)
+        precision = resolve_precision(recipe.precision, device, model)
+        if recipe.precision == "auto" and precision != torch.float32:
+            env.on_remark(f"{recipe.section}.precision = auto: the forward pass is in bf16")
         scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
         optimizer, ema = build_optimizer(model, recipe), build_ema(model, recipe.ema_decay)
         state = TrainingState(model, task.loss, optimizer, ema, scaler, device)
         network = env.group.wrap(model, find_unused_parameters=recipe.freeze_epochs > 0)
         if recipe.compile:
-            network = cast("nn.Module", torch.compile(network))
+            graphs = recipe.compile == "reduce-overhead"
+            # CUDA graphs need static shapes: the last batch of an epoch is compiled apart.
+            mode, dynamic = ("reduce-overhead", False) if graphs else ("default", None)
+            network = cast("nn.Module", torch.compile(network, mode=mode, dynamic=dynamic))
         steps_per_epoch = -(-len(indices) // recipe.batch_size)
         total_steps = recipe.epochs * steps_per_epoch
         self.model, self.task, self.env, self.state = model, task, env, state

@@ -94,3 +94,16 @@ def test_limits_in_the_wrong_order_are_refused():
 def test_quantization_aware_training_has_its_own_epochs():
     params = load_params(FILE, ["distill.steps.min=500", "qat.epochs=2"])
     assert params.qat.recipe(params.distill).for_images(100).epochs == 2
+
+
+def test_cuda_graphs_and_gradient_accumulation_are_refused_together():
+    graphs = "distill.compile=reduce-overhead"
+    assert load_params(FILE, [graphs]).distill.compile == "reduce-overhead"
+    message = refusal(FILE, graphs, "distill.accumulate=2")
+    assert "reduce-overhead" in message and "accumulate = 1, not 2" in message
+
+
+@pytest.mark.parametrize(("value", "shown"), [("max-autotune", "'max-autotune'"), ("3", "3")])
+def test_an_unknown_compilation_is_refused_by_its_own_name(value, shown):
+    message = refusal(FILE, f"distill.compile={value}")
+    assert f"distill.compile = {shown}: " in message and "reduce-overhead" in message

@@ -3,7 +3,7 @@ import torch
 
 from pipeline.errors import ParameterError
 from pipeline.params import Run
-from pipeline.training.device import prepare_torch, resolve_device, resolve_precision
+from pipeline.training.device import prepare_torch, resolve_device
 
 
 @pytest.fixture
@@ -128,27 +128,3 @@ def test_process_without_gpu_raises(available, rank_1_of_2, monkeypatch):
     available(mps=True)
     with pytest.raises(ParameterError, match=r"run\.device = mps: .*distributed"):
         prepare_torch(Run())
-
-
-@pytest.mark.parametrize(
-    ("name", "device", "has_bf16", "expected"),
-    [
-        ("auto", "cpu", False, torch.float32),
-        ("auto", "mps", False, torch.float32),
-        ("auto", "cuda", True, torch.bfloat16),
-        ("auto", "cuda", False, torch.float32),
-        ("fp32", "cuda", True, torch.float32),
-        ("fp16", "cuda", False, torch.float16),
-        ("bf16", "cuda", True, torch.bfloat16),
-        ("bf16", "cpu", False, torch.bfloat16),
-    ],
-)
-def test_auto_is_bf16_only_on_cuda(monkeypatch, name, device, has_bf16, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: has_bf16)
-    assert resolve_precision(name, torch.device(device)) == expected
-
-
-def test_device_without_bf16_raises(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
-    with pytest.raises(ParameterError, match=r"precision = bf16: .*set it to fp16 or fp32"):
-        resolve_precision("bf16", torch.device("cuda"))

@@ -253,11 +253,12 @@ def test_without_epochs_the_weights_are_validated_and_unchanged(changes):
 
 
 @pytest.mark.slow
-def test_compiled_model_gives_the_same_weights():
+@pytest.mark.parametrize("form", [True, "reduce-overhead"])
+def test_compiled_model_gives_the_same_weights(form):
     split, val = colored(20, seed=1), colored(9, seed=2)
     plain, compiled = (
-        run(small_net(3), CrossEntropy(), recipe(compile=enabled), split, val)
-        for enabled in (False, True)
+        run(small_net(3), CrossEntropy(), recipe(compile=value), split, val)
+        for value in (False, form)
     )
     assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
     for name, tensor in plain.model.state_dict().items():

@@ -26,7 +26,8 @@ BATCH = np.array([2, 3, 5, 8, 13, 21])
 
 
 def recipe(**changes):
-    return Recipe(**{"epochs": 1, "batch_size": 6, "lr": 0.05, "weight_decay": 0.0, **changes})
+    values = {"epochs": 1, "batch_size": 6, "lr": 0.05, "weight_decay": 0.0, "precision": "fp32"}
+    return Recipe(**{**values, **changes})
 
 
 def mixes(count, size=32, **changes):

@@ -178,19 +178,24 @@ class DtypeNet(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"),
+    ("precision", "amx", "dtype"),
     [
-        ("auto", torch.float32),
-        ("fp32", torch.float32),
-        ("bf16", torch.bfloat16),
-        ("fp16", torch.float16),
+        ("auto", False, torch.float32),
+        ("auto", True, torch.bfloat16),
+        ("fp32", True, torch.float32),
+        ("bf16", False, torch.bfloat16),
+        ("fp16", False, torch.float16),
     ],
 )
-def test_precision_of_training_and_validation(precision, dtype):
+def test_precision_of_training_and_validation(monkeypatch, precision, amx, dtype):
+    monkeypatch.setattr("pipeline.training.precision.has_amx", lambda: amx)
     torch.manual_seed(0)
     model, recorder = classifier(DtypeNet(), 3), RecordingLoss()
     split, val = colored(60, seed=1), colored(30, seed=2)
-    run(model, recorder, recipe(epochs=1, precision=precision), split, val)
+    remarks = []
+    env = {"on_remark": remarks.append}
+    run(model, recorder, recipe(epochs=1, precision=precision), split, val, env=env)
+    assert any("bf16" in remark for remark in remarks) == (precision == "auto" and amx)
     assert model.backbone.seen == {(True, dtype), (False, torch.float32)}
     assert {student.dtype for student, *_ in recorder.calls} == {torch.float32}
     result = run(model, CrossEntropy(), recipe(epochs=8, precision=precision), split, val)

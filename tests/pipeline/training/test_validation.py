@@ -39,7 +39,5 @@ def test_batches_that_do_not_fit_are_halved():
 
 
 def test_a_network_that_does_not_fit_is_an_error():
-    with pytest.raises(
-        TrainingError, match=r"one image \(Tried to allocate .* GiB.*\); .*run\.device"
-    ):
+    with pytest.raises(TrainingError, match=r"one image \(Tried .*\); .*run\.device"):
         compute_logits(SmallMemory(0), colored(2, seed=1), CPU)
