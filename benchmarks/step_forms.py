@@ -1,9 +1,10 @@
 """Speed of a training step on the CPU: memory format, precision and torch.compile.
 
     python benchmarks/step_forms.py [MODEL] [--image-size 96] [--batch-size 32] [--rounds 7]
+        [--threads 1] [--no-compile]
 
-A step is forward pass, cross-entropy, backward pass and SGD on a fixed batch of random images, with
-one thread. The forms take turns; the output is the median of each, relative to the form in which
+A step is forward pass, cross-entropy, backward pass and SGD on a fixed batch of random images. The
+forms take turns; the output is the median of each, relative to fp32 in the memory format in which
 Finch trains. `torch.compile` needs a C++ compiler.
 """
 
@@ -74,14 +75,17 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-compile", action="store_true", help="without compiled forms")
     options = parser.parse_args()
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     keep_freed_memory()
     pixels = torch.rand(options.batch_size, 3, options.image_size, options.image_size)
-    steps = {form: make_step(options.model, pixels, form) for form in FORMS}
+    forms = [form for form in FORMS if not (options.no_compile and form[2])]
+    steps = {form: make_step(options.model, pixels, form) for form in forms}
     first = {form: seconds(step, 1) for form, step in steps.items()}
-    times: dict[Form, list[float]] = {form: [] for form in FORMS}
+    times: dict[Form, list[float]] = {form: [] for form in forms}
     for _ in range(options.rounds):
         for form, step in steps.items():
             times[form].append(seconds(step, STEPS))

@@ -39,12 +39,13 @@ def find(settings: Settings) -> Iterator[Finding]:
 
 def _compare(pair: Pair, settings: Settings) -> Iterator[Finding]:
     device, rounds = settings.device, 1 if settings.tiny else 3
-    precision = resolve_precision("auto", device)
     recipe, student = pair.recipe(), pair.network(pair.student, device)
     cached = pair.task(recipe, pair.figkd(), pair.cached())
-    live = pair.task(recipe, pair.figkd(), pair.live(device, precision))
+    teacher = pair.live(device, resolve_precision("auto", device))
+    live = pair.task(recipe, pair.figkd(), teacher)
 
     def measure_bare(watch: Stopwatch) -> float:
+        precision = resolve_precision("auto", device, student)
         return time_steps(bare_step(pair, device, precision), watch)
 
     def measure_research(watch: Stopwatch) -> float:
