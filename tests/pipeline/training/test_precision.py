@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from pipeline.training import precision
 from pipeline.training.precision import has_amx, resolve_precision
 
 CPU = torch.device("cpu")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,8 @@ def test_a_torch_that_does_not_know_the_processor_trains_in_fp32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_amx()
     assert resolve_precision("auto", CPU, nn.Conv2d(3, 8, 3)) == torch.float32
+
+
+@pytest.mark.skipif(not CPUINFO.exists(), reason="the kernel is not Linux")
+def test_amx_is_there_if_the_kernel_lists_it():
+    assert has_amx() == ("amx_bf16" in CPUINFO.read_text().split())
