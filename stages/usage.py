@@ -11,6 +11,7 @@ import click
 from finch_runtime.errors import printable
 
 from stages.encoding import ensure_utf8
+from stages.standard_output import checked_output
 
 
 @contextmanager
@@ -30,9 +31,11 @@ class Command(click.Command):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """As in Click; the arguments of the command line are those of a process in UTF-8 mode."""
-        if args is None:
-            ensure_utf8()
-        return super().main(args, *rest, **options)
+        if args is not None:
+            return super().main(args, *rest, **options)
+        ensure_utf8()
+        with checked_output():
+            return super().main(args, *rest, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As in Click."""
@@ -58,9 +61,11 @@ class Group(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """As ``Command.main``."""
-        if args is None:
-            ensure_utf8()
-        return super().main(args, *rest, **options)
+        if args is not None:
+            return super().main(args, *rest, **options)
+        ensure_utf8()
+        with checked_output():
+            return super().main(args, *rest, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As in Click."""

@@ -45,10 +45,16 @@ COMMANDS = (
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # fails when it is flushed, or when written
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_output_is_one_line(
-    make_bundle: Make, photos: list[Path], command: tuple[str, ...]
+    make_bundle: Make,
+    photos: list[Path],
+    command: tuple[str, ...],
+    unbuffered: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     arguments = [word.format(photo=photos[0]) for word in command]
     with Path("/dev/full").open("w") as full:
         done = start(make_bundle(), *arguments, stdout=full, stderr=subprocess.PIPE)

@@ -205,6 +205,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise RuntimeProblem("command line", message, f"see {self.prog} --help")
 
+    def print_help(self, file: Any = None) -> None:
+        output.say(*self.format_help().splitlines())  # argparse hides or raises what fails
+
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         output.flush()  # the help
         super().exit(status, message)
